@@ -1,0 +1,114 @@
+"""Recognition by a network trained on obfuscated images.
+
+`cnn` trains on the adversary's own images, obfuscated afresh every epoch by the defense itself; `cnn_release` trains on
+the release and its public labels alone, cross-fitted. Reference: McPherson et al. 2016; Raynal et al. 2020, 4.4.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from attacks import mcpherson
+from harness import networks
+from harness.errors import Inapplicable
+from harness.observation import Observation
+from harness.randomness import derive, key_from, numpy_generator
+from harness.train import Learner, Recipe, batch_for, dice, fit_until_flat, hits
+from harness.types import Array, Bytes, Generator, Guess, Labels
+
+_HELD_OUT = 5  # one image in five judges when to stop
+_JUDGED = 300  # releases that judge, at least
+_PUBLISHED = {"mcpherson_face": mcpherson.face, "mcpherson_cifar": mcpherson.cifar}
+_TIMM = Recipe("adamw", 1e-3, weight_decay=0.05, flip=True)
+
+
+def cnn(observation: Observation, rng: Generator, *, arch: str, train_epochs: int) -> Guess:
+    """Class scores of a network trained on rehearsals of the defense, fresh mixtures each epoch.
+
+    arch          mcpherson_face, mcpherson_cifar, or any torchvision or timm network (from scratch)
+    train_epochs  passes over the adversary's images, at least; raised to 1,000 steps, and on until the loss is flat
+    """
+    public, classes, key = observation.public, len(observation.classes), key_from(rng)
+    if not len(public):
+        raise Inapplicable("there are no public images to rehearse on (--public-share 0)")
+    fit, judge = _split(public.labels, numpy_generator(derive(key, "split")))
+
+    def rehearsal(rows: Array, epoch: int) -> tuple[Bytes, Labels]:
+        release, _ = observation.rehearse(public.images[torch.from_numpy(rows)], public.labels[rows], epoch)
+        return release.images, release.labels
+
+    times = -(-_JUDGED // len(judge))
+    judged = [rehearsal(judge, -1 - time) for time in range(times)]
+    held_out = torch.cat([images for images, _ in judged]), torch.cat([labels for _, labels in judged])
+    batch = batch_for(len(fit), train_epochs, _recipe(arch))
+    with dice(key, observation.device):
+        learner = _learner(arch, classes, observation, batch, key)
+        report = fit_until_flat(
+            learner, lambda epoch: rehearsal(fit, epoch), held_out, rounds=train_epochs, classes=classes
+        )
+    scores = learner.predict(observation.images[observation.targets])
+    return Guess(scores=scores, report={**report, **_held_out_hits(learner, *judged[0])})
+
+
+def cnn_release(observation: Observation, rng: Generator, *, arch: str, train_epochs: int, folds: int) -> Guess:
+    """The same network under the paper's own knowledge: no image is scored by a network that saw it.
+
+    arch          as for `cnn`
+    train_epochs  passes over the release, at least; raised to 1,000 steps, and on until the loss is flat
+    folds         parts of the release; each is scored by a network trained on the others
+    """
+    labels, classes, key = observation.labels, len(observation.classes), key_from(rng)
+    dealt = np.random.Generator(np.random.Philox(int.from_bytes(key[:8], "little"))).permutation(len(labels)) % folds
+    scores = torch.zeros(len(labels), classes)
+    report: dict[str, float] = {}
+    for fold in range(folds):
+        seen, fold_key = np.flatnonzero(dealt != fold), derive(key, "fold", fold)
+        hard = labels if labels.ndim == 1 else labels.argmax(1)
+        fit, judge = _split(hard[torch.from_numpy(seen)].numpy(), numpy_generator(derive(fold_key, "split")))
+        rows, held = torch.from_numpy(seen[fit]), torch.from_numpy(seen[judge])
+        data, held_out = (observation.images[rows], labels[rows]), (observation.images[held], labels[held])
+        with dice(fold_key, observation.device):
+            learner = _learner(arch, classes, observation, batch_for(len(fit), train_epochs, _recipe(arch)), fold_key)
+            facts = fit_until_flat(learner, lambda _, data=data: data, held_out, rounds=train_epochs, classes=classes)  # type: ignore[misc]
+        facts |= _held_out_hits(learner, *held_out)
+        report = {name: report.get(name, 0) + value for name, value in facts.items()}
+        unseen = torch.from_numpy(np.flatnonzero(dealt == fold))
+        scores[unseen] = learner.predict(observation.images[unseen])
+    counted = ("steps", "held_out_hits", "held_out_n")
+    return Guess(
+        scores=scores, report={name: value if name in counted else value / folds for name, value in report.items()}
+    )
+
+
+def _split(labels: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Rows to train on and rows that judge, by class."""
+    judge = []
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        judge.append(rows[: max(1, len(rows) // _HELD_OUT)])
+    held = np.sort(np.concatenate(judge))
+    fit = np.setdiff1d(np.arange(len(labels)), held)
+    if not len(fit):
+        raise Inapplicable(f"{len(labels)} images are too few to train on and to judge by")
+    return fit, held
+
+
+def _learner(arch: str, classes: int, observation: Observation, batch: int, key: bytes) -> Learner:
+    height, width = observation.images.shape[2:]
+    model: nn.Module = (
+        _PUBLISHED[arch](classes, (height, width)) if arch in _PUBLISHED else networks.build(arch, classes)
+    )
+    return Learner(model, _recipe(arch), batch, key, observation.device)
+
+
+def _recipe(arch: str) -> Recipe:
+    return mcpherson.RECIPE if arch in _PUBLISHED else _TIMM
+
+
+def _held_out_hits(learner: Learner, images: Bytes, labels: Labels) -> dict[str, float]:
+    hard = labels if labels.ndim == 1 else labels.argmax(1)
+    correct = hits(learner.predict(images), hard.numpy())
+    commonest = torch.bincount(hard).max() / len(hard)
+    return {"held_out_hits": int(correct.sum()), "held_out_n": len(correct), "held_out_chance": float(commonest)}

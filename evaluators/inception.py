@@ -1,0 +1,89 @@
+"""Pooled Inception-v3 features (2048 numbers per image), from torchvision's ImageNet weights or not at all.
+
+Reference: Szegedy et al. 2016; torchvision `Inception_V3_Weights.IMAGENET1K_V1`. Heusel's FID uses the TensorFlow
+weights of 2015: figures are comparable with each other, not with published FIDs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (its usual name)
+
+from harness.errors import Skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness.types import Images
+
+BATCH = 64  # images at a time
+PATIENCE = 5.0  # seconds without an answer after which a download is given up
+_networks: dict[torch.device, torch.nn.Module] = {}
+_missing: list[str] = []  # why the weights could not be had: asked once per process
+
+
+def features(images: Images) -> torch.Tensor:
+    """(N, 2048) pooled features of images in [0, 1]; raises `Skipped` where the weights cannot be had."""
+    network = _network(images.device)
+    with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+        return torch.cat([_pooled(network, images[row : row + BATCH]) for row in range(0, len(images), BATCH)])
+
+
+def _pooled(network: torch.nn.Module, images: Images) -> torch.Tensor:
+    resized = F.interpolate(images.float(), (299, 299), mode="bilinear", antialias=True, align_corners=False)
+    mean = resized.new_tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+    deviation = resized.new_tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    pooled: torch.Tensor = network((resized - mean) / deviation)
+    return pooled
+
+
+def _network(device: torch.device) -> torch.nn.Module:
+    if _missing:
+        raise Skipped(_missing[0])
+    if device not in _networks:
+        try:
+            _networks[device] = _load().to(device)
+        except Skipped as reason:
+            _missing.append(str(reason))
+            raise
+    return _networks[device]
+
+
+def _load() -> torch.nn.Module:
+    from torchvision.models import Inception_V3_Weights, inception_v3
+
+    weights = Inception_V3_Weights.IMAGENET1K_V1
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    mend = f"set HARNESS_DOWNLOAD=1 to fetch them, or place {weights.url} in {_in_home(file.parent)}"
+    if not file.exists() and not os.environ.get("HARNESS_DOWNLOAD"):
+        raise Skipped(f"fid: no Inception-v3 weights (104 MB) here; {mend}")
+    try:
+        with _impatient(), contextlib.redirect_stdout(sys.stderr):  # torch.hub announces downloads on stdout
+            network: torch.nn.Module = inception_v3(weights=weights, progress=False)
+    except Exception as error:  # no network, or a damaged file, of which torch.load raises nearly anything
+        what = "unreadable" if file.exists() else "no"
+        raise Skipped(f"fid: {what} Inception-v3 weights ({type(error).__name__}); {mend}") from error
+    network.fc = torch.nn.Identity()
+    return network.eval().requires_grad_(False)
+
+
+def _in_home(folder: Path) -> str:
+    """A path that may stand in a record: it names no machine and no user."""
+    return f"~/{folder.relative_to(Path.home())}" if folder.is_relative_to(Path.home()) else "torch's hub folder"
+
+
+@contextlib.contextmanager
+def _impatient() -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,81 @@
+"""How much an attack got: recognition of classes, and the distance of reconstructions to the originals.
+
+Every function returns one number per scored release; means and intervals are made in harness.statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+
+from harness.errors import NotConverged
+from harness.images import to_images
+from harness.types import Array, Bytes, Scores
+
+_CHUNK = 64
+
+
+def recognition(
+    scores: Scores, source_classes: Array, dominant: Array, released: Array
+) -> tuple[dict[str, Array], dict[str, float]]:
+    """Hits of the highest-scored class (Raynal et al. 2020, section 4.4), and what the best constant guess would hit.
+
+    scores          (n, K) class scores; a row with no positive score is "no answer" and never a hit
+    source_classes  (n, k) classes of the sources of each release
+    dominant        (n,) column of the dominant source
+    released        (n,) public labels
+    returns         top1 (dominant source's class), any_source, released: (n,) of 0 or 1; and the chance of each
+    """
+    if not torch.isfinite(scores).all():
+        raise NotConverged("the attack's scores hold NaN or infinity")
+    best = scores.max(1)
+    answer = np.where((best.values > 0).cpu().numpy(), best.indices.cpu().numpy(), -1)
+    truths = {
+        "top1": source_classes[np.arange(len(answer)), dominant][:, None],
+        "any_source": source_classes,
+        "released": released[:, None],
+    }
+    hits = {name: (answer[:, None] == truth).any(1).astype(np.float64) for name, truth in truths.items()}
+    constant = np.arange(scores.shape[1])[:, None, None]
+    chance = {name: float((constant == truth).any(2).mean(1).max()) for name, truth in truths.items()}
+    return hits, chance
+
+
+def reconstruction(
+    candidates: Bytes,
+    originals: Callable[[slice], Bytes],
+    dominant: Array,
+    metrics: Mapping[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]],
+    device: str,
+) -> dict[str, Array]:
+    """Distance of the best candidate: to the dominant source, and over every source.
+
+    candidates  (n, M, 3, H, W) uint8
+    originals   originals(rows) -> (rows, k, 3, H, W) uint8, the sources of those releases
+    returns     attacked_<metric> and attacked_any_<metric>, (n,) each
+    """
+    parts: dict[str, list[Array]] = {}
+    for start in range(0, len(candidates), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        guesses, truth = to_images(candidates[rows].to(device)), to_images(originals(rows).to(device))
+        column = torch.from_numpy(dominant[rows]).to(device)
+        for name, metric in metrics.items():
+            grid = distances(guesses, truth, metric)
+            nearest = grid.amin(1)
+            mine = nearest.gather(1, column.unsqueeze(1)).squeeze(1)
+            parts.setdefault(f"attacked_{name}", []).append(mine.cpu().numpy())
+            parts.setdefault(f"attacked_any_{name}", []).append(nearest.amin(1).cpu().numpy())
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def distances(
+    guesses: torch.Tensor, truth: torch.Tensor, metric: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """(n, M, ...) images against (n, k, ...) originals -> (n, M, k)."""
+    n, m, *shape = guesses.shape
+    k = truth.shape[1]
+    left = guesses.unsqueeze(2).expand(n, m, k, *shape).reshape(-1, *shape)
+    right = truth.unsqueeze(1).expand(n, m, k, *shape).reshape(-1, *shape)
+    return metric(left, right).view(n, m, k)

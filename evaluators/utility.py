@@ -1,0 +1,31 @@
+"""What a release is worth: the accuracy on clean images of a model trained on it. Raynal et al. 2020, section 5."""
+
+from __future__ import annotations
+
+from harness import networks
+from harness.randomness import derive
+from harness.train import Learner, TrainingTask, batch_for, dice, hits, recipe_named
+from harness.types import Array
+
+
+def utility(task: TrainingTask, *, model: str, recipe: str) -> tuple[Array, dict[str, float]]:
+    """Train on a fresh release every epoch, then read the clean test images.
+
+    model    a torchvision or timm network, from scratch
+    recipe   "default" or "paper" (see harness.train.RECIPES)
+    returns  (N,) 1 where the model is right about a test image, else 0; and facts for the record
+    """
+    settings = recipe_named(recipe)
+    with dice(task.key, task.device):
+        release = task.release(0)
+        batch = batch_for(len(release), task.epochs, settings)
+        steps = task.epochs * max(1, round(len(release) / batch))
+        network = networks.build(model, task.classes)
+        learner = Learner(network, settings, batch, derive(task.key, "fit"), task.device, steps)
+        losses = []
+        for epoch in range(task.epochs):
+            losses.append(learner.epoch(release.images, release.labels))
+            if epoch + 1 < task.epochs:
+                release = task.release(epoch + 1)
+    correct = hits(learner.predict(task.test_images), task.test_labels)
+    return correct.astype(float), {"steps": learner.steps, "batch": batch, "train_loss": losses[-1]}

@@ -1,0 +1,19 @@
+"""A benchmark of image obfuscation: every defense against every attack, measured the same way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["evaluate"]
+
+if TYPE_CHECKING:
+    from harness.engine import evaluate
+
+
+def __getattr__(name: str) -> Any:
+    if name == "evaluate":  # on demand: importing the harness must not import torch
+        from harness.engine import evaluate
+
+        return evaluate
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,210 @@
+"""The straight line: load -> obfuscate -> attack -> measure -> record -> rank.
+
+A `Bench` is one data set on one device. It makes three kinds of record, each once: what the release shows by itself,
+what a model trained on it is worth, and what an attack makes of it. Cells of the cross join them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness import networks, provenance
+from harness.client import Client
+from harness.device import kind_of
+from harness.errors import HarnessError, Inapplicable, NotConverged, Skipped
+from harness.images import to_images
+from harness.randomness import derive, root_of, torch_generator
+from harness.records import Records, RunResult, RunSpec
+from harness.registry import Entry, Registry, bind
+from harness.release import as_tensor
+from harness.scoring import IN_SIGHT, evaluator, must_beat_chance, score
+from harness.statistics import summarise
+from harness.train import TrainingTask, recipe_named
+from harness.types import Array, Bytes, Guess, Splits
+
+UNDEFENDED = "none"
+_CHUNK = 64
+
+Outcome = tuple[dict[str, Any], dict[str, Array], dict[str, Any]]
+
+
+@dataclass
+class Bench:
+    """One data set on one device, and where its records go.
+
+    epochs   T: releases that utility trains on, one training epoch each, and that multi-release attacks see
+    targets  originals that are scored, drawn by content hash
+    utility  settings of the evaluator of that name: model, recipe
+    report   told the name of each piece of work that begins
+    """
+
+    splits: Splits
+    registry: Registry
+    records: Records
+    device: str = "cpu"
+    epochs: int = 10
+    targets: int = 1000
+    threads: int = 1
+    utility: Mapping[str, Any] = field(default_factory=dict)
+    report: Callable[[str], None] = lambda _: None
+
+    @cached_property
+    def client(self) -> Client:
+        return Client(self.splits, self.registry, self.device, self.epochs, self.targets)
+
+    @cached_property
+    def undefended(self) -> Entry:
+        return self.registry.get("defenses", UNDEFENDED)
+
+    def check_utility(self) -> None:
+        """Refuse an unknown model or recipe before anything runs."""
+        settings = self._utility_entry.params
+        recipe_named(settings["recipe"])
+        networks.check_name(settings["model"])
+
+    # The three records
+
+    def release(self, defense: Entry, seed: int) -> RunResult:
+        """Privacy of the release of epoch 0 by itself."""
+        return self._once(self.release_spec(defense, seed), lambda: self._measure(defense, seed))
+
+    def usefulness(self, defense: Entry, seed: int) -> RunResult:
+        """Accuracy on the clean test images of a model trained on T releases."""
+        return self._once(self.utility_spec(defense, seed), lambda: self._train(defense, seed))
+
+    def attack(self, defense: Entry, attack: Entry, seed: int) -> RunResult:
+        """What the attack makes of the release. A learned attack has first to prove itself on undefended images."""
+        spec = self.attack_spec(defense, attack, seed)
+        found = self.records.find(spec)
+        if found is not None:
+            return found
+        learned = "learned" in attack.traits and defense.name != UNDEFENDED
+        proof = self.attack(self.undefended, attack, seed) if learned else None
+
+        def work() -> Outcome:
+            if proof and proof.status == "inapplicable":
+                raise Inapplicable(str(proof.reason))
+            if proof and proof.status != "ok":
+                raise NotConverged(f"the same recipe fails on undefended images: {proof.reason}")
+            return self._attack(defense, attack, seed)
+
+        return self._once(spec, work)
+
+    def _once(self, spec: RunSpec, work: Callable[[], Outcome]) -> RunResult:
+        """The record of this work: found, or made now and written."""
+        found = self.records.find(spec)
+        if found is not None:
+            return found
+        start = time.perf_counter()
+        self.report(" ".join([spec.kind, *spec.names]))
+        try:
+            result = RunResult(spec, "ok", None, *work())
+        except Inapplicable as reason:
+            result = RunResult(spec, "inapplicable", str(reason))
+        except Skipped as reason:
+            result = RunResult(spec, "skipped", str(reason))
+        except MemoryError:
+            raise
+        except Exception as error:  # a plugin's failure is this cell's, and the cross goes on
+            said = str(error) if isinstance(error, HarnessError | NotConverged) else f"{type(error).__name__}: {error}"
+            result = RunResult(spec, "failed", " ".join(said.split()))
+        return self.records.write(replace(result, seconds=time.perf_counter() - start))
+
+    # The work behind them
+
+    def _measure(self, defense: Entry, seed: int) -> Outcome:
+        release, secret = self.client.release(defense, seed, 0)
+        rows, units = self.client.scored(secret)
+        arrays: dict[str, Array] = {}
+        missing: dict[str, Any] = {}
+        for name, entry in self.registry.section("metrics").items():
+            columns = secret.sources[rows] if name in IN_SIGHT else secret.dominant_rows[rows][:, None]
+            try:
+                grid = self._distances(bind(entry), release.images, rows, columns)
+            except Skipped as reason:
+                missing[name] = {**summarise([]), "reason": str(reason)}
+                continue
+            if name in IN_SIGHT:
+                arrays[f"any_{name}"], arrays[f"every_{name}"] = grid.min(1), grid.mean(1)
+                grid = grid[np.arange(len(rows)), secret.dominant[rows]][:, None]
+            arrays[name] = grid[:, 0]
+        scores = {name: summarise(values, units=units, proportion=False) for name, values in arrays.items()}
+        return {**scores, **missing}, {"units": units, **arrays}, {"released": len(release), **self.splits.notes}
+
+    def _distances(self, metric: Callable[..., torch.Tensor], images: Bytes, rows: Array, columns: Array) -> Array:
+        """(n, k) distances of each release to the originals of its columns."""
+        parts = []
+        for start in range(0, len(rows), _CHUNK):
+            some = slice(start, start + _CHUNK)
+            released = to_images(images[torch.from_numpy(rows[some])].to(self.device))
+            originals = to_images(self.client.originals(columns[some]).to(self.device))
+            found = [metric(released, original) for original in originals.unbind(1)]
+            parts.append(torch.stack(found, 1).double().cpu().numpy())
+        return np.concatenate(parts)
+
+    def _train(self, defense: Entry, seed: int) -> Outcome:
+        task = TrainingTask(
+            release=lambda epoch: self.client.release(defense, seed, epoch)[0],
+            test_images=as_tensor(self.splits.test.images),
+            test_labels=self.splits.test.labels,
+            classes=len(self.splits.classes),
+            epochs=self.epochs,
+            key=derive(root_of(seed), "training"),
+            device=self.device,
+        )
+        correct, facts = bind(self._utility_entry)(task)
+        return {"utility": summarise(correct)}, {"utility": correct}, facts
+
+    def _attack(self, defense: Entry, attack: Entry, seed: int) -> Outcome:
+        observation = self.client.observe(defense, attack, seed)
+        rng = torch_generator(derive(root_of(seed), "attack", attack.name), "cpu")
+        guess: Guess = bind(attack)(observation, rng)
+        if "learned" in attack.traits and defense.name == UNDEFENDED:
+            must_beat_chance(guess.report)
+        scores, arrays = score(self.client, attack, guess, *self.client.release(defense, seed, 0))
+        return scores, arrays, dict(guess.report)
+
+    # The specifications: everything that can change an outcome
+
+    def release_spec(self, defense: Entry, seed: int) -> RunSpec:
+        metrics = list(self.registry.section("metrics").values())
+        measured = {"metrics": [provenance.resolved(metric) for metric in metrics], "targets": self.targets}
+        return RunSpec("release", self._inputs(defense, seed, metrics) | measured)
+
+    def utility_spec(self, defense: Entry, seed: int) -> RunSpec:
+        entry = self._utility_entry
+        trained = {"epochs": self.epochs, "threads": self.threads, "utility": provenance.resolved(entry)}
+        return RunSpec("utility", self._inputs(defense, seed, [entry]) | trained)
+
+    def attack_spec(self, defense: Entry, attack: Entry, seed: int) -> RunSpec:
+        metrics = [self.registry.get("metrics", name) for name in IN_SIGHT]
+        judge = evaluator(self.registry, attack)
+        inputs = self._inputs(defense, seed, [attack, *([judge] if judge else []), *metrics]) | {
+            "attack": provenance.resolved(attack),
+            "targets": self.targets,
+            "threads": self.threads,
+        }
+        return RunSpec("attack", inputs | ({"epochs": self.epochs} if "releases" in attack.granted else {}))
+
+    def _inputs(self, defense: Entry, seed: int, entries: list[Entry]) -> dict[str, Any]:
+        distortion = (defense.mixing or {}).get("weights") == "distortion"
+        plugins = [defense, *entries, *([self.registry.get("metrics", "dssim")] if distortion else [])]
+        return {
+            "dataset": provenance.described(self.splits),
+            "defense": provenance.resolved(defense),
+            "seed": seed,
+            "device": kind_of(self.device),
+            "code": provenance.code(plugins),
+            "versions": provenance.versions(),
+        }
+
+    @cached_property
+    def _utility_entry(self) -> Entry:
+        return self.registry.get("evaluators", "utility").with_settings(self.utility)

@@ -1,0 +1,119 @@
+"""The client's side of the wall: the private images, what is released of them, and what an adversary is handed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness import provenance
+from harness.errors import HarnessError, Inapplicable
+from harness.mixing import plan
+from harness.observation import Known, Labelled, Observation
+from harness.randomness import derive, root_of
+from harness.registry import Entry, Registry, bind
+from harness.release import Scheme, as_tensor, empty, obfuscate, try_out
+from harness.types import Array, Bytes, Release, Secret, Splits
+
+
+@dataclass
+class Client:
+    """One data set on one device.
+
+    epochs   T: how many releases there are
+    targets  originals that are scored, drawn by content hash
+    """
+
+    splits: Splits
+    registry: Registry
+    device: str
+    epochs: int
+    targets: int
+    _kept: dict[tuple[str, int], tuple[Release, Secret]] = field(default_factory=dict, repr=False)
+
+    def scheme(self, defense: Entry) -> Scheme:
+        """The defense, ready to run; without data, seed or plan."""
+        mixing = dict(defense.mixing or {})
+        metric = bind(self.registry.get("metrics", "dssim")) if mixing["weights"] == "distortion" else None
+        return Scheme(defense.name, bind(defense), mixing, metric)
+
+    def check(self, defense: Entry) -> None:
+        """Refuse knobs that do not suit the images, and sets too small to mix, before anything runs."""
+        scheme = self.scheme(defense)
+        try_out(scheme, self.splits.size)
+        equal = {**scheme.mixing, "weights": [1 / scheme.sources] * scheme.sources}
+        try:
+            plan(self.splits.private.labels, equal, np.random.Generator(np.random.Philox(0)))
+        except HarnessError as error:
+            raise HarnessError(f"{defense.name}: {error}") from None
+
+    def release(self, defense: Entry, seed: int, epoch: int) -> tuple[Release, Secret]:
+        """One epoch. Epoch 0 serves the metrics, utility and every attack: it is kept until another defense's is."""
+        if epoch:
+            return self._obfuscate(defense, seed, epoch)
+        wanted = (str(provenance.resolved(defense)), seed)
+        if wanted not in self._kept:
+            self._kept.clear()
+            self._kept[wanted] = self._obfuscate(defense, seed, 0)
+        return self._kept[wanted]
+
+    def _obfuscate(self, defense: Entry, seed: int, epoch: int) -> tuple[Release, Secret]:
+        private, key = self.splits.private, derive(root_of(seed), "release", epoch)
+        return obfuscate(self.scheme(defense), self._resident, private.labels, len(private.classes), key, self.device)
+
+    @cached_property
+    def _resident(self) -> Array | Bytes:
+        """The private images where the work is: on the GPU whole, on the CPU as the memory map that they are."""
+        images = self.splits.private.images
+        return images if self.device == "cpu" else as_tensor(images).to(self.device)
+
+    def originals(self, rows: Array) -> Bytes:
+        """(..., 3, H, W) uint8 originals."""
+        if isinstance(self._resident, torch.Tensor):
+            return self._resident[torch.from_numpy(rows).to(self._resident.device)]
+        return torch.from_numpy(self._resident[rows])
+
+    def scored(self, secret: Secret) -> tuple[Array, Array]:
+        """Rows of the release that are scored, and the original that dominates each."""
+        rows = np.flatnonzero(self._targets[secret.dominant_rows])
+        return rows, secret.dominant_rows[rows]
+
+    @cached_property
+    def _targets(self) -> Array:
+        """(N,) whether each original is scored: the first by a hash of their content, whatever the seed or defense."""
+        hashes = self.splits.private.hashes
+        order = sorted(range(len(hashes)), key=lambda row: hashlib.sha256(b"target " + bytes(hashes[row])).digest())
+        chosen = np.zeros(len(hashes), bool)
+        chosen[order[: self.targets]] = True
+        return chosen
+
+    def observe(self, defense: Entry, attack: Entry, seed: int) -> Observation:
+        """The adversary's view: copies, and only of what the attack is granted."""
+        granted, public = frozenset(attack.granted), self.splits.public
+        if "public" in granted and not len(public):
+            raise Inapplicable("the attack needs public images and there are none (--public-share 0)")
+        release, secret = self.release(defense, seed, 0)
+        scheme = self.scheme(defense)
+        given: dict[str, Any] = {}
+        if "labels" in granted:
+            given["_labels"] = release.labels.clone()
+        if "releases" in granted:
+            every = (release, *(self._obfuscate(defense, seed, epoch)[0] for epoch in range(1, self.epochs)))
+            given["_releases"] = [Release(_copy(each.images), each.labels.clone()) for each in every]
+        if "defense" in granted:
+            given["_known"] = Known(dict(defense.params), dict(defense.mixing or {}), frozenset(defense.traits))
+            given["_scheme"] = scheme
+            given["_key"] = derive(root_of(seed), "rehearsal", attack.name)
+        if "public" in granted:
+            given["_public"] = Labelled(as_tensor(public.images), public.labels.copy())
+        images, (rows, _) = _copy(release.images), self.scored(secret)
+        return Observation(images, rows, public.classes, scheme.sources, self.device, granted, **given)
+
+
+def _copy(images: Bytes) -> Bytes:
+    """A copy that an attack may do with as it likes; in scratch space where it is large."""
+    return empty(tuple(images.shape), str(images.device)).copy_(images)

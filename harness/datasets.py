@@ -1,0 +1,204 @@
+"""load("photos" | "stl10" | folder) -> Splits(private, public, test).
+
+A folder holds `train/<class>/*` and `test/<class>/*`, or `<class>/*` alone. A named data set is a function
+`photos(downloads) -> list[Picture]`, where `downloads` is a folder that it may keep fetched archives in.
+Each role lies in a file of its own in the cache, in the order of its content hashes: no role leads to another,
+and a second run starts at once. The cache holds the decoded images a second time, to cut other roles from.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from harness import roles
+from harness.decode import LARGEST, SMALLEST, Picture, decode, file_picture, intact, listing_key, mapped
+from harness.errors import HarnessError
+from harness.keep import Facts, cache_folder, kept
+from harness.types import Dataset, Splits
+
+if TYPE_CHECKING:
+    from harness.types import Array, Progress
+
+Entries: TypeAlias = Mapping[str, Callable[[Path], Sequence[Picture]]]
+
+BUILT_IN = {
+    "photos": "harness.photos:photos",
+    "cifar10": "harness.torchvision_sets:cifar10",
+    "stl10": "harness.torchvision_sets:stl10",
+    "oxford_pets": "harness.torchvision_sets:oxford_pets",
+}
+EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic"}
+
+
+def load(
+    dataset: str | Path,
+    *,
+    size: int | None = None,
+    limit: int | None = None,
+    public_share: float | None = None,
+    cache: Path | None = None,
+    entries: Entries | None = None,
+    progress: Progress | None = None,
+) -> Splits:
+    """A data set in its three disjoint roles.
+
+    dataset       a known name, or a folder; `./photos` is the folder where `photos` is the name
+    size          the shorter side in pixels, then a centre crop; None: images as they are, all of one size
+    limit         number of private images at most, the other roles in proportion
+    public_share  share of private and public together that becomes public, in [0, 1); None: the data set's own
+    cache         folder for decoded and downloaded images
+    entries       known names and their functions; None: the four built-in ones
+    """
+    _check_knobs(size, limit, public_share)
+    cache = cache_folder() if cache is None else cache
+    name, pictures = _pictures(str(dataset), cache / "downloads", _built_in() if entries is None else entries)
+    pictures = sorted(pictures, key=lambda picture: (picture.name, picture.label, picture.role or ""))
+    classes = {picture.label for picture in pictures}
+    _check_classes(name, classes)
+    key = listing_key(pictures, size)
+    variant = hashlib.sha256(f"{key} {public_share} {limit}".encode()).hexdigest()[:32]
+    folder = cache / "roles" / variant
+
+    def write(temporary: Path) -> Facts:
+        stack = decode(pictures, size, cache / "decoded" / key, progress)
+        origin = [pictures[row] for row in stack.rows]
+        keep = roles.drop_duplicates(stack.hashes, [picture.role for picture in origin])
+        labels, hashes = [origin[row].label for row in keep], [stack.hashes[row] for row in keep]
+        if lost := sorted(classes - set(labels)):
+            raise HarnessError(f"class {lost[0]!r} has no readable image that is its own; add some or remove the class")
+        final = roles.assign(labels, [origin[row].role for row in keep], hashes, public_share)
+        notes: dict[str, Any] = {"duplicates": len(origin) - len(keep), "unreadable": len(stack.unreadable)}
+        if stack.unreadable:
+            notes["unreadable_files"] = [name for name, _ in stack.unreadable[:20]]
+        facts: Facts = {"notes": notes, "classes": sorted(classes), "shape": stack.images.shape[1:]}
+        for role, rows in roles.cut(labels, final, hashes, limit).items():
+            rows.sort(key=hashes.__getitem__)  # an order that says nothing of file names
+            with (temporary / f"{role}.bin").open("wb") as file:
+                for row in rows:
+                    file.write(stack.images[keep[row]].data)
+            columns = {"labels": labels, "hashes": hashes, "names": [origin[row].name for row in keep]}
+            facts[role] = {column: [values[row] for row in rows] for column, values in columns.items()}
+        return facts
+
+    def sound(facts: Facts) -> bool:
+        return all(intact(_images(folder, role, facts), facts[role]["hashes"]) for role in roles.ROLES)
+
+    facts = kept(folder, write, sound)
+    parts = {role: _dataset(folder, role, facts) for role in roles.ROLES}
+    _check_disjoint(parts)
+    return Splits(name, **parts, fingerprint=_fingerprint(facts), notes=facts["notes"])
+
+
+def image_folder(folder: Path) -> list[Picture]:
+    """The images in `train/<class>/*` and `test/<class>/*`, or in `<class>/*`; not decoded yet."""
+    if not folder.is_dir():
+        raise HarnessError(f"data set folder {str(folder)!r} does not exist or is no folder; check the path")
+    inner = _subfolders(folder)
+    train, test = (bool(role in inner and _subfolders(folder / role)) for role in (roles.TRAIN, roles.TEST))
+    if train != test:
+        there, missing = (roles.TRAIN, roles.TEST) if train else (roles.TEST, roles.TRAIN)
+        raise HarnessError(f"{folder} has classes in {there}/ but none in {missing}/; add it, or move the classes up")
+    if not train:
+        return _class_folders(folder, inner, "", None)
+    classes = {role: _subfolders(folder / role) for role in (roles.TRAIN, roles.TEST)}
+    odd = sorted(set(classes[roles.TRAIN]) ^ set(classes[roles.TEST]))
+    if odd:
+        raise HarnessError(
+            f"{folder}: class {odd[0]!r} is not in both train/ and test/ ({len(odd)} such); make them agree"
+        )
+    return [p for role, names in classes.items() for p in _class_folders(folder / role, names, f"{role}/", role)]
+
+
+def _class_folders(parent: Path, names: Sequence[str], prefix: str, role: str | None) -> list[Picture]:
+    if not names:
+        raise HarnessError(f"{parent} holds no class folders; put the images into one folder per class")
+    pictures: list[Picture] = []
+    for label in names:
+        files = [
+            entry
+            for entry in os.scandir(parent / label)
+            if os.path.splitext(entry.name)[1].lower() in EXTENSIONS and entry.name[0] != "." and not entry.is_dir()
+        ]
+        if not files:
+            raise HarnessError(f"class {label!r} in {parent} has no images; add some or remove the folder")
+        for file in files:
+            pictures.append(file_picture(Path(file.path), f"{prefix}{label}/{file.name}", label, role))
+    return pictures
+
+
+def _subfolders(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
+
+
+def _pictures(dataset: str, downloads: Path, entries: Entries) -> tuple[str, Sequence[Picture]]:
+    is_path = any(separator in dataset for separator in (os.sep, os.altsep) if separator)
+    if not is_path and dataset in entries:
+        return dataset, entries[dataset](downloads)
+    folder = Path(dataset).expanduser()
+    if not is_path and not folder.is_dir():
+        close = difflib.get_close_matches(dataset, entries, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise HarnessError(f"unknown data set {dataset!r}; {hint}known: {', '.join(sorted(entries))}; or pass a folder")
+    try:
+        return folder.resolve().name, image_folder(folder)
+    except OSError as error:
+        raise HarnessError(
+            f"cannot read {error.filename or folder}: {error.strerror}; check its permissions"
+        ) from error
+
+
+def _built_in() -> Entries:
+    def call(use: str, downloads: Path) -> Sequence[Picture]:
+        module, function = use.split(":")
+        pictures: Sequence[Picture] = getattr(importlib.import_module(module), function)(downloads)
+        return pictures
+
+    return {name: partial(call, use) for name, use in BUILT_IN.items()}
+
+
+def _images(folder: Path, role: str, facts: Facts) -> Array:
+    return mapped(folder / f"{role}.bin", (len(facts[role]["labels"]), *facts["shape"]))
+
+
+def _dataset(folder: Path, role: str, facts: Facts) -> Dataset:
+    position = {label: number for number, label in enumerate(facts["classes"])}
+    labels = np.array([position[label] for label in facts[role]["labels"]], dtype=np.int64)
+    hashes = np.array(facts[role]["hashes"], dtype="S32")
+    return Dataset(_images(folder, role, facts), labels, hashes, tuple(facts[role]["names"]), tuple(facts["classes"]))
+
+
+def _fingerprint(facts: Facts) -> str:
+    digest = hashlib.sha256()
+    for role in roles.ROLES:
+        held = sorted(zip(facts[role]["hashes"], facts[role]["labels"], strict=True))
+        digest.update(repr((role, held)).encode())
+    return digest.hexdigest()[:32]
+
+
+def _check_knobs(size: int | None, limit: int | None, public_share: float | None) -> None:
+    if size is not None and not SMALLEST <= size <= LARGEST:
+        raise HarnessError(f"size {size} is outside {SMALLEST} to {LARGEST} pixels; use 64, say")
+    if limit is not None and limit < 1:
+        raise HarnessError(f"limit {limit} leaves no images; use at least one per class")
+    if public_share is not None and not 0 <= public_share < 1:
+        raise HarnessError(f"public share {public_share} is outside [0, 1); use 0.25, say")
+
+
+def _check_classes(name: str, classes: set[str]) -> None:
+    if len(classes) < 2:
+        raise HarnessError(f"data set {name!r} has {len(classes)} class(es); recognition needs two or more")
+
+
+def _check_disjoint(parts: Mapping[str, Dataset]) -> None:
+    every = np.concatenate([part.hashes for part in parts.values()])
+    if len(np.unique(every)) != len(every):
+        raise HarnessError("two roles share an image: the cache is damaged; remove the folder obfuscation-harness")

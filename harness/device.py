@@ -1,0 +1,55 @@
+"""Where things run and with how many threads, settled on purpose: two cores with six threads are slower than two."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from harness.errors import HarnessError
+
+
+def choose_device(wanted: str) -> str:
+    """ "auto" | "cpu" | "cuda" | "cuda:1" -> a device that exists."""
+    import torch
+
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(wanted).type
+    except RuntimeError:
+        raise HarnessError(f"device {wanted!r} is unknown; use auto, cpu or cuda") from None
+    if kind not in ("cpu", "cuda"):
+        raise HarnessError(f"device {wanted!r} is not supported; use auto, cpu or cuda")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise HarnessError(f"device {wanted!r} asked for, but torch sees no CUDA GPU; use --device cpu")
+    if kind == "cuda" and (torch.device(wanted).index or 0) >= torch.cuda.device_count():
+        raise HarnessError(f"device {wanted!r} asked for, but there are {torch.cuda.device_count()} GPUs")
+    return wanted
+
+
+def use_threads(threads: int | None = None) -> int:
+    """Give torch and OpenCV the same number of threads: the cores this process may use, unless told otherwise."""
+    import cv2
+    import torch
+
+    count = (
+        threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count() or 1
+    )
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)
+    return count
+
+
+def kind_of(device: str) -> str:
+    """ "cpu" or "cuda": what a record keeps of a device."""
+    return device.split(":")[0]
+
+
+def low_precision(device: str) -> Any:
+    """torch.bfloat16 where the device multiplies it natively, else None (float32)."""
+    import torch
+
+    if kind_of(device) == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return torch.bfloat16 if supported() else None

@@ -1,0 +1,249 @@
+"""Run cells of the cross, here and one after the other; what fails is recorded and the rest goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.cell import UNDEFENDED, Bench
+from harness.datasets import load
+from harness.device import choose_device, use_threads
+from harness.errors import HarnessError
+from harness.records import Records, RunResult
+from harness.registry import Entry, Registry, bind, load_registry
+from harness.settings import did_you_mean
+from harness.statistics import paired
+from harness.types import Splits
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for: the arguments of `harness run` (see there)."""
+
+    defense: str | Sequence[str] = ALL
+    attack: str | Sequence[str] = ALL
+    dataset: str = "photos"
+    defense_settings: Mapping[str, Any] | None = None
+    attack_settings: Mapping[str, Any] | None = None
+    epochs: int = 10
+    seeds: int = 1
+    limit: int | None = None
+    targets: int = 1000
+    size: int | None = None
+    public_share: float | None = None
+    utility: bool = True
+    model: str | None = None
+    recipe: str | None = None
+    device: str = "auto"
+    threads: int | None = None
+    records: Path = Path("results")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One crossing, joined from its records.
+
+    beside  the undefended rows that it is read against: their release, their utility, the same attack on them
+    """
+
+    defense: Entry
+    attack: Entry
+    seed: int
+    release: RunResult
+    attacked: RunResult
+    utility: RunResult | None = None
+    beside: tuple[RunResult, ...] = ()
+
+    @property
+    def parts(self) -> list[RunResult]:
+        return [part for part in (self.release, self.attacked, self.utility) if part is not None]
+
+    @property
+    def status(self) -> str:
+        """The attack's, unless a part that it is read with has failed."""
+        return "failed" if any(part.status == "failed" for part in self.parts) else self.attacked.status
+
+    @property
+    def reason(self) -> str | None:
+        reasons = [f"{part.spec.kind}: {part.reason}" for part in self.parts if part.status != "ok"]
+        return "; ".join(reasons) or None
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """Everything that was measured, utility with what it lost against the undefended model on the same images."""
+        joined = {name: score for part in self.parts for name, score in part.scores.items()}
+        reference = next((part for part in self.beside if part.spec.kind == "utility" and part.arrays), None)
+        if self.utility and self.utility.arrays and reference:
+            gap = paired(reference.arrays["utility"], self.utility.arrays["utility"])
+            joined["utility_gap"] = {**gap, "p5": None, "min": None}
+        return joined
+
+    def document(self) -> dict[str, Any]:
+        """The cell as `--json` prints it."""
+        return {
+            "dataset": self.release.inputs["dataset"]["name"],
+            "defense": self.defense.name,
+            "attack": self.attack.name,
+            "seed": self.seed,
+            "status": self.status,
+            "reason": self.reason,
+            "params": {**self.defense.params, **(self.defense.mixing or {}), "attack": dict(self.attack.params)},
+            "granted": list(self.attack.granted),
+            "scores": self.scores,
+            "seconds": round(sum(part.seconds for part in self.parts), 3),
+            "records": [part.spec.key for part in self.parts],
+        }
+
+
+@dataclass(frozen=True)
+class Cross:
+    """A bench with the entries that are crossed on it."""
+
+    bench: Bench
+    defenses: list[Entry]
+    attacks: list[Entry]
+    seeds: int
+    utility: bool
+
+    def cells(self) -> Iterator[Cell]:
+        for seed in range(self.seeds):
+            for defense in self.defenses:
+                yield from self._row(defense, seed)
+
+    def _row(self, defense: Entry, seed: int) -> Iterator[Cell]:
+        bench = self.bench
+        undefended = self._once_per_defense(bench.undefended, seed)
+        release, *utility = self._once_per_defense(defense, seed)
+        for attack in self.attacks:
+            proof = (bench.attack(bench.undefended, attack, seed),) if "learned" in attack.traits else ()
+            attacked = bench.attack(defense, attack, seed)
+            beside = (*undefended, *proof)
+            yield Cell(defense, attack, seed, release, attacked, utility[0] if utility else None, beside)
+
+    def _once_per_defense(self, defense: Entry, seed: int) -> list[RunResult]:
+        release = self.bench.release(defense, seed)
+        return [release, self.bench.usefulness(defense, seed)] if self.utility else [release]
+
+    def plan(self) -> list[dict[str, Any]]:
+        """Every piece of work, with whether it is done: what `--dry-run` prints."""
+        bench, specs = self.bench, []
+        for seed in range(self.seeds):
+            for defense in (bench.undefended, *self.defenses):
+                specs.append(bench.release_spec(defense, seed))
+                if self.utility:
+                    specs.append(bench.utility_spec(defense, seed))
+                for attack in self.attacks:
+                    if defense in self.defenses or "learned" in attack.traits:
+                        specs.append(bench.attack_spec(defense, attack, seed))
+        unique = {spec.key: spec for spec in specs}.values()
+        return [
+            {
+                "key": spec.key,
+                "kind": spec.kind,
+                "dataset": spec.inputs["dataset"]["name"],
+                "defense": spec.inputs["defense"]["name"],
+                "attack": spec.inputs.get("attack", {}).get("name"),
+                "seed": spec.inputs["seed"],
+                "done": self.bench.records.find(spec) is not None,
+            }
+            for spec in unique
+        ]
+
+
+def prepare(
+    order: Order,
+    registry: Registry,
+    report: Callable[[str], None] = lambda _: None,
+    progress: Any = None,
+) -> Cross:
+    """Refuse everything that can be refused before anything runs: names, knobs, data, device, folders."""
+    _check(order)
+    defenses = _chosen(registry, "defenses", order.defense, order.defense_settings or {})
+    attacks = _chosen(registry, "attacks", order.attack, order.attack_settings or {})
+    for entry in (*defenses, *attacks):
+        bind(entry)
+    device = choose_device(order.device)
+    threads = use_threads(order.threads)
+    splits = load_splits(order, registry, progress)
+    chosen = {"model": order.model, "recipe": order.recipe}
+    bench = Bench(
+        splits,
+        registry,
+        Records(order.records),
+        device,
+        order.epochs,
+        order.targets,
+        threads,
+        {name: value for name, value in chosen.items() if value is not None},
+        report,
+    )
+    if order.utility:
+        bench.check_utility()
+    for defense in defenses:
+        bench.client.check(defense)
+    return Cross(bench, defenses, attacks, order.seeds, order.utility)
+
+
+def load_splits(order: Order, registry: Registry, progress: Any = None) -> Splits:
+    entries = {name: bind(entry) for name, entry in registry.section("datasets").items()}
+    return load(
+        order.dataset,
+        size=order.size,
+        limit=order.limit,
+        public_share=order.public_share,
+        entries=entries,
+        progress=progress,
+    )
+
+
+def evaluate(
+    defense: str | Sequence[str] = ALL,
+    attack: str | Sequence[str] = ALL,
+    dataset: str = "photos",
+    *,
+    registry: Sequence[Path] = (),
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """`harness run` from Python: the cells as `--json` prints them. Options are the fields of `Order`.
+
+    harness.evaluate(defense="shuffle_mix", attack="cnn", dataset="photos")
+    """
+    order = replace(Order(defense, attack, dataset), **options)
+    return [cell.document() for cell in prepare(order, load_registry(registry)).cells()]
+
+
+def _chosen(registry: Registry, section: str, names: str | Sequence[str], settings: Mapping[str, Any]) -> list[Entry]:
+    """The named entries with the settings. Of several, each takes the knobs that it has; one that none has is refused.
+
+    A mixing setting is not for references that do not mix: they have a single weight.
+    """
+    every = list(registry.section(section))
+    asked = [names] if isinstance(names, str) else list(names)
+    entries = [registry.get(section, name) for name in (every if ALL in asked else asked)]
+    if len(entries) == 1:
+        return [entries[0].with_settings(settings)]
+    known = {knob for entry in entries for knob in entry.knobs}
+    for knob in settings:
+        if knob not in known:
+            raise HarnessError(f"none of these {section} has a knob {knob!r}{did_you_mean(knob, known)}")
+    return [entry.with_settings({k: v for k, v in settings.items() if _takes(entry, k)}) for entry in entries]
+
+
+def _takes(entry: Entry, knob: str) -> bool:
+    alone = entry.mixing is not None and entry.mixing["weights"] == [1.0]
+    return knob in entry.params or (knob in entry.knobs and not alone)
+
+
+def _check(order: Order) -> None:
+    for name, least in (("epochs", 1), ("seeds", 1), ("targets", 1)):
+        if getattr(order, name) < least:
+            raise HarnessError(f"{name} {getattr(order, name)} is too few; use {least} or more")
+    if order.threads is not None and order.threads < 1:
+        raise HarnessError(f"threads {order.threads} is too few; use 1 or more")
+
+
+__all__ = ["UNDEFENDED", "Cell", "Cross", "Order", "evaluate", "load_splits", "prepare"]

@@ -1,0 +1,153 @@
+"""Verbs on stacks of images that several plugins need.
+
+Every spatial operation here is linear and separable, so it is a pair of small matrices applied to all images at once:
+the same code on CPU and CUDA, borders included. Random ones are pure functions of images and a tensor of draws.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from harness.errors import HarnessError
+from harness.types import Bytes, Generator, Images, Sources, Weights
+
+
+def to_images(stored: Bytes) -> Images:
+    """uint8 0-255 -> float32 in [0, 1], any shape."""
+    return stored.to(torch.float32).div_(255.0)
+
+
+def to_bytes(images: Images) -> Bytes:
+    """float in [0, 1] -> uint8 0-255, clipped and rounded: what leaves the client is an image file."""
+    return images.mul(255.0).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def average(sources: Sources, weights: Weights) -> Images:
+    """Weighted average of the sources, sum over i of weights_i sources_i.
+
+    sources  (N, k, ..., H, W)
+    weights  (N, k)
+    returns  (N, ..., H, W)
+    """
+    mixed = torch.bmm(weights.to(sources.dtype).unsqueeze(1), sources.flatten(2))
+    return mixed.view(sources.shape[0], *sources.shape[2:])
+
+
+def shuffle_blocks(images: Images, block: int, rng: Generator) -> Images:
+    """Shuffle the pixels inside every block x block square, a fresh permutation for every block of every image.
+
+    images  (..., 3, H, W); the channels of a pixel stay together
+    block   side of a square, in pixels; must divide H and W
+    """
+    height, width = images.shape[-2:]
+    if block < 1 or height % block or width % block:
+        sides = [b for b in (2, 4, 8, 16, 32) if not (height % b or width % b)]
+        raise HarnessError(
+            f"block {block} does not divide {height}x{width} images; use {_either(sides) or 'another image size'}"
+        )
+    blocks = (height // block) * (width // block)
+    draws = torch.rand(
+        (*images.shape[:-3], blocks, block * block), generator=rng, device=images.device, dtype=torch.float64
+    )
+    return shuffle_by(images, draws, block)
+
+
+def shuffle_by(images: Images, draws: Tensor, block: int) -> Images:
+    """Order the pixels of every block by its draws (..., blocks, block * block): a pure function."""
+    *stack, channels, height, width = images.shape
+    rows, columns = height // block, width // block
+    cut = images.reshape(-1, channels, rows, block, columns, block).permute(0, 1, 2, 4, 3, 5)
+    cut = cut.reshape(-1, channels, rows * columns, block * block)
+    order = draws.reshape(-1, 1, rows * columns, block * block).argsort(dim=-1)
+    cut = cut.gather(-1, order.expand(-1, channels, -1, -1))
+    cut = cut.view(-1, channels, rows, columns, block, block).permute(0, 1, 2, 4, 3, 5)
+    return cut.reshape(*stack, channels, height, width)
+
+
+def separable(images: Images, rows: Tensor, columns: Tensor) -> Images:
+    """rows @ image @ columns^T for every channel of every image: (..., H, W) -> (..., rows, columns)."""
+    return torch.matmul(torch.matmul(rows, images), columns.T)
+
+
+def pixelize(images: Images, grid: int) -> Images:
+    """Area-average down to grid x grid cells, then enlarge by nearest neighbour (Raynal et al. 2020, section 3.5).
+
+    `grid` is the resolution of the grid (the paper's s), not the side of a cell; it need not divide the size.
+    """
+    height, width = images.shape[-2:]
+    if not 1 <= grid <= min(height, width):
+        raise HarnessError(f"grid {grid} does not fit {height}x{width} images; use 1 to {min(height, width)}")
+    return separable(images, _pixelize_matrix(height, grid).to(images), _pixelize_matrix(width, grid).to(images))
+
+
+def blur(images: Images, kernel: int) -> Images:
+    """Gaussian blur with OpenCV's borders (reflect 101) and its sigma = 0.3 ((kernel - 1) / 2 - 1) + 0.8.
+
+    kernel  side of the kernel, in pixels; odd
+    """
+    height, width = images.shape[-2:]
+    if kernel < 1 or kernel % 2 == 0 or kernel // 2 >= min(height, width):
+        raise HarnessError(
+            f"kernel {kernel} does not suit {height}x{width} images; "
+            f"use an odd number up to {2 * min(height, width) - 1}"
+        )
+    return separable(images, _blur_matrix(height, kernel).to(images), _blur_matrix(width, kernel).to(images))
+
+
+def exact_mask(draws: Tensor, p: float) -> Tensor:
+    """Ones where an image's draws are among its smallest: exactly round(p n) of n, shape as the draws (N, ...)."""
+    flat = draws.flatten(1)
+    ones = round(p * flat.shape[1])
+    if ones == 0:
+        return torch.zeros_like(draws, dtype=torch.bool)
+    return (flat <= flat.kthvalue(ones, dim=1, keepdim=True).values).view(draws.shape)
+
+
+def graft_mask(sources: Sources, p: float, per: str, rng: Generator) -> Tensor:
+    """The binary B of Raynal et al. 2020, section 3.2: (N, 1 or 3, H, W), a ratio p of ones.
+
+    p    share of ones, 0 to 1
+    per  "pixel" (a pixel's channels go together) or "channel" (every entry on its own)
+    """
+    if not 0 <= p <= 1:
+        raise HarnessError(f"p {p} is not a share; use 0 to 1 (the paper: 0.5 to 0.8)")
+    if per not in ("pixel", "channel"):
+        raise HarnessError(f"per {per!r} is unknown; use pixel or channel")
+    n, _, channels, height, width = sources.shape
+    shape = (n, channels if per == "channel" else 1, height, width)
+    return exact_mask(torch.rand(shape, generator=rng, device=sources.device, dtype=torch.float64), p)
+
+
+def gaussian_window(kernel: int) -> Tensor:
+    """(kernel,) float64 weights that sum to 1, sigma as OpenCV derives it from the size."""
+    sigma = 0.3 * ((kernel - 1) / 2 - 1) + 0.8
+    offsets = torch.arange(kernel, dtype=torch.float64) - kernel // 2
+    weights = torch.exp(-(offsets**2) / (2 * sigma**2))
+    return weights / weights.sum()
+
+
+@lru_cache(maxsize=32)
+def _blur_matrix(size: int, kernel: int) -> Tensor:
+    reach = kernel // 2
+    positions = torch.arange(size).unsqueeze(1) + torch.arange(-reach, reach + 1)
+    positions = positions.abs()
+    positions = torch.where(positions >= size, 2 * (size - 1) - positions, positions)
+    weights = gaussian_window(kernel).expand(size, kernel)
+    return torch.zeros(size, size, dtype=torch.float64).scatter_add_(1, positions, weights)
+
+
+@lru_cache(maxsize=32)
+def _pixelize_matrix(size: int, grid: int) -> Tensor:
+    edges = torch.arange(grid + 1, dtype=torch.float64) * size / grid
+    pixels = torch.arange(size, dtype=torch.float64)
+    overlap = torch.minimum(edges[1:, None], pixels + 1) - torch.maximum(edges[:-1, None], pixels)
+    down = overlap.clamp_(min=0) * grid / size
+    return down[torch.arange(size) * grid // size]
+
+
+def _either(values: list[int]) -> str:
+    words = [str(value) for value in values]
+    return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

@@ -1,0 +1,282 @@
+"""records -> tables: the worst case over attacks, utility, what a row still lacks, rank and Pareto front.
+
+A board is a pure function of a folder of records. Privacy is judged per original: the minimum over looking at the
+release and every attack that is not a control.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from harness.records import RunResult
+from harness.statistics import paired, share_below, summarise
+from harness.types import Array
+
+THRESHOLDS = {"dssim": 0.66, "dhaar": 0.62}
+"""The stricter of the paper's t_acc and cut-off over its two data sets (Tables 2 and 3), on unattacked releases."""
+CONTROLS = ("smooth", "mean_image", "random_other", "oracle")
+SEEDS = 3
+UNDEFENDED = "none"
+
+
+@dataclass
+class Row:
+    """One defense with its settings, after one way of training."""
+
+    defense: str
+    settings: dict[str, Any]
+    traits: list[str]
+    epochs: int | None
+    training: str | None
+    seeds: int
+    scores: dict[str, Any]
+    worst: dict[str, Any]
+    recognition: dict[str, Any] | None
+    utility: dict[str, Any] | None
+    gap: dict[str, Any] | None
+    lacks: list[str]
+    granted: list[str]
+    failures: list[str] = field(default_factory=list)
+    records: list[str] = field(default_factory=list)
+    pareto: bool = False
+    rank: int | None = None
+
+    @property
+    def passes(self) -> dict[str, bool]:
+        """Whether the lower end of the mean worst case reaches the threshold, per metric."""
+        return {
+            name: name in self.worst and (self.worst[name]["low"] or 0.0) >= threshold
+            for name, threshold in THRESHOLDS.items()
+        }
+
+
+@dataclass
+class Board:
+    """Rows that can be compared: one set of images in the same roles, on one kind of device."""
+
+    dataset: dict[str, Any]
+    device: str
+    targets: int
+    rows: list[Row]
+
+    @property
+    def title(self) -> str:
+        data = self.dataset
+        return (
+            f"{data['name']}: {data['private']} private, {data['public']} public, {data['test']} test images of "
+            f"{data['height']}x{data['width']}, {data['classes']} classes, {self.device}"
+        )
+
+
+def boards(records: Iterable[RunResult]) -> list[Board]:
+    """Every board that these records make, the newest record of each piece of work counting."""
+    groups: dict[str, list[RunResult]] = defaultdict(list)
+    for record in _newest(records):
+        inputs = record.inputs
+        groups[json.dumps([inputs["dataset"], inputs["device"]], sort_keys=True)].append(record)
+    return [_board(group) for _, group in sorted(groups.items())]
+
+
+def _newest(records: Iterable[RunResult]) -> list[RunResult]:
+    latest: dict[str, RunResult] = {}
+    for record in records:
+        work = {name: value for name, value in record.inputs.items() if name not in ("code", "versions", "threads")}
+        name = json.dumps([record.spec.kind, work], sort_keys=True)
+        if name not in latest or latest[name].finished <= record.finished:
+            latest[name] = record
+    return list(latest.values())
+
+
+def _board(records: list[RunResult]) -> Board:
+    releases = [record for record in records if record.spec.kind == "release" and record.status == "ok"]
+    utilities = [record for record in records if record.spec.kind == "utility"]
+    attacks = [record for record in records if record.spec.kind == "attack"]
+    trainings = {_training(record): None for record in utilities}
+    rows = []
+    for defense in dict.fromkeys(_defense(record) for record in releases):
+        shown = [record for record in releases if _defense(record) == defense]
+        attacked = [record for record in attacks if _defense(record) == defense]
+        trained = [record for record in utilities if _defense(record) == defense]
+        own: list[str | None] = [name for name in trainings if any(_training(r) == name for r in trained)]
+        for training in own or [None]:
+            used = [record for record in trained if _training(record) == training]
+            reference = [
+                record
+                for record in utilities
+                if record.inputs["defense"]["name"] == UNDEFENDED and _training(record) == training
+            ]
+            rows.append(_row(shown, attacked, used, reference))
+    _rank(rows)
+    first = records[0].inputs
+    return Board(first["dataset"], first["device"], max((r.inputs["targets"] for r in releases), default=0), rows)
+
+
+def _defense(record: RunResult) -> str:
+    return json.dumps(record.inputs["defense"], sort_keys=True)
+
+
+def _training(record: RunResult) -> str:
+    return json.dumps([record.inputs["epochs"], record.inputs["utility"]["params"]], sort_keys=True)
+
+
+def _row(
+    releases: list[RunResult], attacks: list[RunResult], utilities: list[RunResult], references: list[RunResult]
+) -> Row:
+    entry = releases[0].inputs["defense"]
+    epochs = utilities[0].inputs["epochs"] if utilities else None
+    attacks = [record for record in attacks if record.inputs.get("epochs", epochs) == epochs]
+    ok = [record for record in attacks if record.status == "ok"]
+    utility, gap = _utility(utilities, references)
+    training = utilities[0].inputs["utility"]["params"] if utilities else None
+    counted = [record for record in ok if "control" not in record.inputs["attack"].get("traits", [])]
+    return Row(
+        defense=entry["name"],
+        settings={**entry["params"], **_differing(entry)},
+        traits=list(entry.get("traits", [])),
+        epochs=epochs,
+        training=f"{training['model']}, {training['recipe']}" if training else None,
+        seeds=len({record.inputs["seed"] for record in releases}),
+        scores={name: _pooled(releases, name) for name in releases[0].arrays if name != "units"},
+        worst={name: _worst(releases, counted, name) for name in THRESHOLDS},
+        recognition=_recognition(counted),
+        utility=utility,
+        gap=gap,
+        lacks=_lacks(ok, len({record.inputs["seed"] for record in releases})),
+        granted=sorted({grant for record in counted for grant in record.inputs["attack"].get("granted", [])}),
+        failures=[
+            f"{record.inputs.get('attack', {}).get('name', record.spec.kind)}: {record.reason}"
+            for record in (*attacks, *utilities)
+            if record.status == "failed"
+        ],
+        records=[record.spec.key for record in (*releases, *attacks, *utilities)],
+    )
+
+
+def _differing(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The mixing, in short: what a reader needs to tell two rows apart."""
+    mixing = entry["mixing"]
+    short: dict[str, Any] = {"weights": mixing["weights"]}
+    if mixing["pairing"] != "permutation":
+        short["pairing"] = mixing["pairing"]
+    if mixing["intra_class"]:
+        short["intra_class"] = True
+    if mixing["label"] != "dominant":
+        short["label"] = mixing["label"]
+    return short
+
+
+def _pooled(records: list[RunResult], name: str) -> dict[str, Any]:
+    """Over seeds: an original's figure is the mean over all its releases."""
+    having = [record for record in records if name in record.arrays]
+    values = np.concatenate([record.arrays[name] for record in having])
+    units = np.concatenate([record.arrays["units"] for record in having])
+    return summarise(values, units=units, proportion=False)
+
+
+def _worst(releases: list[RunResult], attacks: list[RunResult], metric: str) -> dict[str, Any]:
+    """Per release the minimum over looking at it and every attack on it, then per original, then the statistics."""
+    values: list[Array] = []
+    units: list[Array] = []
+    named = "look"
+    drops: dict[str, float] = defaultdict(float)
+    for release in releases:
+        floor = release.arrays[metric].copy()
+        for attack in attacks:
+            found = attack.arrays.get(f"attacked_{metric}")
+            if found is None or attack.inputs["seed"] != release.inputs["seed"] or len(found) != len(floor):
+                continue
+            drops[attack.inputs["attack"]["name"]] += float((release.arrays[metric] - found).mean())
+            floor = np.minimum(floor, found)
+        values.append(floor)
+        units.append(release.arrays["units"])
+    strongest = max(drops, key=lambda name: drops[name], default=None)
+    if strongest is not None and drops[strongest] > 0:
+        named = strongest
+    joined, whose = np.concatenate(values), np.concatenate(units)
+    below = share_below(joined, THRESHOLDS[metric], units=whose)
+    return {**summarise(joined, units=whose, proportion=False), "below": below["mean"], "attack": named}
+
+
+def _recognition(attacks: list[RunResult]) -> dict[str, Any] | None:
+    """The recogniser that reads the dominant class best beyond chance, over seeds."""
+    groups: dict[str, list[RunResult]] = defaultdict(list)
+    for record in attacks:
+        if "top1" in record.arrays:
+            attack = record.inputs["attack"]
+            groups[json.dumps([attack["name"], attack["params"]], sort_keys=True)].append(record)
+    best: dict[str, Any] | None = None
+    for group in groups.values():
+        units = np.concatenate([record.arrays["units"] for record in group])
+        found = {
+            name: {
+                **summarise(np.concatenate([record.arrays[name] for record in group]), units=units),
+                "chance": float(np.mean([record.scores[name]["chance"] for record in group])),
+            }
+            for name in ("top1", "any_source", "released")
+        }
+        top = found["top1"]
+        corrected = (top["mean"] - top["chance"]) / (1 - top["chance"])
+        attack = group[0].inputs["attack"]
+        if best is None or corrected > best["corrected"]:
+            best = {"attack": attack["name"], "arch": attack["params"].get("arch"), **found, "corrected": corrected}
+    return best
+
+
+def _utility(
+    utilities: list[RunResult], references: list[RunResult]
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Accuracy over seeds per test image, and its paired distance from the undefended model's."""
+    mine = {record.inputs["seed"]: record.arrays["utility"] for record in utilities if record.status == "ok"}
+    theirs = {record.inputs["seed"]: record.arrays["utility"] for record in references if record.status == "ok"}
+    if not mine:
+        return None, None
+    accuracy = summarise(_mean(mine.values()))
+    both = sorted(set(mine) & set(theirs))
+    if not both:
+        return accuracy, None
+    return accuracy, paired(_mean(theirs[seed] for seed in both), _mean(mine[seed] for seed in both))
+
+
+def _mean(arrays: Iterable[Array]) -> Array:
+    mean: Array = np.stack(list(arrays)).mean(0)
+    return mean
+
+
+def _lacks(ok: list[RunResult], seeds: int) -> list[str]:
+    """What a complete row has and this one has not."""
+    names = {record.inputs["attack"]["name"] for record in ok}
+    traits = {trait for record in ok for trait in record.inputs["attack"].get("traits", [])}
+    lacks = [] if "learned" in traits else ["a learned attack"]
+    lacks += [] if "multi_release" in names else ["multi_release"]
+    missing = [name for name in CONTROLS if name not in names]
+    lacks += [f"controls ({', '.join(missing)})"] if missing else []
+    lacks += [f"{SEEDS} seeds (has {seeds})"] if seeds < SEEDS else []
+    return lacks
+
+
+def _rank(rows: list[Row]) -> None:
+    """Rank by utility among complete rows that pass by dSSIM; mark the Pareto front; order for reading."""
+    for row in rows:
+        here = _point(row)
+        row.pareto = here is not None and not any(
+            other is not row and (there := _point(other)) is not None and _dominates(there, here) for other in rows
+        )
+    ranked = [row for row in rows if not row.lacks and row.passes["dssim"] and row.utility]
+    ranked.sort(key=lambda row: -(row.utility or {})["mean"])
+    for place, row in enumerate(ranked, 1):
+        row.rank = place
+    rows.sort(key=lambda row: (row.rank or len(rows) + 1, row.defense != UNDEFENDED, -row.worst["dssim"]["mean"]))
+
+
+def _point(row: Row) -> tuple[float, float] | None:
+    return (row.worst["dssim"]["mean"], row.utility["mean"]) if row.utility else None
+
+
+def _dominates(a: tuple[float, float], b: tuple[float, float]) -> bool:
+    return a[0] >= b[0] and a[1] >= b[1] and a != b

@@ -1,0 +1,111 @@
+"""What an attack may see: the release of epoch 0 and exactly what its registry entry is granted.
+
+It is plain data. Arrays are copies in scratch space; nothing reachable from an observation leads back to the originals,
+to seeds or to plans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.errors import NotGranted
+from harness.randomness import derive
+from harness.release import Scheme, obfuscate
+from harness.types import Array, Bytes, Labels, Release, Secret
+
+GRANTS = ("labels", "releases", "defense", "public", "gallery")
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The adversary's own images: (N, 3, H, W) uint8 on the CPU and (N,) int64 labels."""
+
+    images: Bytes
+    labels: Array
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Known:
+    """A defense as Kerckhoffs has it: everything about it but its dice."""
+
+    params: Mapping[str, Any]
+    mixing: Mapping[str, Any]
+    traits: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The adversary's view of one release.
+
+    images    (N, 3, H, W) uint8, the release of epoch 0, in released order
+    targets   (n,) rows that will be scored; a guess has a row per target, or one per release
+    classes   names of the classes
+    sources   how many originals each release may mix: the most candidates a reconstruction may offer
+    device    where the attack may compute
+    granted   what else it may touch: labels (the public labels), releases (all T epochs), defense (and `rehearse`),
+              public (the adversary's own labelled images), gallery
+    """
+
+    images: Bytes
+    targets: Array
+    classes: tuple[str, ...]
+    sources: int
+    device: str
+    granted: frozenset[str]
+    _labels: Labels | None = field(default=None, repr=False)
+    _releases: Sequence[Release] | None = field(default=None, repr=False)
+    _known: Known | None = field(default=None, repr=False)
+    _scheme: Scheme | None = field(default=None, repr=False)
+    _public: Labelled | None = field(default=None, repr=False)
+    _gallery: Bytes | None = field(default=None, repr=False)
+    _key: bytes = field(default=b"", repr=False)
+
+    @property
+    def labels(self) -> Labels:
+        """The public label of every release: (N,) classes or (N, K) shares."""
+        labels: Labels = self._get("labels", self._labels)
+        return labels
+
+    @property
+    def releases(self) -> Sequence[Release]:
+        """Every epoch's release with its labels, epoch 0 first."""
+        granted: Sequence[Release] = self._get("releases", self._releases)
+        return granted
+
+    @property
+    def defense(self) -> Known:
+        """The defense's settings and traits. Branch on traits, never on a name."""
+        known: Known = self._get("defense", self._known)
+        return known
+
+    @property
+    def public(self) -> Labelled:
+        """The adversary's own images, disjoint from the private ones."""
+        public: Labelled = self._get("public", self._public)
+        return public
+
+    @property
+    def gallery(self) -> Bytes:
+        """Candidate identities for re-identification: (G, 3, H, W) uint8."""
+        gallery: Bytes = self._get("gallery", self._gallery)
+        return gallery
+
+    def rehearse(self, images: Bytes, labels: Array, epoch: int) -> tuple[Release, Secret]:
+        """The same defense on the adversary's own images, with dice of its own: what learned attacks train on."""
+        scheme: Scheme = self._get("defense", self._scheme)
+        key = derive(self._key, "rehearsal", epoch)
+        return obfuscate(scheme, images, labels, len(self.classes), key, self.device)
+
+    def _get(self, grant: str, value: Any) -> Any:
+        if grant not in self.granted:
+            now = ", ".join(sorted(self.granted)) or "nothing"
+            raise NotGranted(
+                f"this attack reached for {grant}, which its entry does not grant (granted: {now}); "
+                f"add {grant} to `granted` in its registry entry"
+            )
+        return value

@@ -1,0 +1,57 @@
+"""What a record keeps of what made it: entries resolved, data, code, versions. Nothing that names a machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from harness.registry import Entry, plugin_modules, source_hash
+from harness.sources import reachable_modules
+from harness.types import Splits
+
+PATH = ("harness.release", "harness.observation", "harness.train", "harness.networks", "harness.statistics")
+LIBRARIES = ("torch", "torchvision", "timm", "numpy")
+
+
+def resolved(entry: Entry) -> dict[str, Any]:
+    """An entry as it runs, without its citation."""
+    kept: dict[str, Any] = {"name": entry.name, "use": entry.use, "version": entry.version, "params": entry.params}
+    for name in ("mixing", "traits", "granted", "kind"):
+        value = getattr(entry, name)
+        if value:
+            kept[name] = list(value) if isinstance(value, tuple) else value
+    return kept
+
+
+def described(splits: Splits) -> dict[str, Any]:
+    """Which images in which roles."""
+    height, width = splits.size
+    return {
+        "name": splits.name,
+        "fingerprint": splits.fingerprint,
+        "height": height,
+        "width": width,
+        "classes": len(splits.classes),
+        "private": len(splits.private),
+        "public": len(splits.public),
+        "test": len(splits.test),
+    }
+
+
+def code(entries: Iterable[Entry]) -> str:
+    """One hash over the plugins' modules and the harness modules on the path; comments and docstrings do not count."""
+    modules = {module for entry in entries for module in plugin_modules(entry)}
+    return source_hash([*modules, *_path(), "harness.cell"])[:24]
+
+
+@lru_cache(maxsize=1)
+def _path() -> tuple[str, ...]:
+    return tuple(reachable_modules(PATH))
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Of the libraries that can move a figure; without the build's local part (+cpu, +cu132)."""
+    return {name: importlib.metadata.version(name).split("+")[0] for name in LIBRARIES}

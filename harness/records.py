@@ -1,0 +1,172 @@
+"""RunSpec, RunResult: one JSON file per finished piece of work, and beside it the per-image numbers.
+
+A record holds everything that can change its outcome, and its name is the hash of that: an edited plugin is a new cell,
+and a finished command run again finds all its cells done. Written under a temporary name and renamed.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import logging
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.types import Array
+
+FORMAT = 1
+Kind: TypeAlias = Literal["release", "utility", "attack"]
+Status: TypeAlias = Literal["ok", "failed", "skipped", "inapplicable"]
+FINISHED: tuple[Status, ...] = ("ok", "inapplicable")  # anything else is tried again
+log = logging.getLogger("harness")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What is to be run, whole: JSON-able inputs, nothing that names a machine."""
+
+    kind: Kind
+    inputs: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        text = json.dumps([FORMAT, self.kind, self.inputs], sort_keys=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+    @property
+    def names(self) -> list[str]:
+        """The defense, and the attack where there is one."""
+        entries = [self.inputs.get(part) for part in ("defense", "attack")]
+        return [entry["name"] for entry in entries if entry]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What happened.
+
+    scores   name -> {mean, low, high, p5, min, n, ...}
+    arrays   the numbers behind them, one per release or image
+    facts    what else is worth knowing (steps, losses), JSON-able
+    seconds  of the work itself
+    """
+
+    spec: RunSpec
+    status: Status
+    reason: str | None = None
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    finished: str = ""
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        return self.spec.inputs
+
+
+class Records:
+    """A folder of records."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    @classmethod
+    def nowhere(cls) -> Records:
+        """Keeps nothing and finds nothing: for trials."""
+        return _Nowhere(Path())
+
+    def find(self, spec: RunSpec) -> RunResult | None:
+        """The finished record of this work; None where there is none, or only a failure that is worth another try."""
+        path = self.folder / f"{spec.key}.json"
+        result = self._read(path) if path.is_file() else None
+        return result if result and result.status in FINISHED else None
+
+    def write(self, result: RunResult) -> RunResult:
+        """Keep a result: numbers first, so that a JSON file never stands without them."""
+        finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        document = {
+            "format": FORMAT,
+            "key": result.spec.key,
+            "kind": result.spec.kind,
+            "inputs": result.spec.inputs,
+            "status": result.status,
+            "reason": result.reason,
+            "scores": result.scores,
+            "facts": result.facts,
+            "seconds": round(result.seconds, 3),
+            "finished": finished,
+        }
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"{result.spec.key}.json"
+            if result.arrays:
+                _replace(
+                    path.with_suffix(".npz"),
+                    lambda file: np.savez_compressed(file, **result.arrays),  # type: ignore[arg-type]
+                )
+            text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+            _replace(path, lambda file: file.write(text.encode()))
+        except OSError as error:
+            raise HarnessError(
+                f"records folder {self.folder}: {error.strerror or error}; name another with --records"
+            ) from None
+        return replace(result, finished=finished)
+
+    def all(self) -> Iterator[RunResult]:
+        """Every sound record, in the order of their names."""
+        for path in sorted(self.folder.glob("*.json")):
+            result = self._read(path)
+            if result is not None:
+                yield result
+
+    def _read(self, path: Path) -> RunResult | None:
+        try:
+            document = json.loads(path.read_text())
+            spec = RunSpec(document["kind"], document["inputs"])
+            if document["format"] != FORMAT or spec.key != document["key"] or spec.key != path.stem:
+                raise ValueError("its inputs do not hash to its name")
+            numbers = path.with_suffix(".npz")
+            arrays: dict[str, Array] = {}
+            if numbers.is_file():
+                with np.load(numbers, allow_pickle=False) as file:
+                    arrays = {name: file[name] for name in file.files}
+            elif document["status"] == "ok":
+                raise ValueError(f"{numbers.name} is missing")
+            names = ("status", "reason", "scores", "facts", "seconds", "finished")
+            return RunResult(spec, arrays=arrays, **{name: document[name] for name in names})
+        except Exception as error:  # whatever a damaged file makes json, NumPy or zipfile raise
+            aside = path.with_name(path.name + ".corrupt")
+            log.warning("record %s is damaged (%s): set aside as %s", path, error, aside.name)
+            try:
+                os.replace(path, aside)
+            except OSError as denied:
+                log.warning("record %s cannot be set aside: %s", path, denied.strerror)
+            return None
+
+
+class _Nowhere(Records):
+    def find(self, spec: RunSpec) -> RunResult | None:
+        return None
+
+    def write(self, result: RunResult) -> RunResult:
+        return result
+
+
+def _replace(path: Path, write: Any) -> None:
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,196 @@
+"""registry.yaml -> Entry -> bound function: the only place where the harness meets plugins.
+
+Three layers, one name space: the built-in file, files announced by installed packages (entry point group
+`harness.registries`), and the user's own files (--registry). Until `bind`, no plugin is imported, and no torch.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import importlib.metadata
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from harness.entries import SECTIONS, Entry, read_registry
+from harness.errors import HarnessError
+from harness.settings import check_mixing, did_you_mean, parse_settings
+from harness.sources import locate, reachable_modules, source_hash
+
+__all__ = [
+    "Entry",
+    "Registry",
+    "bind",
+    "check_mixing",
+    "load_registry",
+    "parse_settings",
+    "plugin_modules",
+    "read_registry",
+    "source_hash",
+]
+
+DATA = {
+    "defenses": ("sources", "weights", "rng"),
+    "attacks": ("observation", "rng"),
+    "metrics": ("images", "originals"),
+}
+"""What a plugin of each section receives before its knobs; a data set's own arguments are the loader's business."""
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Every plugin that is known, in the order of the files.
+
+    problems  what is wrong with installed packages that announce a registry; nothing else suffers from it
+    files     the user's own files, for processes that have to load the same registry
+    """
+
+    entries: tuple[Entry, ...]
+    problems: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+
+    def section(self, section: str) -> dict[str, Entry]:
+        """The entries of 'defenses', 'attacks', 'metrics' or 'datasets', by name."""
+        return {entry.name: entry for entry in self.entries if entry.section == section}
+
+    def get(self, section: str, name: str) -> Entry:
+        entries = self.section(section)
+        if name not in entries:
+            near = did_you_mean(name, entries)
+            raise HarnessError(f"no {SECTIONS[section]} called {name!r}{near} (harness list {section})")
+        return entries[name]
+
+    def find(self, name: str) -> Entry:
+        """The entry of that name in any section; `attacks/blur` where several sections have a `blur`."""
+        section, slash, short = name.partition("/")
+        if slash and section in SECTIONS:
+            return self.get(section, short)
+        found = [entry for entry in self.entries if entry.name == name]
+        if len(found) > 1:
+            choices = " or ".join(f"{entry.section}/{name}" for entry in found)
+            raise HarnessError(f"{name!r} names several things; say {choices}")
+        if not found:
+            near = did_you_mean(name, [entry.name for entry in self.entries])
+            raise HarnessError(f"nothing is called {name!r}{near} (harness list)")
+        return found[0]
+
+
+def load_registry(extra_files: Sequence[Path] = ()) -> Registry:
+    """The built-in file, then installed packages, then `extra_files`; a name announced twice is an error.
+
+    The folder of an extra file joins the end of sys.path, so that `use: mydefense:fn` finds mydefense.py beside it.
+    """
+    layers = [read_registry(builtin_file(), "built-in")]
+    seen = {builtin_file().resolve()}
+    problems = []
+    for point in _announcements():
+        distribution = point.dist.name if point.dist else point.name
+        try:
+            file = _announced_file(point.value)
+            layer = [] if file.resolve() in seen else read_registry(file, distribution)
+        except HarnessError as error:
+            problems.append(f"package {distribution!r} is unavailable: {error}")
+            continue
+        layers.append(layer)
+        seen.add(file.resolve())
+    for file in map(Path, extra_files):
+        if file.resolve() in seen:
+            continue
+        layers.append(read_registry(file, file.name))
+        seen.add(file.resolve())
+        _make_importable(file.resolve().parent)
+    entries = tuple(entry for layer in layers for entry in layer)
+    _refuse_duplicates(entries)
+    return Registry(entries, tuple(problems), tuple(Path(file).resolve() for file in extra_files))
+
+
+def builtin_file() -> Path:
+    """registry.yaml: inside this package in a wheel, at the root of a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "registry.yaml"
+    return inside if inside.is_file() else package.parent / "registry.yaml"
+
+
+def _announcements() -> list[importlib.metadata.EntryPoint]:
+    points = importlib.metadata.entry_points(group="harness.registries")
+    return sorted(points, key=lambda point: (point.dist.name if point.dist else "", point.name))
+
+
+def _announced_file(package: str) -> Path:
+    """`harness.registries` entry points name a package; its registry.yaml is read, the package is not imported."""
+    place = locate(package)
+    if place is None:
+        raise HarnessError(f"No module named {package!r}")
+    for folder in place.folders:
+        if (folder / "registry.yaml").is_file():
+            return folder / "registry.yaml"
+    raise HarnessError(f"{package!r} holds no registry.yaml; add it to the package's data")
+
+
+def _make_importable(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))  # at the end: a user's file hides no installed module
+    importlib.invalidate_caches()
+
+
+def _refuse_duplicates(entries: Iterable[Entry]) -> None:
+    seen: dict[tuple[str, str], Entry] = {}
+    for entry in entries:
+        first = seen.setdefault((entry.section, entry.name), entry)
+        if first is not entry:
+            raise HarnessError(
+                f"{entry.noun} {entry.name!r} is announced twice, by {first.origin} and by {entry.origin}; "
+                f"rename it in {entry.origin}"
+            )
+
+
+def bind(entry: Entry) -> Callable[..., Any]:
+    """The plugin's function with its knobs in place: imports it, and refuses knobs that are missing or unknown."""
+    try:
+        function = getattr(importlib.import_module(entry.module), entry.function)
+    except Exception as error:  # whatever a plugin does while it is imported is its own
+        reason = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+        raise HarnessError(f"{entry.noun} {entry.name!r} is unavailable: {' '.join(reason.split())}") from error
+    if not callable(function):
+        raise HarnessError(f"{entry.noun} {entry.name!r}: {entry.use} is {type(function).__name__}, not a function")
+    _check_knobs(entry, function)
+    return partial(function, **copy.deepcopy(entry.params))
+
+
+def _check_knobs(entry: Entry, function: Callable[..., Any]) -> None:
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except ValueError:
+        return  # compiled, without a signature: the call itself will tell
+    kinds = inspect.Parameter
+    who = f"{entry.noun} {entry.name!r}"
+    data = DATA.get(entry.section, ())
+    places = [one for one in parameters if one.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
+    if len(places) < len(data) and not any(one.kind is kinds.VAR_POSITIONAL for one in parameters):
+        raise HarnessError(f"{who}: {entry.use} must take ({', '.join(data)}) before its knobs")
+    knobs = {
+        one.name: one
+        for one in [*places[len(data) :], *parameters]
+        if one.kind is kinds.KEYWORD_ONLY
+        or (one.kind is kinds.POSITIONAL_OR_KEYWORD and one not in places[: len(data)])
+    }
+    for name, value in entry.params.items():
+        if name not in knobs and not any(one.kind is kinds.VAR_KEYWORD for one in parameters):
+            near = did_you_mean(name, knobs)
+            raise HarnessError(f"{who}: {entry.use} has no knob {name!r}{near}; mend params in {entry.origin}")
+        whole = name in knobs and knobs[name].annotation in (int, "int")
+        if whole and isinstance(value, float) and not value.is_integer():
+            raise HarnessError(f"{who}: {name} is {value}; it must be a whole number")
+    for name, one in knobs.items():
+        if one.default is kinds.empty and name not in entry.params and (data or one.kind is kinds.KEYWORD_ONLY):
+            raise HarnessError(f"{who}: {entry.use} needs {name!r}; add it to params in {entry.origin}")
+
+
+def plugin_modules(entry: Entry) -> list[str]:
+    """The plugin's module and the modules of its own package that it imports, however deep; nothing is imported."""
+    return reachable_modules([entry.module])

@@ -1,0 +1,171 @@
+"""The wall: data + defense + plan -> Release (leaves the client) | Secret (stays).
+
+A defense runs in canonical chunks, each with its own generator. Their size depends on the images and the kind of
+device, never on a user's batch size or worker count: a seed gives the same bytes however it is run.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.errors import HarnessError
+from harness.images import average, to_bytes, to_images
+from harness.mixing import plan, source_count
+from harness.randomness import derive, numpy_generator, torch_generator
+from harness.types import Array, Bytes, Images, Labels, Mixture, Plan, Release, Secret, Weights
+
+_CHUNK_FLOATS = {"cpu": 2**20, "cuda": 2**26}
+_IN_MEMORY = 2**29  # bytes; a larger release goes to a scratch file
+_EQUAL_SHARES = 1e-6
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A defense ready to run: its bound function and how it mixes. Holds no data, no seed, no plan."""
+
+    name: str
+    function: Callable[..., Images | Mixture]
+    mixing: Mapping[str, Any]
+    dissimilarity: Callable[[Images, Images], torch.Tensor] | None = None
+
+    @property
+    def sources(self) -> int:
+        return source_count(self.mixing)
+
+
+def obfuscate(
+    scheme: Scheme,
+    images: Array | Bytes,
+    labels: Array,
+    classes: int,
+    key: bytes,
+    device: str = "cpu",
+) -> tuple[Release, Secret]:
+    """One epoch's release of a set, and what the client keeps.
+
+    images   (N, 3, H, W) uint8: an array, a memory map, or a tensor that already lives on the device
+    labels   (N,) int64 in [0, classes)
+    key      everything random descends from it (see harness.randomness)
+    returns  release.images on the device, or in a scratch memory map where they are many
+    """
+    pairs = plan(labels, scheme.mixing, numpy_generator(derive(key, "plan")), _distances(scheme, images, device))
+    shape = (len(pairs), *images.shape[1:])
+    released = empty(shape, device)
+    shares = np.empty(pairs.weights.shape, np.float32)
+    step = chunk_size(scheme.sources, shape, device)
+    for chunk, start in enumerate(range(0, len(pairs), step)):
+        rows = slice(start, start + step)
+        rng = torch_generator(derive(key, "chunk", chunk), device)
+        weights = torch.from_numpy(pairs.weights[rows]).to(device)
+        mixture = _apply(scheme, gather(images, pairs.sources[rows], device), weights, rng)
+        released[rows] = to_bytes(mixture.images)
+        shares[rows] = mixture.shares.cpu().numpy()
+    dominant = _dominant(shares, pairs)
+    return (
+        Release(released, _public_labels(scheme, labels[pairs.sources], shares, dominant, classes)),
+        Secret(pairs.sources, shares, dominant),
+    )
+
+
+def chunk_size(sources: int, shape: tuple[int, ...], device: str) -> int:
+    """Mixtures per chunk: a function of k, H, W and the kind of device alone."""
+    floats = sources * int(np.prod(shape[1:]))
+    return max(1, _CHUNK_FLOATS["cuda" if device.startswith("cuda") else "cpu"] // floats)
+
+
+def gather(images: Array | Bytes, rows: Array, device: str) -> Images:
+    """The given rows as float images on the device; rows of any shape (...,) -> (..., 3, H, W)."""
+    if isinstance(images, torch.Tensor):
+        picked = images[torch.from_numpy(rows).to(images.device)]
+    else:
+        picked = torch.from_numpy(images[rows])
+    return to_images(picked.to(device))
+
+
+def try_out(scheme: Scheme, size: tuple[int, int]) -> None:
+    """Run the defense once on two grey images, so that a bad knob is refused before anything starts."""
+    images = torch.full((2, scheme.sources, 3, *size), 0.5)
+    weights = torch.full((2, scheme.sources), 1 / scheme.sources)
+    _apply(scheme, images, weights, torch_generator(derive(b"", "try"), "cpu"))
+
+
+def _apply(scheme: Scheme, sources: torch.Tensor, weights: Weights, rng: torch.Generator) -> Mixture:
+    try:
+        made = scheme.function(sources, weights, rng)
+    except HarnessError as error:
+        raise HarnessError(f"{scheme.name}: {error}") from None
+    mixture = made if isinstance(made, Mixture) else Mixture(made, weights)
+    expected = (sources.shape[0], *sources.shape[2:])
+    if tuple(mixture.images.shape) != expected or not mixture.images.is_floating_point():
+        raise HarnessError(
+            f"{scheme.name}: returned {mixture.images.dtype} of {tuple(mixture.images.shape)}; "
+            f"a defense returns float images of {expected}"
+        )
+    if mixture.shares.shape != weights.shape:
+        raise HarnessError(f"{scheme.name}: shares of {tuple(mixture.shares.shape)}, expected {tuple(weights.shape)}")
+    if not torch.isfinite(mixture.images).all():
+        raise HarnessError(f"{scheme.name}: the release holds NaN or infinity; mend the defense")
+    return mixture
+
+
+def _dominant(shares: Array, pairs: Plan) -> Array:
+    """The column with the largest share; among equals a fair draw (the paper's random pick at lambda = 0.5)."""
+    tied = shares >= shares.max(1, keepdims=True) - _EQUAL_SHARES
+    pick = np.minimum((pairs.ties * tied.sum(1)).astype(np.int64), tied.sum(1) - 1)
+    column: Array = (tied & (np.cumsum(tied, 1) == pick[:, None] + 1)).argmax(1)
+    return column
+
+
+def _public_labels(scheme: Scheme, labels: Array, shares: Array, dominant: Array, classes: int) -> Labels:
+    if scheme.mixing["label"] == "dominant":
+        return torch.from_numpy(labels[np.arange(len(labels)), dominant])
+    soft = np.zeros((len(labels), classes), np.float32)
+    for column in range(labels.shape[1]):
+        np.add.at(soft, (np.arange(len(labels)), labels[:, column]), shares[:, column])
+    return torch.from_numpy(soft)
+
+
+def _distances(scheme: Scheme, images: Array | Bytes, device: str) -> Callable[[Array, Array], Array] | None:
+    metric = scheme.dissimilarity
+    if metric is None:
+        return None
+
+    def distances(sources: Array, weights: Array) -> Array:
+        step = chunk_size(sources.shape[1], images.shape, device)
+        parts = []
+        for start in range(0, len(sources), step):
+            stack = gather(images, sources[start : start + step], device)
+            share = torch.from_numpy(weights[start : start + step]).to(stack)
+            mixed = average(stack, share)
+            parts.append(torch.stack([metric(mixed, stack[:, i]) for i in range(stack.shape[1])], 1).cpu().numpy())
+        return np.concatenate(parts)
+
+    return distances
+
+
+def as_tensor(images: Array) -> Bytes:
+    """A copy of a read-only array or memory map that torch may hold."""
+    copy = empty(images.shape, "cpu")
+    copy.numpy()[...] = images
+    return copy
+
+
+def empty(shape: tuple[int, ...], device: str) -> Bytes:
+    """An unfilled uint8 tensor: on the device, or in scratch space where it is large and the device is the CPU."""
+    if device != "cpu" or int(np.prod(shape)) <= _IN_MEMORY:
+        return torch.empty(shape, dtype=torch.uint8, device=device)
+    return torch.from_numpy(scratch(shape))
+
+
+def scratch(shape: tuple[int, ...]) -> Array:
+    """A uint8 array in an unnamed temporary file: as large as the disk, and gone with its last reader."""
+    try:
+        return np.memmap(tempfile.TemporaryFile(), np.uint8, "w+", shape=shape)
+    except OSError as error:
+        raise HarnessError(f"no scratch space for {np.prod(shape) / 2**20:.0f} MiB: {error}; set TMPDIR") from None

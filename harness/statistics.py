@@ -1,0 +1,110 @@
+"""Means and their 95 % intervals, in one place. The unit is the original: its figure is the mean over its releases.
+
+References: Efron 1979 (bootstrap, percentile interval, over originals because mixtures share sources);
+Wilson 1927 (proportions).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from harness.types import Array
+
+Z95 = 1.959963984540054  # the normal quantile of 97.5 %
+AT_ONCE = 2**21  # numbers held by one chunk of the bootstrap
+
+
+def summarise(
+    values: ArrayLike,
+    *,
+    units: ArrayLike | None = None,
+    seed: int = 0,
+    draws: int = 2000,
+    proportion: bool | None = None,
+) -> dict[str, Any]:
+    """Mean, 95 % interval, 5th percentile, minimum and number of originals.
+
+    values      (M,) one number per release; a number that is not finite is a failed cell and raises ValueError
+    units       (M,) the original that each belongs to; without it every value is an original
+    proportion  Wilson's interval instead of the bootstrap; by default where every original's figure is 0 or 1. Say
+                False for a distance, which may be exactly 0 for all without being a proportion
+    One continuous figure has no interval: low and high are then None. Without any figure all are None and n is 0.
+    """
+    figures = per_unit(values, units)
+    if len(figures) == 0:
+        return {"mean": None, "low": None, "high": None, "p5": None, "min": None, "n": 0}
+    if proportion is None:
+        proportion = bool(np.isin(figures, (0.0, 1.0)).all())
+    low, high = wilson(float(figures.sum()), len(figures)) if proportion else bootstrap(figures, seed, draws)
+    mean, p5, least = float(figures.mean()), float(np.percentile(figures, 5)), float(figures.min())
+    return {"mean": mean, "low": low, "high": high, "p5": p5, "min": least, "n": len(figures)}
+
+
+def per_unit(values: ArrayLike, units: ArrayLike | None = None) -> Array:
+    """(n,) each original's figure: the mean over its releases, in the sorted order of `units`."""
+    numbers = np.asarray(values, np.float64)
+    if numbers.ndim != 1:
+        raise ValueError(f"expected one number per release, got an array of shape {numbers.shape}")
+    if broken := int((~np.isfinite(numbers)).sum()):
+        raise ValueError(f"{broken} of {len(numbers)} values are not finite numbers")
+    if units is None:
+        return numbers
+    names = np.asarray(units)
+    if names.shape != numbers.shape:
+        raise ValueError(f"{len(numbers)} values belong to {len(names)} units; give each value its unit")
+    _, rows, counts = np.unique(names, return_inverse=True, return_counts=True)
+    sums: Array = np.bincount(rows, weights=numbers, minlength=len(counts))
+    return sums / counts
+
+
+def bootstrap(figures: Array, seed: int, draws: int) -> tuple[float, float] | tuple[None, None]:
+    """95 % percentile interval of the mean; the same seed and number of figures draw the same originals."""
+    if len(figures) < 2:
+        return None, None
+    means = np.concatenate([figures[rows].mean(axis=1) for rows in _resamples(len(figures), seed, draws)])
+    low, high = np.percentile(means, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _resamples(n: int, seed: int, draws: int) -> Iterator[Array]:
+    """`draws` rows of n positions in all, a bounded number at a time."""
+    dice = np.random.Generator(np.random.Philox(seed))
+    step = max(1, AT_ONCE // n)
+    for start in range(0, draws, step):
+        yield dice.integers(0, n, (min(step, draws - start), n), dtype=np.int32)
+
+
+def wilson(hits: float, n: int) -> tuple[float, float] | tuple[None, None]:
+    """Wilson's 95 % interval for a proportion, without continuity correction."""
+    if n == 0:
+        return None, None
+    share, z2 = hits / n, Z95**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    reach = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    low = 0.0 if hits == 0 else max(0.0, centre - reach)
+    high = 1.0 if hits == n else min(1.0, centre + reach)
+    return low, high
+
+
+def paired(
+    a: ArrayLike, b: ArrayLike, *, units: ArrayLike | None = None, seed: int = 0, draws: int = 2000
+) -> dict[str, Any]:
+    """Mean of a - b over the same originals, in the same order, and its 95 % bootstrap interval."""
+    left, right = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if left.shape != right.shape:
+        raise ValueError(f"paired figures must be of the same units, got {left.shape} and {right.shape}")
+    whole = summarise(left - right, units=units, seed=seed, draws=draws, proportion=False)
+    return {key: whole[key] for key in ("mean", "low", "high", "n")}
+
+
+def share_below(values: ArrayLike, threshold: float, *, units: ArrayLike | None = None) -> dict[str, Any]:
+    """Share of the originals whose figure is below the threshold, with Wilson's 95 % interval."""
+    whole = summarise(per_unit(values, units) < threshold, proportion=True)
+    return {key: whole[key] for key in ("mean", "low", "high", "n")}

@@ -1,0 +1,241 @@
+"""Boards as text: on the terminal, as Markdown and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from harness.errors import HarnessError
+from harness.leaderboard import THRESHOLDS, Board, Row
+
+HEADS = (
+    "rank",
+    "defense",
+    "settings",
+    "dSSIM of release",
+    "dHaar of release",
+    "worst dSSIM",
+    "below .66",
+    "worst dHaar",
+    "recognised (top-1)",
+    "chance",
+    "utility",
+    "lost to undefended",
+    "epochs",
+    "n",
+    "seeds",
+    "passes",
+)
+NOTES = (
+    "Mean [95 % interval]; distances to the dominant original, bootstrap over n originals; proportions by Wilson. "
+    "Worst: per original the minimum over looking at the release and every attack run (controls apart). "
+    "Recognised: top-1 of the strongest recogniser against the dominant source's class. "
+    "Utility: accuracy on clean test images; lost: paired, against undefended. * Pareto front of both. "
+    "Passes: lower end of the worst case at or above "
+    + " and ".join(f"{value} ({name})" for name, value in THRESHOLDS.items())
+    + "."
+)
+
+
+def figure(score: dict[str, Any] | None) -> str:
+    """.71 [.69, .73]"""
+    if not score or score["mean"] is None:
+        return "-"
+    if score["low"] is None:
+        return _short(score["mean"])
+    return f"{_short(score['mean'])} [{_short(score['low'])}, {_short(score['high'])}]"
+
+
+def _short(value: float) -> str:
+    text = f"{value:.3f}"
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
+def settings(row: Row) -> str:
+    parts = []
+    for name, value in row.settings.items():
+        if name == "weights" and value == [1.0]:
+            continue
+        parts.append(f"{name}={_value(value)}")
+    return " ".join(parts)
+
+
+def _value(value: Any) -> str:
+    """As `-D` takes it."""
+    if isinstance(value, dict):
+        return ":".join(f"{name}:{number}" for name, number in value.items())
+    if isinstance(value, list) and value and isinstance(value[0], list):
+        return "/".join(_value(vector) for vector in value)
+    if isinstance(value, list):
+        return ",".join(f"{number:g}" for number in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """One line of the board, under HEADS."""
+    read = row.recognition
+    passed = [name for name, yes in row.passes.items() if yes]
+    return (
+        str(row.rank) if row.rank else "",
+        row.defense + (" *" if row.pareto else ""),
+        settings(row),
+        figure(row.scores.get("dssim")),
+        figure(row.scores.get("dhaar")),
+        figure(row.worst["dssim"]) + (f" {row.worst['dssim']['attack']}"),
+        f"{row.worst['dssim']['below']:.0%}",
+        figure(row.worst["dhaar"]),
+        f"{figure(read['top1'])} {read['attack']} {read['arch'] or ''}".strip() if read else "-",
+        _short(read["top1"]["chance"]) if read else "-",
+        figure(row.utility),
+        figure(row.gap),
+        str(row.epochs or "-"),
+        str(row.worst["dssim"]["n"]),
+        str(row.seeds),
+        ", ".join(passed) or "no",
+    )
+
+
+def verdict(board: Board) -> list[str]:
+    """What a stranger must know before quoting the table."""
+    lines = []
+    judged = [row for row in board.rows if not row.lacks]
+    if not judged:
+        lines.append(
+            "No row is judged yet: each lacks " + "; ".join(_common_lacks(board.rows)) + ". Rows are not ranked."
+        )
+    elif not any(row.rank for row in board.rows):
+        lines.append("No defense passes: none keeps a worst-case dSSIM of 0.66. Rows are not ranked.")
+    for row in board.rows:
+        lines += [f"{row.defense} {settings(row)}: FAILED {reason}" for reason in row.failures]
+    return lines
+
+
+def _common_lacks(rows: Sequence[Row]) -> list[str]:
+    return sorted({lack for row in rows for lack in row.lacks})
+
+
+def show(boards: Sequence[Board], console: Console) -> None:
+    """Print each board within 80 columns: a figure, its interval under it, then what it belongs to."""
+    for board in boards:
+        table = Table(
+            title=board.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+        )
+        table.add_column("defense")
+        for head in ("dSSIM", "worst dSSIM", "dHaar", "recognised", "utility"):
+            table.add_column(head, justify="right", no_wrap=True)
+        for row in board.rows:
+            read, worst = row.recognition, row.worst["dssim"]
+            sign = [row.defense + (" *" if row.pareto else ""), *settings(row).split(), f"n={worst['n']}"]
+            table.add_row(
+                "\n ".join(sign),
+                _stacked(row.scores.get("dssim")),
+                f"{_stacked(worst)}\n{worst['attack']}",
+                _stacked(row.scores.get("dhaar")),
+                f"{_stacked(read['top1'])}\n{read['attack']}\nchance {_short(read['top1']['chance'])}" if read else "-",
+                f"{_stacked(row.utility)}" + (f"\nlost {_stacked(row.gap)}" if row.gap else ""),
+                end_section=True,
+            )
+        console.print(table)
+        console.print(NOTES, style="dim", highlight=False)
+        for text in verdict(board):
+            console.print(text, highlight=False)
+
+
+def _stacked(score: dict[str, Any] | None) -> str:
+    return figure(score).replace(" [", "\n[").replace(", ", " ")
+
+
+def markdown(boards: Sequence[Board]) -> str:
+    """The page of one data set; every row links to its records."""
+    lines = [f"# {boards[0].dataset['name']}", "", NOTES, ""]
+    for board in boards:
+        lines += [f"## {board.title}", ""]
+        lines += [f"{text}\n" for text in verdict(board)]
+        lines += ["| " + " | ".join((*HEADS, "records")) + " |", "|" + "---|" * (len(HEADS) + 1)]
+        for row in board.rows:
+            links = " ".join(f"[{key[:6]}](records/{key}.json)" for key in row.records)
+            lines.append("| " + " | ".join(text.replace("|", "\\|") for text in (*cells(row), links)) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def csv_text(boards: Sequence[Board]) -> str:
+    """One line per row, numbers in full."""
+    out = io.StringIO()
+    lines = [(board, flat(board, row)) for board in boards for row in board.rows]
+    names = list(dict.fromkeys(name for _, line in lines for name in line))
+    writer = csv.DictWriter(out, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(line for _, line in lines)
+    return out.getvalue()
+
+
+def flat(board: Board, row: Row) -> dict[str, Any]:
+    """A row as plain columns."""
+    line: dict[str, Any] = {
+        "dataset": board.dataset["name"],
+        "fingerprint": board.dataset["fingerprint"],
+        "size": board.dataset["height"],
+        "private": board.dataset["private"],
+        "device": board.device,
+        "rank": row.rank,
+        "defense": row.defense,
+        "settings": settings(row),
+        "epochs": row.epochs,
+        "training": row.training,
+        "seeds": row.seeds,
+        "pareto": row.pareto,
+        "lacks": "; ".join(row.lacks),
+        "granted": " ".join(row.granted),
+    }
+    for name, score in row.scores.items():
+        line |= {f"{name}_{part}": score[part] for part in ("mean", "low", "high", "p5", "min", "n")}
+    for name, score in row.worst.items():
+        line |= {
+            f"worst_{name}_{part}": score[part] for part in ("mean", "low", "high", "p5", "min", "below", "attack")
+        }
+        line[f"passes_{name}"] = row.passes[name]
+    if row.recognition:
+        line |= {"recogniser": row.recognition["attack"], "recogniser_arch": row.recognition["arch"]}
+        for name in ("top1", "any_source", "released"):
+            line |= {f"{name}_{part}": row.recognition[name][part] for part in ("mean", "low", "high", "chance")}
+        line["top1_corrected"] = row.recognition["corrected"]
+    for name, known in (("utility", row.utility), ("utility_gap", row.gap)):
+        if known:
+            line |= {f"{name}_{part}": known[part] for part in ("mean", "low", "high")}
+    return line
+
+
+def document(boards: Sequence[Board]) -> dict[str, Any]:
+    """Boards as `rank --json` prints them."""
+    return {"boards": [{"title": board.title, "rows": [flat(board, row) for row in board.rows]} for board in boards]}
+
+
+def write(boards: Sequence[Board], folder: Path) -> list[Path]:
+    """leaderboards/<dataset>.md and .csv"""
+    paths = []
+    names = dict.fromkeys(board.dataset["name"] for board in boards)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            mine = [board for board in boards if board.dataset["name"] == name]
+            for suffix, text in ((".md", markdown(mine)), (".csv", csv_text(mine))):
+                paths.append(folder / f"{name}{suffix}")
+                paths[-1].write_text(text)
+    except OSError as error:
+        raise HarnessError(
+            f"leaderboards folder {folder}: {error.strerror or error}; name another with --out"
+        ) from None
+    return paths
+
+
+def as_json(thing: Any) -> str:
+    return json.dumps(thing, indent=1, allow_nan=False)

@@ -1,0 +1,138 @@
+"""CIFAR-10, STL-10 and Oxford-IIIT Pets (cat or dog), fetched and checked by torchvision.
+
+torchvision verifies its checksums on every start (2.7 GB for STL-10); so the labelled images are copied once into
+plain arrays in the downloads folder, and later starts neither verify nor import torchvision.
+References: Krizhevsky 2009; Coates, Ng and Lee 2011; Parkhi, Vedaldi, Zisserman and Jawahar 2012.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.client import HTTPException
+from pathlib import Path
+from tarfile import TarError
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlparse
+
+import numpy as np
+
+from harness.decode import Picture, file_picture, mapped
+from harness.errors import HarnessError
+from harness.keep import Facts, kept
+
+if TYPE_CHECKING:
+    from harness.types import Array
+
+    Fetched: TypeAlias = dict[str, tuple[Array, Any, list[str]]]
+    """Per role: (N, 3, H, W) uint8 images, class numbers, class names."""
+
+LOCAL = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT}
+
+
+def cifar10(downloads: Path) -> list[Picture]:
+    """60,000 images of 32 px in ten classes."""
+
+    def fetch(root: Path) -> Fetched:
+        from torchvision.datasets import CIFAR10
+
+        with _explained("cifar10", [CIFAR10.url], root):
+            parts = {role: CIFAR10(str(root), train=role == "train", download=True) for role in ("train", "test")}
+        return {
+            role: (part.data.transpose(0, 3, 1, 2), part.targets, list(part.classes)) for role, part in parts.items()
+        }
+
+    return _from_arrays(downloads / "cifar10", fetch)
+
+
+def stl10(downloads: Path) -> list[Picture]:
+    """The 13,000 labelled images of 96 px in ten classes; the unlabelled ones are not used."""
+
+    def fetch(root: Path) -> Fetched:
+        from torchvision.datasets import STL10
+
+        with _explained("stl10", [STL10.url], root):
+            parts = {role: STL10(str(root), split=role, download=True) for role in ("train", "test")}
+        return {role: (part.data, part.labels, list(part.classes)) for role, part in parts.items()}
+
+    return _from_arrays(downloads / "stl10", fetch)
+
+
+def oxford_pets(downloads: Path) -> list[Picture]:
+    """7,349 photographs of many sizes, cat or dog; needs --size."""
+    folder = downloads / "oxford_pets"
+
+    def write(_: Path) -> Facts:
+        from torchvision.datasets import OxfordIIITPet
+
+        extracted = folder / "oxford-iiit-pet"
+        if (extracted / "images.tar.gz").exists():  # an interrupted extraction looks complete to torchvision
+            for part in ("images", "annotations"):
+                shutil.rmtree(extracted / part, ignore_errors=True)
+        with _explained("oxford_pets", [url for url, _ in OxfordIIITPet._RESOURCES], extracted):
+            parts = {
+                role: OxfordIIITPet(str(folder), split=split, target_types="binary-category", download=True)
+                for role, split in (("train", "trainval"), ("test", "test"))
+            }
+        return {
+            role: [
+                [str(path.relative_to(folder)), part.bin_classes[number].lower()]
+                for path, number in zip(part._images, part._bin_labels, strict=True)
+            ]
+            for role, part in parts.items()
+        }
+
+    listing = kept(folder / "listing", write, lambda _: True)
+    return [
+        file_picture(folder / file, f"{role}/{label}/{Path(file).name}", label, role)
+        for role, files in listing.items()
+        for file, label in files
+    ]
+
+
+def _from_arrays(folder: Path, fetch: Callable[[Path], Fetched]) -> list[Picture]:
+    def write(temporary: Path) -> Facts:
+        facts: Facts = {}
+        for role, (images, numbers, classes) in fetch(folder).items():
+            with (temporary / f"{role}.bin").open("wb") as file:
+                for planes in images:
+                    file.write(np.ascontiguousarray(planes, np.uint8).data)
+            facts[role] = {"shape": images.shape, "labels": [classes[int(number)] for number in numbers]}
+        return facts
+
+    pictures: list[Picture] = []
+    for role, held in kept(folder / "arrays", write, lambda _: True).items():
+        path = folder / "arrays" / f"{role}.bin"
+        images = mapped(path, held["shape"])
+        stamp = f"{path.stat().st_size} {path.stat().st_mtime_ns}"
+        for row, label in enumerate(held["labels"]):
+            name = f"{role}/{label}/{row:05}"
+            pictures.append(Picture(name, label, role, partial(_row, images, row), f"{stamp} {row}"))
+    return pictures
+
+
+def _row(images: Array, row: int) -> Array:
+    pixels: Array = images[row].transpose(1, 2, 0)
+    return pixels
+
+
+@contextmanager
+def _explained(name: str, urls: list[str], folder: Path) -> Iterator[None]:
+    """Turn what torchvision raises into one line with the mend."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # CIFAR's pickles are older than NumPy's rules on dtypes
+            yield
+    except (OSError, RuntimeError, HTTPException, TarError, EOFError) as error:
+        if isinstance(error, OSError) and error.errno in LOCAL:
+            raise HarnessError(f"{name}: cannot write {folder}: {error.strerror}; free some space") from error
+        reason = " ".join(str(error).split())
+        hosts = " and ".join(dict.fromkeys(urlparse(url).netloc for url in urls))
+        files = " and ".join(Path(urlparse(url).path).name for url in urls)
+        raise HarnessError(
+            f"{name}: cannot be fetched from {hosts} ({reason}); get {files} from {urls[0]} and put it into {folder}"
+        ) from error

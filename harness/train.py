@@ -1,0 +1,282 @@
+"""One way to train: used by utility and by every learned attack.
+
+Images stay uint8 on the device until their batch is due; bf16 where the device is faster with it, channels last, the
+loss summed on the device without a synchronisation per step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from harness.device import low_precision
+from harness.errors import HarnessError, NotConverged
+from harness.images import to_images
+from harness.randomness import derive, numpy_generator, torch_generator
+from harness.types import Array, Bytes, Labels, Release
+
+LEAST_STEPS = 1000
+_LEAST_FALL = 0.02  # of the loss of a constant guess
+_JUDGEMENTS = 20
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained.
+
+    rate      learning rate, at its highest
+    batch     images per step; None: as large as at least 1,000 steps allow, 16 to 128
+    balanced  batches with the classes in equal number
+    decay     "cosine" (to zero, after a warm-up of 5 %) or "constant"
+    flip      mirror half of the images
+    clip      largest norm of a step's gradient; 0: unbounded
+    """
+
+    optimizer: str
+    rate: float
+    batch: int | None = None
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    balanced: bool = False
+    decay: str = "constant"
+    flip: bool = False
+    clip: float = 0.0
+
+    def settings(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+RECIPES = {
+    "default": Recipe("adam", 1e-3, decay="cosine", flip=True),
+    "paper": Recipe("adam", 1e-3, batch=200, balanced=True),  # Raynal et al. 2020, section 5.1
+}
+
+
+def recipe_named(name: str) -> Recipe:
+    if name not in RECIPES:
+        raise HarnessError(f"no recipe called {name!r}; use {' or '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def batch_for(images: int, epochs: int, recipe: Recipe) -> int:
+    """Images per step: the recipe's, or the largest power of two that still gives 1,000 steps, 16 to 128."""
+    if recipe.batch:
+        return min(recipe.batch, images)
+    wanted = max(images * epochs // LEAST_STEPS, 1)
+    power = 1 << (wanted.bit_length() - 1)
+    return min(max(power, 16), 128, images)
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """What utility trains on and is judged by.
+
+    release(epoch)  that epoch's release of the whole set, freshly obfuscated
+    test_images     (N, 3, H, W) uint8, never obfuscated
+    test_labels     (N,) their classes
+    """
+
+    release: Callable[[int], Release]
+    test_images: Bytes
+    test_labels: Array
+    classes: int
+    epochs: int
+    key: bytes
+    device: str
+
+
+@contextlib.contextmanager
+def dice(key: bytes, device: str) -> Iterator[None]:
+    """Seed torch's own generators (initial weights, dropout) for a while, and put them back as they were."""
+    with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
+        torch.default_generator.set_state(torch_generator(derive(key, "torch"), "cpu").get_state())
+        if device.startswith("cuda"):
+            torch.cuda.manual_seed(int.from_bytes(derive(key, "cuda")[:7], "little"))
+        yield
+
+
+class Learner:
+    """A network in training."""
+
+    def __init__(self, model: nn.Module, recipe: Recipe, batch: int, key: bytes, device: str, total_steps: int = 0):
+        self.model = model.to(device=device).to(memory_format=torch.channels_last)
+        self.recipe, self.batch, self.device = recipe, batch, device
+        self.rng = numpy_generator(derive(key, "batches"))
+        self.steps, self._total = 0, total_steps
+        self.precision = low_precision(device)
+        self.optimizer = _optimizer(self.model, recipe)
+
+    def epoch(self, images: Bytes, labels: Labels) -> float:
+        """One pass over (N, 3, H, W) uint8 images; the mean loss. NaN is refused."""
+        self.model.train()
+        labels = labels.to(self.device)
+        total = torch.zeros((), device=self.device)
+        batches = list(self._batches(labels))
+        for rows in batches:
+            total += self._step(images[rows], labels[rows.to(self.device)])
+        loss = float(total) / len(batches)
+        if not np.isfinite(loss):
+            raise NotConverged(f"the training diverged after {self.steps} steps (loss {loss})")
+        return loss
+
+    def _step(self, stored: Bytes, labels: Labels) -> torch.Tensor:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate()
+        images = prepare(stored, self.device)
+        if self.recipe.flip:
+            mirrored = torch.from_numpy(self.rng.random(len(images)) < 0.5).to(self.device)
+            images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
+        with self._autocast():
+            loss = functional.cross_entropy(self.model(images).float(), labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.recipe.clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+        self.optimizer.step()
+        self.steps += 1
+        return loss.detach()
+
+    def _rate(self) -> float:
+        if self.recipe.decay == "constant":
+            return self.recipe.rate
+        warm = max(1, self._total // 20)
+        if self.steps < warm:
+            return self.recipe.rate * (self.steps + 1) / warm
+        done = min(1.0, (self.steps - warm) / max(1, self._total - warm))
+        return self.recipe.rate * 0.5 * (1 + float(np.cos(np.pi * done)))
+
+    def _batches(self, labels: Labels) -> Iterator[torch.Tensor]:
+        """Rows of each batch. A last batch of less than half the size is left out: batch norm suffers from it."""
+        if self.recipe.balanced:
+            yield from self._balanced(labels)
+            return
+        order = torch.from_numpy(self.rng.permutation(len(labels)))
+        for rows in torch.split(order, self.batch):
+            if len(rows) * 2 >= self.batch:
+                yield rows
+
+    def _balanced(self, labels: Labels) -> Iterator[torch.Tensor]:
+        hard = _hard(labels).cpu().numpy()
+        groups = [np.flatnonzero(hard == label) for label in np.unique(hard)]
+        each = max(1, self.batch // len(groups))
+        count = max(1, len(hard) // (each * len(groups)))
+        drawn = [np.resize(self.rng.permutation(group), (count, each)) for group in groups]
+        for rows in np.concatenate(drawn, 1):
+            yield torch.from_numpy(self.rng.permutation(rows))
+
+    @contextlib.contextmanager
+    def _autocast(self) -> Iterator[None]:
+        with autocast(self.device, self.precision):
+            yield
+
+    @torch.no_grad()
+    def predict(self, images: Bytes, batch: int = 256) -> torch.Tensor:
+        """(N, K) float32 class probabilities on the CPU; never learns from what it sees."""
+        self.model.eval()
+        parts = []
+        for start in range(0, len(images), batch):
+            with self._autocast():
+                logits = self.model(prepare(images[start : start + batch], self.device))
+            parts.append(logits.float().softmax(1).cpu())
+        return torch.cat(parts)
+
+    def loss(self, images: Bytes, labels: Labels) -> float:
+        """Mean cross-entropy of the predictions, in nats."""
+        scores = self.predict(images).clamp_(min=1e-7).log_()
+        return float(functional.nll_loss(scores, labels) if labels.ndim == 1 else -(labels * scores).sum(1).mean())
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+
+def prepare(stored: Bytes, device: str) -> torch.Tensor:
+    """uint8 -> centred float32 on the device, channels last."""
+    images = to_images(stored.to(device, non_blocking=True)).sub_(0.5).mul_(4.0)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def autocast(device: str, precision: Any) -> Any:
+    return torch.autocast(device.split(":")[0], precision or torch.bfloat16, enabled=precision is not None)
+
+
+def fit_until_flat(
+    learner: Learner,
+    fresh: Callable[[int], tuple[Bytes, Labels]],
+    held_out: tuple[Bytes, Labels],
+    *,
+    rounds: int,
+    classes: int,
+) -> dict[str, Any]:
+    """Train on fresh(0), fresh(1), ... until the loss on held-out images is flat; keep the best weights.
+
+    At least `rounds` rounds and 1,000 steps. Flat: over the last quarter of the steps the best held-out loss fell by
+    less than 2 % of a constant guess's loss, log K (relative to itself a loss near zero would never be flat). Not flat
+    after four times the least is NotConverged: a weak attack is a failed cell, never a private defense.
+    Returns the facts for the record.
+    """
+    history: list[tuple[int, float]] = []
+    best_state, best_loss, done = learner.state(), float("inf"), 0
+    train_loss, due, least = 0.0, 0, LEAST_STEPS
+    while True:
+        train_loss = learner.epoch(*fresh(done))
+        done += 1
+        least = max(LEAST_STEPS, learner.steps * rounds // done)
+        if learner.steps >= due or learner.steps >= least:
+            due = learner.steps + least // _JUDGEMENTS
+            loss = learner.loss(*held_out)
+            history.append((learner.steps, loss))
+            if loss < best_loss:
+                best_loss, best_state = loss, learner.state()
+        fall = _last_quarter_fall(history) / float(np.log(classes))
+        if done >= rounds and learner.steps >= least and fall < _LEAST_FALL:
+            break
+        if learner.steps >= 4 * least:
+            raise NotConverged(
+                f"the held-out loss still fell by {fall:.1%} in the last quarter of {learner.steps} steps; "
+                "raise train_epochs"
+            )
+    learner.model.load_state_dict(best_state)
+    return {
+        "steps": learner.steps,
+        "rounds": done,
+        "train_loss": train_loss,
+        "held_out_loss": best_loss,
+        "last_quarter_fall": fall,
+    }
+
+
+def _last_quarter_fall(history: list[tuple[int, float]]) -> float:
+    """How much the best loss so far fell during the last quarter of the steps; infinite without an earlier one."""
+    cut = history[-1][0] * 3 / 4
+    early = [loss for steps, loss in history if steps <= cut]
+    if not early:
+        return float("inf")
+    return min(early) - min(loss for _, loss in history)
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    parameters = model.parameters()
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(parameters, recipe.rate, recipe.momentum, weight_decay=recipe.weight_decay, fused=True)
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, recipe.rate, weight_decay=recipe.weight_decay, fused=True)
+    return torch.optim.Adam(parameters, recipe.rate, weight_decay=recipe.weight_decay, fused=True)
+
+
+def _hard(labels: Labels) -> torch.Tensor:
+    return labels if labels.ndim == 1 else labels.argmax(1)
+
+
+def hits(scores: torch.Tensor, labels: Array) -> Array:
+    """(N,) whether the highest positive score is at the label; a row without a positive score is never a hit."""
+    best = scores.max(1)
+    answered = (best.values > 0).numpy()
+    correct: Array = answered & (best.indices.numpy() == labels)
+    return correct
