@@ -21,7 +21,7 @@ from harness.types import Array, Bytes, Generator, Guess, Labels
 _HELD_OUT = 5  # one image in five judges when to stop
 _JUDGED = 300  # releases that judge, at least
 _PUBLISHED = {"mcpherson_face": mcpherson.face, "mcpherson_cifar": mcpherson.cifar}
-_TIMM = Recipe("adamw", 1e-3, weight_decay=0.05, flip=True)
+_MODERN = Recipe("adamw", 1e-3, weight_decay=0.05, flip=True, shift=0.125)
 
 
 def cnn(observation: Observation, rng: Generator, *, arch: str, train_epochs: int) -> Guess:
@@ -104,7 +104,7 @@ def _learner(arch: str, classes: int, observation: Observation, batch: int, key:
 
 
 def _recipe(arch: str) -> Recipe:
-    return mcpherson.RECIPE if arch in _PUBLISHED else _TIMM
+    return mcpherson.RECIPE if arch in _PUBLISHED else _MODERN
 
 
 def _held_out_hits(learner: Learner, images: Bytes, labels: Labels) -> dict[str, float]:

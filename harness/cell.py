@@ -64,10 +64,11 @@ class Bench:
         return self.registry.get("defenses", UNDEFENDED)
 
     def check_utility(self) -> None:
-        """Refuse an unknown model or recipe before anything runs."""
-        settings = self._utility_entry.params
-        recipe_named(settings["recipe"])
-        networks.check_name(settings["model"])
+        """Refuse an unknown model or recipe before anything runs; the registry's own are taken on trust."""
+        if "recipe" in self.utility:
+            recipe_named(self.utility["recipe"])
+        if "model" in self.utility:
+            networks.check_name(self.utility["model"])
 
     # The three records
 
@@ -166,9 +167,9 @@ class Bench:
         observation = self.client.observe(defense, attack, seed)
         rng = torch_generator(derive(root_of(seed), "attack", attack.name), "cpu")
         guess: Guess = bind(attack)(observation, rng)
-        if "learned" in attack.traits and defense.name == UNDEFENDED:
-            must_beat_chance(guess.report)
         scores, arrays = score(self.client, attack, guess, *self.client.release(defense, seed, 0))
+        if "learned" in attack.traits and defense.name == UNDEFENDED:
+            must_beat_chance(guess.report, scores)
         return scores, arrays, dict(guess.report)
 
     # The specifications: everything that can change an outcome

@@ -110,6 +110,8 @@ class Cross:
     utility: bool
 
     def cells(self) -> Iterator[Cell]:
+        """Run what is not recorded yet; a cell is yielded when all its parts are."""
+        self.bench.records.check_writable()
         for seed in range(self.seeds):
             for defense in self.defenses:
                 yield from self._row(defense, seed)
@@ -207,13 +209,13 @@ def evaluate(
     *,
     registry: Sequence[Path] = (),
     **options: Any,
-) -> list[dict[str, Any]]:
-    """`harness run` from Python: the cells as `--json` prints them. Options are the fields of `Order`.
+) -> dict[str, Any]:
+    """`harness run` from Python: the document that `--json` prints. Options are the fields of `Order`.
 
     harness.evaluate(defense="shuffle_mix", attack="cnn", dataset="photos")
     """
     order = replace(Order(defense, attack, dataset), **options)
-    return [cell.document() for cell in prepare(order, load_registry(registry)).cells()]
+    return {"cells": [cell.document() for cell in prepare(order, load_registry(registry)).cells()]}
 
 
 def _chosen(registry: Registry, section: str, names: str | Sequence[str], settings: Mapping[str, Any]) -> list[Entry]:

@@ -31,7 +31,6 @@ class Row:
 
     defense: str
     settings: dict[str, Any]
-    traits: list[str]
     epochs: int | None
     training: str | None
     seeds: int
@@ -62,7 +61,6 @@ class Board:
 
     dataset: dict[str, Any]
     device: str
-    targets: int
     rows: list[Row]
 
     @property
@@ -114,7 +112,7 @@ def _board(records: list[RunResult]) -> Board:
             rows.append(_row(shown, attacked, used, reference))
     _rank(rows)
     first = records[0].inputs
-    return Board(first["dataset"], first["device"], max((r.inputs["targets"] for r in releases), default=0), rows)
+    return Board(first["dataset"], first["device"], rows)
 
 
 def _defense(record: RunResult) -> str:
@@ -138,7 +136,6 @@ def _row(
     return Row(
         defense=entry["name"],
         settings={**entry["params"], **_differing(entry)},
-        traits=list(entry.get("traits", [])),
         epochs=epochs,
         training=f"{training['model']}, {training['recipe']}" if training else None,
         seeds=len({record.inputs["seed"] for record in releases}),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import difflib
 
-import timm
-import torchvision
 from torch import nn
 
 from harness.errors import HarnessError, Skipped
@@ -13,8 +11,12 @@ from harness.errors import HarnessError, Skipped
 
 def check_name(name: str) -> None:
     """Refuse a name that neither library knows."""
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known and not timm.is_model(name):
+    known = _torchvision()
+    if name in known:
+        return
+    import timm  # seconds to import, and seldom needed
+
+    if not timm.is_model(name):
         close = difflib.get_close_matches(name, [*known, *timm.list_models()], 1)
         hint = f"; did you mean {close[0]!r}?" if close else "; use a torchvision or timm model name"
         raise HarnessError(f"no network called {name!r}{hint}")
@@ -23,13 +25,24 @@ def check_name(name: str) -> None:
 def build(name: str, classes: int, pretrained: bool = False) -> nn.Module:
     """A classifier with the given number of outputs."""
     check_name(name)
+    if name in _torchvision() and not pretrained:
+        import torchvision
+
+        model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes)
+        return model
+    import timm
+
     if pretrained:
         try:
             return timm.create_model(name, pretrained=True, num_classes=classes)
         except Exception as error:  # no network, no such weights: the hub raises what it likes
             reason = f"pretrained weights of {name} cannot be had ({type(error).__name__})"
             raise Skipped(f"{reason}; place them in the hub's cache or use pretrained=false") from None
-    if name in torchvision.models.list_models(module=torchvision.models):
-        model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes)
-        return model
     return timm.create_model(name, num_classes=classes)
+
+
+def _torchvision() -> list[str]:
+    import torchvision  # seconds to import: only when a network is needed
+
+    names: list[str] = torchvision.models.list_models(module=torchvision.models)
+    return names

@@ -85,6 +85,18 @@ class Records:
         """Keeps nothing and finds nothing: for trials."""
         return _Nowhere(Path())
 
+    def check_writable(self) -> None:
+        """Refuse a folder that will not take a record, before the work for it is done."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _replace(self.folder / ".writable", lambda file: file.write(b"ok"))
+            (self.folder / ".writable").unlink(missing_ok=True)
+        except OSError as error:
+            raise self._refused(error) from None
+
+    def _refused(self, error: OSError) -> HarnessError:
+        return HarnessError(f"records folder {self.folder}: {error.strerror or error}; name another with --records")
+
     def find(self, spec: RunSpec) -> RunResult | None:
         """The finished record of this work; None where there is none, or only a failure that is worth another try."""
         path = self.folder / f"{spec.key}.json"
@@ -117,9 +129,7 @@ class Records:
             text = json.dumps(document, indent=1, allow_nan=False) + "\n"
             _replace(path, lambda file: file.write(text.encode()))
         except OSError as error:
-            raise HarnessError(
-                f"records folder {self.folder}: {error.strerror or error}; name another with --records"
-            ) from None
+            raise self._refused(error) from None
         return replace(result, finished=finished)
 
     def all(self) -> Iterator[RunResult]:

@@ -50,8 +50,15 @@ def score(client: Client, attack: Entry, guess: Guess, release: Release, secret:
     return scores, {"units": units, **found}
 
 
-def must_beat_chance(report: Mapping[str, Any]) -> None:
-    """Wilson's lower end on held-out undefended images above chance, or the attack has learned nothing."""
+def must_beat_chance(report: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
+    """On undefended images: Wilson's lower end above chance, or the attack has learned nothing.
+
+    Asked twice: on the attack's own held-out public images, and on the targets, which chose no checkpoint.
+    """
+    top = scores.get("top1")
+    if top and (top["low"] is None or top["low"] <= top["chance"]):
+        said = f"top-1 of {top['mean']:.2f} on undefended images is not above chance ({top['chance']:.2f})"
+        raise NotConverged(f"{said}: it learned nothing")
     hits, n, chance = (report.get(name) for name in ("held_out_hits", "held_out_n", "held_out_chance"))
     if hits is None or n is None or chance is None:
         raise NotConverged("a learned attack reports held_out_hits, held_out_n and held_out_chance; this one does not")

@@ -125,9 +125,7 @@ def _common_lacks(rows: Sequence[Row]) -> list[str]:
 def show(boards: Sequence[Board], console: Console) -> None:
     """Print each board within 80 columns: a figure, its interval under it, then what it belongs to."""
     for board in boards:
-        table = Table(
-            title=board.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
-        )
+        table = Table(title=board.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
         table.add_column("defense")
         for head in ("dSSIM", "worst dSSIM", "dHaar", "recognised", "utility"):
             table.add_column(head, justify="right", no_wrap=True)

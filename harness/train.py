@@ -36,6 +36,7 @@ class Recipe:
     balanced  batches with the classes in equal number
     decay     "cosine" (to zero, after a warm-up of 5 %) or "constant"
     flip      mirror half of the images
+    shift     move a batch by up to this share of its side, at random; the border is reflected
     clip      largest norm of a step's gradient; 0: unbounded
     """
 
@@ -47,6 +48,7 @@ class Recipe:
     balanced: bool = False
     decay: str = "constant"
     flip: bool = False
+    shift: float = 0.0
     clip: float = 0.0
 
     def settings(self) -> dict[str, Any]:
@@ -118,21 +120,19 @@ class Learner:
         self.model.train()
         labels = labels.to(self.device)
         total = torch.zeros((), device=self.device)
-        batches = list(self._batches(labels))
+        batches = [rows.to(images.device) for rows in self._batches(labels)]
+        mirrored = torch.from_numpy(self.rng.random(len(labels)) < 0.5).to(images.device)
         for rows in batches:
-            total += self._step(images[rows], labels[rows.to(self.device)])
+            total += self._step(images[rows], labels[rows], mirrored[rows])
         loss = float(total) / len(batches)
         if not np.isfinite(loss):
             raise NotConverged(f"the training diverged after {self.steps} steps (loss {loss})")
         return loss
 
-    def _step(self, stored: Bytes, labels: Labels) -> torch.Tensor:
+    def _step(self, stored: Bytes, labels: Labels, mirrored: torch.Tensor) -> torch.Tensor:
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
-        images = prepare(stored, self.device)
-        if self.recipe.flip:
-            mirrored = torch.from_numpy(self.rng.random(len(images)) < 0.5).to(self.device)
-            images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
+        images = self._augment(prepare(stored, self.device), mirrored)
         with self._autocast():
             loss = functional.cross_entropy(self.model(images).float(), labels)
         self.optimizer.zero_grad(set_to_none=True)
@@ -142,6 +142,17 @@ class Learner:
         self.optimizer.step()
         self.steps += 1
         return loss.detach()
+
+    def _augment(self, images: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
+        if self.recipe.flip:
+            images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
+        if self.recipe.shift:
+            height, width = images.shape[2:]
+            reach = round(self.recipe.shift * min(height, width))
+            top, left = self.rng.integers(0, 2 * reach + 1, 2)
+            padded = functional.pad(images, (reach, reach, reach, reach), mode="reflect")
+            images = padded[:, :, top : top + height, left : left + width]
+        return images.contiguous(memory_format=torch.channels_last)
 
     def _rate(self) -> float:
         if self.recipe.decay == "constant":
@@ -222,26 +233,25 @@ def fit_until_flat(
     Returns the facts for the record.
     """
     history: list[tuple[int, float]] = []
-    best_state, best_loss, done = learner.state(), float("inf"), 0
-    train_loss, due, least = 0.0, 0, LEAST_STEPS
+    best_state, best_loss, due, done, fall = learner.state(), float("inf"), 0, 0, float("inf")
     while True:
         train_loss = learner.epoch(*fresh(done))
         done += 1
         least = max(LEAST_STEPS, learner.steps * rounds // done)
-        if learner.steps >= due or learner.steps >= least:
-            due = learner.steps + least // _JUDGEMENTS
-            loss = learner.loss(*held_out)
-            history.append((learner.steps, loss))
-            if loss < best_loss:
-                best_loss, best_state = loss, learner.state()
+        if learner.steps < due:
+            continue
+        due = learner.steps + least // _JUDGEMENTS
+        if learner.steps < least:
+            due = min(due, least)
+        history.append((learner.steps, learner.loss(*held_out)))
+        if history[-1][1] < best_loss:
+            best_loss, best_state = history[-1][1], learner.state()
         fall = _last_quarter_fall(history) / float(np.log(classes))
-        if done >= rounds and learner.steps >= least and fall < _LEAST_FALL:
+        if learner.steps >= least and fall < _LEAST_FALL:
             break
         if learner.steps >= 4 * least:
-            raise NotConverged(
-                f"the held-out loss still fell by {fall:.1%} in the last quarter of {learner.steps} steps; "
-                "raise train_epochs"
-            )
+            said = f"the held-out loss still fell by {fall:.1%} in the last quarter of {learner.steps} steps"
+            raise NotConverged(f"{said}; raise train_epochs")
     learner.model.load_state_dict(best_state)
     return {
         "steps": learner.steps,
