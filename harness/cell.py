@@ -177,24 +177,24 @@ class Bench:
     def release_spec(self, defense: Entry, seed: int) -> RunSpec:
         metrics = list(self.registry.section("metrics").values())
         measured = {"metrics": [provenance.resolved(metric) for metric in metrics], "targets": self.targets}
-        return RunSpec("release", self._inputs(defense, seed, metrics) | measured)
+        return RunSpec("release", self._inputs("release", defense, seed, metrics) | measured)
 
     def utility_spec(self, defense: Entry, seed: int) -> RunSpec:
         entry = self._utility_entry
         trained = {"epochs": self.epochs, "threads": self.threads, "utility": provenance.resolved(entry)}
-        return RunSpec("utility", self._inputs(defense, seed, [entry]) | trained)
+        return RunSpec("utility", self._inputs("utility", defense, seed, [entry]) | trained)
 
     def attack_spec(self, defense: Entry, attack: Entry, seed: int) -> RunSpec:
         metrics = [self.registry.get("metrics", name) for name in IN_SIGHT]
         judge = evaluator(self.registry, attack)
-        inputs = self._inputs(defense, seed, [attack, *([judge] if judge else []), *metrics]) | {
+        inputs = self._inputs("attack", defense, seed, [attack, *([judge] if judge else []), *metrics]) | {
             "attack": provenance.resolved(attack),
             "targets": self.targets,
             "threads": self.threads,
         }
         return RunSpec("attack", inputs | ({"epochs": self.epochs} if "releases" in attack.granted else {}))
 
-    def _inputs(self, defense: Entry, seed: int, entries: list[Entry]) -> dict[str, Any]:
+    def _inputs(self, kind: str, defense: Entry, seed: int, entries: list[Entry]) -> dict[str, Any]:
         distortion = (defense.mixing or {}).get("weights") == "distortion"
         plugins = [defense, *entries, *([self.registry.get("metrics", "dssim")] if distortion else [])]
         return {
@@ -202,7 +202,7 @@ class Bench:
             "defense": provenance.resolved(defense),
             "seed": seed,
             "device": kind_of(self.device),
-            "code": provenance.code(plugins),
+            "code": provenance.code(kind, plugins),
             "versions": provenance.versions(),
         }
 

@@ -11,7 +11,19 @@ from harness.registry import Entry, plugin_modules, source_hash
 from harness.sources import reachable_modules
 from harness.types import Splits
 
-PATH = ("harness.release", "harness.observation", "harness.train", "harness.networks", "harness.statistics")
+REACHED = {
+    "release": ("harness.release", "harness.statistics"),
+    "utility": ("harness.release", "harness.statistics", "harness.train", "harness.networks"),
+    "attack": ("harness.statistics", "harness.observation", "harness.train", "harness.networks"),
+}
+"""The harness modules on the path of each kind of record, with whatever of the harness they import."""
+
+ALONE = {
+    "release": ("harness.client", "harness.cell"),
+    "utility": ("harness.client", "harness.cell"),
+    "attack": ("harness.client", "harness.cell", "harness.scoring"),
+}
+"""And those that tie them together, without what they import (the registry, say, changes no figure)."""
 LIBRARIES = ("torch", "torchvision", "timm", "numpy")
 
 
@@ -40,15 +52,18 @@ def described(splits: Splits) -> dict[str, Any]:
     }
 
 
-def code(entries: Iterable[Entry]) -> str:
-    """One hash over the plugins' modules and the harness modules on the path; comments and docstrings do not count."""
+def code(kind: str, entries: Iterable[Entry]) -> str:
+    """One hash over the plugins' modules and the harness modules on the path of this kind of record.
+
+    Comments, docstrings and formatting do not count.
+    """
     modules = {module for entry in entries for module in plugin_modules(entry)}
-    return source_hash([*modules, *_path(), "harness.cell"])[:24]
+    return source_hash([*modules, *_path(kind)])[:24]
 
 
-@lru_cache(maxsize=1)
-def _path() -> tuple[str, ...]:
-    return tuple(reachable_modules(PATH))
+@lru_cache(maxsize=8)
+def _path(kind: str) -> tuple[str, ...]:
+    return (*reachable_modules(REACHED[kind]), *ALONE[kind])
 
 
 @lru_cache(maxsize=1)

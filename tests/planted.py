@@ -126,11 +126,10 @@ def count_releases(observation, rng):
 
 
 def learned_nothing(observation, rng):
+    """Always the first class, and honest about it; counts how often it was run."""
     learned_nothing.runs += 1
-    return Guess(
-        scores=torch.rand(len(observation.images), len(observation.classes), generator=rng),
-        report={"held_out_hits": 10, "held_out_n": 30, "held_out_chance": 1 / 3},
-    )
+    report = {"held_out_hits": 10, "held_out_n": 30, "held_out_chance": 1 / 3}
+    return Guess(scores=first_class(observation, rng).scores, report=report)
 
 
 learned_nothing.runs = 0

@@ -53,7 +53,7 @@ def test_every_piece_of_work_has_one_record(tmp_path):
 
 def test_a_finished_command_run_again_costs_no_training(tmp_path, monkeypatch):
     arguments = ((LOOK,), ("mix",), ("the_release",))
-    first = [cell.document() for cell in crossed(tmp_path, *arguments, utility=True)[1].cells()]
+    first = [cell.scores for cell in crossed(tmp_path, *arguments, utility=True)[1].cells()]
     before = {path: path.read_bytes() for path in (tmp_path / "records").iterdir()}
 
     def forbidden(*_):
@@ -62,7 +62,7 @@ def test_a_finished_command_run_again_costs_no_training(tmp_path, monkeypatch):
     monkeypatch.setattr(Learner, "epoch", forbidden)
     monkeypatch.setattr(planted, "the_release", forbidden)
     monkeypatch.setattr("harness.client.obfuscate", forbidden)
-    again = [cell.document() for cell in crossed(tmp_path, *arguments, utility=True)[1].cells()]
+    again = [cell.scores for cell in crossed(tmp_path, *arguments, utility=True)[1].cells()]
 
     assert again == first
     assert {path: path.read_bytes() for path in (tmp_path / "records").iterdir()} == before
@@ -254,7 +254,7 @@ def test_the_undefended_model_is_trained_though_nobody_asked_for_it(tmp_path):
 
 def test_a_failing_attack_is_told_and_the_rest_goes_on(tmp_path):
     entries = (attack("burst"), LOOK)
-    stage, cross = crossed(tmp_path, entries, ("mix",), ("burst", "the_release"))
+    _, cross = crossed(tmp_path, entries, ("mix",), ("burst", "the_release"))
 
     failed, fine = cross.cells()
 
@@ -323,17 +323,17 @@ def test_an_attack_without_an_evaluator_is_inapplicable(tmp_path):
 def test_a_defense_whose_release_is_no_number_is_refused_before_anything_runs(tmp_path):
     stage = bench(tmp_path, None, defense("not_finite"))
 
-    with pytest.raises(HarnessError, match="not_finite.*NaN or infinity"):
+    with pytest.raises(HarnessError, match=r"not_finite.*NaN or infinity"):
         stage.client.check(stage.registry.get("defenses", "not_finite"))
 
 
-def test_a_learned_attack_without_a_proof_has_failed(tmp_path):
+def test_a_learned_attack_at_chance_has_failed(tmp_path):
     entry = attack("first_class", "recognition", traits=("learned",))
     stage = bench(tmp_path, None, entry)
 
     result = stage.attack(stage.undefended, entry, 0)
 
-    assert result.status == "failed" and "held_out_hits" in result.reason
+    assert result.status == "failed" and "chance" in result.reason
 
 
 def test_a_failing_proof_is_made_once_in_a_run(tmp_path):
@@ -356,12 +356,9 @@ def test_one_target_that_dominates_nothing_is_no_crash(tmp_path):
 
     results = [(stage.release(mix, seed), stage.attack(mix, entry, seed)) for seed in range(8)]
 
-    assert {len(shown.arrays.get("units", ())) for shown, _ in results} >= {0, 1} or any(
-        shown.status != "ok" for shown, _ in results
-    )
-    for shown, attacked in results:
-        assert "need at least one array" not in f"{shown.reason} {attacked.reason}"
-        assert "Error:" not in f"{shown.reason} {attacked.reason}"
+    assert any(not len(shown.arrays.get("units", ())) for shown, _ in results)  # it does happen here
+    for result in (each for both in results for each in both):
+        assert not result.reason or "Error:" not in result.reason  # said in words, no NumPy message
 
 
 # The front
@@ -376,10 +373,11 @@ def test_evaluate_is_the_command_from_python(tmp_path, monkeypatch):
         "attacks: {extra_look: {use: 'planted:the_release', version: 1, kind: reconstruction, cite: planted}}"
     )
 
-    (cell,) = evaluate(
-        "mix", "extra_look", str(folder), registry=[extra], utility=False, threads=1, records=tmp_path / "records"
-    )
+    options = {"utility": False, "threads": 1, "records": tmp_path / "records"}
 
+    document = evaluate("mix", "extra_look", str(folder), registry=[extra], **options)
+
+    (cell,) = document["cells"]
     assert (cell["dataset"], cell["defense"], cell["attack"], cell["status"]) == ("stripes", "mix", "extra_look", "ok")
     assert cell["scores"]["attacked_dssim"]["mean"] == pytest.approx(cell["scores"]["dssim"]["mean"], abs=1e-5)
 

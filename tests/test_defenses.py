@@ -54,7 +54,7 @@ def mixed(sources: torch.Tensor, weights: torch.Tensor) -> np.ndarray[Any, np.dt
     return total
 
 
-# ---- mix ----------------------------------------------------------------------------------------------------------------
+# ---- mix -------------------------------------------------------------------------------------------------------------
 
 
 @vectors
@@ -75,7 +75,7 @@ def test_none_returns_its_images_unchanged(images: torch.Tensor) -> None:
     assert torch.equal(made, images)
 
 
-# ---- grafting -----------------------------------------------------------------------------------------------------------
+# ---- grafting --------------------------------------------------------------------------------------------------------
 
 
 @pers
@@ -153,7 +153,7 @@ def test_graft_alone_needs_two_images(vector: list[float]) -> None:
         graft(*noise_stacks(1, vector), dice(), p=0.5, per="pixel")
 
 
-# ---- shuffling ----------------------------------------------------------------------------------------------------------
+# ---- shuffling -------------------------------------------------------------------------------------------------------
 
 
 def block_means(images: np.ndarray[Any, Any], block: int) -> np.ndarray[Any, Any]:
@@ -196,7 +196,7 @@ def test_each_source_is_shuffled_by_a_permutation_of_its_own() -> None:
     assert abs(ratio - 0.5) < 0.02
 
 
-# ---- noise --------------------------------------------------------------------------------------------------------------
+# ---- noise -----------------------------------------------------------------------------------------------------------
 
 WEIGHTS = torch.tensor([[1.0, 0.0, 0.0], [0.75, 0.25, 0.0], [0.5, 0.5, 0.0], [0.7, 0.2, 0.1], [1 / 3, 1 / 3, 1 / 3]])
 
@@ -211,7 +211,7 @@ def residuals(sigma: float, noise_after: bool) -> np.ndarray[Any, np.dtype[np.fl
 @pytest.mark.parametrize("sigma", [10, 20, 40])
 @pytest.mark.parametrize("noise_after", [False, True], ids=["before", "after"])
 def test_noise_has_the_standard_deviation_of_its_formula(sigma: float, noise_after: bool) -> None:
-    """sum of lambda_i z_i has sigma sqrt(sum of lambda_i^2); one draw after mixing has sigma. Within 4.5 standard errors."""
+    """sum of lambda_i z_i has sigma sqrt(sum of lambda_i^2); one draw after mixing has sigma (4.5 errors)."""
     expected = sigma * (np.ones(5) if noise_after else np.sqrt((WEIGHTS.double().numpy() ** 2).sum(1)))
 
     noise = residuals(sigma, noise_after)
@@ -257,7 +257,7 @@ def test_a_negative_standard_deviation_is_refused(sigma: float) -> None:
         noise_mix(*noise_stacks(1, [0.5, 0.5]), dice(), sigma=sigma, noise_after=False)
 
 
-# ---- pixelizing and blurring --------------------------------------------------------------------------------------------
+# ---- pixelizing and blurring -----------------------------------------------------------------------------------------
 
 
 def each_source(sources: torch.Tensor, transform: Any) -> torch.Tensor:
@@ -311,7 +311,7 @@ def test_knobs_that_do_not_suit_the_images_are_refused(
         defense(*stacks(images, [0.5, 0.5]), dice(), **{knob: value})
 
 
-# ---- all ----------------------------------------------------------------------------------------------------------------
+# ---- all -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", REGISTRY.section("defenses"))

@@ -61,7 +61,7 @@ def numbered(count: int, size: int, block: int) -> torch.Tensor:
     return (place + torch.tensor([0, 0.25, 0.5]).view(3, 1, 1)).repeat(count, 1, 1, 1)
 
 
-# ---- bytes --------------------------------------------------------------------------------------------------------------
+# ---- bytes -----------------------------------------------------------------------------------------------------------
 
 
 def test_every_byte_survives_the_way_to_float_and_back() -> None:
@@ -90,7 +90,7 @@ def test_making_bytes_leaves_the_floats_alone(images: torch.Tensor) -> None:
     assert torch.equal(images, kept)
 
 
-# ---- average ------------------------------------------------------------------------------------------------------------
+# ---- average ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
@@ -104,7 +104,7 @@ def test_average_is_the_weighted_sum(count: int) -> None:
     np.testing.assert_allclose(made.numpy(), expected, atol=1e-6)
 
 
-# ---- blur ---------------------------------------------------------------------------------------------------------------
+# ---- blur ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kernel", [17, 35, 45])
@@ -153,7 +153,7 @@ def test_kernels_that_are_even_or_too_large_are_refused(images: torch.Tensor, ke
         blur(images, kernel)
 
 
-# ---- pixelize -----------------------------------------------------------------------------------------------------------
+# ---- pixelize --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("grid", [1, 8, 16, 32, 64, 20, 24, 48])
@@ -191,7 +191,25 @@ def test_grids_that_do_not_fit_are_refused(images: torch.Tensor, grid: int) -> N
         pixelize(images, grid)
 
 
-# ---- shuffle ------------------------------------------------------------------------------------------------------------
+# ---- threads --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [20, 33, 64, 72, 100])
+@pytest.mark.parametrize("verb, knob", [(blur, 9), (pixelize, 12)], ids=["blur", "pixelize"])
+def test_transforms_do_not_depend_on_the_number_of_threads(verb: Any, knob: int, size: int) -> None:
+    """To the last bit: what differs there is rounded to different bytes somewhere in a large release."""
+    some = torch.rand(2**19 // (3 * size * size), 3, size, size, generator=dice(7))
+    before = torch.get_num_threads()
+
+    try:
+        made = [(torch.set_num_threads(count), verb(some, knob))[1] for count in (1, 4)]
+    finally:
+        torch.set_num_threads(before)
+
+    assert torch.equal(*made)
+
+
+# ---- shuffle ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("block", [1, 2, 4, 8, 16, 32, 64])
@@ -215,7 +233,7 @@ def test_every_order_is_a_fresh_draw() -> None:
 
 
 def test_every_pixel_is_equally_likely_to_land_anywhere_in_its_block() -> None:
-    """Chi-square over (from, to); rows and columns sum to n, so (m - 1) / m times it has (m - 1)^2 degrees of freedom."""
+    """Chi-square over (from, to): rows and columns sum to n, so (m - 1) / m times it has (m - 1)^2 degrees."""
     shuffled = shuffle_blocks(numbered(200, 32, 4), 4, dice(1))
 
     came_from = blocks_of(shuffled, 4)[..., 0].astype(int).reshape(-1, 16)
@@ -252,7 +270,7 @@ def test_a_block_must_divide_both_sides(images: torch.Tensor) -> None:
         shuffle_blocks(images[..., :60], 8, dice())
 
 
-# ---- masks --------------------------------------------------------------------------------------------------------------
+# ---- masks -----------------------------------------------------------------------------------------------------------
 
 
 @given(p=st.floats(0, 1), n=st.integers(1, 200), seed=st.integers(0, 9))
@@ -293,7 +311,7 @@ def test_masks_of_two_images_are_independent() -> None:
     assert (others - 0.5).abs().max() < 6 * 0.5 / 1024**0.5
 
 
-# ---- devices ------------------------------------------------------------------------------------------------------------
+# ---- devices ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.gpu

@@ -1,4 +1,7 @@
-"""Plans: who is mixed with whom, how much, and that chance is fair. Reference: Raynal et al. 2020, sections 3.1, 4.4, 5.1."""
+"""Plans: who is mixed with whom, how much, and that chance is fair.
+
+Reference: Raynal et al. 2020, sections 3.1, 4.4 and 5.1.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,7 @@ def sets(draw: st.DrawFn) -> tuple[Rows, int, int]:
     return np.random.default_rng(seed).permutation(labels), k, seed
 
 
-# ---- pairing ------------------------------------------------------------------------------------------------------------
+# ---- pairing ---------------------------------------------------------------------------------------------------------
 
 
 @given(case=sets(), intra_class=st.booleans())
@@ -130,10 +133,14 @@ def test_every_derangement_is_equally_likely(n: int) -> None:
     assert fair([drawn[order] for order in possible])
 
 
-@pytest.mark.parametrize("n, k, draws", [(5, 2, 1500), (5, 3, 1500), (5, 5, 1500), (7, 4, 1500), (70, 2, 3500), (70, 3, 3500)])
+@pytest.mark.parametrize(
+    "n, k, draws", [(5, 2, 1500), (5, 3, 1500), (5, 5, 1500), (7, 4, 1500), (70, 2, 3500), (70, 3, 3500)]
+)
 def test_every_other_image_is_equally_likely_as_a_partner(n: int, k: int, draws: int) -> None:
     """For the first and the last image, in every place of the mixture; 70 images take the repairing branch."""
-    partners = np.stack([rows[rows[:, 0].argsort()] for rows in (one(n, s, weights=falling(k)).sources for s in range(draws))])
+    partners = np.stack(
+        [rows[rows[:, 0].argsort()] for rows in (one(n, s, weights=falling(k)).sources for s in range(draws))]
+    )
 
     for image in (0, n - 1):
         for place in range(1, k):
@@ -186,7 +193,7 @@ def test_a_class_may_be_missing() -> None:
     assert len(made) == 5
 
 
-# ---- weights ------------------------------------------------------------------------------------------------------------
+# ---- weights ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -283,11 +290,13 @@ def test_distortion_without_a_distance_is_refused() -> None:
         one(6, weights="distortion")
 
 
-# ---- what a plan depends on ---------------------------------------------------------------------------------------------
+# ---- what a plan depends on ------------------------------------------------------------------------------------------
 
 
 @pairings
-@pytest.mark.parametrize("weights", [[0.75, 0.25], [[0.5, 0.5], [0.6, 0.4]], {"beta": 0.4}], ids=["one", "several", "beta"])
+@pytest.mark.parametrize(
+    "weights", [[0.75, 0.25], [[0.5, 0.5], [0.6, 0.4]], {"beta": 0.4}], ids=["one", "several", "beta"]
+)
 def test_equal_dice_give_equal_plans_and_others_others(pairing: str, weights: Any) -> None:
     made, again, other = (one(50, seed, weights=weights, pairing=pairing) for seed in (1, 1, 2))
 
@@ -306,9 +315,9 @@ def test_labels_have_no_part_in_a_plan_that_crosses_classes() -> None:
 
 def test_planning_leaves_the_labels_and_numpys_global_dice_alone() -> None:
     labels = np.arange(20) % 2
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = np.random.get_state()[1].copy()
 
     plan(labels, mixing(intra_class=True), dice())
 
     assert np.array_equal(labels, np.arange(20) % 2)
-    assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+    assert np.array_equal(before, np.random.get_state()[1])

@@ -68,12 +68,12 @@ def test_a_normal_draw_of_another_generator_is_not_left_over() -> None:
 
 
 def test_torch_dice_leave_the_global_generators_alone() -> None:
-    before, numbers = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    before, numbers = torch.get_rng_state(), np.random.get_state()[1].copy()
 
     torch.rand(9, generator=torch_generator(ROOT, "cpu"))
 
     assert torch.equal(before, torch.get_rng_state())
-    assert np.array_equal(numbers, np.random.get_state()[1])  # noqa: NPY002
+    assert np.array_equal(numbers, np.random.get_state()[1])
 
 
 def test_keys_that_agree_in_their_first_64_bits_give_different_dice() -> None:
@@ -133,7 +133,9 @@ def test_seeds_that_agree_modulo_a_word_have_different_roots(seed: int) -> None:
 
 
 def test_dice_of_sibling_keys_are_uncorrelated() -> None:
-    draws = torch.stack([torch.rand(5000, generator=torch_generator(derive(ROOT, "chunk", i), "cpu")) for i in range(6)])
+    draws = torch.stack(
+        [torch.rand(5000, generator=torch_generator(derive(ROOT, "chunk", i), "cpu")) for i in range(6)]
+    )
 
     matrix = np.corrcoef(draws.numpy())
     assert all(abs(matrix[i, j]) < 4.5 / np.sqrt(5000) for i, j in combinations(range(6), 2))
