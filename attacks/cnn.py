@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import nn
 
-from attacks import mcpherson
 from harness import networks
-from harness.errors import Inapplicable
+from harness.errors import HarnessError, Inapplicable
+from harness.mcpherson import RECIPE
 from harness.observation import Observation
 from harness.randomness import derive, key_from, numpy_generator
 from harness.train import Learner, Recipe, batch_for, dice, fit_until_flat, hits
@@ -20,7 +19,6 @@ from harness.types import Array, Bytes, Generator, Guess, Labels
 
 _HELD_OUT = 5  # one image in five judges when to stop
 _JUDGED = 300  # releases that judge, at least
-_PUBLISHED = {"mcpherson_face": mcpherson.face, "mcpherson_cifar": mcpherson.cifar}
 _MODERN = Recipe("adamw", 1e-3, weight_decay=0.05, flip=True, shift=0.125)
 
 
@@ -60,6 +58,8 @@ def cnn_release(observation: Observation, rng: Generator, *, arch: str, train_ep
     folds         parts of the release; each is scored by a network trained on the others
     """
     labels, classes, key = observation.labels, len(observation.classes), key_from(rng)
+    if not 2 <= folds <= len(labels):
+        raise HarnessError(f"cnn_release: folds {folds} cannot be cross-fitted; use 2 to {len(labels)}")
     dealt = np.random.Generator(np.random.Philox(int.from_bytes(key[:8], "little"))).permutation(len(labels)) % folds
     scores = torch.zeros(len(labels), classes)
     report: dict[str, float] = {}
@@ -97,14 +97,12 @@ def _split(labels: Array, rng: np.random.Generator) -> tuple[Array, Array]:
 
 def _learner(arch: str, classes: int, observation: Observation, batch: int, key: bytes) -> Learner:
     height, width = observation.images.shape[2:]
-    model: nn.Module = (
-        _PUBLISHED[arch](classes, (height, width)) if arch in _PUBLISHED else networks.build(arch, classes)
-    )
+    model = networks.build(arch, classes, (height, width))
     return Learner(model, _recipe(arch), batch, key, observation.device)
 
 
 def _recipe(arch: str) -> Recipe:
-    return mcpherson.RECIPE if arch in _PUBLISHED else _MODERN
+    return RECIPE if arch in networks.PUBLISHED else _MODERN
 
 
 def _held_out_hits(learner: Learner, images: Bytes, labels: Labels) -> dict[str, float]:

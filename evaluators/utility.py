@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness import networks
 from harness.randomness import derive
-from harness.train import Learner, TrainingTask, batch_for, dice, hits, recipe_named
+from harness.train import Learner, TrainingTask, batch_for, dice, hits, recipe_named, steps_per_epoch
 from harness.types import Array
 
 
@@ -19,8 +19,9 @@ def utility(task: TrainingTask, *, model: str, recipe: str) -> tuple[Array, dict
     with dice(task.key, task.device):
         release = task.release(0)
         batch = batch_for(len(release), task.epochs, settings)
-        steps = task.epochs * max(1, round(len(release) / batch))
-        network = networks.build(model, task.classes)
+        steps = task.epochs * steps_per_epoch(len(release), batch)
+        height, width = release.images.shape[2:]
+        network = networks.build(model, task.classes, (height, width))
         learner = Learner(network, settings, batch, derive(task.key, "fit"), task.device, steps)
         losses = []
         for epoch in range(task.epochs):

@@ -16,15 +16,15 @@ import numpy as np
 import torch
 
 from harness import networks, provenance
-from harness.client import Client
+from harness.client import IN_SIGHT, Client
 from harness.device import kind_of
 from harness.errors import HarnessError, Inapplicable, NotConverged, Skipped
 from harness.images import to_images
 from harness.randomness import derive, root_of, torch_generator
-from harness.records import Records, RunResult, RunSpec
+from harness.records import FINISHED, Records, RunResult, RunSpec
 from harness.registry import Entry, Registry, bind
 from harness.release import as_tensor
-from harness.scoring import IN_SIGHT, evaluator, must_beat_chance, score
+from harness.scoring import evaluator, must_beat_chance, score
 from harness.statistics import summarise
 from harness.train import TrainingTask, recipe_named
 from harness.types import Array, Bytes, Guess, Splits
@@ -54,6 +54,7 @@ class Bench:
     threads: int = 1
     utility: Mapping[str, Any] = field(default_factory=dict)
     report: Callable[[str], None] = lambda _: None
+    _tried: dict[str, RunResult] = field(default_factory=dict, repr=False)
 
     @cached_property
     def client(self) -> Client:
@@ -83,7 +84,7 @@ class Bench:
     def attack(self, defense: Entry, attack: Entry, seed: int) -> RunResult:
         """What the attack makes of the release. A learned attack has first to prove itself on undefended images."""
         spec = self.attack_spec(defense, attack, seed)
-        found = self.records.find(spec)
+        found = self._found(spec)
         if found is not None:
             return found
         learned = "learned" in attack.traits and defense.name != UNDEFENDED
@@ -100,7 +101,7 @@ class Bench:
 
     def _once(self, spec: RunSpec, work: Callable[[], Outcome]) -> RunResult:
         """The record of this work: found, or made now and written."""
-        found = self.records.find(spec)
+        found = self._found(spec)
         if found is not None:
             return found
         start = time.perf_counter()
@@ -116,7 +117,14 @@ class Bench:
         except Exception as error:  # a plugin's failure is this cell's, and the cross goes on
             said = str(error) if isinstance(error, HarnessError | NotConverged) else f"{type(error).__name__}: {error}"
             result = RunResult(spec, "failed", " ".join(said.split()))
-        return self.records.write(replace(result, seconds=time.perf_counter() - start))
+        result = self.records.write(replace(result, seconds=time.perf_counter() - start))
+        if result.status not in FINISHED:
+            self._tried[spec.key] = result
+        return result
+
+    def _found(self, spec: RunSpec) -> RunResult | None:
+        """A finished record, or this run's own failure: that is tried again by the next run, not for every defense."""
+        return self._tried.get(spec.key) or self.records.find(spec)
 
     # The work behind them
 

@@ -113,10 +113,12 @@ def _data_options(command: argparse.ArgumentParser) -> None:
 
 
 def _run(given: argparse.Namespace) -> int:
+    registry = _registry(given)
+    registry.choose("defenses", given.defense.split(","), parse_settings(given.defense_settings))  # refused at once:
+    registry.choose("attacks", given.attack.split(","), parse_settings(given.attack_settings))  # torch takes seconds
     from harness.engine import prepare
     from harness.terminal import Watch
 
-    registry = _registry(given)
     with Watch() as watch:
         cross = prepare(_order(given), registry, watch.step, watch.progress)
         if given.dry_run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,6 +19,9 @@ from harness.randomness import derive, root_of
 from harness.registry import Entry, Registry, bind
 from harness.release import Scheme, as_tensor, empty, obfuscate, try_out
 from harness.types import Array, Bytes, Release, Secret, Splits
+
+IN_SIGHT = ("dssim", "dhaar")
+"""The metrics that are measured against every source, and of reconstructions."""
 
 
 @dataclass
@@ -37,7 +41,7 @@ class Client:
 
     def scheme(self, defense: Entry) -> Scheme:
         """The defense, ready to run; without data, seed or plan."""
-        mixing = dict(defense.mixing or {})
+        mixing = deepcopy(defense.mixing or {})
         metric = bind(self.registry.get("metrics", "dssim")) if mixing["weights"] == "distortion" else None
         return Scheme(defense.name, bind(defense), mixing, metric)
 
@@ -45,6 +49,9 @@ class Client:
         """Refuse knobs that do not suit the images, and sets too small to mix, before anything runs."""
         scheme = self.scheme(defense)
         try_out(scheme, self.splits.size)
+        grey = torch.full((1, 3, *self.splits.size), 0.5)
+        for name in IN_SIGHT:
+            bind(self.registry.get("metrics", name))(grey, grey)
         equal = {**scheme.mixing, "weights": [1 / scheme.sources] * scheme.sources}
         try:
             plan(self.splits.private.labels, equal, np.random.Generator(np.random.Philox(0)))
@@ -80,6 +87,8 @@ class Client:
     def scored(self, secret: Secret) -> tuple[Array, Array]:
         """Rows of the release that are scored, and the original that dominates each."""
         rows = np.flatnonzero(self._targets[secret.dominant_rows])
+        if not len(rows):
+            raise Inapplicable(f"none of the {self.targets} targets dominates a release; use a larger --targets")
         return rows, secret.dominant_rows[rows]
 
     @cached_property
@@ -105,7 +114,7 @@ class Client:
             every = (release, *(self._obfuscate(defense, seed, epoch)[0] for epoch in range(1, self.epochs)))
             given["_releases"] = [Release(_copy(each.images), each.labels.clone()) for each in every]
         if "defense" in granted:
-            given["_known"] = Known(dict(defense.params), dict(defense.mixing or {}), frozenset(defense.traits))
+            given["_known"] = Known(deepcopy(defense.params), deepcopy(scheme.mixing), frozenset(defense.traits))
             given["_scheme"] = scheme
             given["_key"] = derive(root_of(seed), "rehearsal", attack.name)
         if "public" in granted:

@@ -78,10 +78,13 @@ def _defense(entry: Entry, function: Callable[..., Any]) -> Iterator[tuple[str, 
     if mixing["weights"] == "distortion":
         mixing["weights"] = [0.5, 0.5]
     scheme, count = Scheme(entry.name, function, mixing), source_count(mixing)
-    sources = to_images(_noise((6, count, 3, SIZE, SIZE), "sources"))
-    weights = torch.full((6, count), 1 / count)
+    pixels = _noise((6, count, 3, SIZE, SIZE), "sources")
 
-    def run(seed: str = "a") -> Mixture:
+    def inputs(rows: slice = slice(None)) -> tuple[torch.Tensor, torch.Tensor]:
+        return to_images(pixels[rows]), torch.full((6, count), 1 / count)[rows]
+
+    def run(seed: str = "a", rows: slice = slice(None)) -> Mixture:
+        sources, weights = inputs(rows)
         made = function(sources, weights, torch_generator(derive(b"", seed), "cpu"))
         return made if isinstance(made, Mixture) else Mixture(made, weights)
 
@@ -101,15 +104,26 @@ def _defense(entry: Entry, function: Callable[..., Any]) -> Iterator[tuple[str, 
         _require(torch.equal(run().images, run().images), "two runs on the same dice differ; draw from rng alone")
 
     def no_global_dice() -> None:
-        before = torch.get_rng_state()
-        run()
-        _require(torch.equal(before, torch.get_rng_state()), "it draws from torch's global generator; use rng")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(20200101)
+            before, numpy_before = torch.get_rng_state(), str(np.random.get_state(legacy=False))
+            run()
+            same = torch.equal(before, torch.get_rng_state())
+        same = same and numpy_before == str(np.random.get_state(legacy=False))
+        _require(same, "it draws from a global generator, or seeds one; use rng")
+
+    def heeds_dice() -> None:
+        fresh = {"additive_noise", "permutes_in_blocks", "keyed"} & set(entry.traits)
+        if fresh and torch.equal(run("a").images, run("b").images):
+            raise Broken(
+                f"its traits say {', '.join(sorted(fresh))}, but other dice give the same images; draw from rng"
+            )
 
     def untouched() -> None:
-        kept_sources, kept_weights = sources.clone(), weights.clone()
-        run()
-        _require(torch.equal(kept_sources, sources), "it writes into its sources; return new tensors")
-        _require(torch.equal(kept_weights, weights), "it writes into its weights; return new tensors")
+        sources, weights = inputs()
+        function(sources, weights, torch_generator(derive(b"", "a"), "cpu"))
+        _require(torch.equal(inputs()[0], sources), "it writes into its sources; return new tensors")
+        _require(torch.equal(inputs()[1], weights), "it writes into its weights; return new tensors")
 
     def shares() -> None:
         made = run().shares
@@ -117,9 +131,12 @@ def _defense(entry: Entry, function: Callable[..., Any]) -> Iterator[tuple[str, 
         _require(bool(((made.sum(1) - 1).abs() < 1e-4).all()), "the shares of a mixture do not sum to 1")
 
     def single() -> None:
-        one = function(sources[:1], weights[:1], torch_generator(derive(b"", "a"), "cpu"))
-        images = one.images if isinstance(one, Mixture) else one
-        _require(tuple(images.shape) == (1, 3, SIZE, SIZE), f"one mixture gives {tuple(images.shape)}")
+        alone = run(rows=slice(0, 1)).images
+        _require(tuple(alone.shape) == (1, 3, SIZE, SIZE), f"one mixture gives {tuple(alone.shape)}")
+        _require(bool(torch.isfinite(alone).all()), "one mixture alone gives NaN or infinity")
+        if torch.equal(run("a").images, run("b").images):  # without dice, a mixture is what it is in any company
+            apart = float((alone - run().images[:1]).abs().max())
+            _require(apart < 1e-5, f"a mixture depends on the others of its batch (by {apart:.2g})")
 
     def releases() -> None:
         images, labels = _pictures(24, "release")
@@ -132,6 +149,7 @@ def _defense(entry: Entry, function: Callable[..., Any]) -> Iterator[tuple[str, 
     def on_cuda() -> None:
         if not torch.cuda.is_available():
             raise Skipped("no CUDA GPU here")
+        sources, weights = inputs()
         made = function(sources.cuda(), weights.cuda(), torch_generator(derive(b"", "a"), "cuda"))
         images = made.images if isinstance(made, Mixture) else made
         _require(images.is_cuda, "given images on the GPU, it returns them elsewhere; follow sources.device")
@@ -140,7 +158,8 @@ def _defense(entry: Entry, function: Callable[..., Any]) -> Iterator[tuple[str, 
     yield "holds no NaN or infinity", finite
     yield "stays in the range of images", in_range
     yield "is a function of its arguments and rng", same_dice
-    yield "leaves torch's global generator alone", no_global_dice
+    yield "leaves the global generators alone", no_global_dice
+    yield "draws afresh from other dice, where its traits say so", heeds_dice
     yield "writes into nothing it was given", untouched
     yield "returns shares that sum to 1", shares
     yield "takes a single mixture", single
@@ -152,19 +171,21 @@ def _defense(entry: Entry, function: Callable[..., Any]) -> Iterator[tuple[str, 
 
 
 def _metric(entry: Entry, function: Callable[..., Any]) -> Iterator[tuple[str, Callable[[], None]]]:
-    originals = to_images(_pictures(4, "metric")[0])
-    noise = torch.randn(originals.shape, generator=torch_generator(derive(b"", "noise"), "cpu"))
-    near, far = ((originals + noise * sigma).clamp(0, 1) for sigma in (0.02, 0.4))
+    pixels = _pictures(4, "metric")[0]
+    noise = torch.randn(pixels.shape, generator=torch_generator(derive(b"", "noise"), "cpu"))
+
+    def pair(sigma: float) -> tuple[torch.Tensor, torch.Tensor]:
+        originals = to_images(pixels)
+        return (originals + noise * sigma).clamp(0, 1), originals
 
     def per_image() -> None:
-        made = function(near, originals)
-        _require(
-            isinstance(made, torch.Tensor) and tuple(made.shape) == (4,), "expected a tensor with one number per image"
-        )
+        made = function(*pair(0.02))
+        held = isinstance(made, torch.Tensor) and tuple(made.shape) == (4,)
+        _require(held, "expected a tensor with one number per image")
         _require(bool(torch.isfinite(made).all()), "finite images give a number that is not finite")
 
     def ordered() -> None:
-        close, distant = float(function(near, originals).mean()), float(function(far, originals).mean())
+        close, distant = (float(function(*pair(sigma)).mean()) for sigma in (0.02, 0.4))
         grows = distant > close
         _require(
             grows if entry.higher_is == "farther" else not grows,
@@ -172,20 +193,20 @@ def _metric(entry: Entry, function: Callable[..., Any]) -> Iterator[tuple[str, C
         )
 
     def zero() -> None:
-        same = function(originals, originals)
+        same = function(*pair(0.0))
         if entry.higher_is == "farther":
-            _require(
-                bool((same.abs() < 1e-4).all()), f"equal images are {float(same.abs().max()):.3g} apart, expected 0"
-            )
+            apart = float(same.abs().max())
+            _require(apart < 1e-4, f"equal images are {apart:.3g} apart, expected 0")
 
     def alone() -> None:
-        together, single = function(near, originals)[:1], function(near[:1], originals[:1])
+        together, single = function(*pair(0.02))[:1], function(*(stack[:1] for stack in pair(0.02)))
         _require(torch.allclose(together, single, atol=1e-5), "an image's figure depends on the others of its batch")
 
     def untouched() -> None:
-        kept = near.clone()
-        function(near, originals)
-        _require(torch.equal(kept, near), "it writes into its images; return new tensors")
+        images, originals = pair(0.02)
+        function(images, originals)
+        _require(torch.equal(images, pair(0.02)[0]), "it writes into its images; return new tensors")
+        _require(torch.equal(originals, pair(0.02)[1]), "it writes into the originals; return new tensors")
 
     yield "returns one finite number per image", per_image
     yield "equal images are at distance 0", zero

@@ -7,17 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness import networks
 from harness.cell import UNDEFENDED, Bench
 from harness.datasets import load
 from harness.device import choose_device, use_threads
 from harness.errors import HarnessError
 from harness.records import Records, RunResult
-from harness.registry import Entry, Registry, bind, load_registry
-from harness.settings import did_you_mean
+from harness.registry import ALL, Entry, Registry, bind, load_registry
 from harness.statistics import paired
 from harness.types import Splits
-
-ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -69,8 +67,10 @@ class Cell:
 
     @property
     def reason(self) -> str | None:
-        reasons = [f"{part.spec.kind}: {part.reason}" for part in self.parts if part.status != "ok"]
-        return "; ".join(reasons) or None
+        reasons = {str(part.reason): part.spec.kind for part in self.parts if part.status != "ok"}
+        said = [f"{kind}: {reason}" for reason, kind in reasons.items()]
+        said += [f"undefended {p.spec.kind}: {p.reason}" for p in self.beside if p.status == "failed" and self.utility]
+        return "; ".join(said) or None
 
     @property
     def scores(self) -> dict[str, Any]:
@@ -164,8 +164,8 @@ def prepare(
 ) -> Cross:
     """Refuse everything that can be refused before anything runs: names, knobs, data, device, folders."""
     _check(order)
-    defenses = _chosen(registry, "defenses", order.defense, order.defense_settings or {})
-    attacks = _chosen(registry, "attacks", order.attack, order.attack_settings or {})
+    defenses = registry.choose("defenses", order.defense, order.defense_settings or {})
+    attacks = registry.choose("attacks", order.attack, order.attack_settings or {})
     for entry in (*defenses, *attacks):
         bind(entry)
     device = choose_device(order.device)
@@ -218,32 +218,15 @@ def evaluate(
     return {"cells": [cell.document() for cell in prepare(order, load_registry(registry)).cells()]}
 
 
-def _chosen(registry: Registry, section: str, names: str | Sequence[str], settings: Mapping[str, Any]) -> list[Entry]:
-    """The named entries with the settings. Of several, each takes the knobs that it has; one that none has is refused.
-
-    A mixing setting is not for references that do not mix: they have a single weight.
-    """
-    every = list(registry.section(section))
-    asked = [names] if isinstance(names, str) else list(names)
-    entries = [registry.get(section, name) for name in (every if ALL in asked else asked)]
-    if len(entries) == 1:
-        return [entries[0].with_settings(settings)]
-    known = {knob for entry in entries for knob in entry.knobs}
-    for knob in settings:
-        if knob not in known:
-            raise HarnessError(f"none of these {section} has a knob {knob!r}{did_you_mean(knob, known)}")
-    return [entry.with_settings({k: v for k, v in settings.items() if _takes(entry, k)}) for entry in entries]
-
-
-def _takes(entry: Entry, knob: str) -> bool:
-    alone = entry.mixing is not None and entry.mixing["weights"] == [1.0]
-    return knob in entry.params or (knob in entry.knobs and not alone)
-
-
 def _check(order: Order) -> None:
     for name, least in (("epochs", 1), ("seeds", 1), ("targets", 1)):
         if getattr(order, name) < least:
             raise HarnessError(f"{name} {getattr(order, name)} is too few; use {least} or more")
+    settings = order.attack_settings or {}
+    if "train_epochs" in settings and settings["train_epochs"] < 1:
+        raise HarnessError(f"train_epochs {settings['train_epochs']} is too few; use 1 or more")
+    if "arch" in settings:
+        networks.check_name(str(settings["arch"]))
     if order.threads is not None and order.threads < 1:
         raise HarnessError(f"threads {order.threads} is too few; use 1 or more")
 

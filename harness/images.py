@@ -17,7 +17,7 @@ from harness.types import Bytes, Generator, Images, Sources, Weights
 
 def to_images(stored: Bytes) -> Images:
     """uint8 0-255 -> float32 in [0, 1], any shape."""
-    return stored.to(torch.float32).div_(255.0)
+    return stored.to(torch.float32, copy=True).div_(255.0)
 
 
 def to_bytes(images: Images) -> Bytes:
@@ -68,8 +68,12 @@ def shuffle_by(images: Images, draws: Tensor, block: int) -> Images:
 
 
 def separable(images: Images, rows: Tensor, columns: Tensor) -> Images:
-    """rows @ image @ columns^T for every channel of every image: (..., H, W) -> (..., rows, columns)."""
-    return torch.matmul(torch.matmul(rows, images), columns.T)
+    """rows @ image @ columns^T for every channel of every image: (..., H, W) -> (..., rows, columns).
+
+    In float64, because a float32 product depends on how many threads share it: a release must not.
+    """
+    rows, columns = rows.to(images.device), columns.to(images.device)
+    return torch.matmul(torch.matmul(rows, images.double()), columns.T).to(images.dtype)
 
 
 def pixelize(images: Images, grid: int) -> Images:
@@ -80,11 +84,13 @@ def pixelize(images: Images, grid: int) -> Images:
     height, width = images.shape[-2:]
     if not 1 <= grid <= min(height, width):
         raise HarnessError(f"grid {grid} does not fit {height}x{width} images; use 1 to {min(height, width)}")
-    return separable(images, _pixelize_matrix(height, grid).to(images), _pixelize_matrix(width, grid).to(images))
+    return separable(images, _pixelize_matrix(height, grid), _pixelize_matrix(width, grid))
 
 
 def blur(images: Images, kernel: int) -> Images:
     """Gaussian blur with OpenCV's borders (reflect 101) and its sigma = 0.3 ((kernel - 1) / 2 - 1) + 0.8.
+
+    The formula holds at every size; OpenCV itself takes a fixed table for kernels up to 9 when it is given no sigma.
 
     kernel  side of the kernel, in pixels; odd
     """
@@ -94,7 +100,7 @@ def blur(images: Images, kernel: int) -> Images:
             f"kernel {kernel} does not suit {height}x{width} images; "
             f"use an odd number up to {2 * min(height, width) - 1}"
         )
-    return separable(images, _blur_matrix(height, kernel).to(images), _blur_matrix(width, kernel).to(images))
+    return separable(images, _blur_matrix(height, kernel), _blur_matrix(width, kernel))
 
 
 def exact_mask(draws: Tensor, p: float) -> Tensor:

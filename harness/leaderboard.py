@@ -7,8 +7,10 @@ release and every attack that is not a control.
 from __future__ import annotations
 
 import json
+import logging
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +25,7 @@ THRESHOLDS = {"dssim": 0.66, "dhaar": 0.62}
 CONTROLS = ("smooth", "mean_image", "random_other", "oracle")
 SEEDS = 3
 UNDEFENDED = "none"
+log = logging.getLogger("harness")
 
 
 @dataclass
@@ -61,6 +64,7 @@ class Board:
 
     dataset: dict[str, Any]
     device: str
+    targets: int | None
     rows: list[Row]
 
     @property
@@ -69,6 +73,7 @@ class Board:
         return (
             f"{data['name']}: {data['private']} private, {data['public']} public, {data['test']} test images of "
             f"{data['height']}x{data['width']}, {data['classes']} classes, {self.device}"
+            + (f", up to {self.targets} scored" if self.targets else "")
         )
 
 
@@ -78,7 +83,30 @@ def boards(records: Iterable[RunResult]) -> list[Board]:
     for record in _newest(records):
         inputs = record.inputs
         groups[json.dumps([inputs["dataset"], inputs["device"]], sort_keys=True)].append(record)
-    return [_board(group) for _, group in sorted(groups.items())]
+    return [board for _, group in sorted(groups.items()) for board in _by_targets(group)]
+
+
+def _by_targets(records: list[RunResult]) -> list[Board]:
+    """Figures over other targets, or by other metrics, are not averaged; utility is the same beside each."""
+    choices = dict.fromkeys(_choice(record) for record in records if record.spec.kind == "release")
+    if not choices:
+        return [_board(records)]
+    boards = []
+    for choice in choices:
+        targets = json.loads(choice)[0]
+        kept = [
+            record
+            for record in records
+            if record.spec.kind == "utility"
+            or (record.spec.kind == "release" and _choice(record) == choice)
+            or (record.spec.kind == "attack" and record.inputs["targets"] == targets)
+        ]
+        boards.append(_board(kept))
+    return boards
+
+
+def _choice(record: RunResult) -> str:
+    return json.dumps([record.inputs["targets"], record.inputs.get("metrics")], sort_keys=True)
 
 
 def _newest(records: Iterable[RunResult]) -> list[RunResult]:
@@ -86,9 +114,14 @@ def _newest(records: Iterable[RunResult]) -> list[RunResult]:
     for record in records:
         work = {name: value for name, value in record.inputs.items() if name not in ("code", "versions", "threads")}
         name = json.dumps([record.spec.kind, work], sort_keys=True)
-        if name not in latest or latest[name].finished <= record.finished:
+        if name not in latest or _worth(latest[name]) <= _worth(record):
             latest[name] = record
     return list(latest.values())
+
+
+def _worth(record: RunResult) -> tuple[bool, str]:
+    """A failure never hides a success; of two successes the newer counts."""
+    return record.status == "ok", record.finished
 
 
 def _board(records: list[RunResult]) -> Board:
@@ -112,7 +145,8 @@ def _board(records: list[RunResult]) -> Board:
             rows.append(_row(shown, attacked, used, reference))
     _rank(rows)
     first = records[0].inputs
-    return Board(first["dataset"], first["device"], rows)
+    targets = next((record.inputs["targets"] for record in releases), None)
+    return Board(first["dataset"], first["device"], targets, rows)
 
 
 def _defense(record: RunResult) -> str:
@@ -128,7 +162,7 @@ def _row(
 ) -> Row:
     entry = releases[0].inputs["defense"]
     epochs = utilities[0].inputs["epochs"] if utilities else None
-    attacks = [record for record in attacks if record.inputs.get("epochs", epochs) == epochs]
+    attacks = [r for r in attacks if epochs is None or r.inputs.get("epochs", epochs) == epochs]
     ok = [record for record in attacks if record.status == "ok"]
     utility, gap = _utility(utilities, references)
     training = utilities[0].inputs["utility"]["params"] if utilities else None
@@ -144,7 +178,7 @@ def _row(
         recognition=_recognition(counted),
         utility=utility,
         gap=gap,
-        lacks=_lacks(ok, len({record.inputs["seed"] for record in releases})),
+        lacks=_lacks(ok, {record.inputs["seed"] for record in releases}),
         granted=sorted({grant for record in counted for grant in record.inputs["attack"].get("granted", [])}),
         failures=[
             f"{record.inputs.get('attack', {}).get('name', record.spec.kind)}: {record.reason}"
@@ -186,7 +220,10 @@ def _worst(releases: list[RunResult], attacks: list[RunResult], metric: str) -> 
         floor = release.arrays[metric].copy()
         for attack in attacks:
             found = attack.arrays.get(f"attacked_{metric}")
-            if found is None or attack.inputs["seed"] != release.inputs["seed"] or len(found) != len(floor):
+            if found is None or attack.inputs["seed"] != release.inputs["seed"]:
+                continue
+            if not np.array_equal(attack.arrays["units"], release.arrays["units"]):
+                log.warning("attack record %s is on other originals than its release: left out", attack.spec.key)
                 continue
             drops[attack.inputs["attack"]["name"]] += float((release.arrays[metric] - found).mean())
             floor = np.minimum(floor, found)
@@ -218,7 +255,7 @@ def _recognition(attacks: list[RunResult]) -> dict[str, Any] | None:
             for name in ("top1", "any_source", "released")
         }
         top = found["top1"]
-        corrected = (top["mean"] - top["chance"]) / (1 - top["chance"])
+        corrected = (top["mean"] - top["chance"]) / (1 - top["chance"]) if top["chance"] < 1 else 0.0
         attack = group[0].inputs["attack"]
         if best is None or corrected > best["corrected"]:
             best = {"attack": attack["name"], "arch": attack["params"].get("arch"), **found, "corrected": corrected}
@@ -245,15 +282,20 @@ def _mean(arrays: Iterable[Array]) -> Array:
     return mean
 
 
-def _lacks(ok: list[RunResult], seeds: int) -> list[str]:
-    """What a complete row has and this one has not."""
-    names = {record.inputs["attack"]["name"] for record in ok}
-    traits = {trait for record in ok for trait in record.inputs["attack"].get("traits", [])}
-    lacks = [] if "learned" in traits else ["a learned attack"]
-    lacks += [] if "multi_release" in names else ["multi_release"]
-    missing = [name for name in CONTROLS if name not in names]
+def _lacks(ok: list[RunResult], seeds: set[int]) -> list[str]:
+    """What a complete row has on every seed and this one has not."""
+
+    def everywhere(holds: Callable[[Mapping[str, Any]], bool]) -> bool:
+        return seeds <= {record.inputs["seed"] for record in ok if holds(record.inputs["attack"])}
+
+    def through_the_defense(attack: Mapping[str, Any]) -> bool:
+        return "learned" in attack.get("traits", []) and "defense" in attack.get("granted", [])
+
+    lacks = [] if everywhere(through_the_defense) else ["a learned attack through the defense"]
+    lacks += [] if everywhere(lambda attack: attack["name"] == "multi_release") else ["multi_release"]
+    missing = [name for name in CONTROLS if not everywhere(lambda attack, name=name: attack["name"] == name)]  # type: ignore[misc]
     lacks += [f"controls ({', '.join(missing)})"] if missing else []
-    lacks += [f"{SEEDS} seeds (has {seeds})"] if seeds < SEEDS else []
+    lacks += [f"{SEEDS} seeds (has {len(seeds)})"] if len(seeds) < SEEDS else []
     return lacks
 
 
@@ -268,7 +310,7 @@ def _rank(rows: list[Row]) -> None:
     ranked.sort(key=lambda row: -(row.utility or {})["mean"])
     for place, row in enumerate(ranked, 1):
         row.rank = place
-    rows.sort(key=lambda row: (row.rank or len(rows) + 1, row.defense != UNDEFENDED, -row.worst["dssim"]["mean"]))
+    rows.sort(key=lambda row: (row.rank or math.inf, row.defense != UNDEFENDED, -row.worst["dssim"]["mean"]))
 
 
 def _point(row: Row) -> tuple[float, float] | None:

@@ -1,4 +1,4 @@
-"""Networks by name: torchvision's first, then timm's; from scratch unless pretrained weights are asked for."""
+"""Networks by name: McPherson's two, torchvision's, then timm's; from scratch unless pretrained ones are asked for."""
 
 from __future__ import annotations
 
@@ -6,25 +6,29 @@ import difflib
 
 from torch import nn
 
+from harness import mcpherson
 from harness.errors import HarnessError, Skipped
+
+PUBLISHED = {"mcpherson_face": mcpherson.face, "mcpherson_cifar": mcpherson.cifar}
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that neither library knows."""
-    known = _torchvision()
-    if name in known:
+    """Refuse a name that nobody knows."""
+    if name in PUBLISHED or name in _torchvision():
         return
     import timm  # seconds to import, and seldom needed
 
     if not timm.is_model(name):
-        close = difflib.get_close_matches(name, [*known, *timm.list_models()], 1)
+        close = difflib.get_close_matches(name, [*PUBLISHED, *_torchvision(), *timm.list_models()], 1)
         hint = f"; did you mean {close[0]!r}?" if close else "; use a torchvision or timm model name"
         raise HarnessError(f"no network called {name!r}{hint}")
 
 
-def build(name: str, classes: int, pretrained: bool = False) -> nn.Module:
-    """A classifier with the given number of outputs."""
+def build(name: str, classes: int, size: tuple[int, int], pretrained: bool = False) -> nn.Module:
+    """A classifier with the given number of outputs, for images of that height and width."""
     check_name(name)
+    if name in PUBLISHED:
+        return PUBLISHED[name](classes, size)
     if name in _torchvision() and not pretrained:
         import torchvision
 

@@ -30,7 +30,8 @@ def derive(root: bytes, *purpose: str | int) -> bytes:
     """A 256-bit key for one purpose. One-way: a key says nothing of its root or its siblings."""
     digest = hashlib.sha256(root)
     for part in purpose:
-        text = f"{type(part).__name__}:{part}".encode()
+        kind = "str" if isinstance(part, str) else "int"  # a NumPy integer is the same as Python's
+        text = f"{kind}:{part}".encode()
         digest.update(len(text).to_bytes(4, "little") + text)
     return digest.digest()
 
@@ -50,7 +51,7 @@ def torch_generator(key: bytes, device: str) -> Generator:
         return generator
     state = generator.get_state().numpy().copy()
     words = numpy_generator(key).integers(0, 2**32, _MT_WORDS, dtype=np.uint64)
-    words[0] |= np.uint64(1)  # never the all-zero state
+    words[0] |= np.uint64(2**31)  # never the all-zero state
     state[_WORDS : _WORDS + 8 * _MT_WORDS] = words.view(np.uint8)
     state[_LEFT:_SEEDED] = np.array([1], np.int32).view(np.uint8)  # draw a fresh block at the first use
     state[_NEXT:_WORDS] = 0

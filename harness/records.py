@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from harness.types import Array
 
 FORMAT = 1
+KEY_LENGTH = 24
 Kind: TypeAlias = Literal["release", "utility", "attack"]
 Status: TypeAlias = Literal["ok", "failed", "skipped", "inapplicable"]
 FINISHED: tuple[Status, ...] = ("ok", "inapplicable")  # anything else is tried again
@@ -41,7 +42,7 @@ class RunSpec:
     @property
     def key(self) -> str:
         text = json.dumps([FORMAT, self.kind, self.inputs], sort_keys=True, allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:24]
+        return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
     @property
     def names(self) -> list[str]:
@@ -95,7 +96,8 @@ class Records:
             raise self._refused(error) from None
 
     def _refused(self, error: OSError) -> HarnessError:
-        return HarnessError(f"records folder {self.folder}: {error.strerror or error}; name another with --records")
+        reason = "is a file" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror or error
+        return HarnessError(f"records folder {self.folder}: {reason}; name another with --records")
 
     def find(self, spec: RunSpec) -> RunResult | None:
         """The finished record of this work; None where there is none, or only a failure that is worth another try."""
@@ -134,7 +136,7 @@ class Records:
 
     def all(self) -> Iterator[RunResult]:
         """Every sound record, in the order of their names."""
-        for path in sorted(self.folder.glob("*.json")):
+        for path in sorted(self.folder.glob("[0-9a-f]" * KEY_LENGTH + ".json")):
             result = self._read(path)
             if result is not None:
                 yield result
@@ -148,13 +150,14 @@ class Records:
             numbers = path.with_suffix(".npz")
             arrays: dict[str, Array] = {}
             if numbers.is_file():
-                with np.load(numbers, allow_pickle=False) as file:
+                with numbers.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
                     arrays = {name: file[name] for name in file.files}
             elif document["status"] == "ok":
                 raise ValueError(f"{numbers.name} is missing")
             names = ("status", "reason", "scores", "facts", "seconds", "finished")
             return RunResult(spec, arrays=arrays, **{name: document[name] for name in names})
-        except Exception as error:  # whatever a damaged file makes json, NumPy or zipfile raise
+        except Exception as fault:  # whatever a damaged file makes json, NumPy or zipfile raise
+            error = f"lacks {fault}" if isinstance(fault, KeyError) else fault
             aside = path.with_name(path.name + ".corrupt")
             log.warning("record %s is damaged (%s): set aside as %s", path, error, aside.name)
             try:

@@ -11,7 +11,7 @@ import importlib
 import importlib.metadata
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,9 @@ DATA = {
     "metrics": ("images", "originals"),
 }
 """What a plugin of each section receives before its knobs; a data set's own arguments are the loader's business."""
+
+
+ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,30 @@ class Registry:
             near = did_you_mean(name, [entry.name for entry in self.entries])
             raise HarnessError(f"nothing is called {name!r}{near} (harness list)")
         return found[0]
+
+    def choose(self, section: str, names: str | Sequence[str], settings: Mapping[str, Any]) -> list[Entry]:
+        """The named entries (or "all") with the settings.
+
+        Of several, each takes the knobs that it has; one that none has is refused. A mixing setting is not for
+        references that do not mix: they have a single weight.
+        """
+        asked = [names] if isinstance(names, str) else list(names)
+        if "" in asked:
+            raise HarnessError(f"an empty {SECTIONS[section]} name; remove the comma")
+        every = self.section(section)
+        entries = [self.get(section, name) for name in (every if ALL in asked else asked)]
+        if len(entries) == 1:
+            return [entries[0].with_settings(settings)]
+        known = {knob for entry in entries for knob in entry.knobs}
+        for knob in settings:
+            if knob not in known:
+                raise HarnessError(f"none of these {section} has a knob {knob!r}{did_you_mean(knob, known)}")
+        return [entry.with_settings({k: v for k, v in settings.items() if _takes(entry, k)}) for entry in entries]
+
+
+def _takes(entry: Entry, knob: str) -> bool:
+    alone = entry.mixing is not None and entry.mixing["weights"] == [1.0]
+    return knob in entry.params or (knob in entry.knobs and not alone)
 
 
 def load_registry(extra_files: Sequence[Path] = ()) -> Registry:

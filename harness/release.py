@@ -6,6 +6,7 @@ device, never on a user's batch size or worker count: a seed gives the same byte
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -102,16 +103,20 @@ def _apply(scheme: Scheme, sources: torch.Tensor, weights: Weights, rng: torch.G
         raise HarnessError(f"{scheme.name}: {error}") from None
     mixture = made if isinstance(made, Mixture) else Mixture(made, weights)
     expected = (sources.shape[0], *sources.shape[2:])
-    if tuple(mixture.images.shape) != expected or not mixture.images.is_floating_point():
-        raise HarnessError(
-            f"{scheme.name}: returned {mixture.images.dtype} of {tuple(mixture.images.shape)}; "
-            f"a defense returns float images of {expected}"
-        )
-    if mixture.shares.shape != weights.shape:
-        raise HarnessError(f"{scheme.name}: shares of {tuple(mixture.shares.shape)}, expected {tuple(weights.shape)}")
-    if not torch.isfinite(mixture.images).all():
-        raise HarnessError(f"{scheme.name}: the release holds NaN or infinity; mend the defense")
+    _check_tensor(scheme.name, "images", mixture.images, expected)
+    _check_tensor(scheme.name, "shares", mixture.shares, tuple(weights.shape))
+    sums = mixture.shares.sum(1)
+    if bool((mixture.shares < 0).any()) or bool(((sums - 1).abs() > 1e-3).any()):
+        raise HarnessError(f"{scheme.name}: shares of a mixture must be 0 or more and sum to 1; mend the defense")
     return mixture
+
+
+def _check_tensor(name: str, what: str, made: Any, expected: tuple[int, ...]) -> None:
+    if not isinstance(made, torch.Tensor) or tuple(made.shape) != expected or made.dtype != torch.float32:
+        got = f"{made.dtype} {tuple(made.shape)}" if isinstance(made, torch.Tensor) else type(made).__name__
+        raise HarnessError(f"{name}: returned {what} of {got}; a defense returns torch.float32 {expected}")
+    if not bool(torch.isfinite(made).all()):
+        raise HarnessError(f"{name}: the release holds NaN or infinity in its {what}; mend the defense")
 
 
 def _dominant(shares: Array, pairs: Plan) -> Array:
@@ -165,7 +170,14 @@ def empty(shape: tuple[int, ...], device: str) -> Bytes:
 
 def scratch(shape: tuple[int, ...]) -> Array:
     """A uint8 array in an unnamed temporary file: as large as the disk, and gone with its last reader."""
+    size = int(np.prod(shape))
     try:
-        return np.memmap(tempfile.TemporaryFile(), np.uint8, "w+", shape=shape)
+        with tempfile.TemporaryFile() as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)  # a full disk says so now, not as a crash while writing
+            return np.memmap(file, np.uint8, "r+", shape=shape)
     except OSError as error:
-        raise HarnessError(f"no scratch space for {np.prod(shape) / 2**20:.0f} MiB: {error}; set TMPDIR") from None
+        reason = error.strerror or error
+        raise HarnessError(
+            f"no scratch space for {size / 2**20:.0f} MiB: {reason}; set TMPDIR to a larger disk"
+        ) from None

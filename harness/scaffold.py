@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import keyword
 import re
 from pathlib import Path
@@ -135,9 +136,15 @@ def new_plugin(kind: str, name: str, folder: Path) -> list[Path]:
         raise HarnessError(f"cannot make a {kind!r}{did_you_mean(kind, TEMPLATES)}; choose {', '.join(TEMPLATES)}")
     files = [folder / f"{name}.py", folder / f"{name}.yaml"]
     _check_name(kind, name, files)
-    for file, template in zip(files, TEMPLATES[kind], strict=True):
-        quoted = yaml.safe_dump(name).splitlines()[0]  # a name such as `on` needs its quotes
-        file.write_text(template.replace("NAME", name).replace("QUOTED", quoted), encoding="utf-8")
+    quoted = yaml.safe_dump(name).splitlines()[0]  # a name such as `on` needs its quotes
+    try:
+        for file, template in zip(files, TEMPLATES[kind], strict=True):
+            file.write_text(template.replace("NAME", name).replace("QUOTED", quoted), encoding="utf-8")
+    except OSError as error:
+        for file in files:  # both or neither
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
+        raise HarnessError(f"{folder}: {error.strerror or error}; name another with --folder") from None
     return files
 
 

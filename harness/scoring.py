@@ -8,14 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.client import Client
+from harness.client import IN_SIGHT, Client
 from harness.errors import HarnessError, Inapplicable, NotConverged
 from harness.registry import Entry, Registry, bind
 from harness.statistics import summarise, wilson
 from harness.types import Array, Bytes, Guess, Release, Secret
-
-IN_SIGHT = ("dssim", "dhaar")
-"""The metrics that are measured against every source, and of reconstructions."""
 
 Scored = tuple[dict[str, Any], dict[str, Array]]
 

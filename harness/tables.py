@@ -107,7 +107,7 @@ def verdict(board: Board) -> list[str]:
     """What a stranger must know before quoting the table."""
     lines = []
     judged = [row for row in board.rows if not row.lacks]
-    if not judged:
+    if board.rows and not judged:
         lines.append(
             "No row is judged yet: each lacks " + "; ".join(_common_lacks(board.rows)) + ". Rows are not ranked."
         )

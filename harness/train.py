@@ -76,6 +76,11 @@ def batch_for(images: int, epochs: int, recipe: Recipe) -> int:
     return min(max(power, 16), 128, images)
 
 
+def steps_per_epoch(images: int, batch: int) -> int:
+    """Whole batches, and a last one of at least half the size."""
+    return images // batch + (images % batch * 2 >= batch)
+
+
 @dataclass(frozen=True)
 class TrainingTask:
     """What utility trains on and is judged by.

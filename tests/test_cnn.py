@@ -9,8 +9,8 @@ import pytest
 import torch
 from planted import bench, defense, splits
 
-from attacks import mcpherson
 from attacks.cnn import cnn, cnn_release
+from harness import mcpherson
 from harness.errors import HarnessError, Inapplicable
 from harness.randomness import torch_generator
 from harness.registry import bind
@@ -56,13 +56,6 @@ def test_the_record_says_how_the_training_went(undefended):
     assert facts["steps"] >= 1000
     assert facts["last_quarter_fall"] < 0.02
     assert facts["held_out_n"] == 18 and facts["held_out_hits"] > 12  # one in five of 90
-
-
-def test_one_key_gives_one_answer(stage, undefended):
-    """A second bench that knows nothing of the first comes to the same scores."""
-    again = bench(None, stage.splits, TURN).attack(stage.undefended, entry(stage), SEED)
-
-    assert np.array_equal(again.arrays["top1"], undefended.arrays["top1"])
 
 
 def test_the_right_rehearsal_beats_the_wrong_one(stage, undefended):
@@ -156,6 +149,15 @@ def test_no_image_is_scored_by_a_network_that_saw_it(monkeypatch, folds):
     assert all(not judged[key] & answered[key] for key in answered)
     assert set().union(*answered.values()) == {image.numpy().tobytes() for image in seen.images}
     assert tuple(guess.scores.shape) == (48, 3) and (guess.scores > 0).all()
+
+
+@pytest.mark.parametrize("folds", [1, 0])
+def test_a_release_that_cannot_be_dealt_into_parts_is_refused(stage, folds):
+    """Else every row is "no answer", and a defense looks private because nobody looked."""
+    seen = stage.client.observe(stage.undefended, entry(stage, "cnn_release"), SEED)
+
+    with pytest.raises((HarnessError, Inapplicable), match="folds"):
+        cnn_release(seen, dice(), arch="mcpherson_face", train_epochs=1, folds=folds)
 
 
 def test_the_judges_of_a_training_are_not_trained_on(monkeypatch):

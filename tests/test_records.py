@@ -182,7 +182,7 @@ def test_a_damaged_record_is_remade_by_the_same_command(tmp_path, caplog):
 def test_other_peoples_json_is_left_where_it_is(records, caplog):
     """`--records .` must not rename a package.json that happens to lie there."""
     records.write(RESULT)
-    foreign = records.folder / "package.json"
+    foreign = records.folder / "package.json"  # a name that no record has
     foreign.write_text('{"name": "something else"}')
 
     found = list(records.all())

@@ -402,15 +402,18 @@ def nan(sources: torch.Tensor, weights: torch.Tensor, rng: torch.Generator) -> t
 BROKEN = {
     "NaN": (nan, "holds NaN or infinity"),
     "infinity": (lambda sources, weights, rng: average(sources, weights) / 0, "holds NaN or infinity"),
-    "too few": (lambda sources, weights, rng: average(sources, weights)[1:], r"float images of \(50, 3, 4, 4\)"),
-    "smaller": (lambda sources, weights, rng: average(sources, weights)[..., :2], r"float images of \(50, 3, 4, 4\)"),
-    "unmixed": (lambda sources, weights, rng: sources, r"float images of \(50, 3, 4, 4\)"),
-    "bytes": (lambda sources, weights, rng: average(sources, weights).byte(), r"returned torch.uint8 of"),
-    "not images": (lambda sources, weights, rng: None, ""),
+    "too few": (lambda sources, weights, rng: average(sources, weights)[1:], r"returns torch.float32 \(50, 3, 4, 4\)"),
+    "smaller": (
+        lambda sources, weights, rng: average(sources, weights)[..., :2],
+        r"returns torch.float32 \(50, 3, 4, 4\)",
+    ),
+    "unmixed": (lambda sources, weights, rng: sources, r"returns torch.float32 \(50, 3, 4, 4\)"),
+    "bytes": (lambda sources, weights, rng: average(sources, weights).byte(), r"returned images of torch.uint8"),
+    "not images": (lambda sources, weights, rng: None, "returned images of NoneType"),
     "NaN shares": (lambda sources, weights, rng: Mixture(average(sources, weights), weights * float("nan")), "shares"),
     "shares": (
         lambda sources, weights, rng: Mixture(average(sources, weights), weights[:, :1]),
-        r"shares of \(50, 1\), expected \(50, 2\)",
+        r"shares of torch.float32 \(50, 1\); .* \(50, 2\)",
     ),
 }
 
