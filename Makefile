@@ -12,7 +12,7 @@ test:           ## every test
 	pytest
 
 board:          ## the tables under leaderboards/, from the records
-	harness rank
+	harness rank --records leaderboards/records
 
 bench:          ## speed, side by side with peers
 	python -m benchmarks

@@ -16,3 +16,10 @@ for dataset in cats_vs_dogs imagenette10_96; do
     run --defense pixelize_mix -D grid=16
     run --defense pixelize -D grid=16
 done
+
+# A stronger reader than the network of 2016, on all of imagenette10_96 (no utility).
+for defense in none noise_mix "shuffle_mix -D block=2"; do
+    # shellcheck disable=SC2086  (a defense and its knobs)
+    harness run --attack cnn -A arch=resnet18 -A train_epochs=30 --dataset "$datasets/imagenette10_96" --size 64 \
+        --no-utility --records "$records" --defense $defense
+done

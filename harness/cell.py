@@ -6,6 +6,7 @@ what a model trained on it is worth, and what an attack makes of it. Cells of th
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -108,6 +109,7 @@ class Bench:
         self.report(" ".join([spec.kind, *spec.names]))
         try:
             result = RunResult(spec, "ok", None, *work())
+            json.dumps([result.scores, result.facts], allow_nan=False)  # a NaN, or what no record can hold
         except Inapplicable as reason:
             result = RunResult(spec, "inapplicable", str(reason))
         except Skipped as reason:
