@@ -31,10 +31,11 @@ def cnn(observation: Observation, rng: Generator, *, arch: str, train_epochs: in
     public, classes, key = observation.public, len(observation.classes), key_from(rng)
     if not len(public):
         raise Inapplicable("there are no public images to rehearse on (--public-share 0)")
-    fit, judge = _split(public.labels, numpy_generator(derive(key, "split")))
+    fit, judge = _split(public.labels, numpy_generator(derive(key, "split")), observation.sources)
+    images = public.images.to(observation.device)
 
     def rehearsal(rows: Array, epoch: int) -> tuple[Bytes, Labels]:
-        release, _ = observation.rehearse(public.images[torch.from_numpy(rows)], public.labels[rows], epoch)
+        release, _ = observation.rehearse(images[torch.from_numpy(rows).to(images.device)], public.labels[rows], epoch)
         return release.images, release.labels
 
     times = -(-_JUDGED // len(judge))
@@ -51,7 +52,10 @@ def cnn(observation: Observation, rng: Generator, *, arch: str, train_epochs: in
 
 
 def cnn_release(observation: Observation, rng: Generator, *, arch: str, train_epochs: int, folds: int) -> Guess:
-    """The same network under the paper's own knowledge: no image is scored by a network that saw it.
+    """The same network under the paper's own knowledge: no release is scored by a network that saw it.
+
+    Originals are in several releases, so a network may have seen another mixture of the same image: that is the
+    attack's luck, and the client's risk.
 
     arch          as for `cnn`
     train_epochs  passes over the release, at least; raised to 1,000 steps, and on until the loss is flat
@@ -82,15 +86,15 @@ def cnn_release(observation: Observation, rng: Generator, *, arch: str, train_ep
     )
 
 
-def _split(labels: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Rows to train on and rows that judge, by class."""
+def _split(labels: Array, rng: np.random.Generator, least: int = 1) -> tuple[Array, Array]:
+    """Rows to train on and rows that judge, by class; at least so many of each as a mixture has sources."""
     judge = []
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
-        judge.append(rows[: max(1, len(rows) // _HELD_OUT)])
+        judge.append(rows[: max(least, len(rows) // _HELD_OUT)])
     held = np.sort(np.concatenate(judge))
     fit = np.setdiff1d(np.arange(len(labels)), held)
-    if not len(fit):
+    if min((labels[fit] == label).sum() for label in np.unique(labels)) < least:
         raise Inapplicable(f"{len(labels)} images are too few to train on and to judge by")
     return fit, held
 

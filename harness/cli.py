@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from harness import __version__
 from harness.errors import HarnessError
 from harness.registry import Registry, load_registry, parse_settings
+from harness.settings import as_setting
 
 if TYPE_CHECKING:
     from harness.engine import Cell, Order
@@ -194,8 +195,8 @@ def _plain(entry: Entry) -> dict[str, Any]:
 
 
 def _words(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name}={inner}" for name, inner in value.items())
+    if isinstance(value, dict):  # as -D takes them
+        return " ".join(f"{name}={as_setting(inner)}" for name, inner in value.items())
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
@@ -249,7 +250,7 @@ def _rank(given: argparse.Namespace) -> int:
     found = boards(Records(given.records).all())
     if not found:
         raise HarnessError(f"no records in {given.records}; run `harness run` first, or name a folder with --records")
-    paths = tables.write(found, given.out)
+    paths = tables.write(found, given.out, given.records)
     _emit(given, tables.document(found), None)
     if not given.json:
         tables.show(found, Console())

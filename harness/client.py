@@ -17,7 +17,7 @@ from harness.mixing import plan
 from harness.observation import Known, Labelled, Observation
 from harness.randomness import derive, root_of
 from harness.registry import Entry, Registry, bind
-from harness.release import Scheme, as_tensor, empty, obfuscate, try_out
+from harness.release import Scheme, as_tensor, empty, obfuscate, scratch, try_out
 from harness.types import Array, Bytes, Release, Secret, Splits
 
 IN_SIGHT = ("dssim", "dhaar")
@@ -111,8 +111,7 @@ class Client:
         if "labels" in granted:
             given["_labels"] = release.labels.clone()
         if "releases" in granted:
-            every = (release, *(self._obfuscate(defense, seed, epoch)[0] for epoch in range(1, self.epochs)))
-            given["_releases"] = [Release(_copy(each.images), each.labels.clone()) for each in every]
+            given["_releases"] = [_on_disk(self.release(defense, seed, epoch)[0]) for epoch in range(self.epochs)]
         if "defense" in granted:
             given["_known"] = Known(deepcopy(defense.params), deepcopy(scheme.mixing), frozenset(defense.traits))
             given["_scheme"] = scheme
@@ -121,6 +120,12 @@ class Client:
             given["_public"] = Labelled(as_tensor(public.images), public.labels.copy())
         images, (rows, _) = _copy(release.images), self.scored(secret)
         return Observation(images, rows, public.classes, scheme.sources, self.device, granted, **given)
+
+
+def _on_disk(release: Release) -> Release:
+    """A copy of an epoch in scratch space: T of them need not fit into memory."""
+    images = torch.from_numpy(scratch(tuple(release.images.shape)))
+    return Release(images.copy_(release.images), release.labels.clone())
 
 
 def _copy(images: Bytes) -> Bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness import networks
+from harness import networks, provenance
 from harness.cell import UNDEFENDED, Bench
 from harness.datasets import load
 from harness.device import choose_device, use_threads
@@ -63,7 +63,8 @@ class Cell:
     @property
     def status(self) -> str:
         """The attack's, unless a part that it is read with has failed."""
-        return "failed" if any(part.status == "failed" for part in self.parts) else self.attacked.status
+        read_with = [*self.parts, *(part for part in self.beside if part.spec.kind == "utility")]
+        return "failed" if any(part.status == "failed" for part in read_with) else self.attacked.status
 
     @property
     def reason(self) -> str | None:
@@ -164,6 +165,7 @@ def prepare(
 ) -> Cross:
     """Refuse everything that can be refused before anything runs: names, knobs, data, device, folders."""
     _check(order)
+    provenance.forget()
     defenses = registry.choose("defenses", order.defense, order.defense_settings or {})
     attacks = registry.choose("attacks", order.attack, order.attack_settings or {})
     for entry in (*defenses, *attacks):
@@ -207,15 +209,19 @@ def evaluate(
     attack: str | Sequence[str] = ALL,
     dataset: str = "photos",
     *,
-    registry: Sequence[Path] = (),
+    registry: str | Path | Sequence[str | Path] = (),
     **options: Any,
 ) -> dict[str, Any]:
     """`harness run` from Python: the document that `--json` prints. Options are the fields of `Order`.
 
     harness.evaluate(defense="shuffle_mix", attack="cnn", dataset="photos")
     """
-    order = replace(Order(defense, attack, dataset), **options)
-    return {"cells": [cell.document() for cell in prepare(order, load_registry(registry)).cells()]}
+    order = replace(Order(defense, attack, str(dataset)), **options)
+    order = replace(order, records=Path(order.records))
+    registry = [registry] if isinstance(registry, str | Path) else registry
+    return {
+        "cells": [cell.document() for cell in prepare(order, load_registry([Path(file) for file in registry])).cells()]
+    }
 
 
 def _check(order: Order) -> None:

@@ -22,6 +22,7 @@ from harness.types import Array
 
 THRESHOLDS = {"dssim": 0.66, "dhaar": 0.62}
 """The stricter of the paper's t_acc and cut-off over its two data sets (Tables 2 and 3), on unattacked releases."""
+_ANY = ("any_dssim", "any_dhaar")  # the same over every source, not the dominant one alone
 CONTROLS = ("smooth", "mean_image", "random_other", "oracle")
 SEEDS = 3
 UNDEFENDED = "none"
@@ -132,16 +133,15 @@ def _board(records: list[RunResult]) -> Board:
     rows = []
     for defense in dict.fromkeys(_defense(record) for record in releases):
         shown = [record for record in releases if _defense(record) == defense]
-        attacked = [record for record in attacks if _defense(record) == defense]
-        trained = [record for record in utilities if _defense(record) == defense]
+        code = max(shown, key=lambda record: record.finished).inputs.get("release")
+        shown, attacked, trained = (
+            [record for record in some if _defense(record) == defense and record.inputs.get("release") == code]
+            for some in (releases, attacks, utilities)
+        )
         own: list[str | None] = [name for name in trainings if any(_training(r) == name for r in trained)]
         for training in own or [None]:
             used = [record for record in trained if _training(record) == training]
-            reference = [
-                record
-                for record in utilities
-                if record.inputs["defense"]["name"] == UNDEFENDED and _training(record) == training
-            ]
+            reference = [record for record in utilities if _is_undefended(record) and _training(record) == training]
             rows.append(_row(shown, attacked, used, reference))
     _rank(rows)
     first = records[0].inputs
@@ -151,6 +151,12 @@ def _board(records: list[RunResult]) -> Board:
 
 def _defense(record: RunResult) -> str:
     return json.dumps(record.inputs["defense"], sort_keys=True)
+
+
+def _is_undefended(record: RunResult) -> bool:
+    """By its settings: `none` with other weights is a mixture."""
+    defense = record.inputs["defense"]
+    return bool(defense["name"] == UNDEFENDED and defense["mixing"]["weights"] == [1.0])
 
 
 def _training(record: RunResult) -> str:
@@ -174,11 +180,11 @@ def _row(
         training=f"{training['model']}, {training['recipe']}" if training else None,
         seeds=len({record.inputs["seed"] for record in releases}),
         scores={name: _pooled(releases, name) for name in releases[0].arrays if name != "units"},
-        worst={name: _worst(releases, counted, name) for name in THRESHOLDS},
+        worst={name: _worst(releases, counted, name) for name in (*THRESHOLDS, *_ANY) if name in releases[0].arrays},
         recognition=_recognition(counted),
         utility=utility,
         gap=gap,
-        lacks=_lacks(ok, {record.inputs["seed"] for record in releases}),
+        lacks=_lacks(ok, counted, utilities, references, {record.inputs["seed"] for record in releases}),
         granted=sorted({grant for record in counted for grant in record.inputs["attack"].get("granted", [])}),
         failures=[
             f"{record.inputs.get('attack', {}).get('name', record.spec.kind)}: {record.reason}"
@@ -219,7 +225,7 @@ def _worst(releases: list[RunResult], attacks: list[RunResult], metric: str) -> 
     for release in releases:
         floor = release.arrays[metric].copy()
         for attack in attacks:
-            found = attack.arrays.get(f"attacked_{metric}")
+            found = attack.arrays.get(f"attacked_{metric}")  # attacked_any_dssim beside any_dssim
             if found is None or attack.inputs["seed"] != release.inputs["seed"]:
                 continue
             if not np.array_equal(attack.arrays["units"], release.arrays["units"]):
@@ -233,14 +239,18 @@ def _worst(releases: list[RunResult], attacks: list[RunResult], metric: str) -> 
     if strongest is not None and drops[strongest] > 0:
         named = strongest
     joined, whose = np.concatenate(values), np.concatenate(units)
-    below = share_below(joined, THRESHOLDS[metric], units=whose)
+    below = share_below(joined, THRESHOLDS[metric.removeprefix("any_")], units=whose)
     return {**summarise(joined, units=whose, proportion=False), "below": below["mean"], "attack": named}
 
 
 def _recognition(attacks: list[RunResult]) -> dict[str, Any] | None:
-    """The recogniser that reads the dominant class best beyond chance, over seeds."""
+    """The recogniser that reads the dominant class best beyond chance, over seeds.
+
+    One that is granted the public labels is shown only where there is no other: the label is the answer.
+    """
     groups: dict[str, list[RunResult]] = defaultdict(list)
-    for record in attacks:
+    unlabelled = [record for record in attacks if "labels" not in record.inputs["attack"].get("granted", [])]
+    for record in unlabelled or attacks:
         if "top1" in record.arrays:
             attack = record.inputs["attack"]
             groups[json.dumps([attack["name"], attack["params"]], sort_keys=True)].append(record)
@@ -282,7 +292,13 @@ def _mean(arrays: Iterable[Array]) -> Array:
     return mean
 
 
-def _lacks(ok: list[RunResult], seeds: set[int]) -> list[str]:
+def _lacks(
+    ok: list[RunResult],
+    counted: list[RunResult],
+    utilities: list[RunResult],
+    references: list[RunResult],
+    seeds: set[int],
+) -> list[str]:
     """What a complete row has on every seed and this one has not."""
 
     def everywhere(holds: Callable[[Mapping[str, Any]], bool]) -> bool:
@@ -295,26 +311,32 @@ def _lacks(ok: list[RunResult], seeds: set[int]) -> list[str]:
     lacks += [] if everywhere(lambda attack: attack["name"] == "multi_release") else ["multi_release"]
     missing = [name for name in CONTROLS if not everywhere(lambda attack, name=name: attack["name"] == name)]  # type: ignore[misc]
     lacks += [f"controls ({', '.join(missing)})"] if missing else []
+    if not seeds <= {record.inputs["seed"] for record in utilities if record.status == "ok"}:
+        lacks.append("utility on every seed")
+    for record in references:  # against a model that learned nothing, nothing is lost
+        known = record.scores.get("utility", {})
+        if known.get("low") is not None and known["low"] <= known.get("chance", 0.0):
+            lacks.append("an undefended model above chance")
+    named: dict[str, set[int]] = defaultdict(set)
+    for record in counted:
+        named[record.inputs["attack"]["name"]].add(record.inputs["seed"])
+    lacks += [f"{name} on every seed" for name, held in named.items() if not seeds <= held]
     lacks += [f"{SEEDS} seeds (has {len(seeds)})"] if len(seeds) < SEEDS else []
     return lacks
 
 
 def _rank(rows: list[Row]) -> None:
-    """Rank by utility among complete rows that pass by dSSIM; mark the Pareto front; order for reading."""
-    for row in rows:
-        here = _point(row)
-        row.pareto = here is not None and not any(
-            other is not row and (there := _point(other)) is not None and _dominates(there, here) for other in rows
-        )
-    ranked = [row for row in rows if not row.lacks and row.passes["dssim"] and row.utility]
-    ranked.sort(key=lambda row: -(row.utility or {})["mean"])
-    for place, row in enumerate(ranked, 1):
-        row.rank = place
+    """Rank by utility among complete rows of one training that pass by dSSIM; mark their Pareto front; sort to read."""
+    for training in {(row.epochs, row.training) for row in rows}:
+        complete = [row for row in rows if (row.epochs, row.training) == training and not row.lacks]
+        points = {id(row): (row.worst["dssim"]["mean"], row.utility["mean"]) for row in complete if row.utility}
+        for row in complete:
+            here = points.get(id(row))
+            row.pareto = here is not None and not any(_dominates(there, here) for there in points.values())
+        ranked = [row for row in complete if row.passes["dssim"] and row.utility]
+        for place, row in enumerate(sorted(ranked, key=lambda row: -(row.utility or {})["mean"]), 1):
+            row.rank = place
     rows.sort(key=lambda row: (row.rank or math.inf, row.defense != UNDEFENDED, -row.worst["dssim"]["mean"]))
-
-
-def _point(row: Row) -> tuple[float, float] | None:
-    return (row.worst["dssim"]["mean"], row.utility["mean"]) if row.utility else None
 
 
 def _dominates(a: tuple[float, float], b: tuple[float, float]) -> bool:

@@ -6,10 +6,10 @@ import difflib
 
 from torch import nn
 
-from harness import mcpherson
 from harness.errors import HarnessError, Skipped
+from harness.mcpherson import cifar, face
 
-PUBLISHED = {"mcpherson_face": mcpherson.face, "mcpherson_cifar": mcpherson.cifar}
+PUBLISHED = {"mcpherson_face": face, "mcpherson_cifar": cifar}
 
 
 def check_name(name: str) -> None:

@@ -24,7 +24,7 @@ ALONE = {
     "attack": ("harness.client", "harness.cell", "harness.scoring"),
 }
 """And those that tie them together, without what they import (the registry, say, changes no figure)."""
-LIBRARIES = ("torch", "torchvision", "timm", "numpy")
+LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "opencv-python-headless", "piq")
 
 
 def resolved(entry: Entry) -> dict[str, Any]:
@@ -55,10 +55,24 @@ def described(splits: Splits) -> dict[str, Any]:
 def code(kind: str, entries: Iterable[Entry]) -> str:
     """One hash over the plugins' modules and the harness modules on the path of this kind of record.
 
-    Comments, docstrings and formatting do not count.
+    Comments, docstrings and formatting do not count. Read once in a run:
+    what is edited while it runs is not what it runs.
     """
-    modules = {module for entry in entries for module in plugin_modules(entry)}
-    return source_hash([*modules, *_path(kind)])[:24]
+    entries = list(entries)
+    asked = (kind, *(entry.use for entry in entries))
+    if asked not in _read:
+        modules = {module for entry in entries for module in plugin_modules(entry)}
+        _read[asked] = source_hash([*modules, *_path(kind)])[:24]
+    return _read[asked]
+
+
+_read: dict[tuple[str, ...], str] = {}
+
+
+def forget() -> None:
+    """A new run begins: read the code again."""
+    _read.clear()
+    _path.cache_clear()
 
 
 @lru_cache(maxsize=8)

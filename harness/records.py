@@ -144,8 +144,11 @@ class Records:
     def _read(self, path: Path) -> RunResult | None:
         try:
             document = json.loads(path.read_text())
+            if document.get("format", FORMAT) != FORMAT:
+                log.warning("record %s is of format %s, not %s: left out", path, document["format"], FORMAT)
+                return None
             spec = RunSpec(document["kind"], document["inputs"])
-            if document["format"] != FORMAT or spec.key != document["key"] or spec.key != path.stem:
+            if spec.key != document["key"] or spec.key != path.stem:
                 raise ValueError("its inputs do not hash to its name")
             numbers = path.with_suffix(".npz")
             arrays: dict[str, Array] = {}

@@ -47,13 +47,15 @@ def score(client: Client, attack: Entry, guess: Guess, release: Release, secret:
     return scores, {"units": units, **found}
 
 
-def must_beat_chance(report: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
-    """On undefended images: Wilson's lower end above chance, or the attack has learned nothing.
+def must_beat_chance(attack: Entry, report: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
+    """A recogniser on undefended images: Wilson's lower end above chance, or it has learned nothing.
 
     Asked twice: on the attack's own held-out public images, and on the targets, which chose no checkpoint.
     """
-    top = scores.get("top1")
-    if top and (top["low"] is None or top["low"] <= top["chance"]):
+    if attack.kind != "recognition":
+        return
+    top = scores["top1"]
+    if top["low"] is None or top["low"] <= top["chance"]:
         said = f"top-1 of {top['mean']:.2f} on undefended images is not above chance ({top['chance']:.2f})"
         raise NotConverged(f"{said}: it learned nothing")
     hits, n, chance = (report.get(name) for name in ("held_out_hits", "held_out_n", "held_out_chance"))
@@ -69,7 +71,7 @@ def _rows_of(guessed: Any, rows: Array, releases: int, attack: Entry) -> Any:
     """The scored rows of a guess that has a row per target, or one per release."""
     if guessed is None:
         raise HarnessError(f"{attack.name}: an attack of kind {attack.kind} returned a guess of another kind")
-    tensor = guessed if isinstance(guessed, torch.Tensor) else torch.from_numpy(np.array(guessed))
+    tensor = guessed if isinstance(guessed, torch.Tensor) else torch.from_numpy(np.require(guessed, requirements="W"))
     if len(tensor) == len(rows):
         return tensor
     if len(tensor) == releases:

@@ -191,3 +191,14 @@ def _check_vector(name: str, vector: list[Any]) -> list[float]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def as_setting(value: Any) -> str:
+    """A value as `-D` and `-A` take it: the inverse of `parse_settings`."""
+    if isinstance(value, dict):
+        return " ".join(f"{name}:{number}" for name, number in value.items())
+    if isinstance(value, list) and value and isinstance(value[0], list):
+        return "/".join(as_setting(vector) for vector in value)
+    if isinstance(value, list):
+        return ",".join(f"{number:g}" if isinstance(number, float) else str(number) for number in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -7,7 +7,7 @@ loss summed on the device without a synchronisation per step.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from harness.types import Array, Bytes, Labels, Release
 LEAST_STEPS = 1000
 _LEAST_FALL = 0.02  # of the loss of a constant guess
 _JUDGEMENTS = 20
+_LONGEST = 4  # times the least
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ def dice(key: bytes, device: str) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.default_generator.set_state(torch_generator(derive(key, "torch"), "cpu").get_state())
         if device.startswith("cuda"):
-            torch.cuda.manual_seed(int.from_bytes(derive(key, "cuda")[:7], "little"))
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(int.from_bytes(derive(key, "cuda")[:7], "little"))
         yield
 
 
@@ -125,10 +127,10 @@ class Learner:
         self.model.train()
         labels = labels.to(self.device)
         total = torch.zeros((), device=self.device)
-        batches = [rows.to(images.device) for rows in self._batches(labels)]
-        mirrored = torch.from_numpy(self.rng.random(len(labels)) < 0.5).to(images.device)
+        batches = self._batches(labels)
+        mirrored = torch.from_numpy(self.rng.random(len(labels)) < 0.5).to(self.device)
         for rows in batches:
-            total += self._step(images[rows], labels[rows], mirrored[rows])
+            total += self._step(images[rows.to(images.device)], labels[rows], mirrored[rows])
         loss = float(total) / len(batches)
         if not np.isfinite(loss):
             raise NotConverged(f"the training diverged after {self.steps} steps (loss {loss})")
@@ -168,24 +170,21 @@ class Learner:
         done = min(1.0, (self.steps - warm) / max(1, self._total - warm))
         return self.recipe.rate * 0.5 * (1 + float(np.cos(np.pi * done)))
 
-    def _batches(self, labels: Labels) -> Iterator[torch.Tensor]:
+    def _batches(self, labels: Labels) -> Sequence[torch.Tensor]:
         """Rows of each batch. A last batch of less than half the size is left out: batch norm suffers from it."""
         if self.recipe.balanced:
-            yield from self._balanced(labels)
-            return
-        order = torch.from_numpy(self.rng.permutation(len(labels)))
-        for rows in torch.split(order, self.batch):
-            if len(rows) * 2 >= self.batch:
-                yield rows
+            return torch.from_numpy(self._balanced(_hard(labels).cpu().numpy())).to(self.device).unbind()
+        order = torch.from_numpy(self.rng.permutation(len(labels))).to(self.device)
+        return torch.split(order, self.batch)[: steps_per_epoch(len(labels), self.batch)]
 
-    def _balanced(self, labels: Labels) -> Iterator[torch.Tensor]:
-        hard = _hard(labels).cpu().numpy()
-        groups = [np.flatnonzero(hard == label) for label in np.unique(hard)]
+    def _balanced(self, labels: Array) -> Array:
+        """(batches, rows) with every class equally often."""
+        groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
         each = max(1, self.batch // len(groups))
-        count = max(1, len(hard) // (each * len(groups)))
+        count = max(1, len(labels) // (each * len(groups)))
         drawn = [np.resize(self.rng.permutation(group), (count, each)) for group in groups]
-        for rows in np.concatenate(drawn, 1):
-            yield torch.from_numpy(self.rng.permutation(rows))
+        shuffled: Array = self.rng.permuted(np.concatenate(drawn, 1), axis=1)
+        return shuffled
 
     @contextlib.contextmanager
     def _autocast(self) -> Iterator[None]:
@@ -233,8 +232,9 @@ def fit_until_flat(
     """Train on fresh(0), fresh(1), ... until the loss on held-out images is flat; keep the best weights.
 
     At least `rounds` rounds and 1,000 steps. Flat: over the last quarter of the steps the best held-out loss fell by
-    less than 2 % of a constant guess's loss, log K (relative to itself a loss near zero would never be flat). Not flat
-    after four times the least is NotConverged: a weak attack is a failed cell, never a private defense.
+    less than 2 % of a constant guess's loss, log K (relative to itself a loss near zero would never be flat). A loss
+    that is flat at log K may be a slow start: it counts only after four times the least. Not flat by then is
+    NotConverged: a weak attack is a failed cell, never a private defense.
     Returns the facts for the record.
     """
     history: list[tuple[int, float]] = []
@@ -252,9 +252,10 @@ def fit_until_flat(
         if history[-1][1] < best_loss:
             best_loss, best_state = history[-1][1], learner.state()
         fall = _last_quarter_fall(history) / float(np.log(classes))
-        if learner.steps >= least and fall < _LEAST_FALL:
+        learned = best_loss < (1 - _LEAST_FALL) * float(np.log(classes))
+        if learner.steps >= least and fall < _LEAST_FALL and (learned or learner.steps >= _LONGEST * least):
             break
-        if learner.steps >= 4 * least:
+        if learner.steps >= _LONGEST * least:
             said = f"the held-out loss still fell by {fall:.1%} in the last quarter of {learner.steps} steps"
             raise NotConverged(f"{said}; raise train_epochs")
     learner.model.load_state_dict(best_state)

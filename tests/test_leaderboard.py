@@ -26,7 +26,12 @@ MULTI = "multi_release"
 
 
 def inputs(defense, seed, device="cpu", code="c", dataset=None, **knobs):
-    mixing = {"weights": [0.5, 0.5], "pairing": "permutation", "intra_class": False, "label": "dominant"}
+    mixing = {
+        "weights": [1.0] if defense == "none" else [0.5, 0.5],
+        "pairing": "permutation",
+        "intra_class": False,
+        "label": "dominant",
+    }
     entry = {"name": defense, "use": "d:d", "version": 1, "params": knobs, "mixing": mixing}
     return {
         "dataset": dataset or DATASET,

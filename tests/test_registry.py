@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from harness.errors import HarnessError
 from harness.registry import Entry, Registry, bind, check_mixing, load_registry, parse_settings, read_registry
+from harness.settings import as_setting
 
 MIXING = {"weights": [0.75, 0.25], "pairing": "permutation", "intra_class": False, "label": "dominant"}
 ENTRY: dict[str, Any] = {"use": "os.path:join", "version": 1, "mixing": MIXING, "cite": "here"}
@@ -440,3 +441,26 @@ def test_listing_is_quick_and_imports_no_plugin() -> None:
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert answer.stdout.strip() == "[] True"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        8,
+        0.25,
+        True,
+        False,
+        "pixel",
+        "distortion",
+        [0.75, 0.25],
+        [0.7, 0.2, 0.1],
+        [[0.5, 0.5], [0.6, 0.4]],
+        {"beta": 0.4},
+    ],
+    ids=str,
+)
+def test_a_setting_is_printed_as_it_is_typed(value: Any) -> None:
+    """What a board shows can be pasted behind -D."""
+    name = "weights" if isinstance(value, list | dict) or value == "distortion" else "knob"
+
+    assert parse_settings([f"{name}={as_setting(value)}"]) == {name: value}
