@@ -104,7 +104,7 @@ def verdict(board: Board) -> list[str]:
     lines = []
     for lacks in dict.fromkeys("; ".join(row.lacks) for row in board.rows if row.lacks):
         names = dict.fromkeys(row.defense for row in board.rows if "; ".join(row.lacks) == lacks)
-        lines.append(f"Not judged yet, not ranked: {', '.join(names)}. Lacking: {lacks}.")
+        lines.append(f"Not yet judged, so not ranked: {', '.join(names)}. Lacking: {lacks}.")
     if any(not row.lacks for row in board.rows) and not any(row.rank for row in board.rows):
         lines.append("No defense passes: none keeps a worst-case dSSIM of 0.66. Rows are not ranked.")
     for row in board.rows:

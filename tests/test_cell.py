@@ -10,6 +10,7 @@ import planted
 import pytest
 from planted import attack, bench, defense, picture_folder, splits
 
+from harness import provenance
 from harness.engine import Order, evaluate, prepare
 from harness.errors import HarnessError
 from harness.records import Records
@@ -138,6 +139,7 @@ def test_editing_a_plugin_makes_a_new_cell_and_editing_its_comments_does_not(tmp
 
     def key_of(text):
         file.write_text(text)
+        provenance.forget()  # as every run does
         return stage.attack_spec(mix, entry, 0).key
 
     plain = key_of(PLUGIN)

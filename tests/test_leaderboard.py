@@ -272,24 +272,24 @@ def test_where_none_is_complete_the_board_says_what_is_lacking():
     (board,) = boards([release(), trained(0.9)])
 
     (line,) = tables.verdict(board)
-    assert "No row is judged yet" in line and "multi_release" in line and "a learned attack" in line
+    assert "Not yet judged" in line and "multi_release" in line and "a learned attack" in line
 
 
 def test_the_pareto_front_holds_what_nothing_beats_in_both():
     """(.8, .9) beats (.7, .8); (.9, .5) is on the front for its privacy."""
     level = np.ones(N)
     found = rows(
-        *(release("best", dssim=0.8 * level), trained(0.9, "best")),
-        *(release("beaten", dssim=0.7 * level), trained(0.8, "beaten")),
-        *(release("private", dssim=0.9 * level), trained(0.5, "private")),
-        release("untrained", dssim=0.99 * level),
+        *complete("best", 0.9, 0.8 * level),
+        *complete("beaten", 0.8, 0.7 * level),
+        *complete("private", 0.5, 0.9 * level),
+        *(release("unjudged", dssim=0.99 * level), trained(0.99, "unjudged")),
     )
 
     assert {each.defense for each in found if each.pareto} == {"best", "private"}
 
 
 def test_equal_rows_share_the_front():
-    found = rows(release("a"), trained(0.9, "a"), release("b"), trained(0.9, "b"))
+    found = rows(*complete("a", 0.9), *complete("b", 0.9))
 
     assert [each.pareto for each in found] == [True, True]
 
@@ -457,3 +457,39 @@ def test_a_board_is_a_function_of_the_folder(tmp_path, board):
     first, again = (tables.csv_text(boards(folder.all())) for _ in range(2))
 
     assert first == again and first.count("\n") == 3
+
+
+# What the review of the first board found
+
+
+def test_none_with_other_weights_is_no_reference():
+    """A mixture under the name of the undefended row would make every loss look small."""
+    mixture = trained(0.5, "none")
+    mixture.inputs["defense"]["mixing"]["weights"] = [0.5, 0.5]
+
+    assert row(release(), trained(0.8), mixture).gap is None
+
+
+def test_records_of_another_release_code_are_not_joined():
+    """An attack on what the defense was before its edit says nothing of what it is now."""
+    old = attacked("peek", dssim=RELEASED - 0.4)
+    old.inputs["release"] = "before"
+    new = release()
+    new.inputs["release"] = "after"
+
+    assert row(new, old).worst["dssim"]["mean"] == pytest.approx(RELEASED.mean())
+
+
+def test_an_attack_that_reads_the_public_labels_is_no_recogniser_beside_another():
+    echo = recognised(np.ones(N), "echo")
+    echo.inputs["attack"]["granted"] = ["labels"]
+
+    assert row(release(), echo, recognised(np.arange(N) % 2)).recognition["attack"] == "cnn"
+    assert row(release(), echo).recognition["attack"] == "echo"
+
+
+def test_a_model_that_learned_nothing_is_no_reference_for_what_is_lost():
+    undefended = trained(0.1, "none")
+    undefended.scores["utility"] |= {"low": 0.05, "chance": 0.1}
+
+    assert "an undefended model above chance" in row(release(), trained(0.1), undefended).lacks

@@ -81,6 +81,15 @@ def test_a_loss_that_still_falls_at_four_times_the_least_has_not_converged():
     assert learner.steps == 4000
 
 
+def test_a_loss_that_is_flat_at_chance_is_followed_four_times_as_long():
+    """A slow start looks like a defense that hides everything: at log 3 until 2,000 steps, then falling."""
+    late = Scripted(lambda steps: np.log(3) if steps < 2000 else 0.5)
+    never = Scripted(lambda steps: np.log(3))
+
+    assert fit(late)["held_out_loss"] == pytest.approx(0.5)
+    assert fit(never)["steps"] == 4000
+
+
 def test_a_loss_near_zero_that_keeps_halving_is_flat():
     """2 % are of a constant guess's loss: relative to itself this one would never be flat."""
     learner = Scripted(lambda steps: 0.001 * 0.5 ** (steps / 250))

@@ -1,0 +1,36 @@
+"""What the documents promise is there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from harness.cli import parser
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+
+
+def commands(page: str) -> list[str]:
+    """The lines of the page's blocks that call harness, without comments in the right margin."""
+    lines = re.findall(r"^(?: {4})?(?:pip install -e \. && )?(harness .*)$", (ROOT / page).read_text(), re.MULTILINE)
+    return [re.split(r"\s{3,}|\s#", line)[0].strip() for line in lines]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_placeholder_is_left(page: str) -> None:
+    assert not re.search(r"@@|TODO|FIXME", (ROOT / page).read_text())
+
+
+@pytest.mark.parametrize("line", [line for page in PAGES for line in commands(page) if "..." not in line])
+def test_every_command_in_the_documents_is_one(line: str) -> None:
+    """argparse takes it: a renamed option would be refused."""
+    parser().parse_args(shlex.split(line)[1:])
+
+
+def test_the_readme_prints_the_two_commands() -> None:
+    text = (ROOT / "README.md").read_text()
+
+    assert "pip install -e . && harness run --defense shuffle_mix --attack cnn" in text
+    assert 'pip install -e ".[dev]" && pytest' in text
