@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.errors import HarnessError
-from harness.leaderboard import THRESHOLDS, Board, Row
+from harness.leaderboard import Board
+from harness.rows import THRESHOLDS, Row
 from harness.settings import as_setting
 
 HEADS = (

@@ -262,3 +262,11 @@ def test_a_broken_metric_is_caught_with_its_reason(check: Callable[..., dict[str
     found = check(function, "metrics")
 
     assert why in found[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(REGISTRY.section("attacks")))
+def test_every_listed_attack_keeps_the_contract(name: str) -> None:
+    findings = validate(REGISTRY.get("attacks", name), REGISTRY)
+
+    assert len(findings) > 1 and not [found for found in findings if not found.ok]

@@ -12,8 +12,9 @@ import pytest
 from rich.console import Console
 
 from harness import tables
-from harness.leaderboard import CONTROLS, boards
+from harness.leaderboard import boards
 from harness.records import Records, RunResult, RunSpec
+from harness.rows import CONTROLS
 from harness.statistics import summarise
 
 N = 40
