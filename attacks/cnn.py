@@ -31,7 +31,10 @@ def cnn(observation: Observation, rng: Generator, *, arch: str, train_epochs: in
     public, classes, key = observation.public, len(observation.classes), key_from(rng)
     if not len(public):
         raise Inapplicable("there are no public images to rehearse on (--public-share 0)")
-    fit, judge = _split(public.labels, numpy_generator(derive(key, "split")), observation.sources)
+    alike = observation.sources if observation.defense.mixing["intra_class"] else 1
+    fit, judge = _split(public.labels, numpy_generator(derive(key, "split")), alike)
+    if min(len(fit), len(judge)) < observation.sources:
+        raise Inapplicable(f"{len(public)} public images are too few to mix {observation.sources} and to judge by")
     images = public.images.to(observation.device)
 
     def rehearsal(rows: Array, epoch: int) -> tuple[Bytes, Labels]:
@@ -87,7 +90,7 @@ def cnn_release(observation: Observation, rng: Generator, *, arch: str, train_ep
 
 
 def _split(labels: Array, rng: np.random.Generator, least: int = 1) -> tuple[Array, Array]:
-    """Rows to train on and rows that judge, by class; at least so many of each as a mixture has sources."""
+    """Rows to train on and rows that judge, by class; `least` of a class in both (a mixture within it needs as many)."""
     judge = []
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
@@ -95,7 +98,9 @@ def _split(labels: Array, rng: np.random.Generator, least: int = 1) -> tuple[Arr
     held = np.sort(np.concatenate(judge))
     fit = np.setdiff1d(np.arange(len(labels)), held)
     if min((labels[fit] == label).sum() for label in np.unique(labels)) < least:
-        raise Inapplicable(f"{len(labels)} images are too few to train on and to judge by")
+        raise Inapplicable(
+            f"{len(labels)} images are too few: a class needs {least} to train on and {least} to judge by"
+        )
     return fit, held
 
 
