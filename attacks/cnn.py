@@ -90,7 +90,7 @@ def cnn_release(observation: Observation, rng: Generator, *, arch: str, train_ep
 
 
 def _split(labels: Array, rng: np.random.Generator, least: int = 1) -> tuple[Array, Array]:
-    """Rows to train on and rows that judge, by class; `least` of a class in both (a mixture within it needs as many)."""
+    """Rows to train on and rows that judge, by class; `least` of a class in both, where mixtures stay within it."""
     judge = []
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
