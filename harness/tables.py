@@ -117,14 +117,14 @@ def show(boards: Sequence[Board], console: Console) -> None:
     """Print each board within 80 columns: a figure, its interval under it, then what it belongs to."""
     for board in boards:
         table = Table(title=board.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
-        table.add_column("defense")
+        table.add_column("defense", min_width=17, overflow="fold")
         for head in ("dSSIM", "worst dSSIM", "dHaar", "recognised", "utility"):
             table.add_column(head, justify="right", no_wrap=True)
         for row in board.rows:
             read, worst = row.recognition, row.worst["dssim"]
             sign = [row.defense + (" *" if row.pareto else ""), *settings(row).split(), f"n={worst['n']}"]
             table.add_row(
-                "\n ".join(sign),
+                "\n".join(sign),
                 _stacked(row.scores.get("dssim")),
                 f"{_stacked(worst)}\n{worst['attack']}",
                 _stacked(row.scores.get("dhaar")),
