@@ -47,7 +47,7 @@ NOTES = (
     "what another training would do. * on the Pareto front of both, among judged rows. "
     "Passes: lower end of the worst case at or above "
     + " and ".join(f"{value} ({name})" for name, value in THRESHOLDS.items())
-    + ", thresholds of a survey at 96 to 256 px: at 64 px a blank image has dSSIM .81 to a photograph."
+    + ", thresholds of a survey at 96 to 256 px: at 64 px a blank grey image has dSSIM .80 to a photograph."
 )
 
 
