@@ -220,7 +220,8 @@ class Bench:
             "judges": [provenance.resolved(entry) for entry in judges],
             "targets": self.targets,
         }
-        return RunSpec("attack", inputs | ({"epochs": self.epochs} if "releases" in attack.granted else {}))
+        several = {"releases", "plans"} & set(attack.granted)
+        return RunSpec("attack", inputs | ({"epochs": self.epochs} if several else {}))
 
     def _inputs(self, kind: str, defense: Entry, seed: int, entries: list[Entry]) -> dict[str, Any]:
         distortion = (defense.mixing or {}).get("weights") == "distortion"

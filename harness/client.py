@@ -14,7 +14,7 @@ import torch
 from harness import provenance
 from harness.errors import HarnessError, Inapplicable
 from harness.mixing import plan
-from harness.observation import Known, Labelled, Observation
+from harness.observation import Known, Labelled, Observation, Pairing
 from harness.randomness import derive, root_of
 from harness.registry import Entry, Registry, bind
 from harness.release import Scheme, as_tensor, empty, obfuscate, scratch, try_out
@@ -117,9 +117,15 @@ class Client:
             given["_scheme"] = scheme
             given["_key"] = derive(root_of(seed), "rehearsal", attack.name)
         if "public" in granted:
-            given["_public"] = Labelled(as_tensor(public.images), public.labels.copy())
+            attributes = None if public.attributes is None else public.attributes.copy()
+            given["_public"] = Labelled(as_tensor(public.images), public.labels.copy(), attributes)
+        if "plans" in granted:
+            secrets = [self.release(defense, seed, epoch)[1] for epoch in range(self.epochs)]
+            given["_plans"] = [Pairing(secret.sources.copy(), secret.shares.copy()) for secret in secrets]
         images, (rows, _) = _copy(release.images), self.scored(secret)
-        return Observation(images, rows, public.classes, scheme.sources, self.device, granted, **given)
+        return Observation(
+            images, rows, public.classes, scheme.sources, self.device, granted, public.attribute_names, **given
+        )
 
 
 def _on_disk(release: Release) -> Release:

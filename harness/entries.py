@@ -33,11 +33,14 @@ REQUIRED = {
     "version": "a whole number, raised when the code's meaning changes",
     "cite": "where it comes from",
     "mixing": "a table with " + ", ".join(MIXING),
-    "kind": "recognition, reconstruction or reidentification",
+    "kind": "recognition, reconstruction, reidentification or attribute",
     "higher_is": "farther or closer",
 }
-CHOICES = {"kind": ("recognition", "reconstruction", "reidentification"), "higher_is": ("farther", "closer")}
-GRANTS = ("labels", "releases", "defense", "public", "gallery")
+CHOICES = {
+    "kind": ("recognition", "reconstruction", "reidentification", "attribute"),
+    "higher_is": ("farther", "closer"),
+}
+GRANTS = ("labels", "releases", "defense", "public", "gallery", "plans")
 
 
 @dataclass(frozen=True)
@@ -174,3 +177,5 @@ def _check_fields(where: str, section: str, fields: Mapping[str, Any]) -> None:
             raise HarnessError(f"{where}: granted {grant!r} is unknown{did_you_mean(grant, GRANTS)}")
         if grant == "gallery" and fields["kind"] != "reidentification":
             raise HarnessError(f"{where}: granted gallery is for kind: reidentification only; drop it")
+        if grant == "plans" and "control" not in (fields.get("traits") or []):
+            raise HarnessError(f"{where}: granted plans is for a ceiling; add control to its traits, or drop it")

@@ -13,20 +13,39 @@ from typing import Any
 from harness.errors import NotGranted
 from harness.randomness import derive
 from harness.release import Scheme, obfuscate
-from harness.types import Array, Bytes, Labels, Release, Secret
+from harness.types import Array, Bytes, Generator, Images, Labels, Mixture, Release, Secret, Sources, Weights
 
-GRANTS = ("labels", "releases", "defense", "public", "gallery")
+GRANTS = ("labels", "releases", "defense", "public", "gallery", "plans")
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """The adversary's own images: (N, 3, H, W) uint8 on the CPU and (N,) int64 labels."""
+    """The adversary's own images: (N, 3, H, W) uint8 on the CPU and (N,) int64 labels.
+
+    attributes  (N,) int64 positions in `observation.attributes`, where the data set has a second attribute
+    """
 
     images: Bytes
     labels: Array
+    attributes: Array | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Which originals one epoch's releases mix, in released order: true (an oracle's) or guessed (by linking).
+
+    sources  (N, k) int64 numbers of originals, whatever their numbering; -1 where it is not known
+    shares   (N, k) float32, each source's share
+    """
+
+    sources: Array
+    shares: Array
+
+    def __len__(self) -> int:
+        return len(self.sources)
 
 
 @dataclass(frozen=True)
@@ -47,8 +66,9 @@ class Observation:
     classes   names of the classes
     sources   how many originals each release may mix: the most candidates a reconstruction may offer
     device    where the attack may compute
-    granted   what else it may touch: labels (the public labels), releases (all T epochs), defense (and `rehearse`),
-              public (the adversary's own labelled images), gallery
+    granted   what else it may touch: labels (the public labels), releases (all T epochs), defense (with `rehearse`
+              and `apply`), public (the adversary's own labelled images), gallery, plans (an oracle's alone)
+    attributes  names of the second attribute that some data sets hide behind a coarse label; else empty
     """
 
     images: Bytes
@@ -57,12 +77,14 @@ class Observation:
     sources: int
     device: str
     granted: frozenset[str]
+    attributes: tuple[str, ...] = ()
     _labels: Labels | None = field(default=None, repr=False)
     _releases: Sequence[Release] | None = field(default=None, repr=False)
     _known: Known | None = field(default=None, repr=False)
     _scheme: Scheme | None = field(default=None, repr=False)
     _public: Labelled | None = field(default=None, repr=False)
     _gallery: Bytes | None = field(default=None, repr=False)
+    _plans: Sequence[Pairing] | None = field(default=None, repr=False)
     _key: bytes = field(default=b"", repr=False)
 
     @property
@@ -94,6 +116,23 @@ class Observation:
         """Candidate identities for re-identification: (G, 3, H, W) uint8."""
         gallery: Bytes = self._get("gallery", self._gallery)
         return gallery
+
+    @property
+    def plans(self) -> Sequence[Pairing]:
+        """The true pairing and shares of every release of every epoch: for a ceiling, never for an adversary."""
+        plans: Sequence[Pairing] = self._get("plans", self._plans)
+        return plans
+
+    def apply(self, sources: Sources, weights: Weights, rng: Generator) -> Images:
+        """The defense's own function on any stacks, before rounding; differentiable where the defense is.
+
+        sources  (N, k, 3, H, W) float32 in [0, 1]
+        weights  (N, k)
+        """
+        scheme: Scheme = self._get("defense", self._scheme)
+        made = scheme.function(sources, weights, rng)
+        images: Images = made.images if isinstance(made, Mixture) else made
+        return images
 
     def rehearse(self, images: Bytes, labels: Array, epoch: int) -> tuple[Release, Secret]:
         """The same defense on the adversary's own images, with dice of its own: what learned attacks train on."""

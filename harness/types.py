@@ -50,6 +50,7 @@ class Dataset:
     labels   (N,) int64, positions in `classes`
     hashes   (N,) content hash of every image, "S32" hex
     names    (N,) where each image comes from, relative to its data set
+    attributes  (N,) int64, positions in `attribute_names`: what a coarse public label does not tell; else None
     """
 
     images: Array
@@ -57,6 +58,8 @@ class Dataset:
     hashes: Array
     names: tuple[str, ...]
     classes: tuple[str, ...]
+    attributes: Array | None = None
+    attribute_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -64,7 +67,16 @@ class Dataset:
     def take(self, rows: Array) -> Dataset:
         """The given rows, copied, in the given order."""
         names = tuple(self.names[int(row)] for row in rows)
-        return Dataset(self.images[rows], self.labels[rows], self.hashes[rows], names, self.classes)
+        attributes = None if self.attributes is None else self.attributes[rows]
+        return Dataset(
+            self.images[rows],
+            self.labels[rows],
+            self.hashes[rows],
+            names,
+            self.classes,
+            attributes,
+            self.attribute_names,
+        )
 
 
 @dataclass(frozen=True)
@@ -149,7 +161,8 @@ class Guess:
     """What an attack returns: exactly one of the three, a row per release (or per `observation.targets`).
 
     candidates  (N, M, 3, H, W) uint8 reconstructions, M at most the number of sources
-    scores      (N, K) class scores; a row with no positive score is "no answer" and never a hit
+    scores      (N, K) class scores; a row with no positive score is "no answer" and never a hit;
+                of kind `attribute`, (N, A) over `observation.attributes`
     gallery     (N, G) scores over a gallery
     report      how the attack fared (steps, losses, held-out accuracy); goes into the record
     """
