@@ -16,16 +16,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from harness.convergence import LEAST_STEPS, follow_until_flat, must_be_finite
 from harness.device import low_precision
-from harness.errors import HarnessError, NotConverged
+from harness.errors import HarnessError
 from harness.images import to_images
 from harness.randomness import derive, numpy_generator, torch_generator
 from harness.types import Array, Bytes, Labels, Release
-
-LEAST_STEPS = 1000
-_LEAST_FALL = 0.02  # of the loss of a constant guess
-_JUDGEMENTS = 20
-_LONGEST = 4  # times the least
 
 
 @dataclass(frozen=True)
@@ -131,10 +127,7 @@ class Learner:
         mirrored = torch.from_numpy(self.rng.random(len(labels)) < 0.5).to(self.device)
         for rows in batches:
             total += self._step(images[rows.to(images.device)], labels[rows], mirrored[rows])
-        loss = float(total) / len(batches)
-        if not np.isfinite(loss):
-            raise NotConverged(f"the training diverged after {self.steps} steps (loss {loss})")
-        return loss
+        return must_be_finite(float(total) / len(batches), self.steps)
 
     def _step(self, stored: Bytes, labels: Labels, mirrored: torch.Tensor) -> torch.Tensor:
         for group in self.optimizer.param_groups:
@@ -229,52 +222,17 @@ def fit_until_flat(
     rounds: int,
     classes: int,
 ) -> dict[str, Any]:
-    """Train on fresh(0), fresh(1), ... until the loss on held-out images is flat; keep the best weights.
+    """Train on fresh(0), fresh(1), ... until the loss on held-out images is flat; a constant guess's is log K.
 
-    At least `rounds` rounds and 1,000 steps. Flat: over the last quarter of the steps the best held-out loss fell by
-    less than 2 % of a constant guess's loss, log K (relative to itself a loss near zero would never be flat). A loss
-    that is flat at log K may be a slow start: it counts only after four times the least. Not flat by then is
-    NotConverged: a weak attack is a failed cell, never a private defense.
-    Returns the facts for the record.
+    See harness.convergence for when that is. Returns the facts for the record.
     """
-    history: list[tuple[int, float]] = []
-    best_state, best_loss, due, done, fall = learner.state(), float("inf"), 0, 0, float("inf")
-    while True:
-        train_loss = learner.epoch(*fresh(done))
-        done += 1
-        least = max(LEAST_STEPS, learner.steps * rounds // done)
-        if learner.steps < due:
-            continue
-        due = learner.steps + least // _JUDGEMENTS
-        if learner.steps < least:
-            due = min(due, least)
-        history.append((learner.steps, learner.loss(*held_out)))
-        if history[-1][1] < best_loss:
-            best_loss, best_state = history[-1][1], learner.state()
-        fall = _last_quarter_fall(history) / float(np.log(classes))
-        learned = best_loss < (1 - _LEAST_FALL) * float(np.log(classes))
-        if learner.steps >= least and fall < _LEAST_FALL and (learned or learner.steps >= _LONGEST * least):
-            break
-        if learner.steps >= _LONGEST * least:
-            said = f"the held-out loss still fell by {fall:.1%} in the last quarter of {learner.steps} steps"
-            raise NotConverged(f"{said}; raise train_epochs")
-    learner.model.load_state_dict(best_state)
-    return {
-        "steps": learner.steps,
-        "rounds": done,
-        "train_loss": train_loss,
-        "held_out_loss": best_loss,
-        "last_quarter_fall": fall,
-    }
-
-
-def _last_quarter_fall(history: list[tuple[int, float]]) -> float:
-    """How much the best loss so far fell during the last quarter of the steps; infinite without an earlier one."""
-    cut = history[-1][0] * 3 / 4
-    early = [loss for steps, loss in history if steps <= cut]
-    if not early:
-        return float("inf")
-    return min(early) - min(loss for _, loss in history)
+    return follow_until_flat(
+        learner,
+        lambda done: learner.epoch(*fresh(done)),
+        lambda: learner.loss(*held_out),
+        rounds=rounds,
+        guess=float(np.log(classes)),
+    )
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -8,7 +8,7 @@ import torch
 from planted import stripes
 from torch import nn
 
-from harness import train
+from harness.convergence import LEAST_STEPS
 from harness.errors import HarnessError, NotConverged
 from harness.train import RECIPES, Learner, Recipe, batch_for, dice, fit_until_flat, hits, recipe_named
 
@@ -58,7 +58,7 @@ def test_a_training_has_at_least_a_thousand_steps_and_its_rounds():
 
     short, long = fit(few, rounds=2), fit(many, rounds=30)
 
-    assert short["steps"] == 1000 == train.LEAST_STEPS
+    assert short["steps"] == 1000 == LEAST_STEPS
     assert long["rounds"] == 30 and long["steps"] == 3000
 
 
