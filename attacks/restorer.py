@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import permutations
 from typing import Any, NamedTuple
 
@@ -217,30 +218,32 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).abs().mean((-3, -2, -1)) + 1 - ssim(a, b)
 
 
-def ssim(a: Tensor, b: Tensor) -> Tensor:
+def ssim(a: Tensor, b: Tensor, step: int = 2) -> Tensor:
     """SSIM of images (..., 3, H, W) that broadcast -> (...), differentiable; a smaller window on tiny images.
+
+    step  the window is put at every so many pixels: 1 is Wang's mean, 2 nearly the same at a quarter of the cost
 
     The window is applied as two small matrices, which is what a CPU differentiates fastest.
     """
-    rows, columns = (_window_matrix(side).to(a) for side in a.shape[-2:])
+    rows, columns = (_window_matrix(side, step).to(a) for side in a.shape[-2:])
 
     def smooth(field: Tensor) -> Tensor:
         return torch.matmul(torch.matmul(rows, field), columns.T)
 
     mean_a, mean_b = smooth(a), smooth(b)
-    variance_a, variance_b = smooth(a * a) - mean_a.square(), smooth(b * b) - mean_b.square()
-    covariance = smooth(a * b) - mean_a * mean_b
-    level = (2 * mean_a * mean_b + _C1) / (mean_a.square() + mean_b.square() + _C1)
-    structure = (2 * covariance + _C2) / (variance_a + variance_b + _C2)
-    return (level * structure).mean((-3, -2, -1))
+    variances = smooth(a.square()) - mean_a.square() + smooth(b.square()) - mean_b.square()
+    level = mean_a * mean_b
+    structure = (2 * (smooth(a * b) - level) + _C2) / (variances + _C2)
+    return (structure * (2 * level + _C1) / (mean_a.square() + mean_b.square() + _C1)).mean((-3, -2, -1))
 
 
-def _window_matrix(side: int) -> Tensor:
-    """(side - window + 1, side): every place of a Gaussian window."""
+@lru_cache(maxsize=8)
+def _window_matrix(side: int, step: int) -> Tensor:
+    """(places, side): a Gaussian window at every `step`-th place."""
     window = min(_WINDOW, side)
     bell = torch.exp(-(torch.arange(window) - (window - 1) / 2).square() / (2 * _SIGMA**2))
-    places = side - window + 1
-    matrix = torch.zeros(places, side)
-    for place in range(places):
-        matrix[place, place : place + window] = bell / bell.sum()
+    places = range(0, side - window + 1, step)
+    matrix = torch.zeros(len(places), side)
+    for row, place in enumerate(places):
+        matrix[row, place : place + window] = bell / bell.sum()
     return matrix

@@ -6,6 +6,8 @@ finest level works on 2x2 pixels folded into channels (Shi et al. 2016), which c
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -28,8 +30,8 @@ class UNet(nn.Module):
         widths = [width * 2**level for level in range(levels)]
         self.fold, self.unfold = nn.PixelUnshuffle(_FOLD), nn.PixelShuffle(_FOLD)
         self.enter = nn.Conv2d(planes * _FOLD**2, width, 3, padding=1)
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:], strict=False))
-        self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in pairwise(widths))
         self.before = nn.ModuleList(_Block(w) for w in widths)
         self.after = nn.ModuleList(_Block(w) for w in widths)
         self.leave = nn.Conv2d(width, 3 * images * _FOLD**2, 3, padding=1)
@@ -39,7 +41,8 @@ class UNet(nn.Module):
     def forward(self, planes: Tensor) -> Tensor:
         height, width = planes.shape[2:]
         padding = (0, -width % self.least, 0, -height % self.least)
-        features = self.enter(self.fold(functional.pad(planes, padding, mode="replicate") * 2 - 1))
+        padded = functional.pad(planes, padding, mode="replicate") if any(padding) else planes
+        features = self.enter(self.fold(padded * 2 - 1))
         passed = []
         for level, block in enumerate(self.before):
             if level:
@@ -64,4 +67,3 @@ class _Block(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         added: Tensor = self.second(functional.relu(self.first(features)))
         return features + added
-
