@@ -1,0 +1,146 @@
+"""Who was mixed with whom, found from the releases of several epochs alone: one guessed `Pairing` per epoch.
+
+Features are learned on rehearsals (attacks.features), tracks are grown through the epochs (attacks.tracks), then two
+steps alternate: assign originals to every release (attacks.assignment) and solve for the originals' features
+(attacks.regression). What stays unexplained is searched for originals that no track found.
+Reference: Carlini et al. 2021, "Is private learning possible with instance encoding?"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attacks.assignment import assign
+from attacks.features import learn_features, unit
+from attacks.regression import Mixing
+from attacks.tracks import grow
+from harness.errors import Inapplicable
+from harness.observation import Observation, Pairing
+
+_RIDGE = 0.05  # of the features' own scale: it only tames originals that are in few releases
+_ROUNDS = 2
+_POOR = 6.0  # deviations above the median residual,
+_LEAST = 0.1  # and this share of a release's own square: half of what one unknown source of two leaves
+_TRIES = 3  # tracks looked at for every original that is missing
+_KNOWN = 0.7  # cosine of a track to an original that is known already
+_VECTORS = 8  # share vectors that are told apart
+_AGREE = 0.02
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What the adversary knows of the mixing: the share vectors that occur, and how often an original does.
+
+    vectors    (S, k) float32, each sorted downwards
+    most       releases of one epoch that an original may be in
+    originals  how many there are
+    """
+
+    vectors: Tensor
+    most: int
+    originals: int
+
+
+def link(observation: Observation) -> list[Pairing]:
+    """Which originals (numbered from 0) each release of each epoch mixes; -1 where nothing explains a release.
+
+    The first column is the source with the largest share. Needs the grants releases, defense and public.
+    """
+    if len(observation.releases) < 2:
+        raise Inapplicable("one epoch links to nothing; use --epochs 2 or more")
+    features = learn_features(observation)
+    epochs = [features.of(release.images) for release in observation.releases]
+    return link_features(epochs, protocol(observation))
+
+
+def link_features(epochs: Sequence[Tensor], known: Protocol) -> list[Pairing]:
+    """The same from the features (N, q) of every epoch."""
+    relatives = known.vectors.shape[1] * known.most
+    tracks = grow(epochs, known.originals, relatives)
+    originals = tracks.sums / (len(epochs) * float(known.vectors[:, 0].mean()))
+    pairings, residuals = _explain(epochs, originals, known)
+    for _ in range(_ROUNDS):
+        originals = _solve(epochs, pairings, len(originals))
+        poor = [_poor(features, left) for features, left in zip(epochs, residuals, strict=True)]
+        missing = known.originals - len(originals)
+        if missing > 0:
+            originals = torch.cat([originals, _lost(epochs, originals, pairings, poor, missing, known)])
+        pairings, residuals = _explain(epochs, originals, known)
+    return [_without(p, _poor(*left)) for p, *left in zip(pairings, epochs, residuals, strict=True)]
+
+
+def protocol(observation: Observation) -> Protocol:
+    """Read from the mixing and from the shares of a few rehearsals, which hold for any defense."""
+    public, mixing = observation.public, observation.defense.mixing
+    shares = np.concatenate(
+        [observation.rehearse(public.images[:256], public.labels[:256], epoch)[1].shares for epoch in (-1, -2)]
+    )
+    shares = np.sort(shares, 1)[:, ::-1]
+    vectors = np.unique(shares.round(3), axis=0)
+    if len(vectors) > _VECTORS or np.abs(shares[:, None] - vectors).sum(2).min(1).max() > _AGREE:
+        order = shares[np.argsort(shares[:, 0])]
+        vectors = np.stack([part.mean(0) for part in np.array_split(order, _VECTORS)])
+    matched = mixing["pairing"] == "matching"
+    releases = max(len(release) for release in observation.releases)
+    device = observation.device
+    return Protocol(
+        torch.tensor(vectors.astype(np.float32).copy(), device=device),
+        1 if matched else observation.sources,
+        releases * observation.sources if matched else releases,
+    )
+
+
+def _explain(epochs: Sequence[Tensor], originals: Tensor, known: Protocol) -> tuple[list[Pairing], list[Tensor]]:
+    found = [assign(features, originals, known.vectors, known.most) for features in epochs]
+    return [Pairing(s.cpu().numpy(), w.cpu().numpy()) for s, w, _ in found], [left for *_, left in found]
+
+
+def _solve(epochs: Sequence[Tensor], pairings: Sequence[Pairing], originals: int) -> Tensor:
+    mixing = Mixing(pairings, originals, str(epochs[0].device))
+    right = torch.zeros(originals, epochs[0].shape[1], device=epochs[0].device)
+    for epoch, features in enumerate(epochs):
+        right += mixing.gather(epoch, features)
+    return mixing.solve(right, _RIDGE)
+
+
+def _lost(
+    epochs: Sequence[Tensor],
+    originals: Tensor,
+    pairings: Sequence[Pairing],
+    poor: Sequence[Tensor],
+    missing: int,
+    known: Protocol,
+) -> Tensor:
+    """Features of originals that no track found: tracks through what the first source leaves of poorly explained releases."""
+    left = []
+    for features, pairing, rows in zip(epochs, pairings, map(torch.nonzero, poor), strict=True):
+        rows = rows.flatten()
+        if not len(rows):
+            return originals[:0]
+        first = torch.from_numpy(pairing.sources[:, 0]).to(rows.device)[rows]
+        share = torch.from_numpy(pairing.shares).to(rows.device)[rows]
+        rest = features[rows] - share[:, :1] * originals[first]
+        left.append(rest / share[:, -1:].clamp(min=0.05) if share.shape[1] > 1 else features[rows])
+    sums = grow(left, _TRIES * missing, known.most).sums / len(epochs)
+    new = (unit(sums) @ unit(originals).T).amax(1) < _KNOWN
+    return sums[new][:missing]
+
+
+def _poor(features: Tensor, residual: Tensor) -> Tensor:
+    """(N,) releases that the known originals do not explain."""
+    middle = residual.median()
+    spread = 1.4826 * (residual - middle).abs().median()
+    least = _LEAST * features.square().sum(1).median()
+    return residual > torch.maximum(middle + _POOR * spread, least)
+
+
+def _without(pairing: Pairing, poor: Tensor) -> Pairing:
+    """The first source stays: it is the one that explains most."""
+    sources = pairing.sources.copy()
+    sources[poor.cpu().numpy(), 1:] = -1
+    return Pairing(sources, pairing.shares)

@@ -1,0 +1,75 @@
+"""Reconstruction from the releases of several epochs: link, regress, restore.
+
+Every epoch mixes the same originals anew, and the service sees them all. Linking finds who was mixed with whom
+(attacks.linking), regression solves for the originals (attacks.pixels), and a network trained on the adversary's own
+rehearsals of all that restores what the defense leaves: noise, blur, the order inside blocks, cells (attacks.restoring).
+Reference: Carlini et al. 2021, "Is private learning possible with instance encoding?"; without its sign flips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from attacks.linking import link
+from attacks.pixels import solve
+from attacks.restoring import restore
+from harness.images import to_bytes, to_images
+from harness.observation import Observation, Pairing
+from harness.randomness import key_from
+from harness.release import empty
+from harness.types import Array, Bytes, Generator, Guess
+
+_CHUNK = 64
+
+
+def multi_release(observation: Observation, rng: Generator, *, train_epochs: int, width: int, batch: int) -> Guess:
+    """The originals of every target, from T epochs whose pairing is not known. With T = 1 it is `look`, and says so.
+
+    train_epochs, width, batch  of the restoring network: see attacks.inversion
+    """
+    if len(observation.releases) == 1:
+        return Guess(candidates=observation.images[observation.targets][:, None], report={"is": "look"})
+    return reconstruct(observation, link(observation), key_from(rng), train_epochs, width, batch)
+
+
+def oracle(observation: Observation, rng: Generator, *, train_epochs: int, width: int, batch: int) -> Guess:
+    """The same from the true pairing and shares: the ceiling of any linking. Never ranked."""
+    return reconstruct(observation, observation.plans, key_from(rng), train_epochs, width, batch)
+
+
+def reconstruct(
+    observation: Observation, pairings: Sequence[Pairing], key: bytes, train_epochs: int, width: int, batch: int
+) -> Guess:
+    """Candidates (targets, k, 3, H, W) once the pairing is settled."""
+    originals = 1 + max(int(pairing.sources.max()) for pairing in pairings)
+    solution = solve(observation, observation.releases, pairings, originals)
+    restored = restore(observation, solution, key, train_epochs=train_epochs, width=width, batch=batch)
+    candidates = pick(observation, pairings[0], restored.images)
+    unknown = float(np.mean([(pairing.sources < 0).any(1).mean() for pairing in pairings]))
+    return Guess(candidates=candidates, report={"originals": originals, "unexplained": unknown, **restored.report})
+
+
+def pick(observation: Observation, pairing: Pairing, solved: Bytes) -> Bytes:
+    """The solved originals of every target; an unknown one is what the known ones leave of the release."""
+    rows = observation.targets
+    sources, shares = pairing.sources[rows], pairing.shares[rows]
+    found = empty((*sources.shape, *solved.shape[1:]), "cpu")
+    for start in range(0, len(rows), _CHUNK):
+        some = slice(start, start + _CHUNK)
+        found[some] = _rest(observation.images[rows[some]], sources[some], shares[some], solved)
+    return found
+
+
+def _rest(released: Bytes, sources: Array, shares: Array, solved: Bytes) -> Bytes:
+    known = torch.from_numpy(sources >= 0)
+    candidates = solved[torch.from_numpy(np.maximum(sources, 0))]
+    if bool(known.all()):
+        return candidates
+    weights = torch.from_numpy(shares)
+    explained = torch.einsum("nk,nkchw->nchw", weights * known, to_images(candidates))
+    left = 1 - (weights * known).sum(1)
+    rest = (to_images(released.cpu()) - explained) / left.clamp(min=0.05).view(-1, 1, 1, 1)
+    return torch.where(known[:, :, None, None, None], candidates, to_bytes(rest)[:, None])
