@@ -18,6 +18,8 @@ from torch.nn import functional
 
 from harness.images import to_images
 from harness.observation import Observation
+from harness.randomness import derive
+from harness.train import dice
 from harness.types import Bytes, Release
 
 COMPONENTS = 400
@@ -46,14 +48,15 @@ class Features:
         return torch.cat(parts)
 
 
-def learn_features(observation: Observation) -> Features:
+def learn_features(observation: Observation, key: bytes) -> Features:
     """The features for this defense, from the releases and from rehearsals on the adversary's own images."""
     releases, device = observation.releases, torch.device(observation.device)
     cell = _cell_side(observation)
     sample = torch.cat(list(_cells(_spread(releases), cell, device)))
     mean = sample.mean(0)
     components = min(COMPONENTS, *sample.shape)
-    _, values, basis = torch.svd_lowrank(sample - mean, q=components, niter=3)
+    with dice(derive(key, "components"), observation.device):  # it draws from torch's own generator
+        _, values, basis = torch.svd_lowrank(sample - mean, q=components, niter=3)
     variance = values.square() / len(sample)
     shared = _shared_variance(observation, cell, basis)
     weight = shared.clamp(min=0).sqrt() / variance.clamp(min=1e-12)

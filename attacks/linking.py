@@ -46,14 +46,15 @@ class Protocol:
     originals: int
 
 
-def link(observation: Observation) -> list[Pairing]:
+def link(observation: Observation, key: bytes) -> list[Pairing]:
     """Which originals (numbered from 0) each release of each epoch mixes; -1 where nothing explains a release.
 
     The first column is the source with the largest share. Needs the grants releases, defense and public.
+    key: for the components, which are found by random projection.
     """
     if len(observation.releases) < 2:
         raise Inapplicable("one epoch links to nothing; use --epochs 2 or more")
-    features = learn_features(observation)
+    features = learn_features(observation, key)
     epochs = [features.of(release.images) for release in observation.releases]
     return link_features(epochs, protocol(observation))
 
@@ -116,7 +117,7 @@ def _lost(
     missing: int,
     known: Protocol,
 ) -> Tensor:
-    """Features of originals that no track found: tracks through what the first source leaves of poorly explained releases."""
+    """Features of originals that no track found: tracks through what the first source leaves of unexplained releases."""
     left = []
     for features, pairing, rows in zip(epochs, pairings, map(torch.nonzero, poor), strict=True):
         rows = rows.flatten()

@@ -2,7 +2,7 @@
 
 Every epoch mixes the same originals anew, and the service sees them all. Linking finds who was mixed with whom
 (attacks.linking), regression solves for the originals (attacks.pixels), and a network trained on the adversary's own
-rehearsals of all that restores what the defense leaves: noise, blur, the order inside blocks, cells (attacks.restoring).
+rehearsals of all that restores what the defense leaves: noise, blur, cells, the order in blocks (attacks.restoring).
 Reference: Carlini et al. 2021, "Is private learning possible with instance encoding?"; without its sign flips.
 """
 
@@ -32,7 +32,8 @@ def multi_release(observation: Observation, rng: Generator, *, train_epochs: int
     """
     if len(observation.releases) == 1:
         return Guess(candidates=observation.images[observation.targets][:, None], report={"is": "look"})
-    return reconstruct(observation, link(observation), key_from(rng), train_epochs, width, batch)
+    key = key_from(rng)
+    return reconstruct(observation, link(observation, key), key, train_epochs, width, batch)
 
 
 def oracle(observation: Observation, rng: Generator, *, train_epochs: int, width: int, batch: int) -> Guess:
