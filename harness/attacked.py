@@ -137,6 +137,7 @@ def _strongest(groups: Sequence[Group]) -> Group | None:
 def _attacked(group: Group, look: Mapping[int, RunResult], smooth: Group | None) -> Attacked:
     fault, sound = group.faulty, group.sound
     arrays = {name for record in sound.values() for name in record.arrays}
+    epochs = next((record.inputs.get("epochs") for record in group.records.values()), None)
     from_look = _differences(sound, look, "")
     unmoved = [
         from_look[name]["low"] == 0 == from_look[name]["high"] for name in ("dssim", "dhaar") if name in from_look
