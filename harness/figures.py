@@ -57,7 +57,8 @@ def draw_spending(spending: Spending, file: Path) -> Path:
 
     points = [point for point in spending.points if point.seen.left]
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(10.5, 3.9), dpi=200, layout="constrained")
+        figure = Figure(figsize=(11, 4.2), dpi=200)
+        figure.subplots_adjust(left=0.055, right=0.915, bottom=0.125, top=0.77, wspace=0.64)
         panels = figure.subplots(1, 3, sharex=True)
         for name, panel in zip(SIGNS, panels, strict=False):
             _privacy(panel, points, name)
@@ -67,12 +68,8 @@ def draw_spending(spending: Spending, file: Path) -> Path:
         _utility(panels[2], spending.points)
         for panel in panels:
             _epochs(panel, [point.epochs for point in spending.points])
-        figure.suptitle(
-            f"{spending.title}\n", x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK, linespacing=1.3
-        )
-        figure.text(0.01, 0.915, f"{spending.basis}; bands: 95 % intervals", fontsize=8.5, color=PALE, va="center")
-        figure.canvas.draw()
-        figure.set_layout_engine("none")
+        figure.text(0.012, 0.945, spending.title, fontsize=12.5, fontweight="bold", color=INK, va="center")
+        figure.text(0.012, 0.885, f"{spending.basis}; bands: 95 % intervals", color=PALE, va="center")
         try:
             figure.savefig(file, facecolor="white", metadata={"Date": None} if file.suffix == ".svg" else None)
         except OSError as error:
@@ -82,8 +79,8 @@ def draw_spending(spending: Spending, file: Path) -> Path:
 
 
 def _privacy(panel: Axes, points: Sequence[Point], name: str) -> None:
-    panel.set_title(f"privacy left, {SIGNS[name]}")
-    panel.set_ylabel(f"{SIGNS[name]} to the dominant original (no unit, 0 = seen)")
+    panel.set_title(f"privacy left, by {SIGNS[name]}")
+    panel.set_ylabel(f"{SIGNS[name]} to the original (no unit)")
     labels = []
     if points:
         labels.append(_curve(panel, points, [point.seen.left[name] for point in points], name, "attack"))
@@ -100,7 +97,7 @@ def _privacy(panel: Axes, points: Sequence[Point], name: str) -> None:
 
 
 def _utility(panel: Axes, points: Sequence[Point]) -> None:
-    panel.set_title("utility")
+    panel.set_title("utility, same T epochs")
     panel.set_ylabel("accuracy on clean test images (share)")
     panel.set_ylim(0, 1.02)
     trained = [point for point in points if point.row.utility]
