@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,35 +23,9 @@ READINGS = ("reid_rank1", "reid_rank5", "top1", "any_source", "released", "attri
 """Shares of releases of which an attack told something, each read beside its chance."""
 SMOOTH = "smooth"
 RELEASES = "releases"
+_ROUNDING = 1e-4  # of one distance, measured in batches of other sizes
 _WORST_FIRST = ("failed", "skipped", "inapplicable", "ok")
 log = logging.getLogger("harness")
-
-
-@dataclass(frozen=True)
-class Attacked:
-    """One attack with its settings on one defense.
-
-    status       the worst over seeds; the figures are of the seeds where it is ok
-    left         per distance: the mean that the attack leaves
-    read         per reading: the share, with its chance
-    from_look    how much closer than the release it comes (dssim, dhaar), how many more it re-identifies (reid_rank1);
-    from_smooth  the same beyond `smooth`. Differences are paired over originals and pooled over seeds
-    is_look      after one epoch nothing but the release came back, as of a multi-release attack it must
-    """
-
-    name: str
-    params: Mapping[str, Any]
-    control: bool
-    granted: tuple[str, ...]
-    status: str
-    reason: str | None
-    seeds: frozenset[int]
-    epochs: int | None
-    is_look: bool = False
-    left: dict[str, Any] = field(default_factory=dict)
-    read: dict[str, Any] = field(default_factory=dict)
-    from_look: dict[str, Any] = field(default_factory=dict)
-    from_smooth: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,6 +53,84 @@ class Group:
         """The record that says why the attack is not ok on every seed."""
         worst = min(self.records.values(), key=lambda record: _WORST_FIRST.index(record.status))
         return None if worst.status == "ok" else worst
+
+    @property
+    def epochs(self) -> int | None:
+        """T, where the attack depends on it."""
+        return next((record.inputs.get("epochs") for record in self.records.values()), None)
+
+    def has(self, array: str) -> bool:
+        return any(array in record.arrays for record in self.sound.values())
+
+    def mean(self, array: str) -> float:
+        """Over originals, without an interval."""
+        values, units = _joined(self.sound.values(), array)
+        return float(per_unit(values, units).mean())
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """One attack with its settings on one defense. Differences are paired over originals and pooled over seeds.
+
+    look, smooth  the releases and the smoothed releases that it is read against, by seed
+    Its figures are of the seeds on which it worked, and made when they are asked for: every interval is a bootstrap.
+    """
+
+    group: Group
+    look: Mapping[int, RunResult]
+    smooth: Mapping[int, RunResult]
+
+    @property
+    def name(self) -> str:
+        return self.group.name
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        params: Mapping[str, Any] = self.group.entry["params"]
+        return params
+
+    @property
+    def status(self) -> str:
+        """The worst over seeds."""
+        return self.group.faulty.status if self.group.faulty else "ok"
+
+    @property
+    def reason(self) -> str | None:
+        return self.group.faulty.reason if self.group.faulty else None
+
+    @property
+    def is_look(self) -> bool:
+        """After one epoch nothing but the release came back, as of a multi-release attack it must."""
+        if RELEASES not in self.group.granted or self.group.epochs != 1 or not self.group.has("attacked_dssim"):
+            return False
+        return all(
+            np.allclose(record.arrays[f"attacked_{name}"], self.look[seed].arrays[name], atol=_ROUNDING)
+            for seed, record in self.group.sound.items()
+            for name in DISTANCES[:2]
+        )
+
+    @cached_property
+    def left(self) -> dict[str, Any]:
+        """Per distance, the mean that the attack leaves."""
+        return {name: self._pool(f"attacked_{name}") for name in DISTANCES if self.group.has(f"attacked_{name}")}
+
+    @cached_property
+    def read(self) -> dict[str, Any]:
+        """Per reading, the share with its chance."""
+        return {name: reading(self.group.sound.values(), name) for name in READINGS if self.group.has(name)}
+
+    @cached_property
+    def from_look(self) -> dict[str, Any]:
+        """How much closer than the release it comes (dssim, dhaar), and how many more it re-identifies (reid_rank1)."""
+        return _differences(self.group.sound, self.look, "")
+
+    @cached_property
+    def from_smooth(self) -> dict[str, Any]:
+        """The same beyond `smooth`; empty of smooth itself, and where that was not run."""
+        return {} if self.name == SMOOTH else _differences(self.group.sound, self.smooth, "attacked_")
+
+    def _pool(self, name: str) -> dict[str, Any]:
+        return pooled(self.group.sound.values(), name, proportion=False)
 
 
 def grouped(releases: Sequence[RunResult], attacks: Iterable[RunResult]) -> list[Group]:
@@ -117,46 +171,14 @@ def _joins(record: RunResult, units: Array | None) -> bool:
 def attack_by_attack(releases: Sequence[RunResult], groups: Sequence[Group]) -> list[Attacked]:
     """What every attack got, strongest first, then the controls, then what did not work."""
     look = {release.inputs["seed"]: release for release in releases}
-    smooth = _strongest([group for group in groups if group.name == SMOOTH])
-    found = [_attacked(group, look, smooth) for group in groups]
+    smooths = [group for group in groups if group.name == SMOOTH and group.has("attacked_dssim")]
+    smooth = min(smooths, key=lambda group: group.mean("attacked_dssim")).sound if smooths else {}
 
-    def order(each: Attacked) -> tuple[bool, bool, float, str]:
-        least = each.left["dssim"]["mean"] if "dssim" in each.left else 10.0
-        return not each.seeds, each.control, least, each.name
+    def order(group: Group) -> tuple[bool, bool, float, str]:
+        least = group.mean("attacked_dssim") if group.has("attacked_dssim") else math.inf
+        return not group.sound, group.control, least, group.name
 
-    return sorted(found, key=order)
-
-
-def _strongest(groups: Sequence[Group]) -> Group | None:
-    """Of several settings the one that leaves the least dSSIM."""
-    having = [group for group in groups if all("attacked_dssim" in record.arrays for record in group.sound.values())]
-    having = [group for group in having if group.sound]
-    return min(having, key=lambda group: _pool(group.sound, "attacked_dssim")["mean"], default=None)
-
-
-def _attacked(group: Group, look: Mapping[int, RunResult], smooth: Group | None) -> Attacked:
-    fault, sound = group.faulty, group.sound
-    arrays = {name for record in sound.values() for name in record.arrays}
-    epochs = next((record.inputs.get("epochs") for record in group.records.values()), None)
-    from_look = _differences(sound, look, "")
-    unmoved = [
-        from_look[name]["low"] == 0 == from_look[name]["high"] for name in ("dssim", "dhaar") if name in from_look
-    ]
-    return Attacked(
-        group.name,
-        group.entry["params"],
-        group.control,
-        group.granted,
-        fault.status if fault else "ok",
-        fault.reason if fault else None,
-        frozenset(sound),
-        epochs,
-        RELEASES in group.granted and epochs == 1 and bool(unmoved) and all(unmoved),
-        {name: _pool(sound, f"attacked_{name}") for name in DISTANCES if f"attacked_{name}" in arrays},
-        {name: reading(sound.values(), name) for name in READINGS if name in arrays},
-        from_look,
-        _differences(sound, smooth.sound, "attacked_") if smooth and group.name != SMOOTH else {},
-    )
+    return [Attacked(group, look, smooth) for group in sorted(groups, key=order)]
 
 
 def _differences(ours: Mapping[int, RunResult], theirs: Mapping[int, RunResult], prefix: str) -> dict[str, Any]:
@@ -175,15 +197,15 @@ def _differences(ours: Mapping[int, RunResult], theirs: Mapping[int, RunResult],
     return found
 
 
-def _pool(records: Mapping[int, RunResult], name: str) -> dict[str, Any]:
-    return pooled(records.values(), name, proportion=False)
-
-
 def pooled(records: Iterable[RunResult], name: str, proportion: bool | None = None) -> dict[str, Any]:
     """Over seeds: an original's figure is the mean over all its releases."""
-    having = [record for record in records if name in record.arrays]
-    values, units = (np.concatenate([record.arrays[part] for record in having]) for part in (name, "units"))
+    values, units = _joined(records, name)
     return summarise(values, units=units, proportion=proportion)
+
+
+def _joined(records: Iterable[RunResult], name: str) -> tuple[Array, Array]:
+    having = [record for record in records if name in record.arrays]
+    return tuple(np.concatenate([record.arrays[part] for record in having]) for part in (name, "units"))  # type: ignore[return-value]
 
 
 def reading(records: Iterable[RunResult], name: str) -> dict[str, Any]:

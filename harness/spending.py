@@ -71,6 +71,8 @@ def curves(cross: Cross) -> list[tuple[Entry, Entry]]:
 
 def spendings(cells: Sequence[Cell], pairs: Sequence[tuple[Entry, Entry]]) -> list[Spending]:
     """The curve of every pair that has a point at two T or more."""
+    if not pairs:
+        return []
     at = {epochs: [cell for cell in cells if cell.epochs == epochs] for epochs in sorted({c.epochs for c in cells})}
     found = {epochs: boards(_records(some)) for epochs, some in at.items()}
     made = []

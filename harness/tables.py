@@ -182,7 +182,7 @@ def _attack_cells(attack: Attacked) -> tuple[str, ...]:
     status = attack.status + (f": {attack.reason}" if attack.reason else "")
     return (
         told,
-        f"{status}, control" if attack.control else status,
+        f"{status}, control" if attack.group.control else status,
         *(figure(attack.left.get(name)) for name in ("dssim", "dhaar", "any_dssim")),
         *(figure(apart.get(name)) for apart in (attack.from_look, attack.from_smooth) for name in ("dssim", "dhaar")),
         figure(read.get("reid_rank1")),
@@ -190,7 +190,7 @@ def _attack_cells(attack: Attacked) -> tuple[str, ...]:
         chances[0],
         figure(read.get("attribute")),
         chances[1],
-        ", ".join(attack.granted) or "-",
+        ", ".join(attack.group.granted) or "-",
     )
 
 

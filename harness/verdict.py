@@ -176,10 +176,20 @@ def document(row: Row) -> dict[str, Any]:
 
 def attack_document(attack: Attacked) -> dict[str, Any]:
     """One attack on one defense, numbers in full."""
-    plain = {name: value for name, value in vars(attack).items() if name not in ("seeds", "granted")}
+    group = attack.group
     return {
-        **plain,
-        "granted": list(attack.granted),
-        "seeds": sorted(attack.seeds),
+        "attack": attack.name,
+        "params": dict(attack.params),
+        "status": attack.status,
+        "reason": attack.reason,
+        "control": group.control,
+        "granted": list(group.granted),
+        "epochs": group.epochs,
+        "seeds": sorted(group.sound),
+        "is_look": attack.is_look,
+        "left": attack.left,
+        "read": attack.read,
+        "from_look": attack.from_look,
+        "from_smooth": attack.from_smooth,
         "beyond_smoothing": beyond_smoothing(attack),
     }
