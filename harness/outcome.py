@@ -49,9 +49,7 @@ def show(cells: Sequence[Cell], spent: Sequence[spending.Spending], console: Con
     tables.show(found, console)
     for curve in spent:
         console.print(spending.table(curve))
-    last: dict[tuple[str, str], Row] = {}
-    for row in rows_of(cells, found):
-        last[row.defense, f"{row.settings} {row.training if row.epochs is None else ''}"] = row
+    last = {(row.defense, str(row.settings)): row for row in rows_of(cells, found)}
     tables.verdicts(list(last.values()), console)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from itertools import pairwise
 
+import matplotlib.font_manager  # noqa: F401  finds its fonts now, not anew for every cache folder of a test
 import numpy as np
 import pytest
 import torch
