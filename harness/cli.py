@@ -140,13 +140,14 @@ def _run(given: argparse.Namespace) -> int:
         watch.expect(sum(not item["done"] for item in plan))
         cells = [cell for epochs in given.epochs for cell in cross.at(epochs).cells()]
     spent = spending.spendings(cells, pairs)
-    drawn = outcome.draw(spent, given.records, given.figure)
     if given.json:
         _emit(given, outcome.document(cells), None)
     else:
         outcome.show(cells, spent, _console())
-    for line in (*outcome.troubles(cells), *(f"drew {file}" for file in drawn)):
+    for line in outcome.troubles(cells):
         print(line, file=sys.stderr)
+    for file in outcome.draw(spent, given.records, given.figure):
+        print(f"drew {file}", file=sys.stderr)
     return 1 if any(cell.status == "failed" for cell in cells) else 0
 
 

@@ -72,9 +72,9 @@ NOTES = (
 ATTACK_NOTES = (
     "Look is the release itself, the floor of every row. Left: the attack alone, without that floor. Below look, below "
     "smooth: how much closer the attack comes, paired over originals. Re-identified: the original comes first in a "
-    "gallery. An attack sees more than smoothing where it is closer than smooth by dSSIM and, apart from that, by dHaar "
-    "or in re-identification. Controls never enter the worst case; what failed or was skipped says nothing for the "
-    "defense."
+    "gallery. An attack sees more than smoothing where it is closer than smooth by dSSIM and, apart from that, by "
+    "dHaar or in re-identification. Controls never enter the worst case; what failed or was skipped says nothing for "
+    "the defense."
 )
 
 
