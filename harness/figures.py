@@ -51,25 +51,34 @@ def check_file(file: Path) -> None:
 
 
 def draw_spending(spending: Spending, file: Path) -> Path:
-    """Three panels over the same epochs: dSSIM and dHaar left by the attack, and what the releases are worth."""
+    """Panels over the same epochs: dSSIM and dHaar left by the attack and, where it was trained, utility."""
     import matplotlib
     from matplotlib.figure import Figure
 
     points = [point for point in spending.points if point.seen.left]
+    trained = [point for point in spending.points if point.row.utility]
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(11, 4.2), dpi=200)
-        figure.subplots_adjust(left=0.055, right=0.915, bottom=0.125, top=0.77, wspace=0.64)
-        panels = figure.subplots(1, 3, sharex=True)
-        for name, panel in zip(SIGNS, panels, strict=False):
-            _privacy(panel, points, name)
-        top = max(panel.get_ylim()[1] for panel in panels[:2])
-        for panel in panels[:2]:
-            panel.set_ylim(0, top)
-        _utility(panels[2], spending.points)
+        if trained:
+            figure = Figure(figsize=(11, 4.4), dpi=200)
+            figure.subplots_adjust(left=0.055, right=0.915, bottom=0.125, top=0.755, wspace=0.64)
+        else:
+            figure = Figure(figsize=(7.6, 4.4), dpi=200)
+            figure.subplots_adjust(left=0.08, right=0.87, bottom=0.125, top=0.755, wspace=0.6)
+        panels = figure.subplots(1, 3 if trained else 2, sharex=True)
+        labels = [_privacy(panel, points, name) for name, panel in zip(SIGNS, panels, strict=False)]
+        highest = max(y for some in labels for y, _, _ in some)
+        for panel, some in zip(panels, labels, strict=False):
+            panel.set_ylim(0, max(highest * 1.12, 0.8))
+            _write(panel, some)
+        if trained:
+            panels[2].set_ylim(0, 1.02)
+            _write(panels[2], _utility(panels[2], trained))
         for panel in panels:
             _epochs(panel, [point.epochs for point in spending.points])
-        figure.text(0.012, 0.945, spending.title, fontsize=12.5, fontweight="bold", color=INK, va="center")
-        figure.text(0.012, 0.885, f"{spending.basis}; bands: 95 % intervals", color=PALE, va="center")
+        about = f"{spending.settings}\n{spending.basis}; bands: 95 % intervals".strip()
+        told = f"privacy spent by {spending.attack} on {spending.defense}"
+        figure.text(0.012, 0.975, told, fontsize=12.5, fontweight="bold", color=INK, va="top")
+        figure.text(0.012, 0.915, about, color=PALE, va="top", linespacing=1.4)
         try:
             figure.savefig(file, facecolor="white", metadata={"Date": None} if file.suffix == ".svg" else None)
         except OSError as error:
@@ -78,42 +87,31 @@ def draw_spending(spending: Spending, file: Path) -> Path:
     return file
 
 
-def _privacy(panel: Axes, points: Sequence[Point], name: str) -> None:
+def _privacy(panel: Axes, points: Sequence[Point], name: str) -> list[Label]:
     panel.set_title(f"privacy left, by {SIGNS[name]}")
     panel.set_ylabel(f"{SIGNS[name]} to the original (no unit)")
-    labels = []
+    limit = THRESHOLDS[name]
+    labels = [_level(panel, limit, f"threshold {short(limit).rstrip('0')}", "solid", INK)]
     if points:
-        labels.append(_curve(panel, points, [point.seen.left[name] for point in points], name, "attack"))
         row = points[-1].row
         labels.append(_level(panel, row.scores[name]["mean"], "look", (0, (5, 2))))
         smooth = next((each.left[name] for each in row.attacks if each.name == "smooth" and name in each.left), None)
-        if smooth:
-            labels.append(_level(panel, smooth["mean"], "smooth", (0, (1, 1.5))))
-    limit = THRESHOLDS[name]
-    labels.append(_level(panel, limit, f"threshold {short(limit).rstrip('0')}", "solid", INK))
-    highest = max(y for y, _, _ in labels)
-    panel.set_ylim(0, max(highest * 1.12, 0.8))
-    _write(panel, labels)
+        labels += [_level(panel, smooth["mean"], "smooth", (0, (1, 1.5)))] if smooth else []
+        labels.append(_curve(panel, points, [point.seen.left[name] for point in points], name, "attack"))
+    return labels
 
 
-def _utility(panel: Axes, points: Sequence[Point]) -> None:
+def _utility(panel: Axes, points: Sequence[Point]) -> list[Label]:
     panel.set_title("utility, same T epochs")
     panel.set_ylabel("accuracy on clean test images (share)")
-    panel.set_ylim(0, 1.02)
-    trained = [point for point in points if point.row.utility]
-    if not trained:
-        panel.text(0.5, 0.5, "not trained", transform=panel.transAxes, ha="center", va="center", color=PALE)
-        return
-    labels = [_curve(panel, trained, [point.row.utility for point in trained], "utility", "defended")]
-    beside = [point for point in trained if point.undefended]
+    labels = [_curve(panel, points, [point.row.utility for point in points], "utility", "defended")]
+    beside = [point for point in points if point.undefended]
     if beside:
-        y = [(point.undefended or {})["mean"] for point in beside]
-        x = [point.epochs for point in beside]
-        panel.plot(
-            x, y, color=PALE, linestyle=(0, (5, 2)), linewidth=1.2, marker="D", markersize=4, markerfacecolor="w"
-        )
+        x, y = [point.epochs for point in beside], [(point.undefended or {})["mean"] for point in beside]
+        look: dict[str, Any] = {"linestyle": (0, (5, 2)), "marker": "D", "markersize": 4, "markerfacecolor": "w"}
+        panel.plot(x, y, color=PALE, linewidth=1.2, **look)
         labels.append((y[-1], "undefended", PALE))
-    _write(panel, labels)
+    return labels
 
 
 def _curve(panel: Axes, points: Sequence[Point], scores: Sequence[Any], name: str, told: str) -> Label:
@@ -132,15 +130,9 @@ def _level(panel: Axes, y: float, told: str, dashes: Any, colour: str = PALE) ->
 def _write(panel: Axes, labels: Sequence[Label]) -> None:
     """Names beside the ends of their lines, moved apart where they would overlap."""
     bottom, top = panel.get_ylim()
-    gap = (top - bottom) * 0.062
-    heights: list[float] = []
-    for y, _, _ in sorted(labels):
-        heights.append(max(y, heights[-1] + gap) if heights else y)
-    excess = max(0.0, heights[-1] - top)
-    for at in range(len(heights) - 1, -1, -1):  # push back down what ran over the top
-        ceiling = heights[at + 1] - gap if at + 1 < len(heights) else heights[at] - excess
-        heights[at] = min(heights[at], ceiling)
-    for (_, told, colour), height in zip(sorted(labels), heights, strict=True):
+    ordered = sorted(labels)
+    heights = _apart([y for y, _, _ in ordered], (top - bottom) * 0.062, top)
+    for (_, told, colour), height in zip(ordered, heights, strict=True):
         panel.annotate(
             told,
             (1.02, height),
@@ -151,6 +143,24 @@ def _write(panel: Axes, labels: Sequence[Label]) -> None:
             fontweight="bold" if colour in COLOURS.values() else "normal",
             annotation_clip=False,
         )
+
+
+def _apart(heights: Sequence[float], gap: float, top: float) -> list[float]:
+    """Rising heights at least a gap apart, each group of neighbours around its own middle, none above the top."""
+    groups: list[list[float]] = []
+    for height in heights:
+        groups.append([height])
+        while len(groups) > 1 and _spread(groups[-2], gap, top)[-1] + gap > _spread(groups[-1], gap, top)[0]:
+            last = groups.pop()
+            groups[-1] += last
+    return [height for group in groups for height in _spread(group, gap, top)]
+
+
+def _spread(group: Sequence[float], gap: float, top: float) -> list[float]:
+    """The heights of a group, a gap apart around their mean."""
+    reach = (len(group) - 1) * gap / 2
+    middle = min(sum(group) / len(group), top - reach)
+    return [middle - reach + at * gap for at in range(len(group))]
 
 
 def _epochs(panel: Axes, epochs: Sequence[int]) -> None:
