@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -21,7 +22,9 @@ from harness.registry import Registry, load_registry, parse_settings
 from harness.settings import as_setting
 
 if TYPE_CHECKING:
-    from harness.engine import Cell, Order
+    from rich.console import Console
+
+    from harness.engine import Order
     from harness.registry import Entry
 
 SECTIONS = ("defenses", "attacks", "metrics", "evaluators", "datasets")
@@ -66,8 +69,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("-D", dest="defense_settings", action="append", default=[], metavar="KNOB=VALUE")
     run.add_argument("-A", dest="attack_settings", action="append", default=[], metavar="KNOB=VALUE")
     run.add_argument(
-        "--epochs", type=int, default=10, metavar="T", help="releases, one training epoch each (10; the paper: 20)"
+        "--epochs",
+        type=_epochs,
+        default=[10],
+        metavar="T[,T...]",
+        help="releases, one training epoch each (10; the paper: 20); several, 1,2,5,10,20, for privacy left against T",
     )
+    run.add_argument("--figure", type=Path, metavar="FILE", help="where that curve is drawn (in the records folder)")
     run.add_argument("--seeds", type=int, default=1, metavar="N", help="repeat with seeds 0 to N-1 (1)")
     run.add_argument("--targets", type=int, default=1000, metavar="N", help="originals that are scored (1000)")
     run.add_argument("--no-utility", dest="utility", action="store_false", help="train no model on the release")
@@ -117,23 +125,29 @@ def _run(given: argparse.Namespace) -> int:
     registry = _registry(given)
     registry.choose("defenses", given.defense.split(","), parse_settings(given.defense_settings))  # refused at once:
     registry.choose("attacks", given.attack.split(","), parse_settings(given.attack_settings))  # torch takes seconds
+    from harness import outcome, spending
     from harness.engine import prepare
     from harness.terminal import Watch
 
     with Watch() as watch:
         cross = prepare(_order(given), registry, watch.step, watch.progress)
+        crosses = [cross.at(epochs) for epochs in given.epochs]
+        pairs = outcome.pairs_to_draw(crosses, given.figure)
+        plan = list({item["key"]: item for each in crosses for item in each.plan()}.values())
         if given.dry_run:
-            plan = cross.plan()
             _emit(given, {"plan": plan}, "\n".join(_plan_line(item) for item in plan))
             return 0
-        watch.expect(sum(not item["done"] for item in cross.plan()))
-        cells = list(cross.cells())
-    _emit(given, {"cells": [cell.document() for cell in cells]}, None)
-    if not given.json:
-        _print_board(cells)
-    for cell in cells:
-        if cell.status != "ok":
-            print(f"{cell.defense.name} x {cell.attack.name}: {cell.status}: {cell.reason}", file=sys.stderr)
+        watch.expect(sum(not item["done"] for item in plan))
+        cells = [cell for epochs in given.epochs for cell in cross.at(epochs).cells()]
+    spent = spending.spendings(cells, pairs)
+    if given.json:
+        _emit(given, outcome.document(cells), None)
+    else:
+        outcome.show(cells, spent, _console())
+    for line in outcome.troubles(cells):
+        print(line, file=sys.stderr)
+    for file in outcome.draw(spent, given.records, given.figure):
+        print(f"drew {file}", file=sys.stderr)
     return 1 if any(cell.status == "failed" for cell in cells) else 0
 
 
@@ -142,9 +156,23 @@ def _order(given: argparse.Namespace) -> Order:
 
     names = Order.__dataclass_fields__
     chosen = {name: value for name, value in vars(given).items() if name in names}
-    chosen |= {name: getattr(given, name).split(",") for name in ("defense", "attack")}
+    chosen |= {name: getattr(given, name).split(",") for name in ("defense", "attack")} | {"epochs": given.epochs[0]}
     chosen |= {name: parse_settings(getattr(given, name)) for name in ("defense_settings", "attack_settings")}
     return Order(**chosen)
+
+
+def _epochs(text: str) -> list[int]:
+    """One T, or several that differ."""
+    found: list[int] = []
+    for part in text.split(","):
+        if not re.fullmatch(r"-?[0-9]{1,9}", part.strip()):
+            raise argparse.ArgumentTypeError(f"epochs {part!r} is no whole number; use 10, or several as 1,2,5,10")
+        if int(part) < 1:
+            raise argparse.ArgumentTypeError(f"epochs {int(part)} is too few; use 1 or more")
+        if int(part) in found:
+            raise argparse.ArgumentTypeError(f"epochs {int(part)} stands twice in {text!r}; name each once")
+        found.append(int(part))
+    return found
 
 
 def _plan_line(item: dict[str, Any]) -> str:
@@ -152,14 +180,10 @@ def _plan_line(item: dict[str, Any]) -> str:
     return f"{'done' if item['done'] else 'to run':7} {item['kind']:8} {what:30} seed {item['seed']}  {item['key']}"
 
 
-def _print_board(cells: Sequence[Cell]) -> None:
+def _console() -> Console:
     from rich.console import Console
 
-    from harness import tables
-    from harness.leaderboard import boards
-
-    records = {part.spec.key: part for cell in cells for part in (*cell.parts, *cell.beside)}
-    tables.show(boards(records.values()), Console())
+    return Console()
 
 
 def _list(given: argparse.Namespace) -> int:
@@ -225,7 +249,7 @@ def _measure(given: argparse.Namespace) -> int:
     from harness.device import use_threads
     from harness.measure import measure
     from harness.registry import bind
-    from harness.tables import figure
+    from harness.wording import figure
 
     registry = _registry(given)
     names = given.metric or list(registry.section("metrics"))
@@ -241,9 +265,7 @@ def _measure(given: argparse.Namespace) -> int:
 
 
 def _rank(given: argparse.Namespace) -> int:
-    from rich.console import Console
-
-    from harness import tables
+    from harness import columns, tables
     from harness.leaderboard import boards
     from harness.records import Records
 
@@ -251,9 +273,9 @@ def _rank(given: argparse.Namespace) -> int:
     if not found:
         raise HarnessError(f"no records in {given.records}; run `harness run` first, or name a folder with --records")
     paths = tables.write(found, given.out, given.records)
-    _emit(given, tables.document(found), None)
+    _emit(given, columns.document(found), None)
     if not given.json:
-        tables.show(found, Console())
+        tables.show(found, _console())
     print("wrote " + ", ".join(map(str, paths)), file=sys.stderr)
     return 0
 

@@ -45,12 +45,14 @@ class Order:
 class Cell:
     """One crossing, joined from its records.
 
+    epochs  T, the releases that utility and multi-release attacks had
     beside  the undefended rows that it is read against: their release, their utility, the same attack on them
     """
 
     defense: Entry
     attack: Entry
     seed: int
+    epochs: int
     release: RunResult
     attacked: RunResult
     utility: RunResult | None = None
@@ -90,6 +92,7 @@ class Cell:
             "defense": self.defense.name,
             "attack": self.attack.name,
             "seed": self.seed,
+            "epochs": self.epochs,
             "status": self.status,
             "reason": self.reason,
             "params": {**self.defense.params, **(self.defense.mixing or {}), "attack": dict(self.attack.params)},
@@ -110,6 +113,10 @@ class Cross:
     seeds: int
     utility: bool
 
+    def at(self, epochs: int) -> Cross:
+        """The same cross at another T. The data are shared; what does not depend on T is found in its records."""
+        return replace(self, bench=replace(self.bench, epochs=epochs))
+
     def cells(self) -> Iterator[Cell]:
         """Run what is not recorded yet; a cell is yielded when all its parts are."""
         self.bench.records.check_writable()
@@ -125,7 +132,8 @@ class Cross:
             proof = (bench.attack(bench.undefended, attack, seed),) if "learned" in attack.traits else ()
             attacked = bench.attack(defense, attack, seed)
             beside = (*undefended, *proof)
-            yield Cell(defense, attack, seed, release, attacked, utility[0] if utility else None, beside)
+            trained = utility[0] if utility else None
+            yield Cell(defense, attack, seed, bench.epochs, release, attacked, trained, beside)
 
     def _once_per_defense(self, defense: Entry, seed: int) -> list[RunResult]:
         release = self.bench.release(defense, seed)
@@ -212,7 +220,7 @@ def evaluate(
     registry: str | Path | Sequence[str | Path] = (),
     **options: Any,
 ) -> dict[str, Any]:
-    """`harness run` from Python: the document that `--json` prints. Options are the fields of `Order`.
+    """`harness run` from Python: the cells that `--json` prints. Options are the fields of `Order`.
 
     harness.evaluate(defense="shuffle_mix", attack="cnn", dataset="photos")
     """

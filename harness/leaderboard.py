@@ -88,7 +88,6 @@ def _board(records: list[RunResult]) -> Board:
     releases = [record for record in records if record.spec.kind == "release" and record.status == "ok"]
     utilities = [record for record in records if record.spec.kind == "utility"]
     attacks = [record for record in records if record.spec.kind == "attack"]
-    trainings = {_training(record): None for record in utilities}
     rows = []
     for defense in dict.fromkeys(_defense(record) for record in releases):
         shown = [record for record in releases if _defense(record) == defense]
@@ -97,15 +96,29 @@ def _board(records: list[RunResult]) -> Board:
             [record for record in some if _defense(record) == defense and record.inputs.get("release") == code]
             for some in (releases, attacks, utilities)
         )
-        own: list[str | None] = [name for name in trainings if any(_training(r) == name for r in trained)]
-        for training in own or [None]:
-            used = [record for record in trained if _training(record) == training]
-            reference = [record for record in utilities if _is_undefended(record) and _training(record) == training]
-            rows.append(make_row(shown, attacked, used, reference))
+        for epochs, training in _trainings(trained, attacked):
+            used = [record for record in trained if _training(record) == (epochs, training)]
+            alike = [
+                record for record in utilities if _is_undefended(record) and _training(record) == (epochs, training)
+            ]
+            seen = [record for record in attacked if record.inputs.get("epochs", epochs) == epochs]
+            rows.append(make_row(shown, seen, used, alike, epochs))
     _rank(rows)
     first = records[0].inputs
     targets = next((record.inputs["targets"] for record in releases), None)
     return Board(first["dataset"], first["device"], targets, rows)
+
+
+def _trainings(utilities: list[RunResult], attacks: list[RunResult]) -> list[tuple[int | None, str | None]]:
+    """T with each way of training on T releases; T alone where only attacks saw that many. One row for each.
+
+    Privacy is spent by every epoch, so figures of two T are never pooled.
+    """
+    found: list[tuple[int | None, str | None]] = list(dict.fromkeys(map(_training, utilities)))
+    trained = {epochs for epochs, _ in found}
+    only = dict.fromkeys(record.inputs["epochs"] for record in attacks if "epochs" in record.inputs)
+    found += [(epochs, None) for epochs in only if epochs not in trained]
+    return found or [(None, None)]
 
 
 def _defense(record: RunResult) -> str:
@@ -118,8 +131,8 @@ def _is_undefended(record: RunResult) -> bool:
     return bool(defense["name"] == UNDEFENDED and defense["mixing"]["weights"] == [1.0])
 
 
-def _training(record: RunResult) -> str:
-    return json.dumps([record.inputs["epochs"], record.inputs["utility"]["params"]], sort_keys=True)
+def _training(record: RunResult) -> tuple[int, str]:
+    return record.inputs["epochs"], json.dumps(record.inputs["utility"]["params"], sort_keys=True)
 
 
 def _rank(rows: list[Row]) -> None:
@@ -133,7 +146,9 @@ def _rank(rows: list[Row]) -> None:
         ranked = [row for row in complete if row.passes["dssim"] and row.utility]
         for place, row in enumerate(sorted(ranked, key=lambda row: -(row.utility or {})["mean"]), 1):
             row.rank = place
-    rows.sort(key=lambda row: (row.rank or math.inf, row.defense != UNDEFENDED, -row.worst["dssim"]["mean"]))
+    rows.sort(
+        key=lambda row: (row.rank or math.inf, row.defense != UNDEFENDED, -row.worst["dssim"]["mean"], row.epochs or 0)
+    )
 
 
 def _dominates(a: tuple[float, float], b: tuple[float, float]) -> bool:

@@ -5,30 +5,40 @@ Privacy is judged per original: the minimum over looking at the release and ever
 
 from __future__ import annotations
 
-import json
-import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from harness.attacked import DISTANCES, Attacked, Group, attack_by_attack, fall, grouped, pooled, reading
 from harness.records import RunResult
+from harness.self_checks import broken
 from harness.statistics import paired, share_below, summarise
 from harness.types import Array
 
 THRESHOLDS = {"dssim": 0.66, "dhaar": 0.62}
 """The stricter of the paper's t_acc and cut-off over its two data sets (Tables 2 and 3), on unattacked releases."""
-_ANY = ("any_dssim", "any_dhaar")  # the same over every source, not the dominant one alone
 CONTROLS = ("smooth", "mean_image", "random_other", "oracle")
+"""What a complete row has beside the learned and the multi-release attack. `smooth` counts as an attack as well."""
+MULTI_RELEASE = "multi_release"
 SEEDS = 3
-log = logging.getLogger("harness")
 
 
 @dataclass
 class Row:
-    """One defense with its settings, after one way of training."""
+    """One defense with its settings, after one way of training.
+
+    epochs        T, which utility and multi-release attacks share; None where neither was run
+    worst         per distance the worst case: its statistics, the share of originals below the threshold, and the
+                  attack that lowers the mean most
+    reidentified  the attack, or look, that re-identifies most; None where nobody tried
+    attribute     the attack that reads the second attribute best beyond chance
+    attacks       every attack by itself
+    unjudged      attacks that failed or were skipped, with the reason: the row says nothing of them
+    warnings      self-checks that do not hold: the row's figures are not to be trusted
+    """
 
     defense: str
     settings: dict[str, Any]
@@ -42,6 +52,11 @@ class Row:
     gap: dict[str, Any] | None
     lacks: list[str]
     granted: list[str]
+    reidentified: dict[str, Any] | None = None
+    attribute: dict[str, Any] | None = None
+    attacks: list[Attacked] = field(default_factory=list)
+    unjudged: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     records: list[str] = field(default_factory=list)
     pareto: bool = False
@@ -57,28 +72,41 @@ class Row:
 
 
 def make_row(
-    releases: list[RunResult], attacks: list[RunResult], utilities: list[RunResult], references: list[RunResult]
+    releases: list[RunResult],
+    attacks: list[RunResult],
+    utilities: list[RunResult],
+    references: list[RunResult],
+    epochs: int | None = None,
 ) -> Row:
+    """All records are of one defense and one T; `references` are the undefended model's, trained alike."""
     entry = releases[0].inputs["defense"]
-    epochs = utilities[0].inputs["epochs"] if utilities else None
-    attacks = [r for r in attacks if epochs is None or r.inputs.get("epochs", epochs) == epochs]
-    ok = [record for record in attacks if record.status == "ok"]
+    groups = grouped(releases, attacks)
+    counted = [group for group in groups if not group.control]
     utility, gap = _utility(utilities, references)
     training = utilities[0].inputs["utility"]["params"] if utilities else None
-    counted = [record for record in ok if "control" not in record.inputs["attack"].get("traits", [])]
+    measured = [name for name in releases[0].arrays if name != "units"]
     return Row(
         defense=entry["name"],
         settings={**entry["params"], **_differing(entry)},
         epochs=epochs,
         training=f"{training['model']}, {training['recipe']}" if training else None,
         seeds=len({record.inputs["seed"] for record in releases}),
-        scores={name: _pooled(releases, name) for name in releases[0].arrays if name != "units"},
-        worst={name: _worst(releases, counted, name) for name in (*THRESHOLDS, *_ANY) if name in releases[0].arrays},
+        scores={n: pooled(releases, n, None if n.startswith("reid") else False) for n in measured},
+        worst={name: _worst(releases, counted, name) for name in DISTANCES if name in measured},
         recognition=_recognition(counted),
         utility=utility,
         gap=gap,
-        lacks=_lacks(ok, counted, utilities, references, {record.inputs["seed"] for record in releases}),
-        granted=sorted({grant for record in counted for grant in record.inputs["attack"].get("granted", [])}),
+        lacks=_lacks(groups, utilities, references, {record.inputs["seed"] for record in releases}),
+        granted=sorted({grant for group in counted if group.sound for grant in group.granted}),
+        reidentified=_reidentified(releases, counted),
+        attribute=_attribute(counted),
+        attacks=attack_by_attack(releases, groups),
+        unjudged=[
+            f"{group.name} ({fault.status}: {fault.reason})"
+            for group in groups
+            if (fault := group.faulty) and fault.status in ("failed", "skipped")
+        ],
+        warnings=broken(entry, releases, groups),
         failures=[
             f"{record.inputs.get('attack', {}).get('name', record.spec.kind)}: {record.reason}"
             for record in (*attacks, *utilities)
@@ -101,67 +129,66 @@ def _differing(entry: Mapping[str, Any]) -> dict[str, Any]:
     return short
 
 
-def _pooled(records: list[RunResult], name: str) -> dict[str, Any]:
-    """Over seeds: an original's figure is the mean over all its releases."""
-    having = [record for record in records if name in record.arrays]
-    values = np.concatenate([record.arrays[name] for record in having])
-    units = np.concatenate([record.arrays["units"] for record in having])
-    return summarise(values, units=units, proportion=False)
-
-
-def _worst(releases: list[RunResult], attacks: list[RunResult], metric: str) -> dict[str, Any]:
+def _worst(releases: Sequence[RunResult], attacks: Sequence[Group], metric: str) -> dict[str, Any]:
     """Per release the minimum over looking at it and every attack on it, then per original, then the statistics."""
     values: list[Array] = []
-    units: list[Array] = []
-    named = "look"
-    drops: dict[str, float] = defaultdict(float)
     for release in releases:
-        floor = release.arrays[metric].copy()
-        for attack in attacks:
-            found = attack.arrays.get(f"attacked_{metric}")  # attacked_any_dssim beside any_dssim
-            if found is None or attack.inputs["seed"] != release.inputs["seed"]:
-                continue
-            if not np.array_equal(attack.arrays["units"], release.arrays["units"]):
-                log.warning("attack record %s is on other originals than its release: left out", attack.spec.key)
-                continue
-            drops[attack.inputs["attack"]["name"]] += float((release.arrays[metric] - found).mean())
-            floor = np.minimum(floor, found)
+        floor = release.arrays[metric]
+        for group in attacks:
+            attack = group.sound.get(release.inputs["seed"])
+            if attack and f"attacked_{metric}" in attack.arrays:  # attacked_any_dssim beside any_dssim
+                floor = np.minimum(floor, attack.arrays[f"attacked_{metric}"])
         values.append(floor)
-        units.append(release.arrays["units"])
-    strongest = max(drops, key=lambda name: drops[name], default=None)
-    if strongest is not None and drops[strongest] > 0:
-        named = strongest
-    joined, whose = np.concatenate(values), np.concatenate(units)
-    below = share_below(joined, THRESHOLDS[metric.removeprefix("any_")], units=whose)
-    return {**summarise(joined, units=whose, proportion=False), "below": below["mean"], "attack": named}
+    joined, units = np.concatenate(values), np.concatenate([release.arrays["units"] for release in releases])
+    below = share_below(joined, THRESHOLDS[metric.removeprefix("any_")], units=units)
+    most, strongest = max(((fall(group, releases, metric), group.name) for group in attacks), default=(0.0, "look"))
+    return {
+        **summarise(joined, units=units, proportion=False),
+        "below": below["mean"],
+        "below_low": below["low"],
+        "below_high": below["high"],
+        "attack": strongest if most > 0 else "look",
+    }
 
 
-def _recognition(attacks: list[RunResult]) -> dict[str, Any] | None:
+def _recognition(attacks: Sequence[Group]) -> dict[str, Any] | None:
     """The recogniser that reads the dominant class best beyond chance, over seeds.
 
     One that is granted the public labels is shown only where there is no other: the label is the answer.
     """
-    groups: dict[str, list[RunResult]] = defaultdict(list)
-    unlabelled = [record for record in attacks if "labels" not in record.inputs["attack"].get("granted", [])]
-    for record in unlabelled or attacks:
-        if "top1" in record.arrays:
-            attack = record.inputs["attack"]
-            groups[json.dumps([attack["name"], attack["params"]], sort_keys=True)].append(record)
+    readers = [group for group in attacks if any("top1" in record.arrays for record in group.sound.values())]
+    unlabelled = [group for group in readers if "labels" not in group.granted]
     best: dict[str, Any] | None = None
-    for group in groups.values():
-        units = np.concatenate([record.arrays["units"] for record in group])
-        found = {
-            name: {
-                **summarise(np.concatenate([record.arrays[name] for record in group]), units=units),
-                "chance": float(np.mean([record.scores[name]["chance"] for record in group])),
-            }
-            for name in ("top1", "any_source", "released")
-        }
-        top = found["top1"]
-        corrected = (top["mean"] - top["chance"]) / (1 - top["chance"]) if top["chance"] < 1 else 0.0
-        attack = group[0].inputs["attack"]
+    for group in unlabelled or readers:
+        found = {name: reading(group.sound.values(), name) for name in ("top1", "any_source", "released")}
+        corrected = found["top1"]["corrected"]
         if best is None or corrected > best["corrected"]:
-            best = {"attack": attack["name"], "arch": attack["params"].get("arch"), **found, "corrected": corrected}
+            arch = group.entry["params"].get("arch")
+            best = {"attack": group.name, "arch": arch, **found, "corrected": corrected}
+    return best
+
+
+def _reidentified(releases: Sequence[RunResult], attacks: Sequence[Group]) -> dict[str, Any] | None:
+    """Who finds the original in the gallery most often: looking at the release, or an attack."""
+    named = [("look", releases), *((group.name, list(group.sound.values())) for group in attacks)]
+    best: dict[str, Any] | None = None
+    for name, records in named:
+        if any("reid_rank1" in record.arrays for record in records):
+            rank1 = reading(records, "reid_rank1")
+            if best is None or rank1["mean"] > best["rank1"]["mean"]:
+                five = any("reid_rank5" in record.arrays for record in records)
+                best = {"attack": name, "rank1": rank1, "rank5": reading(records, "reid_rank5") if five else None}
+    return best
+
+
+def _attribute(attacks: Sequence[Group]) -> dict[str, Any] | None:
+    """The attack that reads what the public label does not tell, best beyond chance."""
+    best: dict[str, Any] | None = None
+    for group in attacks:
+        if any("attribute" in record.arrays for record in group.sound.values()):
+            found = {"attack": group.name, **reading(group.sound.values(), "attribute")}
+            if best is None or (found["corrected"] or 0.0) > (best["corrected"] or 0.0):
+                best = found
     return best
 
 
@@ -186,33 +213,38 @@ def _mean(arrays: Iterable[Array]) -> Array:
 
 
 def _lacks(
-    ok: list[RunResult],
-    counted: list[RunResult],
-    utilities: list[RunResult],
-    references: list[RunResult],
-    seeds: set[int],
+    groups: Sequence[Group], utilities: list[RunResult], references: list[RunResult], seeds: set[int]
 ) -> list[str]:
     """What a complete row has on every seed and this one has not."""
 
-    def everywhere(holds: Callable[[Mapping[str, Any]], bool]) -> bool:
-        return seeds <= {record.inputs["seed"] for record in ok if holds(record.inputs["attack"])}
+    def everywhere(holds: Callable[[Group], bool]) -> bool:
+        return seeds <= {seed for group in groups if holds(group) for seed in group.sound}
 
-    def through_the_defense(attack: Mapping[str, Any]) -> bool:
-        return "learned" in attack.get("traits", []) and "defense" in attack.get("granted", [])
+    def through_the_defense(group: Group) -> bool:
+        return "learned" in group.entry.get("traits", []) and "defense" in group.granted
 
+    failed = {g.name for g in groups if not g.control and g.faulty and g.faulty.status == "failed"}
     lacks = [] if everywhere(through_the_defense) else ["a learned attack through the defense"]
-    lacks += [] if everywhere(lambda attack: attack["name"] == "multi_release") else ["multi_release"]
-    missing = [name for name in CONTROLS if not everywhere(lambda attack, name=name: attack["name"] == name)]  # type: ignore[misc]
-    lacks += [f"controls ({', '.join(missing)})"] if missing else []
+    missing = [
+        name
+        for name in (MULTI_RELEASE, *CONTROLS)
+        if name not in failed and not everywhere(lambda group, name=name: group.name == name)  # type: ignore[misc]
+    ]
+    lacks += [MULTI_RELEASE] if MULTI_RELEASE in missing else []
+    controls = ", ".join(name for name in missing if name in CONTROLS)
+    lacks += [f"controls ({controls})"] if controls else []
     if not seeds <= {record.inputs["seed"] for record in utilities if record.status == "ok"}:
         lacks.append("utility on every seed")
     for record in references:  # against a model that learned nothing, nothing is lost
         known = record.scores.get("utility", {})
         if known.get("low") is not None and known["low"] <= known.get("chance", 0.0):
             lacks.append("an undefended model above chance")
-    named: dict[str, set[int]] = defaultdict(set)
-    for record in counted:
-        named[record.inputs["attack"]["name"]].add(record.inputs["seed"])
-    lacks += [f"{name} on every seed" for name, held in named.items() if not seeds <= held]
+    held: dict[str, set[int]] = defaultdict(set)
+    for group in groups:
+        if not group.control and group.sound:
+            held[group.name] |= set(group.sound)
+    lacks += [f"{name}, which failed" for name in sorted(failed)]
+    partly = [name for name, on in held.items() if not seeds <= on and name not in failed and name not in missing]
+    lacks += [f"{name} on every seed" for name in partly]
     lacks += [f"{SEEDS} seeds (has {len(seeds)})"] if len(seeds) < SEEDS else []
     return lacks

@@ -1,23 +1,23 @@
-"""Boards as text: on the terminal, as Markdown and as CSV."""
+"""Boards as text: on the terminal and as Markdown; the files of a data set."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from textwrap import wrap
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from harness import verdict
+from harness.attacked import Attacked
+from harness.columns import as_json, csv_text, document, flat
 from harness.errors import HarnessError
 from harness.leaderboard import Board
 from harness.rows import THRESHOLDS, Row
-from harness.settings import as_setting
+from harness.wording import figure, settings, short, stacked
 
 HEADS = (
     "rank",
@@ -28,6 +28,7 @@ HEADS = (
     "worst dSSIM",
     "below .66",
     "worst dHaar",
+    "re-identified (rank 1)",
     "recognised (top-1)",
     "chance",
     "utility",
@@ -38,6 +39,23 @@ HEADS = (
     "passes",
     "granted",
     "lacks",
+)
+ATTACK_HEADS = (
+    "attack",
+    "status",
+    "dSSIM left",
+    "dHaar left",
+    "any source: dSSIM",
+    "dSSIM below look",
+    "dHaar below look",
+    "dSSIM below smooth",
+    "dHaar below smooth",
+    "re-identified (rank 1)",
+    "recognised (top-1)",
+    "chance",
+    "attribute",
+    "chance",
+    "granted",
 )
 NOTES = (
     "Mean [95 % interval]; distances to the dominant original, bootstrap over n originals; proportions by Wilson. "
@@ -51,27 +69,13 @@ NOTES = (
 )
 
 
-def figure(score: dict[str, Any] | None) -> str:
-    """.71 [.69, .73]"""
-    if not score or score["mean"] is None:
-        return "-"
-    if score["low"] is None:
-        return _short(score["mean"])
-    return f"{_short(score['mean'])} [{_short(score['low'])}, {_short(score['high'])}]"
-
-
-def _short(value: float) -> str:
-    text = f"{value:.3f}"
-    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
-
-
-def settings(row: Row) -> str:
-    parts = []
-    for name, value in row.settings.items():
-        if name == "weights" and value == [1.0]:
-            continue
-        parts.append(f"{name}={as_setting(value)}")
-    return " ".join(parts)
+ATTACK_NOTES = (
+    "Look is the release itself, the floor of every row. Left: the attack alone, without that floor. Below look, below "
+    "smooth: how much closer the attack comes, paired over originals. Re-identified: the original comes first in a "
+    "gallery. An attack sees more than smoothing where it is closer than smooth by dSSIM and, apart from that, by "
+    "dHaar or in re-identification. Controls never enter the worst case; what failed or was skipped says nothing for "
+    "the defense."
+)
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -81,36 +85,24 @@ def cells(row: Row) -> tuple[str, ...]:
     return (
         str(row.rank) if row.rank else "",
         row.defense + (" *" if row.pareto else ""),
-        settings(row),
+        settings(row.settings),
         figure(row.scores.get("dssim")),
         figure(row.scores.get("dhaar")),
         figure(row.worst["dssim"]) + (f" {row.worst['dssim']['attack']}"),
         f"{row.worst['dssim']['below']:.0%}",
-        figure(row.worst["dhaar"]),
+        figure(row.worst["dhaar"]) + (f" {row.worst['dhaar']['attack']}"),
+        f"{figure(row.reidentified['rank1'])} {row.reidentified['attack']}" if row.reidentified else "-",
         f"{figure(read['top1'])} {read['attack']} {read['arch'] or ''}".strip() if read else "-",
-        _short(read["top1"]["chance"]) if read else "-",
+        short(read["top1"]["chance"]) if read else "-",
         figure(row.utility),
         figure(row.gap),
-        f"{row.epochs} epochs, {row.training}" if row.training else "-",
+        ", ".join(filter(None, (f"{row.epochs} epochs" if row.epochs else "", row.training))) or "-",
         str(row.worst["dssim"]["n"]),
         str(row.seeds),
         "not judged" if row.lacks else ", ".join(passed) or "no",
         ", ".join(row.granted) or "-",
         "; ".join(row.lacks) or "-",
     )
-
-
-def verdict(board: Board) -> list[str]:
-    """What a stranger must know before quoting the table."""
-    lines = []
-    for lacks in dict.fromkeys("; ".join(row.lacks) for row in board.rows if row.lacks):
-        names = dict.fromkeys(row.defense for row in board.rows if "; ".join(row.lacks) == lacks)
-        lines.append(f"Not yet judged, so not ranked: {', '.join(names)}. Lacking: {lacks}.")
-    if any(not row.lacks for row in board.rows) and not any(row.rank for row in board.rows):
-        lines.append("No defense passes: none keeps a worst-case dSSIM of 0.66. Rows are not ranked.")
-    for row in board.rows:
-        lines += [f"{row.defense} {settings(row)}: FAILED {reason}" for reason in row.failures]
-    return lines
 
 
 def show(boards: Sequence[Board], console: Console) -> None:
@@ -122,24 +114,35 @@ def show(boards: Sequence[Board], console: Console) -> None:
             table.add_column(head, justify="right", no_wrap=True)
         for row in board.rows:
             read, worst = row.recognition, row.worst["dssim"]
-            sign = [row.defense + (" *" if row.pareto else ""), *settings(row).split(), f"n={worst['n']}"]
+            sign = [row.defense + (" *" if row.pareto else ""), *_sign(row), f"n={worst['n']}"]
             table.add_row(
                 "\n".join(sign),
-                _stacked(row.scores.get("dssim")),
-                f"{_stacked(worst)}\n{worst['attack']}",
-                _stacked(row.scores.get("dhaar")),
-                f"{_stacked(read['top1'])}\n{read['attack']}\nchance {_short(read['top1']['chance'])}" if read else "-",
-                _stacked(row.utility) + (f"\nlost {_stacked(row.gap)}" if row.gap else ""),
+                stacked(row.scores.get("dssim")),
+                f"{stacked(worst)}\n{worst['attack']}",
+                stacked(row.scores.get("dhaar")),
+                f"{stacked(read['top1'])}\n{read['attack']}\nchance {short(read['top1']['chance'])}" if read else "-",
+                stacked(row.utility) + (f"\nlost {stacked(row.gap)}" if row.gap else ""),
                 end_section=True,
             )
         console.print(table)
         console.print(NOTES, style="dim", highlight=False)
-        for text in verdict(board):
+        for text in verdict.on_board(board):
             console.print(text, highlight=False)
 
 
-def _stacked(score: dict[str, Any] | None) -> str:
-    return figure(score).replace(" [", "\n[").replace(", ", " ")
+def _sign(row: Row) -> list[str]:
+    return [*settings(row.settings).split(), *([f"epochs={row.epochs}"] if row.epochs else [])]
+
+
+def verdicts(rows: Sequence[Row], console: Console) -> None:
+    """The last words of a run: a paragraph for each defense."""
+    for row in rows:
+        first, *others = verdict.on_row(row)
+        console.print(first, style="bold", highlight=False, markup=False)
+        for line in others:
+            for part in wrap(line, console.width, initial_indent="  ", subsequent_indent="    "):
+                console.print(part, highlight=False, markup=False, soft_wrap=True)
+        console.print()
 
 
 def markdown(boards: Sequence[Board], records: str = "records") -> str:
@@ -147,65 +150,49 @@ def markdown(boards: Sequence[Board], records: str = "records") -> str:
     lines = [f"# {boards[0].dataset['name']}", "", NOTES, ""]
     for board in boards:
         lines += [f"## {board.title}", ""]
-        lines += [f"{text}\n" for text in verdict(board)]
-        lines += ["| " + " | ".join((*HEADS, "records")) + " |", "|" + "---|" * (len(HEADS) + 1)]
+        lines += [f"{text}\n" for text in verdict.on_board(board)]
+        links = [" ".join(f"[{key[:6]}]({records}/{key}.json)" for key in row.records) for row in board.rows]
+        lines += _grid((*HEADS, "records"), [(*cells(row), link) for row, link in zip(board.rows, links, strict=True)])
+        if any(row.attacks for row in board.rows):
+            lines += ["### Attack by attack", "", ATTACK_NOTES, ""]
         for row in board.rows:
-            links = " ".join(f"[{key[:6]}]({records}/{key}.json)" for key in row.records)
-            lines.append("| " + " | ".join(text.replace("|", "\\|") for text in (*cells(row), links)) + " |")
-        lines.append("")
+            if row.attacks:
+                lines += [f"#### {verdict.headline(row)}", "", *(f"* {text}" for text in verdict.on_row(row)[1:]), ""]
+                lines += _grid(ATTACK_HEADS, [_look(row), *(_attack_cells(attack) for attack in row.attacks)])
     return "\n".join(lines)
 
 
-def csv_text(boards: Sequence[Board]) -> str:
-    """One line per row, numbers in full."""
-    out = io.StringIO()
-    lines = [(board, flat(board, row)) for board in boards for row in board.rows]
-    names = list(dict.fromkeys(name for _, line in lines for name in line))
-    writer = csv.DictWriter(out, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(line for _, line in lines)
-    return out.getvalue()
+def _grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines += ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in rows]
+    return [*lines, ""]
 
 
-def flat(board: Board, row: Row) -> dict[str, Any]:
-    """A row as plain columns."""
-    line: dict[str, Any] = {
-        "dataset": board.dataset["name"],
-        "fingerprint": board.dataset["fingerprint"],
-        "size": board.dataset["height"],
-        "private": board.dataset["private"],
-        "device": board.device,
-        "rank": row.rank,
-        "defense": row.defense,
-        "settings": settings(row),
-        "epochs": row.epochs,
-        "training": row.training,
-        "seeds": row.seeds,
-        "pareto": row.pareto,
-        "lacks": "; ".join(row.lacks),
-        "granted": " ".join(row.granted),
-    }
-    for name, score in row.scores.items():
-        line |= {f"{name}_{part}": score[part] for part in ("mean", "low", "high", "p5", "min", "n")}
-    for name, score in row.worst.items():
-        line |= {
-            f"worst_{name}_{part}": score[part] for part in ("mean", "low", "high", "p5", "min", "below", "attack")
-        }
-    line |= {f"passes_{name}": yes for name, yes in row.passes.items()}
-    if row.recognition:
-        line |= {"recogniser": row.recognition["attack"], "recogniser_arch": row.recognition["arch"]}
-        for name in ("top1", "any_source", "released"):
-            line |= {f"{name}_{part}": row.recognition[name][part] for part in ("mean", "low", "high", "chance")}
-        line["top1_corrected"] = row.recognition["corrected"]
-    for name, known in (("utility", row.utility), ("utility_gap", row.gap)):
-        if known:
-            line |= {f"{name}_{part}": known[part] for part in ("mean", "low", "high")}
-    return line
+def _look(row: Row) -> tuple[str, ...]:
+    """The floor: the release itself."""
+    seen = {name: figure(row.scores.get(name)) for name in ("dssim", "dhaar", "any_dssim", "reid_rank1")}
+    blank = ("-",) * 4
+    return ("look", "floor", seen["dssim"], seen["dhaar"], seen["any_dssim"], *blank, seen["reid_rank1"], *blank, "-")
 
 
-def document(boards: Sequence[Board]) -> dict[str, Any]:
-    """Boards as `rank --json` prints them."""
-    return {"boards": [{"title": board.title, "rows": [flat(board, row) for row in board.rows]} for board in boards]}
+def _attack_cells(attack: Attacked) -> tuple[str, ...]:
+    """One line under ATTACK_HEADS."""
+    told = " ".join(filter(None, (attack.name, settings(attack.params), "(= look)" if attack.is_look else "")))
+    read = attack.read
+    chances = [short(read[name]["chance"]) if name in read else "-" for name in ("top1", "attribute")]
+    status = attack.status + (f": {attack.reason}" if attack.reason else "")
+    return (
+        told,
+        f"{status}, control" if attack.group.control else status,
+        *(figure(attack.left.get(name)) for name in ("dssim", "dhaar", "any_dssim")),
+        *(figure(apart.get(name)) for apart in (attack.from_look, attack.from_smooth) for name in ("dssim", "dhaar")),
+        figure(read.get("reid_rank1")),
+        figure(read.get("top1")),
+        chances[0],
+        figure(read.get("attribute")),
+        chances[1],
+        ", ".join(attack.group.granted) or "-",
+    )
 
 
 def write(boards: Sequence[Board], folder: Path, records: Path | None = None) -> list[Path]:
@@ -231,5 +218,4 @@ def write(boards: Sequence[Board], folder: Path, records: Path | None = None) ->
     return paths
 
 
-def as_json(thing: Any) -> str:
-    return json.dumps(thing, indent=1, allow_nan=False)
+__all__ = ["as_json", "cells", "csv_text", "document", "figure", "flat", "markdown", "show", "verdicts", "write"]

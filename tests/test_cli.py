@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -213,6 +214,50 @@ def test_what_is_skipped_or_inapplicable_is_no_failure(run):
     assert "set PLANTED_KEY" in err and "--public-share 0" in err
 
 
+def test_what_several_defenses_share_is_said_on_one_line(run):
+    code, _, err = run("--defense", "mix,none,turn", "--attack", "keyed,burst,cnn", "--no-utility", "--public-share", 0)
+
+    said = [line for line in err.splitlines() if " x " in line]
+    assert code == 1
+    assert said == [
+        "all 3 defenses x keyed: skipped: attack: no credentials; set PLANTED_KEY",
+        "all 3 defenses x cnn: inapplicable: attack: the attack needs public images and there are none "
+        "(--public-share 0)",
+        "all 3 defenses x burst: failed: attack: RuntimeError: the attack burst",
+    ]
+
+
+def test_attacks_that_fall_with_one_reason_are_said_together(run, monkeypatch):
+    def untrainable(*_):
+        raise RuntimeError("no training today")
+
+    monkeypatch.setattr(Learner, "epoch", untrainable)
+    _, _, err = run("--defense", "mix", "--attack", "same,first", "--epochs", 1)
+
+    (said,) = [line for line in err.splitlines() if "no training today" in line]
+    assert said.startswith("mix x same, first: failed: utility: ")
+
+
+def test_a_run_ends_with_the_verdict_on_each_defense_that_was_asked_for(run):
+    code, out, _ = run("--defense", "mix,turn", "--attack", "same,keyed", "--no-utility")
+
+    last = out[out.index("mix (weights=0.5,0.5), ") :]
+    assert code == 0
+    assert re.search(r"^mix \(weights=0\.5,0\.5\), \d+ originals, 1 seed$", last, re.MULTILINE)
+    assert re.search(r"^turn, \d+ originals, 1 seed$", last, re.MULTILINE)
+    assert not re.search(r"^none", last, re.MULTILINE)  # run only as the reference
+    assert last.count("Not judged: lacks a learned attack") == 2
+    assert last.count("Says nothing of keyed (skipped: no credentials; set PLANTED_KEY)") == 2
+
+
+def test_verdicts_stand_beside_the_cells(run):
+    _, out, _ = run("--defense", "mix", "--attack", "same", "--no-utility", "--json")
+
+    (said,) = json.loads(out)["verdicts"]
+    assert said["defense"] == "mix" and "multi_release" in said["lacks"]
+    assert said["worst"]["dssim"]["attack"] in ("look", "same")
+
+
 def test_an_interrupted_run_says_so_and_keeps_what_it_has(run, place):
     code, out, err = run("--defense", "mix", "--attack", "same,stop", "--no-utility")
 
@@ -254,6 +299,13 @@ REFUSED = {
     "unknown data set": (("--dataset", "photo"), ("unknown data set 'photo'", "did you mean 'photos'")),
     "missing folder": (("--dataset", "./nowhere"), ("nowhere", "does not exist")),
     "no training": (("--epochs", "0"), ("epochs 0",)),
+    "none among several": (("--epochs", "1,0,5"), ("--epochs", "epochs 0 is too few")),
+    "fewer than none": (("--epochs=-3",), ("epochs -3 is too few",)),
+    "the same epochs twice": (("--epochs", "1,5,5"), ("epochs 5 stands twice in '1,5,5'",)),
+    "epochs and a hole": (("--epochs", "1,,5"), ("--epochs", "''", "as 1,2,5,10")),
+    "half an epoch": (("--epochs", "1.5"), ("--epochs", "'1.5'", "whole number")),
+    "figure of one point": (("--figure", "a.png"), ("figure a.png", "--epochs 1,2,5,10,20")),
+    "figure of nothing": (("--epochs", "1,2", "--figure", "a.png"), ("figure a.png", "no curve", "multi_release")),
     "no seeds": (("--seeds", "0"), ("seeds 0",)),
     "no targets": (("--targets", "0"), ("targets 0",)),
     "no threads": (("--threads", "0"), ("threads 0",)),

@@ -1,0 +1,93 @@
+"""What a run ends with: the board, the verdict on each defense, privacy spent by epoch, and what did not work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from harness import figures, spending, tables, verdict
+from harness.errors import HarnessError
+from harness.leaderboard import Board, boards
+from harness.rows import Row
+
+if TYPE_CHECKING:
+    from harness.engine import Cell, Cross
+    from harness.registry import Entry
+
+
+def board_of(cells: Sequence[Cell]) -> list[Board]:
+    """The boards of a run: its own cells, and the undefended ones that they are read against."""
+    return boards({part.spec.key: part for cell in cells for part in (*cell.parts, *cell.beside)}.values())
+
+
+def rows_of(cells: Sequence[Cell], found: Sequence[Board]) -> list[Row]:
+    """The rows of the defenses that were asked for, in that order; those of one defense by T."""
+    order: dict[str, int] = {}
+    for cell in cells:
+        order.setdefault(cell.release.spec.key, len(order))
+    chosen = [
+        (min(order[key] for key in row.records if key in order), row.epochs or 0, at, row)
+        for board in found
+        for at, row in enumerate(board.rows)
+        if any(cell.release.spec.key in row.records and cell.attacked.spec.key in row.records for cell in cells)
+    ]
+    return [row for *_, row in sorted(chosen, key=lambda each: each[:3])]
+
+
+def document(cells: Sequence[Cell]) -> dict[str, Any]:
+    """A run as `--json` prints it."""
+    rows = rows_of(cells, board_of(cells))
+    return {"cells": [cell.document() for cell in cells], "verdicts": [verdict.document(row) for row in rows]}
+
+
+def show(cells: Sequence[Cell], spent: Sequence[spending.Spending], console: Console) -> None:
+    """The board, the curves, and last the verdict on each defense after the most epochs: that is what it is worth."""
+    found = board_of(cells)
+    tables.show(found, console)
+    for curve in spent:
+        console.print(spending.table(curve))
+    last = {(row.defense, str(row.settings)): row for row in rows_of(cells, found)}
+    tables.verdicts(list(last.values()), console)
+
+
+def pairs_to_draw(crosses: Sequence[Cross], file: Path | None) -> list[tuple[Entry, Entry]]:
+    """Whose curves a run over several T draws; refuses a file that they cannot be drawn to, before anything runs."""
+    pairs = spending.curves(crosses[0]) if len(crosses) > 1 else []
+    if file is None:
+        return pairs
+    if len(crosses) == 1:
+        raise HarnessError(f"figure {file}: one number of epochs is no curve; use several, as --epochs 1,2,5,10,20")
+    if len(pairs) != 1:
+        several = f"{len(pairs)} curves" if pairs else "no curve, for no attack here reconstructs from every release"
+        raise HarnessError(
+            f"figure {file}: this run makes {several}; name one defense and one attack like multi_release"
+        )
+    figures.check_file(file)
+    return pairs
+
+
+def draw(spent: Sequence[spending.Spending], folder: Path, file: Path | None) -> list[Path]:
+    """A figure for each curve: FILE, or spending_DEFENSE_ATTACK.png beside the records."""
+    return [
+        figures.draw_spending(curve, file or folder / f"spending_{curve.defense}_{curve.attack}.png") for curve in spent
+    ]
+
+
+def troubles(cells: Sequence[Cell]) -> list[str]:
+    """What is not ok: one line for each reason, with the defenses and attacks that share it; failures last."""
+    whole = {cell.defense.name for cell in cells}
+    sharing: dict[tuple[str, str, str], dict[str, None]] = {}
+    for cell in cells:
+        if cell.status != "ok":
+            sharing.setdefault((cell.attack.name, cell.status, str(cell.reason)), {})[cell.defense.name] = None
+    attacks: dict[tuple[tuple[str, ...], str, str], list[str]] = {}
+    for (attack, status, reason), defenses in sharing.items():
+        attacks.setdefault((tuple(defenses), status, reason), []).append(attack)
+    lines = []
+    for (on, status, reason), names in sorted(attacks.items(), key=lambda item: item[0][1] == "failed"):
+        told = f"all {len(whole)} defenses" if len(on) == len(whole) > 2 else ", ".join(on)
+        lines.append(f"{told} x {', '.join(names)}: {status}: {reason}")
+    return lines
