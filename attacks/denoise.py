@@ -19,7 +19,6 @@ from torch.nn import functional
 from attacks import tuning
 from attacks.smooth import each
 from harness.errors import HarnessError
-from harness.images import to_images
 from harness.observation import Observation
 from harness.types import Array, Bytes, Generator, Guess
 
@@ -30,9 +29,7 @@ _REPORTED = 64  # releases that a noise level is reported of
 _STEP = 3  # between patches, in pixels: at 2 it takes twice as long and gains .005 to .01 dSSIM
 
 
-def denoise(
-    observation: Observation, rng: Generator, *, h: float, h_color: float, template: int, search: int
-) -> Guess:
+def denoise(observation: Observation, rng: Generator, *, h: float, h_color: float, template: int, search: int) -> Guess:
     """Non-local means of one strength for every release, as the paper ran it.
 
     h         strength on the brightness, in grey levels; h_color: on the colours
@@ -101,7 +98,11 @@ def estimate_sigma(releases: Bytes) -> Tensor:
 
 
 def denoised_by(releases: Bytes, levels: Tensor, setting: tuple[str, float]) -> Bytes:
-    """(n, 3, H, W) uint8 denoised by ("non-local", h), ("dct", threshold), in multiples of (n,) levels, or ("none", 0)."""
+    """(n, 3, H, W) uint8, denoised.
+
+    levels   (n,) noise levels, in grey levels
+    setting  ("non-local", h), ("dct", threshold), in multiples of the level, or ("none", 0)
+    """
     method, strength = setting
     if method == "none":
         return releases

@@ -1,6 +1,7 @@
 """Richardson-Lucy deconvolution of a known Gaussian blur, all releases at once, with the blur's own mirrored borders.
 
-scikit-image's version pads with zeros, which rings from the borders inwards. References: Richardson 1972; Lucy 1974.
+scikit-image's version pads with zeros, which rings from the borders inwards. References: Richardson 1972; Lucy 1974;
+Biggs and Andrews 1997, Acceleration of iterative image restoration algorithms (a few dozen rounds for hundreds).
 """
 
 from __future__ import annotations
@@ -39,16 +40,25 @@ def richardson_lucy(observation: Observation, rng: Generator, *, iterations: Seq
 def sharpen(images: Images, kernel: int, rounds: int) -> Images:
     """x <- x B'(y / B x) / B'1, from x = y: it keeps every value positive and heads for the likeliest image.
 
+    Each round starts from where the last two point to, as far as they agree (Biggs and Andrews, equation 11).
+
     images  (..., H, W) float in [0, 1]; the result may exceed 1
     """
     down = blur_matrix(kernel, images.shape[-2]).to(images)
     across = blur_matrix(kernel, images.shape[-1]).to(images)
     seen = images.clamp(min=_LEAST)
     weight = down.sum(0).unsqueeze(1) * across.sum(0)  # B'1: pixels near a border enter more or fewer windows
-    sharp = seen
+    sharp = start = seen
+    before = torch.zeros_like(seen)
     for _ in range(rounds):
-        quotient = seen / (down @ sharp @ across.T).clamp_(min=_LEAST)
-        sharp = sharp * (down.T @ quotient @ across) / weight
+        quotient = seen / (down @ start @ across.T).clamp_(min=_LEAST)
+        found = start * (down.T @ quotient @ across) / weight
+        change = found - start
+        agree = (change * before).sum((-3, -2, -1), keepdim=True) / (
+            before.square().sum((-3, -2, -1), keepdim=True) + 1e-12
+        )
+        start = (found + agree.clamp_(0, 1) * (found - sharp)).clamp_(min=_LEAST)
+        sharp, before = found, change
     return sharp
 
 

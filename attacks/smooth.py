@@ -19,9 +19,7 @@ from harness.observation import Observation
 from harness.types import Array, Bytes, Generator, Guess
 
 
-def smooth(
-    observation: Observation, rng: Generator, *, gaussians: Sequence[float], medians: Sequence[int]
-) -> Guess:
+def smooth(observation: Observation, rng: Generator, *, gaussians: Sequence[float], medians: Sequence[int]) -> Guess:
     """The smoothing that brings rehearsed releases nearest to their dominant source; none, where none does.
 
     gaussians  standard deviations to try, in pixels

@@ -42,9 +42,7 @@ def best(
     released, originals = rehearsal(observation, images)
     scores = {}
     for setting in settings:
-        found = [
-            _likeness(apply(released[rows], setting), originals[rows]) for rows in _slices(len(released), _CHUNK)
-        ]
+        found = [_likeness(apply(released[rows], setting), originals[rows]) for rows in _slices(len(released), _CHUNK)]
         scores[setting] = float(torch.cat(found).mean())
     return max(scores, key=lambda setting: scores[setting]), scores
 
@@ -58,7 +56,7 @@ def rehearsal(observation: Observation, images: int, epoch: int = 0) -> tuple[By
 
 
 def some(observation: Observation, images: int) -> Array:
-    """Rows of the first few public images of every class, so that a defense that mixes within classes can run on them."""
+    """Rows of the first few public images of every class: a defense that mixes within classes can run on them."""
     labels, sources = observation.public.labels, observation.sources
     rank = np.empty(len(labels), np.int64)
     fits = np.ones(len(labels), bool)
