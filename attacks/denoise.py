@@ -110,7 +110,7 @@ def denoised_by(releases: Bytes, levels: Tensor, setting: tuple[str, float]) -> 
         return by_patches(releases, levels * strength, levels)
 
     def denoised(picture: Array, h: float) -> Array:
-        return non_local_means(picture, h, h, _TEMPLATE, _SEARCH)
+        return picture if h < _ROUNDING else non_local_means(picture, h, h, _TEMPLATE, _SEARCH)
 
     return each(releases, denoised, (levels * strength).tolist())
 

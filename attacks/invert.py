@@ -27,6 +27,7 @@ from harness.types import Bytes, Generator, Guess, Images, Sources, Weights
 
 _HALF = 0.5 / 255  # of a grey level: what rounding may have moved a value by
 _CORNER = 0.01  # below this slope total variation is rounded off
+_SMALL = 0.02  # gradients below it make small steps: plain Adam would follow the rounding as if it were detail
 _REHEARSED = 24
 _BLUR_NOISE = 0.001  # noise-to-signal ratio of the deconvolution that descent starts from
 _DRAWS = 256
@@ -73,7 +74,7 @@ def descend(
 ) -> Sources:
     """(n, k, 3, H, W) sources in [0, 1] that the defense, with these weights, turns into the released images."""
     sources = start.clone().requires_grad_()
-    descent = torch.optim.Adam([sources], lr=rate, betas=(0.9, 0.99))
+    descent = torch.optim.Adam([sources], lr=rate, betas=(0.9, 0.99), eps=_SMALL)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(descent, steps)
     for _ in range(steps):
         made = observation.apply(sources, weights, rng)

@@ -62,6 +62,10 @@ def sharpen(images: Images, kernel: int, rounds: int) -> Images:
     return sharp
 
 
+def _per_image(values: Images) -> Tensor:
+    return values.sum((-3, -2, -1), keepdim=True)
+
+
 def blur_matrix(kernel: int, size: int) -> Tensor:
     """(size, size) float64: the blur of one axis."""
     forth, back = cosines(size)
