@@ -179,8 +179,7 @@ def test_of_several_guesses_the_best_counts(stage):
 
 
 def test_a_rehearsal_within_classes_takes_enough_of_each():
-    images, labels = stripes(40, seed=3)
-    many = dataset(images, np.repeat(np.arange(20), 2))
+    many = dataset(stripes(40, seed=3)[0], np.repeat(np.arange(20), 2))
     within = bench(None, replace(splits(), public=many))
     mixed = within.registry.get("defenses", "mix").with_settings({"intra_class": True})
 
