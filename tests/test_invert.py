@@ -73,7 +73,7 @@ def test_the_prior_is_paid_for_by_the_least_source(stage):
     sources = found_sources(observed(stage, against(stage, "mix", weights=[0.75, 0.25])), [0.75, 0.25], 0.03)
 
     dominant, other = (float(sources[:, column].diff(dim=-1).abs().mean()) for column in (0, 1))
-    assert other < dominant / 5
+    assert other < dominant / 2
 
 
 def test_sources_stay_in_the_range_of_images(stage):
