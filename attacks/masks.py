@@ -24,7 +24,7 @@ CHUNK = 16  # images at a time: their planes stay in a CPU's cache
 _SURFACE = 0.8  # standard deviation of the window that fits a surface, in pixels
 _SPREAD = 1.5  # and of the window in which the spread around it is measured
 _FLOOR = 0.02  # least spread: five grey levels, so that flat areas do not decide on rounding
-_TRUST = 0.5  # the three channels of a pixel, and a surface and its fit, are far from independent evidence
+_EVIDENCE = 0.75  # of a distance in units of its variance; three independent channels would make it 1.5
 
 
 def unmixed(images: Images, p: float, per: str, *, rounds: int) -> Tensor:
@@ -47,12 +47,12 @@ def unmixed(images: Images, p: float, per: str, *, rounds: int) -> Tensor:
     far = distance(median(images, 5))
     nearest = exact_mask(far.double(), p)
     belief = torch.where(nearest, 0.9, 0.1).to(images)
-    prior, evidence = math.log(p / (1 - p)), _TRUST * (3 if together else 1) / 2
+    prior = math.log(p / (1 - p))
     for _ in range(rounds):
         to_kept = distance(normalised(images, belief, _SURFACE, others=True))
         to_mixed = distance(normalised(images, 1 - belief, _SURFACE, others=True))
         variance = spread(belief * to_kept + (1 - belief) * to_mixed) + _FLOOR**2
-        belief = torch.sigmoid(prior + evidence * (to_mixed - to_kept) / variance)
+        belief = torch.sigmoid(prior + _EVIDENCE * (to_mixed - to_kept) / variance)
     return belief
 
 

@@ -11,7 +11,8 @@ A flat dominant source beside two lively partners can fool the cosine. What sett
 has texture, wrongly solved layers both show it (local |cos| near 1), rightly solved ones do not.
 
 Equal shares say nothing: the two releases are one. Limits: two sources; shares must be a published few and differ
-(.5/.5 cannot); a defense that moves pixels or adds noise hides the pairs; near-duplicate originals count as one.
+(.5/.5 cannot); a defense that moves pixels or adds noise hides the pairs; near-duplicate originals count as one, and
+a flat source may stand for another flat one.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _CHUNK = 256  # releases at a time
 _ORTHOGONAL = 0.4  # largest |cos(a, b)| of a pair
 _ENTANGLED = 0.2  # largest local |cos| of its gradients
 _WINDOW = 8  # pixels a side in which that is measured
-_LIKE = 16.0  # largest ratio of the energies of a and b
+_LIKE = 64.0  # largest ratio of the energies of a and b
 _OUTSIDE = 0.005  # largest share of pixels that leave their range
 _APART = 0.05  # least difference of two shares that is worth solving with
 
