@@ -22,6 +22,7 @@ from harness.types import Bytes, Images
 
 CHUNK = 16  # images at a time: their planes stay in a CPU's cache
 _SURFACE = 0.8  # standard deviation of the window that fits a surface, in pixels
+_FIRST, _NARROWING = 2.5, 0.75  # it starts wider: in a small window the fewer may be the more, and stay so
 _SPREAD = 1.5  # and of the window in which the spread around it is measured
 _FLOOR = 0.02  # least spread: five grey levels, so that flat areas do not decide on rounding
 _EVIDENCE = 0.75  # of a distance in units of its variance; three independent channels would make it 1.5
@@ -48,9 +49,10 @@ def unmixed(images: Images, p: float, per: str, *, rounds: int) -> Tensor:
     nearest = exact_mask(far.double(), p)
     belief = torch.where(nearest, 0.9, 0.1).to(images)
     prior = math.log(p / (1 - p))
-    for _ in range(rounds):
-        to_kept = distance(normalised(images, belief, _SURFACE, others=True))
-        to_mixed = distance(normalised(images, 1 - belief, _SURFACE, others=True))
+    for done in range(rounds):
+        width = max(_SURFACE, _FIRST * _NARROWING**done)
+        to_kept = distance(normalised(images, belief, width, others=True))
+        to_mixed = distance(normalised(images, 1 - belief, width, others=True))
         variance = spread(belief * to_kept + (1 - belief) * to_mixed) + _FLOOR**2
         belief = torch.sigmoid(prior + _EVIDENCE * (to_mixed - to_kept) / variance)
     return belief
