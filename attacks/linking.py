@@ -117,7 +117,7 @@ def _lost(
     missing: int,
     known: Protocol,
 ) -> Tensor:
-    """Features of originals that no track found: tracks through what the first source leaves of unexplained releases."""
+    """Features of originals that no track found: tracks through what the first source leaves of a poor release."""
     left = []
     for features, pairing, rows in zip(epochs, pairings, map(torch.nonzero, poor), strict=True):
         rows = rows.flatten()

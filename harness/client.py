@@ -115,7 +115,7 @@ class Client:
         if "defense" in granted:
             given["_known"] = Known(deepcopy(defense.params), deepcopy(scheme.mixing), frozenset(defense.traits))
             given["_scheme"] = scheme
-            given["_key"] = derive(root_of(seed), "rehearsal", attack.name)
+            given["_key"] = derive(root_of(seed), "rehearsal")  # the same for every attack
         if "public" in granted:
             attributes = None if public.attributes is None else public.attributes.copy()
             given["_public"] = Labelled(as_tensor(public.images), public.labels.copy(), attributes)

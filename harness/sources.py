@@ -23,6 +23,7 @@ LIBRARIES = {
     "piq": "piq",
     "scipy": "scipy",
     "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
     "timm": "timm",
     "torch": "torch",
     "torchvision": "torchvision",

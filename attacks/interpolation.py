@@ -1,0 +1,147 @@
+"""Against grafting: find the unmixed pixels, then fill the rest. Reference: Raynal et al. 2020, sections 3.2 and 4.4.
+
+`interpolation` finds them by expectation-maximisation, `interpolation_learned` by a small network trained on
+rehearsals.
+How to fill is chosen on rehearsals of public images, plain looking and a 3x3 median among the choices: where they do
+better, they are the attack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import piq
+import torch
+from torch import Tensor
+
+from attacks import filling, masks
+from attacks.mask_network import trained
+from harness.errors import HarnessError, Inapplicable
+from harness.images import to_bytes, to_images
+from harness.observation import Observation
+from harness.randomness import derive, key_from, numpy_generator
+from harness.types import Array, Bytes, Generator, Guess, Images, Secret
+
+Belief = Callable[[Images], Tensor]
+
+
+def interpolation(observation: Observation, rng: Generator, *, rounds: int, rehearsed: int) -> Guess:
+    """Two candidates: the dominant source, and the other one solved for from the remainder.
+
+    rounds     of expectation-maximisation
+    rehearsed  public images to choose the filling on
+    """
+    if rounds < 1:
+        raise HarnessError(f"interpolation: rounds {rounds} find nothing; use 1 or more (10)")
+    p, per = _grafting(observation)
+    stage = _rehearsal(observation, rng, rehearsed)
+    return _filled(observation, stage, p, lambda images: masks.unmixed(images, p, per, rounds=rounds), {})
+
+
+def interpolation_learned(observation: Observation, rng: Generator, *, steps: int, rehearsed: int) -> Guess:
+    """The same with the unmixed pixels found by a network, trained on rehearsals and judged on images held out.
+
+    In a rehearsal the adversary knows the originals: a pixel that equals its dominant original is unmixed.
+
+    steps      of training
+    rehearsed  public images to choose the filling on
+    """
+    if observation.sources == 1 and not observation.defense.traits - {"linear", "reference"}:
+        # The undefended proof run: a single source as it is, all of whose pixels are unmixed.
+        return Guess(observation.images[observation.targets][:, None], report={"steps": 0, "filling": "look"})
+    p, per = _grafting(observation)
+    key = key_from(rng)
+    belief, facts = trained(observation, key, p=p, per=per, steps=steps)
+    stage = _rehearsal(observation, rng, rehearsed)
+    return _filled(observation, stage, p, belief, facts)
+
+
+@dataclass(frozen=True)
+class _Rehearsal:
+    """A rehearsed release, its two foremost originals (n, 2 or 1, 3, H, W), and the share in mixed pixels."""
+
+    released: Bytes
+    originals: Bytes
+    shares: Array
+
+
+def _grafting(observation: Observation) -> tuple[float, str]:
+    """The share of unmixed pixels, and whether a pixel's channels go together."""
+    known = observation.defense
+    if "keeps_pixels" not in known.traits:
+        raise Inapplicable("the defense keeps no pixels unmixed: there is nothing to interpolate from")
+    p = known.params.get("p")
+    if not isinstance(p, int | float) or not 0 <= p <= 1:
+        raise Inapplicable("the defense names no share p of pixels that stay unmixed")
+    return float(p), str(known.params.get("per", "pixel"))
+
+
+def _rehearsal(observation: Observation, rng: Generator, count: int) -> _Rehearsal:
+    """The defense on some public images, a few of every class at least, so that it may mix within classes."""
+    public, dice = observation.public, numpy_generator(derive(key_from(rng), "rehearsed"))
+    classes = np.unique(public.labels)
+    each = max(observation.sources, -(-count // max(len(classes), 1)))
+    rows = [dice.permutation(np.flatnonzero(public.labels == label))[:each] for label in classes]
+    if not rows or (observation.defense.mixing["intra_class"] and min(map(len, rows)) < observation.sources):
+        raise Inapplicable(f"{len(public)} public images are too few to rehearse on")
+    chosen = np.concatenate(rows)
+    images = public.images[torch.from_numpy(chosen)].to(observation.device)
+    release, secret = observation.rehearse(images, public.labels[chosen], 0)
+    order = _foremost(secret)
+    sources = torch.from_numpy(np.take_along_axis(secret.sources, order, 1)).to(images.device)
+    return _Rehearsal(release.images, images[sources], np.take_along_axis(secret.shares, order, 1)[:, 0])
+
+
+def _foremost(secret: Secret) -> Array:
+    """(n, 1 or 2) columns: the source that gave the label, then the largest of the others."""
+    rank = secret.shares.copy()
+    rank[np.arange(len(rank)), secret.dominant] = 2
+    order: Array = np.argsort(-rank, axis=1, kind="stable")[:, :2]
+    return order
+
+
+def _filled(observation: Observation, stage: _Rehearsal, p: float, belief: Belief, facts: dict[str, Any]) -> Guess:
+    share = float(np.clip((stage.shares.mean() - p) / (1 - p), 0, 1)) if p < 1 else 1.0
+    method, width, chosen = _choice(stage, belief, share)
+    targets = torch.from_numpy(observation.targets)
+    count = min(2, observation.sources)
+    candidates = torch.empty((len(targets), count, *observation.images.shape[1:]), dtype=torch.uint8)
+    for start in range(0, len(targets), masks.CHUNK):
+        rows = slice(start, start + masks.CHUNK)
+        images = to_images(observation.images[targets[rows]].to(observation.device))
+        weights = belief(images)
+        first = filling.dominant(images, weights, share, method)
+        candidates[rows, 0] = to_bytes(first).cpu()
+        if count == 2:
+            best = first if share else images  # the mixture alone, where it holds nothing of the dominant source
+            candidates[rows, 1] = to_bytes(filling.remainder(images, weights, share, best, width)).cpu()
+    return Guess(candidates, report={**facts, **chosen, "share_in_mixed": share})
+
+
+def _choice(stage: _Rehearsal, belief: Belief, share: float) -> tuple[str, float, dict[str, Any]]:
+    """The filling nearest to the rehearsed dominant originals, and the width nearest to the others, by dSSIM."""
+    fills, rests = dict.fromkeys(filling.METHODS, 0.0), dict.fromkeys(filling.REST, 0.0)
+    inputs = []
+    for start in range(0, len(stage.released), masks.CHUNK):
+        images, originals = (to_images(part[start : start + masks.CHUNK]) for part in (stage.released, stage.originals))
+        weights = belief(images)
+        inputs.append((images, originals, weights))
+        for name in fills:
+            fills[name] += _distance(filling.dominant(images, weights, share, name), originals[:, 0])
+    method = min(fills, key=fills.__getitem__)
+    for images, originals, weights in inputs if stage.originals.shape[1] > 1 else []:
+        first = filling.dominant(images, weights, share, method)
+        for sigma in rests:
+            rests[sigma] += _distance(filling.remainder(images, weights, share, first, sigma), originals[:, 1])
+    width, n = min(rests, key=rests.__getitem__), len(stage.released)
+    seen = {f"rehearsed_{name}": total / n for name, total in fills.items()}
+    return method, width, {"filling": method, "rest_width": width, **seen}
+
+
+def _distance(images: Images, originals: Images) -> float:
+    """Sum of dSSIM over a chunk."""
+    likeness = piq.ssim(images, originals, data_range=1.0, reduction="none", downsample=False)
+    return float((1 - likeness).sum())
