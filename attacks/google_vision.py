@@ -103,7 +103,7 @@ def _announce(images: int, missing: int, requests: int, max_requests: int) -> No
         "%d are cached; %d of %d requests are left",
         *(missing, requests, missing, cost, _PRICE, images - missing, max(0, max_requests - _made), max_requests),
     )
-    if _made + requests > max_requests:
+    if requests and _made + requests > max_requests:
         spent = f" and {_made} were made already" if _made else ""
         raise HarnessError(
             f"google_vision: {requests} requests are needed{spent}, max_requests is {max_requests}; nothing was sent. "
