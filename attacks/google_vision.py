@@ -85,6 +85,7 @@ def _annotate(
     batch = max(1, min(BATCH, _REQUEST // images[0].numel()))
     _announce(len(keys), len(wanted), -(-len(wanted) // batch), max_requests)
     if wanted:
+        cache.check_writable()
         client = vision_service.connect(endpoint)
         try:
             for row, answer in _ask_until_answered(client, images, list(wanted.values()), batch, labels, max_requests):

@@ -6,6 +6,7 @@ money) and by whom was asked what: endpoint, API version, feature.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -57,7 +58,9 @@ class Cache:
             return Answer(tuple(Label(str(text), float(score)) for text, score in kept["labels"]), *_rest(kept))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except OSError as error:
+            raise _unusable(file, error) from error
+        except (ValueError, KeyError, TypeError) as error:
             log.warning("cached answer %s is damaged (%s); it is asked for again", file, type(error).__name__)
             return None
 
@@ -72,15 +75,23 @@ class Cache:
             temporary.write_text(json.dumps(kept, allow_nan=False))
             os.replace(temporary, file)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
-            reason = error.strerror or str(error)
-            raise HarnessError(
-                f"cannot keep what was paid for in {file.parent}: {reason}; free some space or set XDG_CACHE_HOME"
-            ) from error
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise _unusable(file, error) from error
+
+    def check_writable(self) -> None:
+        """Refuse a cache that could not keep what is about to be paid for."""
+        self.keep("0" * 64, Answer((), ""))
+        self._file("0" * 64).unlink(missing_ok=True)
 
     def _file(self, key: str) -> Path:
         folder = re.sub(r"[^A-Za-z0-9.]+", "-", self.question)
         return cache_folder() / "vision" / folder / key[:2] / f"{key}.json"
+
+
+def _unusable(file: Path, error: OSError) -> HarnessError:
+    reason = error.strerror or str(error)
+    return HarnessError(f"cannot keep paid answers in {file.parent}: {reason}; set XDG_CACHE_HOME to another folder")
 
 
 def _rest(kept: dict[str, object]) -> tuple[str, int]:

@@ -11,6 +11,7 @@ from harness.errors import HarnessError, Skipped
 from harness.mcpherson import cifar, face
 
 PUBLISHED = {"mcpherson_face": face, "mcpherson_cifar": cifar}
+_missing: dict[str, str] = {}  # why weights could not be had: asked once per process
 
 
 def check_name(name: str) -> None:
@@ -48,9 +49,11 @@ def why_no_weights(name: str) -> str | None:
     published = weights.timm_address(name)
     if published is None:
         raise HarnessError(f"nobody publishes pretrained weights of {name!r}; use a timm model that has some")
-    if weights.timm_file(name) or weights.may_download():
+    if weights.timm_file(name):
         return None
-    return f"no pretrained weights of {name} here; {_mend(name)}"
+    if name not in _missing and weights.may_download():
+        return None
+    return _missing.get(name, f"no pretrained weights of {name} here; {_mend(name)}")
 
 
 def _pretrained(name: str, classes: int) -> nn.Module:
@@ -61,15 +64,17 @@ def _pretrained(name: str, classes: int) -> nn.Module:
     import timm
 
     file = weights.timm_file(name)
-    placed = {"file": str(file)} if file else None  # else timm asks the hub whether it is the newest
     try:
         with weights.impatient():
+            file = file or weights.fetch_timm(name)
+            placed = {"file": str(file)}  # else timm asks the hub whether it is the newest
             model: nn.Module = timm.create_model(
                 name, pretrained=True, num_classes=classes, pretrained_cfg_overlay=placed
             )
-    except Exception as error:  # no network, a damaged file: the hub raises what it likes
+    except Exception as error:  # no network, a damaged file: each layer raises what it likes
         what = "unreadable" if file else "no"
-        raise Skipped(f"{what} pretrained weights of {name} ({type(error).__name__}); {_mend(name)}") from error
+        _missing[name] = f"{what} pretrained weights of {name} ({type(error).__name__}); {_mend(name)}"
+        raise Skipped(_missing[name]) from error
     return model
 
 

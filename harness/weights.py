@@ -66,6 +66,20 @@ def placed_file(name: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / f"{name}.safetensors"
 
 
+def fetch_timm(name: str) -> Path:
+    """Download a timm model's weights to where a user would place them: whole, or not at all.
+
+    Not through the Hugging Face client, which tries for a minute where there is no network.
+    """
+    import torch
+
+    address = str(timm_address(name))
+    place = placed_file(name).with_suffix(".safetensors" if address.endswith(".safetensors") else ".pth")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    torch.hub.download_url_to_file(address, str(place), progress=False)
+    return place
+
+
 def timm_address(name: str) -> str | None:
     """Where a timm model's weights are published; None where they are not."""
     config = _config(name)

@@ -259,6 +259,16 @@ def test_an_interrupted_run_keeps_what_was_paid_for(stage, service, monkeypatch)
     assert hits(stage, guess) == 1
 
 
+def test_nothing_is_paid_for_that_cannot_be_kept(stage, service, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+
+    with pytest.raises(HarnessError, match="cannot keep paid answers"):
+        run(stage, service)
+
+    assert service.asked == []
+
+
 # What goes wrong on the way
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import timm
 import torch
 from planted import bench, splits
@@ -50,6 +52,7 @@ def nothing_here(monkeypatch, tmp_path):
     """A machine without weights, and without leave to fetch them."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *arguments, **options: None)
+    monkeypatch.setattr(networks, "_missing", {})
     monkeypatch.delenv("HARNESS_DOWNLOAD", raising=False)
     (tmp_path / "checkpoints").mkdir()
     return tmp_path / "checkpoints"
@@ -170,21 +173,38 @@ def test_weights_that_cannot_be_read_are_named(nothing_here):
         networks.build(name, 1000, (0, 0), pretrained=True)
 
 
-def test_a_download_is_tried_only_where_it_is_allowed(nothing_here, monkeypatch):
+def test_a_download_is_tried_only_where_it_is_allowed_and_once_per_process(nothing_here, monkeypatch):
     asked = []
 
-    def unreachable(name, **options):
-        asked.append(name)
+    def unreachable(address, *arguments, **options):
+        asked.append((address, socket.getdefaulttimeout()))
         raise OSError("no network")
 
-    monkeypatch.setattr(timm, "create_model", unreachable)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
     with pytest.raises(Skipped, match="no pretrained weights"):
         networks.build("resnet18", 1000, (0, 0), pretrained=True)
     assert asked == []
     monkeypatch.setenv("HARNESS_DOWNLOAD", "1")
-    with pytest.raises(Skipped, match=r"no pretrained weights of resnet18 \(OSError\)"):
-        networks.build("resnet18", 1000, (0, 0), pretrained=True)
-    assert asked == ["resnet18"]
+    for _ in range(2):
+        with pytest.raises(Skipped, match=r"no pretrained weights of resnet18 \(OSError\)"):
+            networks.build("resnet18", 1000, (0, 0), pretrained=True)
+    assert asked == [(weights.timm_address("resnet18"), weights.PATIENCE)]
+
+
+def test_a_download_lands_where_the_next_run_looks(nothing_here, monkeypatch):
+    name = "mobilenetv3_small_050.lamb_in1k"
+
+    def served(address, file, **options):
+        assert address.endswith("model.safetensors")
+        safetensors.torch.save_file(timm.create_model(name).state_dict(), file)
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", served)
+    monkeypatch.setenv("HARNESS_DOWNLOAD", "1")
+    networks.build(name, 1000, (0, 0), pretrained=True)
+    monkeypatch.delenv("HARNESS_DOWNLOAD")
+
+    assert networks.why_no_weights(name) is None
+    assert weights.timm_file(name) == nothing_here / f"{name}.safetensors"
 
 
 @pytest.mark.parametrize("name", ["resnet50.no_such_tag", "resnet0"])
