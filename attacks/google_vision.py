@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from attacks import vision_service
@@ -86,13 +87,10 @@ def _annotate(
     _announce(len(keys), len(wanted), -(-len(wanted) // batch), max_requests)
     if wanted:
         cache.check_writable()
-        client = vision_service.connect(endpoint)
-        try:
+        with vision_service.connect(endpoint) as client:
             for row, answer in _ask_until_answered(client, images, list(wanted.values()), batch, labels, max_requests):
                 cache.keep(keys[row], answer)
                 known[keys[row]] = answer
-        finally:
-            client.transport.close()
     return [known[key] for key in keys.values()], _made - before
 
 
@@ -123,12 +121,11 @@ def _ask_until_answered(
         if _made >= max_requests:
             raise _given_up(len(rows), len(waiting) + len(asked), f"all {max_requests} of max_requests are made")
         _made += 1
-        try:
-            reply = vision_service.ask(client, images[asked], labels)
-        except vision_service.Transient as reason:
-            reply = vision_service.Reply({}, str(reason))
+        reply, interrupted = _reply_even_if_interrupted(client, images[asked], labels)
         yield from ((asked[position], answer) for position, answer in reply.answers.items())
         waiting.extend(row for position, row in enumerate(asked) if position not in reply.answers)
+        if interrupted:
+            raise interrupted
         if reply.refused:
             raise _given_up(len(rows), len(waiting), f"an image was refused ({reply.refused})")
         if len(reply.answers) == len(asked):
@@ -138,6 +135,22 @@ def _ask_until_answered(
         if failures >= _FAILURES:
             raise _given_up(len(rows), len(waiting), f"{failures} requests in a row brought nothing: {reply.lacking}")
         time.sleep(_PAUSE * 2 ** (failures - 1))
+
+
+def _reply_even_if_interrupted(
+    client: Any, images: Bytes, labels: int
+) -> tuple[vision_service.Reply, KeyboardInterrupt | None]:
+    """One request. A request under way is paid for: Ctrl-C waits for its answer, a second one does not."""
+    with ThreadPoolExecutor(1) as apart:
+        sent, interrupted = apart.submit(vision_service.ask, client, images, labels), None
+        try:
+            try:
+                reply = sent.result()
+            except KeyboardInterrupt as stop:
+                interrupted, reply = stop, sent.result()
+        except vision_service.Transient as reason:
+            reply = vision_service.Reply({}, str(reason))
+    return reply, interrupted
 
 
 def _given_up(wanted: int, left: int, why: str) -> HarnessError:

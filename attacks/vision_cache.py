@@ -59,7 +59,7 @@ class Cache:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _unusable(file, error) from error
+            raise _unusable(error) from error
         except (ValueError, KeyError, TypeError) as error:
             log.warning("cached answer %s is damaged (%s); it is asked for again", file, type(error).__name__)
             return None
@@ -77,7 +77,7 @@ class Cache:
         except OSError as error:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-            raise _unusable(file, error) from error
+            raise _unusable(error) from error
 
     def check_writable(self) -> None:
         """Refuse a cache that could not keep what is about to be paid for."""
@@ -89,9 +89,11 @@ class Cache:
         return cache_folder() / "vision" / folder / key[:2] / f"{key}.json"
 
 
-def _unusable(file: Path, error: OSError) -> HarnessError:
+def _unusable(error: OSError) -> HarnessError:
     reason = error.strerror or str(error)
-    return HarnessError(f"cannot keep paid answers in {file.parent}: {reason}; set XDG_CACHE_HOME to another folder")
+    return HarnessError(
+        f"cannot keep paid answers in the user's cache folder: {reason}; free some space or set XDG_CACHE_HOME"
+    )
 
 
 def _rest(kept: dict[str, object]) -> tuple[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import signal
 import socket
 import sys
 import threading
@@ -256,6 +257,23 @@ def test_an_interrupted_run_keeps_what_was_paid_for(stage, service, monkeypatch)
     guess = run(stage, service)
 
     assert sent == [16, 16, 8] and service.images == 40 and len(service.asked) == 3
+    assert hits(stage, guess) == 1
+
+
+def test_an_interrupt_waits_for_the_request_that_is_under_way(stage, service):
+    """It is paid for, so its answer is kept before the run ends."""
+
+    def interrupting(_, responses):
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0.3)
+        return responses
+
+    service.faults = [lambda _, responses: responses, interrupting]
+    with pytest.raises(KeyboardInterrupt):
+        run(stage, service)
+    guess = run(stage, service)
+
+    assert [len(pictures) for pictures, _ in service.asked] == [16, 16, 8]
     assert hits(stage, guess) == 1
 
 
