@@ -6,10 +6,6 @@ weights of 2015: figures are comparable with each other, not with published FIDs
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,14 +13,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 
 from harness.errors import Skipped
+from harness.weights import impatient, in_home, may_download
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from harness.types import Images
 
 BATCH = 64  # images at a time
-PATIENCE = 5.0  # seconds without an answer after which a download is given up
 _networks: dict[torch.device, torch.nn.Module] = {}
 _missing: list[str] = []  # why the weights could not be had: asked once per process
 
@@ -61,29 +55,14 @@ def _load() -> torch.nn.Module:
 
     weights = Inception_V3_Weights.IMAGENET1K_V1
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
-    mend = f"set HARNESS_DOWNLOAD=1 to fetch them, or place {weights.url} in {_in_home(file.parent)}"
-    if not file.exists() and not os.environ.get("HARNESS_DOWNLOAD"):
+    mend = f"set HARNESS_DOWNLOAD=1 to fetch them, or place {weights.url} in {in_home(file.parent)}"
+    if not file.exists() and not may_download():
         raise Skipped(f"fid: no Inception-v3 weights (104 MB) here; {mend}")
     try:
-        with _impatient(), contextlib.redirect_stdout(sys.stderr):  # torch.hub announces downloads on stdout
+        with impatient():
             network: torch.nn.Module = inception_v3(weights=weights, progress=False)
     except Exception as error:  # no network, or a damaged file, of which torch.load raises nearly anything
         what = "unreadable" if file.exists() else "no"
         raise Skipped(f"fid: {what} Inception-v3 weights ({type(error).__name__}); {mend}") from error
     network.fc = torch.nn.Identity()
     return network.eval().requires_grad_(False)
-
-
-def _in_home(folder: Path) -> str:
-    """A path that may stand in a record: it names no machine and no user."""
-    return f"~/{folder.relative_to(Path.home())}" if folder.is_relative_to(Path.home()) else "torch's hub folder"
-
-
-@contextlib.contextmanager
-def _impatient() -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

@@ -137,6 +137,7 @@ def _run(given: argparse.Namespace) -> int:
         if given.dry_run:
             _emit(given, {"plan": plan}, "\n".join(_plan_line(item) for item in plan))
             return 0
+        cross.refuse_what_cannot_run()
         watch.expect(sum(not item["done"] for item in plan))
         cells = [cell for epochs in given.epochs for cell in cross.at(epochs).cells()]
     spent = spending.spendings(cells, pairs)
@@ -148,6 +149,8 @@ def _run(given: argparse.Namespace) -> int:
         print(line, file=sys.stderr)
     for file in outcome.draw(spent, given.records, given.figure):
         print(f"drew {file}", file=sys.stderr)
+    if all(cell.status == "skipped" for cell in cells):  # nothing was attacked: what it lacks is the caller's to mend
+        return 2
     return 1 if any(cell.status == "failed" for cell in cells) else 0
 
 
@@ -197,11 +200,15 @@ def _list(given: argparse.Namespace) -> int:
         lines += ["", section] if lines else [section]
         for entry in registry.section(section).values():
             reason = why_unavailable(entry)
-            knobs = " ".join(f"{knob}={value}" for knob, value in entry.params.items())
+            knobs = " ".join(f"{knob}={_brief(value)}" for knob, value in entry.params.items())
             lines.append(f"  {entry.name:12} {knobs:36} {'UNAVAILABLE: ' + reason if reason else entry.cite}")
             sections[section].append({**_plain(entry), "unavailable": reason})
     _emit(given, sections, "\n".join(lines))
     return 0
+
+
+def _brief(value: Any) -> str:
+    return f"({len(value)} entries)" if isinstance(value, dict) else str(value)
 
 
 def _show(given: argparse.Namespace) -> int:

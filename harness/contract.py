@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from harness.cell import Bench
-from harness.errors import HarnessError, Skipped
+from harness.errors import HarnessError, Inapplicable, Skipped
 from harness.images import to_images
 from harness.mixing import source_count
 from harness.randomness import derive, torch_generator
@@ -58,7 +58,7 @@ def _try(name: str, check: Callable[[], None]) -> Finding:
         check()
     except (Broken, HarnessError) as error:
         return Finding(name, False, str(error))
-    except Skipped as reason:
+    except (Skipped, Inapplicable) as reason:
         return Finding(name, True, f"not checked: {reason}")
     except Exception as error:  # a plugin may raise anything; that is the finding
         return Finding(name, False, f"{type(error).__name__}: {' '.join(str(error).split())}")
@@ -235,11 +235,11 @@ def _attack(entry: Entry, function: Callable[..., Any], registry: Registry) -> I
         _require(isinstance(made[0], Guess), f"returned {type(made[0]).__name__}, expected harness.types.Guess")
 
     def kind() -> None:
-        _require(bool(made), "not run")
+        _need(made)
         score(bench.client, entry, made[0], release, secret)
 
     def same_dice() -> None:
-        _require(bool(made), "not run")
+        _need(made)
         again = run()
         for name in ("scores", "candidates", "gallery"):
             first, second = getattr(made[0], name), getattr(again, name)
@@ -262,6 +262,11 @@ def _attack(entry: Entry, function: Callable[..., Any], registry: Registry) -> I
     yield "the guess is of its kind and shape", kind
     yield "is a function of its observation and rng", same_dice
     yield "uses what it is granted", only_granted
+
+
+def _need(made: list[Guess]) -> None:
+    if not made:
+        raise Skipped("there is no guess")
 
 
 # ---- pictures to try on

@@ -13,7 +13,7 @@ from harness.datasets import load
 from harness.device import choose_device, use_threads
 from harness.errors import HarnessError
 from harness.records import Records, RunResult
-from harness.registry import ALL, Entry, Registry, bind, load_registry
+from harness.registry import ALL, Entry, Registry, bind, load_registry, why_not_ready
 from harness.statistics import paired
 from harness.types import Splits
 
@@ -116,6 +116,13 @@ class Cross:
     def at(self, epochs: int) -> Cross:
         """The same cross at another T. The data are shared; what does not depend on T is found in its records."""
         return replace(self, bench=replace(self.bench, epochs=epochs))
+
+    def refuse_what_cannot_run(self) -> None:
+        """Where every attack has work to do and lacks something for it (credentials, weights): say what."""
+        to_do = {item["attack"] for item in self.plan() if not item["done"]}
+        lacking = [why_not_ready(attack) for attack in self.attacks if attack.name in to_do]
+        if len(lacking) == len(self.attacks) and all(lacking):
+            raise HarnessError("; ".join(dict.fromkeys(map(str, lacking))))
 
     def cells(self) -> Iterator[Cell]:
         """Run what is not recorded yet; a cell is yielded when all its parts are."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.entries import SECTIONS, Entry, read_registry
-from harness.errors import HarnessError
+from harness.errors import HarnessError, Skipped
 from harness.settings import check_mixing, did_you_mean, parse_settings
 from harness.sources import locate, reachable_modules, source_hash
 
@@ -32,6 +32,7 @@ __all__ = [
     "plugin_modules",
     "read_registry",
     "source_hash",
+    "why_not_ready",
 ]
 
 DATA = {
@@ -187,6 +188,20 @@ def bind(entry: Entry) -> Callable[..., Any]:
         raise HarnessError(f"{entry.noun} {entry.name!r}: {entry.use} is {type(function).__name__}, not a function")
     _check_knobs(entry, function)
     return partial(function, **copy.deepcopy(entry.params))
+
+
+def why_not_ready(entry: Entry) -> str | None:
+    """What the plugin lacks on this machine (credentials, weights), or None. Asked before anything runs.
+
+    A plugin that may lack something has in its module `check_ready(**knobs)`, which raises `Skipped`.
+    """
+    check = getattr(importlib.import_module(entry.module), "check_ready", None)
+    try:
+        if check is not None:
+            check(**copy.deepcopy(entry.params))
+    except Skipped as reason:
+        return str(reason)
+    return None
 
 
 def _check_knobs(entry: Entry, function: Callable[..., Any]) -> None:

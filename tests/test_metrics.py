@@ -23,6 +23,7 @@ from skimage.metrics import structural_similarity
 from evaluators import inception
 from evaluators.hashing import hash_bits
 from evaluators.privacy import dhaar, dssim, fid, mse, phash
+from harness import weights
 from harness.errors import HarnessError, Skipped
 
 METRICS = yaml.safe_load((Path(__file__).parent.parent / "registry.yaml").read_text())["metrics"]
@@ -296,7 +297,7 @@ def test_fid_asks_for_missing_weights_once_per_process(fresh: Path, monkeypatch:
         with pytest.raises(Skipped, match="no Inception-v3 weights"):
             fid(constant(0), constant(1))
 
-    assert asked == [inception.PATIENCE]
+    assert asked == [weights.PATIENCE]
     assert socket.getdefaulttimeout() is None
 
 

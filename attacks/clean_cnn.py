@@ -1,0 +1,37 @@
+"""Recognition by a network that never saw the defense: what a service that knows nothing of it would read.
+
+The network and training of `cnn` (McPherson et al. 2016), on undefended public images. Read beside `cnn`: the
+difference is what knowing the defense is worth (Raynal et al. 2020, section 4.4, has both kinds of recogniser).
+"""
+
+from __future__ import annotations
+
+import torch
+
+from attacks.cnn import _held_out_hits, _learner, _recipe, _split
+from harness.errors import Inapplicable
+from harness.observation import Observation
+from harness.randomness import derive, key_from, numpy_generator
+from harness.train import batch_for, dice, fit_until_flat
+from harness.types import Generator, Guess
+
+
+def clean_cnn(observation: Observation, rng: Generator, *, arch: str, train_epochs: int) -> Guess:
+    """Class scores of a network trained on the adversary's own images as they are.
+
+    arch          mcpherson_face, mcpherson_cifar, or any torchvision or timm network (from scratch)
+    train_epochs  passes over the adversary's images, at least; raised to 1,000 steps, and on until the loss is flat
+    """
+    public, classes, key = observation.public, len(observation.classes), key_from(rng)
+    if not len(public):
+        raise Inapplicable("there are no public images to train on (--public-share 0)")
+    fit, judge = _split(public.labels, numpy_generator(derive(key, "split")))
+    if not len(fit):
+        raise Inapplicable(f"{len(public)} public images are too few to train on and to judge by")
+    images, labels = public.images.to(observation.device), torch.from_numpy(public.labels)
+    data, held_out = ((images[rows], labels[rows]) for rows in map(torch.from_numpy, (fit, judge)))
+    with dice(key, observation.device):
+        learner = _learner(arch, classes, observation, batch_for(len(fit), train_epochs, _recipe(arch)), key)
+        report = fit_until_flat(learner, lambda _: data, held_out, rounds=train_epochs, classes=classes)
+    scores = learner.predict(observation.images[observation.targets])
+    return Guess(scores=scores, report={**report, **_held_out_hits(learner, *held_out)})
