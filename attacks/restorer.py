@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from attacks.unet import UNet
 from harness.convergence import follow_until_flat, must_be_finite
@@ -31,7 +31,7 @@ from harness.types import Bytes
 MOST_PICTURES = 3  # all assignments of so many are tried; of more sources only the dominant one is restored
 
 _RATE = 1e-3
-_AVERAGED = 0.995  # of the running average is kept at every step, once there were enough of them
+_AVERAGED = 0.995  # of the running average that is kept at a step, once there were enough of them
 _CLIP = 1.0  # largest norm of a step's gradient
 _DOMINATES = 0.1  # a source dominates whose share exceeds the next by so much
 _WINDOW, _SIGMA, _C1, _C2 = 11, 1.5, 0.01**2, 0.03**2  # Wang et al. 2004
@@ -61,11 +61,12 @@ class Restorer:
     device: str
     report: Mapping[str, Any]
 
+    @torch.no_grad()
     def restore(self, inputs: Tensor) -> Bytes:
         """(n, C, H, W) as in the lessons -> (n, k, 3, H, W) uint8, a few dozen at a time."""
         restored = empty((len(inputs), self.images, 3, *inputs.shape[2:]), self.device)
         for rows in _chunks(len(inputs)):
-            restored[rows] = to_bytes(_pictures(self.network, inputs[rows], self.images, self.device))
+            restored[rows] = to_bytes(_forward(self.network, inputs[rows], self.images, self.device))
         return restored
 
 
@@ -131,8 +132,7 @@ class _Apprentice:
         return loss.detach()
 
     def _average(self, averaged: list[Tensor], current: list[Tensor], count: Any) -> None:
-        kept = min(_AVERAGED, self.steps / (self.steps + 9))
-        torch._foreach_lerp_(averaged, current, 1 - kept)
+        get_ema_multi_avg_fn(min(_AVERAGED, self.steps / (self.steps + 9)))(averaged, current, count)
 
     @torch.no_grad()
     def loss(self, lesson: Lesson) -> float:
@@ -159,11 +159,6 @@ def _forward(network: nn.Module, inputs: Tensor, images: int, device: str) -> Te
         restored = network(planes)
     pictures: Tensor = restored.float().unflatten(1, (images, 3))
     return pictures
-
-
-@torch.no_grad()
-def _pictures(network: nn.Module, inputs: Tensor, images: int, device: str) -> Tensor:
-    return _forward(network, inputs, images, device)
 
 
 def _floats(planes: Tensor) -> Tensor:
