@@ -1,9 +1,9 @@
 """Training of a network that maps what an adversary sees to the originals, from rehearsals of its own.
 
 Any stack of planes goes in (a release; a release with a linked estimate beside it), any number of pictures comes out.
-The loss is L1 and 1 - SSIM in equal parts (Zhao et al. 2017 on why both), at the best assignment of pictures to sources
-where no source dominates. The weights that are judged and kept are a running average of the trained ones
-(Polyak and Juditsky 1992), which spares a schedule for a training of unknown length.
+The loss is L1 (of pixels, and of 4x4 means) and 1 - SSIM in equal parts (Zhao et al. 2017 on why both), at the best
+assignment of pictures to sources where no source dominates. The weights that are judged and kept are a running average
+of the trained ones (Polyak and Juditsky 1992), which spares a schedule for a training of unknown length.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from attacks.unet import UNet
 from harness.convergence import follow_until_flat, must_be_finite
@@ -30,10 +31,11 @@ from harness.types import Bytes
 MOST_PICTURES = 3  # all assignments of so many are tried; of more sources only the dominant one is restored
 
 _RATE = 1e-3
-_AVERAGED = 0.995  # of the running average is kept at every step, once there were enough of them
+_AVERAGED = 0.995  # of the running average that is kept at a step, once there were enough of them
 _CLIP = 1.0  # largest norm of a step's gradient
 _DOMINATES = 0.1  # a source dominates whose share exceeds the next by so much
 _WINDOW, _SIGMA, _C1, _C2 = 11, 1.5, 0.01**2, 0.03**2  # Wang et al. 2004
+_COARSE = 4  # pixels a side
 _CHUNK = 32
 
 
@@ -59,11 +61,12 @@ class Restorer:
     device: str
     report: Mapping[str, Any]
 
+    @torch.no_grad()
     def restore(self, inputs: Tensor) -> Bytes:
         """(n, C, H, W) as in the lessons -> (n, k, 3, H, W) uint8, a few dozen at a time."""
         restored = empty((len(inputs), self.images, 3, *inputs.shape[2:]), self.device)
         for rows in _chunks(len(inputs)):
-            restored[rows] = to_bytes(_pictures(self.network, inputs[rows], self.images, self.device))
+            restored[rows] = to_bytes(_forward(self.network, inputs[rows], self.images, self.device))
         return restored
 
 
@@ -129,8 +132,7 @@ class _Apprentice:
         return loss.detach()
 
     def _average(self, averaged: list[Tensor], current: list[Tensor], count: Any) -> None:
-        kept = min(_AVERAGED, self.steps / (self.steps + 9))
-        torch._foreach_lerp_(averaged, current, 1 - kept)
+        get_ema_multi_avg_fn(min(_AVERAGED, self.steps / (self.steps + 9)))(averaged, current, count)
 
     @torch.no_grad()
     def loss(self, lesson: Lesson) -> float:
@@ -159,11 +161,6 @@ def _forward(network: nn.Module, inputs: Tensor, images: int, device: str) -> Te
     return pictures
 
 
-@torch.no_grad()
-def _pictures(network: nn.Module, inputs: Tensor, images: int, device: str) -> Tensor:
-    return _forward(network, inputs, images, device)
-
-
 def _floats(planes: Tensor) -> Tensor:
     return to_images(planes) if planes.dtype == torch.uint8 else planes.float()
 
@@ -184,7 +181,7 @@ def dominated(weights: Tensor) -> bool:
 
 
 def restoration_loss(pictures: Tensor, truths: Tensor, weights: Tensor, ordered: bool) -> Tensor:
-    """(n,) L1 + 1 - SSIM, averaged over the sources by their weights.
+    """(n,) L1 at two scales + 1 - SSIM, averaged over the sources by their weights.
 
     pictures, truths  (n, k, 3, H, W) float
     weights           (n, k), of the truths
@@ -214,8 +211,15 @@ def _mean(images: Bytes, device: str) -> Tensor:
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:
-    """L1 + 1 - SSIM of images (..., 3, H, W) that broadcast -> (...)."""
-    return (a - b).abs().mean((-3, -2, -1)) + 1 - ssim(a, b)
+    """L1 at two scales + 1 - SSIM, of images (..., 3, H, W) that broadcast -> (...)."""
+    fine, coarse = a - b, _means(a) - _means(b)
+    return fine.abs().mean((-3, -2, -1)) + coarse.abs().mean((-3, -2, -1)) + 1 - ssim(a, b)
+
+
+def _means(images: Tensor) -> Tensor:
+    """Every channel's means over squares: the colours by which a picture is recognised, which SSIM hardly sees."""
+    flat = functional.avg_pool2d(images.flatten(0, -4), _COARSE, ceil_mode=True)
+    return flat.unflatten(0, images.shape[:-3])
 
 
 def ssim(a: Tensor, b: Tensor, step: int = 2) -> Tensor:

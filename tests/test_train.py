@@ -113,6 +113,11 @@ def test_a_loss_that_is_no_number_is_not_converged():
             learner.epoch(images, labels)
 
 
+def test_a_held_out_loss_that_is_no_number_is_not_converged():
+    with pytest.raises(NotConverged, match="diverged after 100 steps"):
+        fit(Scripted(lambda steps: float("nan")))
+
+
 # Batches
 
 
