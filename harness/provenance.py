@@ -12,9 +12,15 @@ from harness.sources import reachable_modules
 from harness.types import Splits
 
 REACHED = {
-    "release": ("harness.release", "harness.statistics"),
+    "release": ("harness.release", "harness.statistics", "harness.likeness"),
     "utility": ("harness.release", "harness.statistics", "harness.train", "harness.networks"),
-    "attack": ("harness.statistics", "harness.observation", "harness.train", "harness.networks"),
+    "attack": (
+        "harness.statistics",
+        "harness.observation",
+        "harness.train",
+        "harness.networks",
+        "harness.likeness",
+    ),
 }
 """The harness modules on the path of each kind of record, with whatever of the harness they import."""
 
