@@ -46,31 +46,37 @@ def reid(observation: Observation, rng: Generator, *, grid: int, floor: float, t
     """
     gallery, device, key = observation.gallery, observation.device, key_from(rng)
     fit, judge = fit_and_judge(observation, derive(key, "split"))
-    eye, held_out = Eye.used_to(gallery, grid, floor, device), _pairs(observation, judge, -1, _JUDGED)
+    eye, strangers = Eye.used_to(gallery, grid, floor, device), _small(gallery)
+    pairs, owners = _pairs(observation, judge, -1, _JUDGED)
+    shown, originals, truth = _apart(pairs, owners)
+    candidates = torch.cat([originals.cpu(), strangers])  # found among as many as it will have to be
     with dice(key, device):
         learner = _Contrast(_Embedding(eye), _RECIPE, min(_BATCH, len(fit)), key, device)
+        learner.candidates = candidates
         report = fit_until_flat(
             learner,
             lambda epoch: _pairs(observation, fit, epoch, _PAIRS),
-            held_out,
+            (shown, truth),
             rounds=train_epochs,
-            classes=len(judge),
+            classes=len(candidates),
         )
-    shown, originals, truth = _apart(*held_out)
-    ranks = {"trained": learner.compare(shown, originals), "raw": _raw(eye, shown, originals)}
-    hits = {name: _reciprocal_ranks(scores, truth) for name, scores in ranks.items()}
-    trained = hits["trained"].mean() > hits["raw"].mean()
-    answer = learner.compare if trained else lambda *images: _raw(eye, *images)
-    first = (hits["trained"] == 1)[: len(judge)]
+    trained, raw = (
+        _reciprocal_ranks(scores, truth)
+        for scores in (learner.compare(shown, candidates), _raw(eye, shown, candidates))
+    )
+    better = trained.mean() > raw.mean()
+    images = observation.images[observation.targets]
+    answer = learner.compare(images, gallery) if better else _raw(eye, images, gallery)
+    first = trained[: len(judge)]  # one rehearsal of each
     facts = {
-        "uses": "trained" if trained else "raw",
-        "held_out_trained": float(hits["trained"].mean()),
-        "held_out_raw": float(hits["raw"].mean()),
-        "held_out_hits": int(first.sum()),
+        "uses": "trained" if better else "raw",
+        "held_out_trained": float(trained.mean()),
+        "held_out_raw": float(raw.mean()),
+        "held_out_hits": int((first == 1).sum()),
         "held_out_n": len(first),
-        "held_out_chance": 1 / len(originals),
+        "held_out_chance": 1 / len(candidates),
     }
-    return Guess(gallery=answer(observation.images[observation.targets], gallery), report={**report, **facts})
+    return Guess(gallery=answer, report={**report, **facts})
 
 
 def _raw(eye: Eye, images: Bytes, gallery: Bytes) -> Scores:
@@ -139,7 +145,12 @@ class _Embedding(nn.Module):
 
 
 class _Contrast(Learner):
-    """Trains an embedding so that a release is nearer to its own original than to any other of its batch."""
+    """Trains an embedding so that a release is nearer to its own original than to any other of its batch.
+
+    candidates  (G, 3, H, W) uint8, among which held-out releases have to be found
+    """
+
+    candidates: Bytes
 
     def _step(self, stored: Bytes, labels: Labels, mirrored: torch.Tensor) -> torch.Tensor:
         pairs = self._augment(prepare(stored, self.device), mirrored)
@@ -159,10 +170,10 @@ class _Contrast(Learner):
         return loss.detach()
 
     def loss(self, images: Bytes, labels: Labels) -> float:
-        """Mean cross-entropy of finding each release's own among all the originals, in nats."""
-        shown, originals, truth = _apart(images, labels)
+        """Mean cross-entropy, in nats, of finding each release among the candidates; labels (N,) are their columns."""
         with torch.no_grad():
-            found = float(functional.cross_entropy(self._sharpened(self.compare(shown, originals)).cpu(), truth))
+            logits = self._sharpened(self.compare(images, self.candidates)).cpu()
+            found = float(functional.cross_entropy(logits, labels))
         if not np.isfinite(found):
             raise NotConverged(f"the held-out loss is {found} after {self.steps} steps")
         return found

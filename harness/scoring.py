@@ -19,6 +19,7 @@ Scored = tuple[dict[str, Any], dict[str, Array]]
 
 IDENTITY = ("identity", "reidentification")
 """The evaluators that tell whose image a reconstruction is: the eye, and the rank that it gives."""
+NO_ATTRIBUTE = "the data set has no second attribute; use one with a coarse label, such as cifar10_coarse"
 
 
 def judges(registry: Registry, attack: Entry) -> list[Entry]:
@@ -43,6 +44,7 @@ def score(client: Client, attack: Entry, guess: Guess, release: Release, secret:
         "recognition": _recognition,
         "reconstruction": _reconstruction,
         "reidentification": _reidentification,
+        "attribute": _attribute,
     }
     return kinds[str(attack.kind)](client, attack, guess, release, secret)
 
@@ -74,6 +76,17 @@ def _reidentification(client: Client, attack: Entry, guess: Guess, release: Rele
     answers = _rows_of(guess.gallery, rows, len(release), attack)
     _check_columns(answers, len(client.gallery), len(rows), attack)
     return _ranked(client, answers, units)
+
+
+def _attribute(client: Client, attack: Entry, guess: Guess, release: Release, secret: Secret) -> Scored:
+    private, (rows, units) = client.splits.private, client.scored(secret)
+    if private.attributes is None:
+        raise Inapplicable(NO_ATTRIBUTE)
+    answers = _rows_of(guess.scores, rows, len(release), attack)
+    _check_columns(answers, len(private.attribute_names), len(rows), attack)
+    hits, chance = _judge(client, "attribute")(answers, private.attributes[units], _hard(release, rows))
+    figures, arrays = _proportions(hits, chance, units)
+    return {"attribute": {**figures["attribute"], "chance_constant": chance["constant"]}}, arrays
 
 
 def identified(client: Client, candidates: Bytes, originals: Array) -> Scored:
@@ -108,7 +121,11 @@ def _hard(release: Release, rows: Array) -> Array:
     return chosen
 
 
-_PROOF = {"recognition": ("top1", "top-1"), "reidentification": ("reid_rank1", "rank-1")}
+_PROOF = {
+    "recognition": ("top1", "top-1"),
+    "reidentification": ("reid_rank1", "rank-1"),
+    "attribute": ("attribute", "hits"),
+}
 """Which score proves that an attack of this kind has learned, and how it is called."""
 
 
