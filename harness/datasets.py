@@ -223,8 +223,8 @@ def _attributes(name: str, pictures: Sequence[Picture]) -> list[str]:
 
 
 def _stratum(picture: Picture) -> str:
-    """What is dealt evenly to the roles."""
-    return picture.label if picture.attribute is None else f"{picture.label}/{picture.attribute}"
+    """What is dealt evenly to the roles: the class, or by class first where that is the attribute of a coarse label."""
+    return picture.label if picture.attribute is None else f"{picture.attribute} ({picture.label})"
 
 
 def _check_disjoint(parts: Mapping[str, Dataset]) -> None:
