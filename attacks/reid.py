@@ -21,7 +21,7 @@ from harness.train import Learner, Recipe, dice, fit_until_flat, prepare
 from harness.types import Array, Bytes, Generator, Guess, Labels, Scores
 
 _RECIPE = Recipe("adamw", 1e-3, weight_decay=0.05, flip=True, shift=0.0625, clip=1.0)
-_BATCH = 64  # a picture's strangers are the others of its batch
+_BATCH = 32  # a picture's strangers are the others of its batch
 _PAIRS = 256  # a round has at least so many
 _JUDGED = 300  # releases that judge, at least
 _SIDE = 32  # pixels; larger pictures are brought down to it: what is finer, obfuscation has spoilt

@@ -87,7 +87,7 @@ def test_raw_features_find_what_the_fixed_eye_finds(stage):
 @pytest.fixture(scope="module")
 def learned(stage):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(harness.train, "LEAST_STEPS", 250)
+        patch.setattr(harness.train, "LEAST_STEPS", 120)
         row = here("negative")
         seen = stage.client.observe(row, entry(stage, "reid"), SEED)
         return row, bind(entry(stage, "reid", train_epochs=2))(seen, dice())
@@ -106,7 +106,7 @@ def test_the_report_says_what_was_better_and_proves_it_on_held_out_images(learne
 
     assert report["uses"] == "trained" and report["held_out_trained"] > report["held_out_raw"]
     assert report["held_out_n"] >= 20 and report["held_out_hits"] > report["held_out_n"] / 2
-    assert report["steps"] >= 250 and report["held_out_chance"] < 1 / 70
+    assert report["steps"] >= 120 and report["held_out_chance"] < 1 / 70
 
 
 def test_training_starts_from_raw_features(stage):
