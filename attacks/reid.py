@@ -6,6 +6,8 @@ Reference: contrastive learning by InfoNCE, van den Oord et al. 2018; over both 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -51,8 +53,7 @@ def reid(observation: Observation, rng: Generator, *, grid: int, floor: float, t
     shown, originals, truth = _apart(pairs, owners)
     candidates = torch.cat([originals.cpu(), strangers])  # found among as many as it will have to be
     with dice(key, device):
-        learner = _Contrast(_Embedding(eye), _RECIPE, min(_BATCH, len(fit)), key, device)
-        learner.candidates = candidates
+        learner = _Contrast(candidates, _Embedding(eye), _RECIPE, min(_BATCH, len(fit)), key, device)
         report = fit_until_flat(
             learner,
             lambda epoch: _pairs(observation, fit, epoch, _PAIRS),
@@ -150,7 +151,9 @@ class _Contrast(Learner):
     candidates  (G, 3, H, W) uint8, among which held-out releases have to be found
     """
 
-    candidates: Bytes
+    def __init__(self, candidates: Bytes, *learning: Any):
+        super().__init__(*learning)
+        self.candidates = candidates
 
     def _step(self, stored: Bytes, labels: Labels, mirrored: torch.Tensor) -> torch.Tensor:
         pairs = self._augment(prepare(stored, self.device), mirrored)

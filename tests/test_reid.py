@@ -113,7 +113,7 @@ def test_training_starts_from_raw_features(stage):
     """Before the first step the embedding is the eye's view: it can only be improved, but for chance."""
     gallery = stage.client.gallery.images
     eye = Eye.used_to(gallery, 8, 0.01, "cpu")
-    learner = module._Contrast(module._Embedding(eye), module._RECIPE, 8, b"k" * 32, "cpu")
+    learner = module._Contrast(gallery, module._Embedding(eye), module._RECIPE, 8, b"k" * 32, "cpu")
     learner.precision = None  # float32 arithmetic, to compare
 
     cosines = learner.compare(gallery[:9], gallery)
@@ -150,8 +150,8 @@ def test_no_judge_of_the_training_is_trained_on(stage, monkeypatch):
 
 def test_a_training_that_becomes_no_number_has_not_converged(stage):
     eye = Eye.used_to(stage.client.gallery.images, 8, 0.01, "cpu")
-    learner = module._Contrast(module._Embedding(eye), module._RECIPE, 8, b"k" * 32, "cpu")
-    learner.candidates = stage.client.gallery.images
+    gallery = stage.client.gallery.images
+    learner = module._Contrast(gallery, module._Embedding(eye), module._RECIPE, 8, b"k" * 32, "cpu")
     learner.model.turn.weight.data.fill_(float("nan"))
 
     with pytest.raises(NotConverged, match="nan"):
