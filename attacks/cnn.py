@@ -6,6 +6,9 @@ the release and its public labels alone, cross-fitted. Reference: McPherson et a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -15,7 +18,7 @@ from harness.mcpherson import RECIPE
 from harness.observation import Observation
 from harness.randomness import derive, key_from, numpy_generator
 from harness.train import Learner, Recipe, batch_for, dice, fit_until_flat, hits
-from harness.types import Array, Bytes, Generator, Guess, Labels
+from harness.types import Array, Bytes, Generator, Guess, Labels, Release, Secret
 
 _HELD_OUT = 5  # one image in five judges when to stop
 _JUDGED = 300  # releases that judge, at least
@@ -28,18 +31,34 @@ def cnn(observation: Observation, rng: Generator, *, arch: str, train_epochs: in
     arch          mcpherson_face, mcpherson_cifar, or any torchvision or timm network (from scratch)
     train_epochs  passes over the adversary's images, at least; raised to 1,000 steps, and on until the loss is flat
     """
-    public, classes, key = observation.public, len(observation.classes), key_from(rng)
-    if not len(public):
-        raise Inapplicable("there are no public images to rehearse on (--public-share 0)")
-    alike = observation.sources if observation.defense.mixing["intra_class"] else 1
-    fit, judge = _split(public.labels, numpy_generator(derive(key, "split")), alike)
-    if min(len(fit), len(judge)) < observation.sources:
-        raise Inapplicable(f"{len(public)} public images are too few to mix {observation.sources} and to judge by")
+    key = key_from(rng)
+    learner, report = learn(
+        observation, key, lambda release, secret, rows: release.labels, len(observation.classes), arch, train_epochs
+    )
+    return Guess(scores=learner.predict(observation.images[observation.targets]), report=report)
+
+
+def learn(
+    observation: Observation,
+    key: bytes,
+    answer: Callable[[Release, Secret, Array], Labels],
+    classes: int,
+    arch: str,
+    train_epochs: int,
+) -> tuple[Learner, dict[str, Any]]:
+    """A network that reads an answer from a release, trained on rehearsals, and how its training went.
+
+    answer   what to read: of a rehearsal, its secret, and the public rows that it was made of; class numbers or shares
+    classes  how many answers there are
+    """
+    public = observation.public
+    fit, judge = fit_and_judge(observation, derive(key, "split"))
     images = public.images.to(observation.device)
 
     def rehearsal(rows: Array, epoch: int) -> tuple[Bytes, Labels]:
-        release, _ = observation.rehearse(images[torch.from_numpy(rows).to(images.device)], public.labels[rows], epoch)
-        return release.images, release.labels
+        chosen = images[torch.from_numpy(rows).to(images.device)]
+        release, secret = observation.rehearse(chosen, public.labels[rows], epoch)
+        return release.images, answer(release, secret, rows)
 
     times = -(-_JUDGED // len(judge))
     judged = [rehearsal(judge, -1 - time) for time in range(times)]
@@ -50,8 +69,19 @@ def cnn(observation: Observation, rng: Generator, *, arch: str, train_epochs: in
         report = fit_until_flat(
             learner, lambda epoch: rehearsal(fit, epoch), held_out, rounds=train_epochs, classes=classes
         )
-    scores = learner.predict(observation.images[observation.targets])
-    return Guess(scores=scores, report={**report, **_held_out_hits(learner, *judged[0])})
+    return learner, {**report, **_held_out_hits(learner, *judged[0])}
+
+
+def fit_and_judge(observation: Observation, key: bytes) -> tuple[Array, Array]:
+    """Public rows to rehearse on, and those held out to judge by; enough of both for the defense to mix."""
+    public = observation.public
+    if not len(public):
+        raise Inapplicable("there are no public images to rehearse on (--public-share 0)")
+    alike = observation.sources if observation.defense.mixing["intra_class"] else 1
+    fit, judge = _split(public.labels, numpy_generator(key), alike)
+    if min(len(fit), len(judge)) < observation.sources:
+        raise Inapplicable(f"{len(public)} public images are too few to mix {observation.sources} and to judge by")
+    return fit, judge
 
 
 def cnn_release(observation: Observation, rng: Generator, *, arch: str, train_epochs: int, folds: int) -> Guess:

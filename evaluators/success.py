@@ -1,4 +1,4 @@
-"""How much an attack got: recognition of classes, and the distance of reconstructions to the originals.
+"""How much an attack got: classes and attributes recognised, and the distance of reconstructions to the originals.
 
 Every function returns one number per scored release; means and intervals are made in harness.statistics.
 """
@@ -41,6 +41,25 @@ def recognition(
     constant = np.arange(scores.shape[1])[:, None, None]
     chance = {name: float((constant == truth).any(2).mean(1).max()) for name, truth in truths.items()}
     return hits, chance
+
+
+def attribute(scores: Scores, truth: Array, labels: Array) -> tuple[dict[str, Array], dict[str, float]]:
+    """Hits of the highest-scored attribute, and what is hit without looking at the release.
+
+    scores   (n, A) scores of the attributes; a row with no positive score is "no answer" and never a hit
+    truth    (n,) the dominant source's attribute
+    labels   (n,) public labels
+    returns  attribute: (n,) of 0 or 1; and two chances: `attribute`, the best guess from the public label alone
+             (the label is public, so reading it is no breach), and `constant`, the best single answer
+    """
+    if not torch.isfinite(scores).all():
+        raise NotConverged("the attack's scores hold NaN or infinity")
+    best = scores.max(1)
+    answer = np.where((best.values > 0).cpu().numpy(), best.indices.cpu().numpy(), -1)
+    commonest = [np.bincount(truth[labels == label]).max() for label in np.unique(labels)]
+    chance = {"attribute": sum(commonest) / len(truth), "constant": np.bincount(truth).max() / len(truth)}
+    hits = {"attribute": (answer == truth).astype(np.float64)}
+    return hits, {name: float(share) for name, share in chance.items()}
 
 
 def reconstruction(

@@ -25,7 +25,7 @@ from harness.randomness import derive, root_of, torch_generator
 from harness.records import FINISHED, Records, RunResult, RunSpec
 from harness.registry import Entry, Registry, bind
 from harness.release import as_tensor
-from harness.scoring import evaluator, must_beat_chance, score
+from harness.scoring import identified, identifiers, judges, must_beat_chance, score
 from harness.statistics import summarise
 from harness.train import TrainingTask, recipe_named
 from harness.types import Array, Bytes, Guess, Splits
@@ -162,7 +162,9 @@ class Bench:
                 grid = grid[np.arange(len(rows)), secret.dominant[rows]][:, None]
             arrays[name] = grid[:, 0]
         scores = {name: summarise(values, units=units, proportion=False) for name, values in arrays.items()}
-        return {**scores, **missing}, {"units": units, **arrays}, {"released": len(release), **self.splits.notes}
+        known, hits = identified(self.client, release.images[torch.from_numpy(rows)][:, None], units)
+        facts = {"released": len(release), **self.splits.notes}
+        return {**scores, **known, **missing}, {"units": units, **arrays, **hits}, facts
 
     def _distances(self, metric: Callable[..., torch.Tensor], images: Bytes, rows: Array, columns: Array) -> Array:
         """(n, k) distances of each release to the originals of its columns."""
@@ -202,8 +204,13 @@ class Bench:
 
     def release_spec(self, defense: Entry, seed: int) -> RunSpec:
         metrics = list(self.registry.section("metrics").values())
-        measured = {"metrics": [provenance.resolved(metric) for metric in metrics], "targets": self.targets}
-        return RunSpec("release", self._inputs("release", defense, seed, metrics) | measured)
+        eye = identifiers(self.registry)
+        measured = {
+            "metrics": [provenance.resolved(metric) for metric in metrics],
+            "judges": [provenance.resolved(entry) for entry in eye],
+            "targets": self.targets,
+        }
+        return RunSpec("release", self._inputs("release", defense, seed, [*metrics, *eye]) | measured)
 
     def utility_spec(self, defense: Entry, seed: int) -> RunSpec:
         entry = self._utility_entry
@@ -211,13 +218,11 @@ class Bench:
         return RunSpec("utility", self._inputs("utility", defense, seed, [entry]) | self._arithmetic() | trained)
 
     def attack_spec(self, defense: Entry, attack: Entry, seed: int) -> RunSpec:
-        metrics = [self.registry.get("metrics", name) for name in IN_SIGHT]
-        judge = evaluator(self.registry, attack)
-        judges = [*([judge] if judge else []), *metrics]
-        inputs = self._inputs("attack", defense, seed, [attack, *judges]) | self._arithmetic()
+        panel = judges(self.registry, attack)
+        inputs = self._inputs("attack", defense, seed, [attack, *panel]) | self._arithmetic()
         inputs |= {
             "attack": provenance.resolved(attack),
-            "judges": [provenance.resolved(entry) for entry in judges],
+            "judges": [provenance.resolved(entry) for entry in panel],
             "targets": self.targets,
         }
         several = {"releases", "plans"} & set(attack.granted)

@@ -13,6 +13,7 @@ import torch
 
 from harness import provenance
 from harness.errors import HarnessError, Inapplicable
+from harness.gallery import Gallery, gallery_of
 from harness.mixing import plan
 from harness.observation import Known, Labelled, Observation, Pairing
 from harness.randomness import derive, root_of
@@ -100,6 +101,11 @@ class Client:
         chosen[order[: self.targets]] = True
         return chosen
 
+    @cached_property
+    def gallery(self) -> Gallery:
+        """Every target, whether or not a coin lets it dominate a release, among distractors: the same for all cells."""
+        return gallery_of(self.splits, np.flatnonzero(self._targets))
+
     def observe(self, defense: Entry, attack: Entry, seed: int) -> Observation:
         """The adversary's view: copies, and only of what the attack is granted."""
         granted, public = frozenset(attack.granted), self.splits.public
@@ -119,6 +125,8 @@ class Client:
         if "public" in granted:
             attributes = None if public.attributes is None else public.attributes.copy()
             given["_public"] = Labelled(as_tensor(public.images), public.labels.copy(), attributes)
+        if "gallery" in granted:
+            given["_gallery"] = _copy(self.gallery.images)
         if "plans" in granted:
             secrets = [self.release(defense, seed, epoch)[1] for epoch in range(self.epochs)]
             given["_plans"] = [Pairing(secret.sources.copy(), secret.shares.copy()) for secret in secrets]

@@ -293,4 +293,6 @@ def _pictures(count: int, purpose: str) -> tuple[torch.Tensor, Array]:
 def _dataset(count: int, role: str) -> Dataset:
     images, labels = _pictures(count, role)
     hashes = np.array([f"{role}{row:05d}" for row in range(count)], "S32")
-    return Dataset(images.numpy(), labels, hashes, tuple(map(str, range(count))), tuple("abc"[:_CLASSES]))
+    names, classes = tuple(map(str, range(count))), tuple("abc"[:_CLASSES])
+    strongest = images.float().std((2, 3)).argmax(1).numpy()  # of the colours: a second thing to read
+    return Dataset(images.numpy(), labels, hashes, names, classes, strongest, ("red", "green", "blue"))

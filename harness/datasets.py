@@ -35,6 +35,7 @@ BUILT_IN = {
     "cifar10": "harness.torchvision_sets:cifar10",
     "stl10": "harness.torchvision_sets:stl10",
     "oxford_pets": "harness.torchvision_sets:oxford_pets",
+    "imagenette": "harness.torchvision_sets:imagenette",
 }
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic"}
 
@@ -56,14 +57,15 @@ def load(
     limit         number of private images at most, the other roles in proportion
     public_share  share of private and public together that becomes public, in [0, 1); None: the data set's own
     cache         folder for decoded and downloaded images
-    entries       known names and their functions; None: the four built-in ones
+    entries       known names and their functions; None: the built-in ones
     """
     _check_knobs(size, limit, public_share)
     cache = cache_folder() if cache is None else cache
-    name, pictures = _pictures(str(dataset), cache / "downloads", _built_in() if entries is None else entries)
+    name, pictures = pictures_of(str(dataset), cache / "downloads", entries)
     pictures = sorted(pictures, key=lambda picture: (picture.name, picture.label, picture.role or ""))
     classes = {picture.label for picture in pictures}
     _check_classes(name, classes)
+    attributes = _attributes(name, pictures)
     key = listing_key(pictures, size)
     variant = hashlib.sha256(f"{key} {public_share} {limit}".encode()).hexdigest()[:32]
     folder = cache / "roles" / variant
@@ -75,17 +77,22 @@ def load(
         labels, hashes = [origin[row].label for row in keep], [stack.hashes[row] for row in keep]
         if lost := sorted(classes - set(labels)):
             raise HarnessError(f"class {lost[0]!r} has no readable image that is its own; add some or remove the class")
-        final = roles.assign(labels, [origin[row].role for row in keep], hashes, public_share)
+        strata = [_stratum(origin[row]) for row in keep]
+        final = roles.assign(strata, [origin[row].role for row in keep], hashes, public_share)
         notes: dict[str, Any] = {"duplicates": len(origin) - len(keep), "unreadable": len(stack.unreadable)}
         if stack.unreadable:
             notes["unreadable_files"] = [name for name, _ in stack.unreadable[:20]]
         facts: Facts = {"notes": notes, "classes": sorted(classes), "shape": stack.images.shape[1:]}
-        for role, rows in roles.cut(labels, final, hashes, limit).items():
+        if attributes:
+            facts["attribute_names"] = attributes
+        for role, rows in roles.cut(strata, final, hashes, limit).items():
             rows.sort(key=hashes.__getitem__)  # an order that says nothing of file names
             with (temporary / f"{role}.bin").open("wb") as file:
                 for row in rows:
                     file.write(stack.images[keep[row]].data)
             columns = {"labels": labels, "hashes": hashes, "names": [origin[row].name for row in keep]}
+            if attributes:
+                columns["attributes"] = [str(origin[row].attribute) for row in keep]
             facts[role] = {column: [values[row] for row in rows] for column, values in columns.items()}
         return facts
 
@@ -139,7 +146,9 @@ def _subfolders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
 
 
-def _pictures(dataset: str, downloads: Path, entries: Entries) -> tuple[str, Sequence[Picture]]:
+def pictures_of(dataset: str, downloads: Path, entries: Entries | None = None) -> tuple[str, Sequence[Picture]]:
+    """The name and the pictures of a known data set (without entries: a built-in one) or a folder; none is read yet."""
+    entries = _built_in() if entries is None else entries
     is_path = any(separator in dataset for separator in (os.sep, os.altsep) if separator)
     if not is_path and dataset in entries:
         return dataset, entries[dataset](downloads)
@@ -173,13 +182,17 @@ def _dataset(folder: Path, role: str, facts: Facts) -> Dataset:
     position = {label: number for number, label in enumerate(facts["classes"])}
     labels = np.array([position[label] for label in facts[role]["labels"]], dtype=np.int64)
     hashes = np.array(facts[role]["hashes"], dtype="S32")
-    return Dataset(_images(folder, role, facts), labels, hashes, tuple(facts[role]["names"]), tuple(facts["classes"]))
+    hidden = {name: number for number, name in enumerate(facts.get("attribute_names", ()))}
+    attributes = np.array([hidden[name] for name in facts[role]["attributes"]], dtype=np.int64) if hidden else None
+    names, classes = tuple(facts[role]["names"]), tuple(facts["classes"])
+    return Dataset(_images(folder, role, facts), labels, hashes, names, classes, attributes, tuple(hidden))
 
 
 def _fingerprint(facts: Facts) -> str:
     digest = hashlib.sha256()
     for role in roles.ROLES:
-        held = sorted(zip(facts[role]["hashes"], facts[role]["labels"], strict=True))
+        columns = [facts[role][name] for name in ("hashes", "labels", "attributes") if name in facts[role]]
+        held = sorted(zip(*columns, strict=True))
         digest.update(repr((role, held)).encode())
     return digest.hexdigest()[:32]
 
@@ -196,6 +209,22 @@ def _check_knobs(size: int | None, limit: int | None, public_share: float | None
 def _check_classes(name: str, classes: set[str]) -> None:
     if len(classes) < 2:
         raise HarnessError(f"data set {name!r} has {len(classes)} class(es); recognition needs two or more")
+
+
+def _attributes(name: str, pictures: Sequence[Picture]) -> list[str]:
+    """The values of the second attribute, where there is one; then every picture has it."""
+    found = {picture.attribute for picture in pictures}
+    if found == {None}:
+        return []
+    if None in found:
+        bare = next(picture.name for picture in pictures if picture.attribute is None)
+        raise HarnessError(f"data set {name!r}: {bare} has no attribute and others have; give all or none")
+    return sorted(map(str, found))
+
+
+def _stratum(picture: Picture) -> str:
+    """What is dealt evenly to the roles: the class, or by class first where that is the attribute of a coarse label."""
+    return picture.label if picture.attribute is None else f"{picture.attribute} ({picture.label})"
 
 
 def _check_disjoint(parts: Mapping[str, Dataset]) -> None:

@@ -42,6 +42,7 @@ class Picture:
     role   "private", "public", "test"; "train" (to be split into private and public); None: to be split in three
     read   () -> (H, W, 3) uint8
     key    changes when the content does; cheap to get
+    attribute  what a coarse label does not tell, where there is such a thing
     """
 
     name: str
@@ -49,6 +50,7 @@ class Picture:
     role: str | None
     read: Callable[[], Array]
     key: str
+    attribute: str | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ def listing_key(pictures: Sequence[Picture], size: int | None) -> str:
     """Names what decoding these pictures at this size gives."""
     digest = hashlib.sha256(f"{VERSION} {size}\n".encode())
     for picture in pictures:
-        line = "\0".join((picture.name, picture.label, picture.role or "", picture.key, ""))
+        told = (picture.name, picture.label, picture.role or "", picture.key, picture.attribute or "")
+        line = "\0".join(told)
         digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:32]
 

@@ -12,16 +12,22 @@ from harness.sources import reachable_modules
 from harness.types import Splits
 
 REACHED = {
-    "release": ("harness.release", "harness.statistics"),
+    "release": ("harness.release", "harness.statistics", "harness.likeness"),
     "utility": ("harness.release", "harness.statistics", "harness.train", "harness.networks"),
-    "attack": ("harness.statistics", "harness.observation", "harness.train", "harness.networks"),
+    "attack": (
+        "harness.statistics",
+        "harness.observation",
+        "harness.train",
+        "harness.networks",
+        "harness.likeness",
+    ),
 }
 """The harness modules on the path of each kind of record, with whatever of the harness they import."""
 
 ALONE = {
-    "release": ("harness.client", "harness.cell"),
+    "release": ("harness.client", "harness.cell", "harness.scoring", "harness.gallery"),
     "utility": ("harness.client", "harness.cell"),
-    "attack": ("harness.client", "harness.cell", "harness.scoring"),
+    "attack": ("harness.client", "harness.cell", "harness.scoring", "harness.gallery"),
 }
 """And those that tie them together, without what they import (the registry, say, changes no figure)."""
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "opencv-python-headless", "piq")

@@ -1,8 +1,8 @@
-"""CIFAR-10, STL-10 and Oxford-IIIT Pets (cat or dog), fetched and checked by torchvision.
+"""CIFAR-10, STL-10, Oxford-IIIT Pets (cat or dog) and Imagenette, fetched and checked by torchvision.
 
 torchvision verifies its checksums on every start (2.7 GB for STL-10); so the labelled images are copied once into
 plain arrays in the downloads folder, and later starts neither verify nor import torchvision.
-References: Krizhevsky 2009; Coates, Ng and Lee 2011; Parkhi, Vedaldi, Zisserman and Jawahar 2012.
+References: Krizhevsky 2009; Coates, Ng and Lee 2011; Parkhi, Vedaldi, Zisserman and Jawahar 2012; Howard 2019.
 """
 
 from __future__ import annotations
@@ -86,6 +86,36 @@ def oxford_pets(downloads: Path) -> list[Picture]:
             for role, part in parts.items()
         }
 
+    return _from_files(folder, write)
+
+
+def imagenette(downloads: Path) -> list[Picture]:
+    """13,394 photographs of ten classes of ImageNet, the shorter side 160 px; needs --size."""
+    folder = downloads / "imagenette"
+
+    def write(_: Path) -> Facts:
+        from torchvision.datasets import Imagenette
+
+        url = Imagenette._ARCHIVES["160px"][0]
+        if (folder / Path(url).name).exists():  # an interrupted extraction looks complete to torchvision
+            shutil.rmtree(folder / Path(url).stem, ignore_errors=True)
+        with _explained("imagenette", [url], folder):
+            parts = {
+                role: Imagenette(str(folder), split=split, size="160px", download=True)
+                for role, split in (("train", "train"), ("test", "val"))
+            }
+        return {
+            role: [
+                [str(Path(path).relative_to(folder)), part.classes[number][0].lower().replace(" ", "_")]
+                for path, number in part._samples
+            ]
+            for role, part in parts.items()
+        }
+
+    return _from_files(folder, write)
+
+
+def _from_files(folder: Path, write: Callable[[Path], Facts]) -> list[Picture]:
     listing = kept(folder / "listing", write, lambda _: True)
     return [
         file_picture(folder / file, f"{role}/{label}/{Path(file).name}", label, role)

@@ -15,7 +15,7 @@ from evaluators import inception
 from harness.contract import Finding, validate
 from harness.images import average
 from harness.registry import Entry, load_registry
-from harness.types import Mixture
+from harness.types import Guess, Mixture
 
 REGISTRY = load_registry()
 MIXING = {"weights": [0.75, 0.25], "pairing": "permutation", "intra_class": False, "label": "dominant"}
@@ -270,3 +270,44 @@ def test_every_listed_attack_keeps_the_contract(name: str) -> None:
     findings = validate(REGISTRY.get("attacks", name), REGISTRY)
 
     assert len(findings) > 1 and not [found for found in findings if not found.ok]
+
+
+# ---- attacks of the other kinds
+
+
+def all_alike(observation: Any, rng: Any) -> Guess:
+    return Guess(gallery=torch.zeros(len(observation.targets), len(observation.gallery)))
+
+
+def one_stranger_too_many(observation: Any, rng: Any) -> Guess:
+    return Guess(gallery=torch.zeros(len(observation.targets), len(observation.gallery) + 1))
+
+
+def strongest_colour(observation: Any, rng: Any) -> Guess:
+    held = observation.public.attributes
+    commonest = torch.from_numpy(np.bincount(held, minlength=len(observation.attributes))).float()
+    return Guess(scores=commonest.expand(len(observation.targets), -1))
+
+
+def classes_for_attributes(observation: Any, rng: Any) -> Guess:
+    return Guess(scores=torch.ones(len(observation.targets), observation.public.labels.max() + 2))
+
+
+KINDS = {
+    all_alike: ("reidentification", "gallery", {}),
+    one_stranger_too_many: ("reidentification", "gallery", {"the guess is of its kind and shape": "expected (30, 36)"}),
+    strongest_colour: ("attribute", "public", {}),
+    classes_for_attributes: ("attribute", "public", {"the guess is of its kind and shape": "expected (30, 3)"}),
+}
+
+
+@pytest.mark.parametrize("function", KINDS, ids=lambda function: function.__name__)
+def test_guesses_over_a_gallery_and_over_attributes_are_validated(
+    check: Callable[..., dict[str, str]], function: Any
+) -> None:
+    kind, granted, wrong = KINDS[function]
+
+    found = check(function, "attacks", higher_is=None, kind=kind, granted=(granted,))
+
+    assert set(found) == set(wrong)
+    assert all(why in found[name] for name, why in wrong.items())

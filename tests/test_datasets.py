@@ -529,7 +529,7 @@ def test_a_known_name_wins_over_a_folder_unless_written_as_a_path(flat, cache, m
 
 
 def test_built_in_names_are_importable():
-    assert set(datasets.BUILT_IN) == {"photos", "cifar10", "stl10", "oxford_pets"}
+    assert set(datasets.BUILT_IN) == {"photos", "cifar10", "stl10", "oxford_pets", "imagenette"}
     for use in datasets.BUILT_IN.values():
         module, function = use.split(":")
         assert callable(getattr(__import__(module, fromlist=[function]), function))

@@ -155,6 +155,30 @@ def test_no_original_can_be_reached_from_an_observation(stage, data, cache):
     assert not [name for name in named if str(cache) in name]  # one file of the cache would lead to its siblings
 
 
+def test_the_gallery_shows_originals_to_whom_it_is_granted_and_in_no_telling_order(stage, data, cache):
+    """They are in it by definition; nothing tells which ones they are, nor leads to where they lie."""
+    made, *_ = stage
+    originals = {image.tobytes() for image in data.private.images}
+
+    things = reachable(see(stage, (*GRANTS, "gallery")))
+
+    arrays = list(arrays_in(things))
+    holding = [array for array in arrays if pictures_in(array) & originals]
+    assert len(holding) >= 1 and all(len(array) == 24 + 6 for array in holding)
+    assert not any(np.array_equal(array, made.client.gallery.columns) for array in arrays)
+    assert not any(np.shares_memory(array, data.private.images) for array in arrays)
+    assert not [thing for thing in things if isinstance(thing, (str, Path)) and str(cache) in str(thing)]
+
+
+def test_writing_into_the_gallery_changes_nothing_for_others(stage):
+    made, *_ = stage
+    before = made.client.gallery.images.clone()
+
+    see(stage, ("gallery",)).gallery.zero_()
+
+    assert torch.equal(see(stage, ("gallery",)).gallery, before) and torch.equal(made.client.gallery.images, before)
+
+
 def test_no_plan_can_be_reached_from_an_observation(stage):
     *_, secret = stage
     kept = [secret.sources, secret.sources[:, 0], secret.dominant_rows]

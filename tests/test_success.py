@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from evaluators.success import distances, recognition, reconstruction
+from evaluators.success import attribute, distances, recognition, reconstruction
 from harness.errors import NotConverged
 
 
@@ -89,6 +89,30 @@ def test_no_answer_is_never_a_hit():
 def test_scores_that_are_no_numbers_are_a_failed_attack(value):
     with pytest.raises(NotConverged, match="NaN or infinity"):
         recognition(torch.full((2, 3), value), np.zeros((2, 1), int), np.zeros(2, int), np.zeros(2, int))
+
+
+# Attributes: label 0 hides 0, 0, 1; label 1 hides 2, 2, 2, 3
+
+LABELS, HIDDEN = np.array([0, 0, 0, 1, 1, 1, 1]), np.array([0, 0, 1, 2, 2, 2, 3])
+
+
+def test_chance_of_an_attribute_is_the_best_guess_from_the_label():
+    hits, chance = attribute(sure_of(HIDDEN, 4), HIDDEN, LABELS)
+
+    assert hits["attribute"].tolist() == [1] * 7
+    assert chance == {"attribute": pytest.approx(5 / 7), "constant": pytest.approx(3 / 7)}
+
+
+def test_who_reads_the_label_alone_is_at_chance():
+    hits, chance = attribute(sure_of(np.where(LABELS == 0, 0, 2), 4), HIDDEN, LABELS)
+
+    assert hits["attribute"].mean() == pytest.approx(chance["attribute"])
+
+
+def test_no_answer_is_no_attribute_and_no_number_is_no_answer():
+    assert not attribute(torch.zeros(7, 4), HIDDEN, LABELS)[0]["attribute"].any()
+    with pytest.raises(NotConverged, match="NaN or infinity"):
+        attribute(torch.full((7, 4), float("nan")), HIDDEN, LABELS)
 
 
 # Reconstruction: flat images, so that a distance is the difference of two grey levels

@@ -17,6 +17,7 @@ from PIL import Image
 
 from harness import torchvision_sets
 from harness.datasets import load
+from harness.decode import fit
 from harness.errors import HarnessError
 
 sets = pytest.importorskip("torchvision.datasets")
@@ -162,6 +163,54 @@ def test_an_interrupted_extraction_is_done_again(pets, tmp_path):
     (pets / "images.tar.gz").unlink()  # the archives that were fetched are enough
 
     assert len(load("oxford_pets", cache=tmp_path, size=16).test) == 4
+
+
+@pytest.fixture
+def nette(server, monkeypatch):
+    """Two of its classes, of several sizes, in the archive's own layout."""
+    www, url = server
+    photographs = {}
+    for wnid in ("n01440764", "n02102040"):
+        for split, count in (("train", 6), ("val", 3)):
+            for number in range(count):
+                buffer = io.BytesIO()
+                pixels = DICE.integers(0, 256, (20 + number, 28, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(buffer, "JPEG")
+                photographs[f"imagenette2-160/{split}/{wnid}/{split}_{number}.JPEG"] = buffer.getvalue()
+    digest = archive(www / "imagenette2-160.tgz", photographs)
+    resource = (f"{url}/imagenette2-160.tgz", digest)
+    monkeypatch.setattr(sets.Imagenette, "_ARCHIVES", {"160px": resource})
+    return www, photographs
+
+
+def test_imagenette_has_names_for_classes_and_val_is_test(nette, tmp_path):
+    www, photographs = nette
+
+    splits = load("imagenette", cache=tmp_path, size=16)
+    (www / "imagenette2-160.tgz").unlink()
+    again = load("imagenette", cache=tmp_path, size=16)
+
+    assert splits.classes == ("english_springer", "tench") and splits.size == (16, 16)
+    assert [len(splits.private), len(splits.public), len(splits.test)] == [8, 4, 6]
+    assert all(name.startswith("test/") and "/val_" in name for name in splits.test.names)
+    assert again.fingerprint == splits.fingerprint
+    folders = {"tench": "n01440764", "english_springer": "n02102040"}
+    for part in (splits.private, splits.public, splits.test):
+        for row, name in enumerate(part.names):
+            role, label, file = name.split("/")
+            packed = photographs[f"imagenette2-160/{'val' if role == 'test' else role}/{folders[label]}/{file}"]
+            pixels = fit(np.asarray(Image.open(io.BytesIO(packed))), 16).transpose(2, 0, 1)
+            assert np.array_equal(part.images[row], pixels)
+
+
+def test_an_interrupted_extraction_of_imagenette_is_done_again(nette, tmp_path):
+    load("imagenette", cache=tmp_path, size=16)
+    folder = tmp_path / "downloads/imagenette"
+    (folder / "listing/index").unlink()
+    for file in (folder / "imagenette2-160/train/n01440764").iterdir():
+        file.unlink()
+
+    assert len(load("imagenette", cache=tmp_path, size=16).private) == 8
 
 
 def test_without_network_one_line_names_the_host_and_the_mend(tmp_path, monkeypatch):

@@ -1,0 +1,198 @@
+"""Re-identification: whose picture is behind a release, looked up in a gallery that holds the originals.
+
+`reid_raw` compares what both show, as they are; `reid` first learns from rehearsals what survives the defense.
+Reference: contrastive learning by InfoNCE, van den Oord et al. 2018; over both directions, Radford et al. 2021.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from attacks.cnn import fit_and_judge
+from harness.errors import NotConverged
+from harness.images import to_bytes, to_images
+from harness.likeness import Eye
+from harness.observation import Observation
+from harness.randomness import derive, key_from
+from harness.train import Learner, Recipe, dice, fit_until_flat, prepare
+from harness.types import Array, Bytes, Generator, Guess, Labels, Scores
+
+_RECIPE = Recipe("adamw", 1e-3, weight_decay=0.05, flip=True, shift=0.0625, clip=1.0)
+_BATCH = 32  # a picture's strangers are the others of its batch
+_PAIRS = 256  # a round has at least so many
+_JUDGED = 300  # releases that judge, at least
+_SIDE = 32  # pixels; larger pictures are brought down to it: what is finer, obfuscation has spoilt
+_CHUNK = 256
+
+
+def reid_raw(observation: Observation, rng: Generator, *, grid: int, floor: float) -> Guess:
+    """Cosine of whitened thumbnails of the releases and of the gallery, without any learning.
+
+    grid   cells a side of a thumbnail
+    floor  variance added to every principal component of the gallery, as a share of the largest
+    """
+    eye = Eye.used_to(observation.gallery, grid, floor, observation.device)
+    return Guess(gallery=_raw(eye, observation.images[observation.targets], observation.gallery))
+
+
+def reid(observation: Observation, rng: Generator, *, grid: int, floor: float, train_epochs: int) -> Guess:
+    """Cosine of embeddings that were trained on rehearsals, or of raw thumbnails where held-out ones show them better.
+
+    grid, floor   as for `reid_raw`: what the training starts from
+    train_epochs  rounds of fresh rehearsals, at least; raised to 1,000 steps, and on until the loss is flat
+    """
+    gallery, device, key = observation.gallery, observation.device, key_from(rng)
+    fit, judge = fit_and_judge(observation, derive(key, "split"))
+    eye, strangers = Eye.used_to(gallery, grid, floor, device), _small(gallery)
+    pairs, owners = _pairs(observation, judge, -1, _JUDGED)
+    shown, originals, truth = _apart(pairs, owners)
+    candidates = torch.cat([originals.cpu(), strangers])  # found among as many as it will have to be
+    with dice(key, device):
+        learner = _Contrast(candidates, _Embedding(eye), _RECIPE, min(_BATCH, len(fit)), key, device)
+        report = fit_until_flat(
+            learner,
+            lambda epoch: _pairs(observation, fit, epoch, _PAIRS),
+            (shown, truth),
+            rounds=train_epochs,
+            classes=len(candidates),
+        )
+    trained, raw = (
+        _reciprocal_ranks(scores, truth)
+        for scores in (learner.compare(shown, candidates), _raw(eye, shown, candidates))
+    )
+    better = trained.mean() > raw.mean()
+    images = observation.images[observation.targets]
+    answer = learner.compare(images, gallery) if better else _raw(eye, images, gallery)
+    first = trained[: len(judge)]  # one rehearsal of each
+    facts = {
+        "uses": "trained" if better else "raw",
+        "held_out_trained": float(trained.mean()),
+        "held_out_raw": float(raw.mean()),
+        "held_out_hits": int((first == 1).sum()),
+        "held_out_n": len(first),
+        "held_out_chance": 1 / len(candidates),
+    }
+    return Guess(gallery=answer, report={**report, **facts})
+
+
+def _raw(eye: Eye, images: Bytes, gallery: Bytes) -> Scores:
+    return (eye.see(images) @ eye.see(gallery).T).float()
+
+
+def _pairs(observation: Observation, rows: Array, epoch: int, least: int) -> tuple[Bytes, Labels]:
+    """Rehearsed releases over the originals that dominate them, in small, (N, 6, H, W); and whose they are, (N,)."""
+    public, times = observation.public, -(-least // len(rows))
+    images = public.images[torch.from_numpy(rows)].to(observation.device)
+    small, stacks, owners = _small(images), [], []
+    for time in range(times):
+        release, secret = observation.rehearse(images, public.labels[rows], epoch * times + time)
+        dominant = torch.from_numpy(secret.dominant_rows)
+        stacks.append(torch.cat([_small(release.images), small[dominant.to(small.device)]], 1))
+        owners.append(torch.from_numpy(rows)[dominant])
+    return torch.cat(stacks), torch.cat(owners)
+
+
+def _small(images: Bytes) -> Bytes:
+    """Brought down to 32 pixels a side by area means."""
+    if max(images.shape[2:]) <= _SIDE:
+        return images
+    return torch.cat([to_bytes(functional.adaptive_avg_pool2d(to_images(p), _SIDE)) for p in images.split(_CHUNK)])
+
+
+def _apart(pairs: Bytes, owners: Labels) -> tuple[Bytes, Bytes, Labels]:
+    """The releases, the originals once each, and the column of each release's own."""
+    _, columns = owners.unique(return_inverse=True)
+    first = torch.from_numpy(np.unique(owners.cpu().numpy(), return_index=True)[1])
+    return pairs[:, :3], pairs[first.to(pairs.device), 3:], columns.cpu()
+
+
+def _reciprocal_ranks(scores: Scores, truth: Labels) -> Array:
+    """(N,) 1 / rank of the true column; ties count against."""
+    own = scores.cpu().gather(1, truth[:, None])
+    found: Array = 1 / (scores.cpu() >= own).sum(1).numpy()
+    return found
+
+
+class _Embedding(nn.Module):
+    """Whitened thumbnails to begin with; from there a matrix and a small convolutional network learn what to add."""
+
+    def __init__(self, eye: Eye):
+        super().__init__()
+        self.grid = eye.grid
+        self.register_buffer("mean", eye.mean.float())
+        self.register_buffer("whiten", eye.whiten.float())
+        width = len(eye.mean)
+        self.turn = nn.Linear(width, width, bias=False)
+        nn.init.eye_(self.turn.weight)
+        layers: list[nn.Module] = []
+        for inputs, outputs in ((3, 32), (32, 64)):
+            layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.LeakyReLU(0.01)]
+        self.see_more = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten())
+        self.add = nn.Linear(64 * 16, width)
+        nn.init.zeros_(self.add.weight)
+        nn.init.zeros_(self.add.bias)
+        self.sharpness = nn.Parameter(torch.tensor(2.5))  # logarithm of the inverse temperature
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Prepared images (N, 3, H, W) -> (N, 3 grid^2), of length 1."""
+        cells = functional.adaptive_avg_pool2d(images / 4 + 0.5, self.grid).flatten(1)
+        plain = functional.normalize((cells - self.mean) @ self.whiten, dim=1)
+        return functional.normalize(self.turn(plain) + self.add(self.see_more(images)), dim=1)
+
+
+class _Contrast(Learner):
+    """Trains an embedding so that a release is nearer to its own original than to any other of its batch.
+
+    candidates  (G, 3, H, W) uint8, among which held-out releases have to be found
+    """
+
+    def __init__(self, candidates: Bytes, *learning: Any):
+        super().__init__(*learning)
+        self.candidates = candidates
+
+    def _step(self, stored: Bytes, labels: Labels, mirrored: torch.Tensor) -> torch.Tensor:
+        pairs = self._augment(prepare(stored, self.device), mirrored)
+        with self._autocast():
+            seen = self.model(torch.cat([pairs[:, :3], pairs[:, 3:]])).float()
+        shown, known = seen.chunk(2)
+        logits = self._sharpened(shown @ known.T)
+        own = torch.arange(len(labels), device=logits.device)
+        same = (labels[:, None] == labels) & (own[:, None] != own)  # the same original twice in a batch is no stranger
+        logits = logits.masked_fill(same, -1e4)
+        loss = (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+        self.optimizer.step()
+        self.steps += 1
+        return loss.detach()
+
+    def loss(self, images: Bytes, labels: Labels) -> float:
+        """Mean cross-entropy, in nats, of finding each release among the candidates; labels (N,) are their columns."""
+        with torch.no_grad():
+            logits = self._sharpened(self.compare(images, self.candidates)).cpu()
+            found = float(functional.cross_entropy(logits, labels))
+        if not np.isfinite(found):
+            raise NotConverged(f"the held-out loss is {found} after {self.steps} steps")
+        return found
+
+    def compare(self, images: Bytes, gallery: Bytes) -> Scores:
+        """(N, G) cosines on the device."""
+        return self._see(images) @ self._see(gallery).T
+
+    def _sharpened(self, cosines: Scores) -> Scores:
+        return cosines * self.model.sharpness.clamp(max=4.6).exp()
+
+    @torch.no_grad()
+    def _see(self, images: Bytes) -> torch.Tensor:
+        self.model.eval()
+        parts = []
+        for part in images.split(_CHUNK):
+            with self._autocast():
+                parts.append(self.model(prepare(_small(part), self.device)).float())
+        return torch.cat(parts)

@@ -1,0 +1,54 @@
+"""Who is it? The rank of the true original in a gallery, and the fixed eye that ranks reconstructions and releases.
+
+Reference: closed-set identification and its ranks, Phillips et al. 2000 (FERET). The eye: see harness.likeness.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from harness.errors import HarnessError, NotConverged
+from harness.likeness import Eye
+from harness.types import Array, Bytes, Scores
+
+RANKS = (1, 5)
+
+
+def reidentification(scores: Scores, truth: Array) -> tuple[dict[str, Array], dict[str, float]]:
+    """Whether the true original is among the first of the gallery, and what a blind guess would hit.
+
+    scores   (n, G), or (n, M, G) where there are M candidates: the best rank of them counts
+    truth    (n,) column of each release's dominant original
+    returns  reid_rank1 and reid_rank5, (n,) of 0 or 1; and the chance of each, min(1, rank M / G)
+
+    Ties do not help: an original stands behind everything that scores as high, so a constant score is never a hit.
+    """
+    if not torch.isfinite(scores).all():
+        raise NotConverged("the attack's scores over the gallery hold NaN or infinity")
+    grid = scores if scores.ndim == 3 else scores.unsqueeze(1)
+    candidates, size = grid.shape[1:]
+    column = torch.from_numpy(truth).to(grid.device).view(-1, 1, 1).expand(-1, candidates, 1)
+    best = (grid >= grid.gather(2, column)).sum(2).amin(1).cpu().numpy()
+    hits = {f"reid_rank{rank}": (best <= rank).astype(np.float64) for rank in RANKS}
+    return hits, {f"reid_rank{rank}": min(1.0, rank * candidates / size) for rank in RANKS}
+
+
+def identity(images: Bytes, gallery: Bytes, device: str, *, grid: int, floor: float) -> Scores:
+    """How much each image looks like each of the gallery, to an eye that is used to the gallery.
+
+    Of what was compared on three sets (thumbnails of 8, 16 and 32 cells a side, plain, whitened and high-passed,
+    their gradients, gradient histograms), whitened thumbnails of 8 cells were best or near it on every defense:
+    plain ones take half of the blurred photographs for others, gradient histograms nearly all pixelized ones.
+
+    images   (n, M, 3, H, W) uint8
+    gallery  (G, 3, H, W) uint8
+    grid     cells a side of a thumbnail
+    floor    variance added to every principal component of the gallery, as a share of the largest
+    returns  (n, M, G) float32 in [-1, 1], on the device
+    """
+    if images.shape[2:] != gallery.shape[1:]:
+        raise HarnessError(f"images of {tuple(images.shape[2:])} and a gallery of {tuple(gallery.shape[1:])} differ")
+    eye = Eye.used_to(gallery, grid, floor, device)
+    likeness: Scores = (eye.see(images.flatten(0, 1)) @ eye.see(gallery).T).float()
+    return likeness.view(*images.shape[:2], len(gallery))

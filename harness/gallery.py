@@ -1,0 +1,86 @@
+"""The gallery that re-identification ranks: every original that may be scored, among images that nobody's attack saw.
+
+The distractors come from the `test` role: an adversary knows its own public images, so it could rule them out, and it
+may have trained on them. Public images stand in only where there is no test image. The order is one of content hashes:
+it is the same for every seed and defense, and says nothing of who is an original.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.errors import HarnessError
+from harness.release import empty
+from harness.types import Array, Bytes, Dataset, Splits
+
+DISTRACTORS = 1000  # at most: as many as there are targets by default
+_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What an identity is looked up in.
+
+    images   (G, 3, H, W) uint8 on the CPU, in scratch space where they are large
+    columns  (N,) where each private image stands; -1 where it is not in the gallery
+    """
+
+    images: Bytes
+    columns: Array
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def truth(self, rows: Array) -> Array:
+        """(n,) the columns of these private images; a gallery without them could not be ranked."""
+        found: Array = self.columns[rows]
+        if lost := int((found < 0).sum()):
+            raise HarnessError(f"the gallery lacks {lost} of {len(rows)} scored originals; it must hold every target")
+        return found
+
+
+def gallery_of(splits: Splits, originals: Array) -> Gallery:
+    """The originals (rows of the private set), and test images as distractors."""
+    others = splits.test if len(splits.test) else splits.public
+    drawn = sorted(range(len(others)), key=lambda row: _draw(b"distractor", others.hashes[row]))[:DISTRACTORS]
+    return assemble(splits.private, originals, others, np.array(sorted(drawn), np.int64))
+
+
+def assemble(private: Dataset, originals: Array, others: Dataset, distractors: Array) -> Gallery:
+    """These rows of both, in the order of a hash of their content."""
+    if not len(originals):
+        raise HarnessError("a gallery without originals has nobody to find; use more --targets")
+    if len(distractors) and private.images.shape[1:] != others.images.shape[1:]:
+        sizes = " and ".join("x".join(map(str, part.images.shape[2:])) for part in (private, others))
+        raise HarnessError(
+            f"the originals and the distractors of a gallery differ in size ({sizes}); bring them to one"
+        )
+    hashes = [*private.hashes[originals], *others.hashes[distractors]]
+    if len(set(hashes)) < len(hashes):
+        raise HarnessError("a distractor of the gallery is an original, or an image is in it twice; remove the copies")
+    order = sorted(range(len(hashes)), key=lambda entry: _draw(b"gallery", hashes[entry]))
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    images = empty((len(order), *private.images.shape[1:]), "cpu")
+    _lay(images, place[: len(originals)], private.images, originals)
+    _lay(images, place[len(originals) :], others.images, distractors)
+    columns = np.full(len(private), -1, np.int64)
+    columns[originals] = place[: len(originals)]
+    return Gallery(images, columns)
+
+
+def _lay(images: Bytes, places: Array, held: Array, rows: Array | Sequence[int]) -> None:
+    """Copy rows of a stack to their places, a few at a time: a gallery need not fit into memory."""
+    for start in range(0, len(rows), _CHUNK):
+        some = slice(start, start + _CHUNK)
+        images[torch.from_numpy(places[some])] = torch.from_numpy(np.asarray(held[rows[some]]))
+
+
+def _draw(purpose: bytes, content: Any) -> bytes:
+    return hashlib.sha256(purpose + b" " + bytes(content)).digest()
