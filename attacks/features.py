@@ -1,9 +1,10 @@
 """Features of releases that survive a defense, in which two releases that share an original stand out.
 
 Means of small cells, less the mean image, on the principal components of the releases themselves. Along each component
-the weight is sqrt(s) / c, where c is the variance of the releases and s what two rehearsed releases of one original
-have in common: the first-order optimum for deciding whether two Gaussian vectors share a source (a whitening whose
-floor is the defense's own noise). So the similarity is learned from the adversary's own rehearsals.
+the weight is sqrt(s) / c, where c is the variance of the releases and s = c - n the part of it that comes from their
+originals: the first-order optimum for deciding whether two Gaussian vectors share a source, and a whitening whose floor
+is the defense's own noise. That noise n is learned from rehearsals: what a release does not share with the next one of
+the same original.
 References: Carlini et al. 2021, "Is private learning possible with instance encoding?"; Fisher 1936 (the weighting).
 """
 
@@ -26,6 +27,7 @@ COMPONENTS = 400
 _FINEST = 32  # cells a side
 _SAMPLE = 6000  # releases that the components are found on
 _PAIRS = 4000  # rehearsed pairs that weigh them, at least
+_UNCERTAIN = 0.02  # of a component's variance: what some thousand rehearsals leave open
 _CHUNK = 256
 
 
@@ -58,28 +60,34 @@ def learn_features(observation: Observation, key: bytes) -> Features:
     with dice(derive(key, "components"), observation.device):  # it draws from torch's own generator
         _, values, basis = torch.svd_lowrank(sample - mean, q=components, niter=3)
     variance = values.square() / len(sample)
-    shared = _shared_variance(observation, cell, basis)
-    weight = shared.clamp(min=0).sqrt() / variance.clamp(min=1e-12)
+    noise = _noise(observation, cell, basis)
+    weight = (variance - noise).clamp(min=0).sqrt() / variance.clamp(min=1e-12)
     return Features(cell, mean, basis * weight / weight.max().clamp(min=1e-12))
 
 
-def _shared_variance(observation: Observation, cell: int, basis: Tensor) -> Tensor:
-    """(q,) covariance along each component of two rehearsed releases that the same original dominates."""
+def _noise(observation: Observation, cell: int, basis: Tensor) -> Tensor:
+    """(q,) variance along each component that rehearsed releases do not owe to their originals.
+
+    Two releases that one original dominates share lambda_1^2 of an original's variance; each holds the sum of lambda^2.
+    """
     public = observation.public
     rounds = max(2, -(-_PAIRS // len(public)))
-    sums, count = torch.zeros_like(basis[0]), 0
+    shared, whole, pairs, ratio = torch.zeros_like(basis[0]), torch.zeros_like(basis[0]), 0, 0.0
     before: Tensor | None = None
     for epoch in range(rounds):
         release, secret = observation.rehearse(public.images, public.labels, epoch)
         cells = torch.cat(list(_cells(release.images, cell, basis.device)))
-        features = torch.full((len(public), basis.shape[1]), float("nan"), device=basis.device)
-        features[torch.from_numpy(secret.dominant_rows).to(basis.device)] = (cells - cells.mean(0)) @ basis
+        features = (cells - cells.mean(0)) @ basis
+        whole += features.square().mean(0) / rounds
+        ratio += float(((secret.shares**2).sum(1) / secret.shares.max(1) ** 2).mean()) / rounds
+        by_original = torch.full((len(public), basis.shape[1]), float("nan"), device=basis.device)
+        by_original[torch.from_numpy(secret.dominant_rows).to(basis.device)] = features
         if before is not None:
-            both = ~(features.isnan() | before.isnan()).any(1)
-            sums += (features[both] * before[both]).sum(0)
-            count += int(both.sum())
-        before = features
-    return sums / max(count, 1)
+            both = ~(by_original.isnan() | before.isnan()).any(1)
+            shared += (by_original[both] * before[both]).sum(0)
+            pairs += int(both.sum())
+        before = by_original
+    return torch.maximum(whole - ratio * shared / max(pairs, 1), _UNCERTAIN * whole)
 
 
 def _cell_side(observation: Observation) -> int:

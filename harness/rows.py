@@ -221,7 +221,8 @@ def _lacks(
         return seeds <= {seed for group in groups if holds(group) for seed in group.sound}
 
     def through_the_defense(group: Group) -> bool:
-        return "learned" in group.entry.get("traits", []) and "defense" in group.granted
+        whole = group.entry.get("kind") in ("recognition", "reconstruction")
+        return whole and "learned" in group.entry.get("traits", []) and "defense" in group.granted
 
     failed = {g.name for g in groups if not g.control and g.faulty and g.faulty.status == "failed"}
     lacks = [] if everywhere(through_the_defense) else ["a learned attack through the defense"]
