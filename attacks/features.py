@@ -1,9 +1,11 @@
 """Features of releases that survive a defense, in which two releases that share an original stand out.
 
 Means of small cells, less the mean image, on the principal components of the releases themselves. Along each component
-the weight is sqrt(s) / c, where c is the variance of the releases and s what two rehearsed releases of one original
-have in common: the first-order optimum for deciding whether two Gaussian vectors share a source (a whitening whose
-floor is the defense's own noise). So the similarity is learned from the adversary's own rehearsals.
+the weight is sqrt(s) / c, where c is the variance of the releases and s what two releases of one original have in
+common: c less the part that is a release's own (its partners, its noise), which rehearsals tell. That is the first-order
+optimum for deciding whether two Gaussian vectors share a source: a whitening whose floor is the defense's own noise.
+N originals vary in N - 1 components at most. What is left of the others is rounding, and weighs nothing: it varies less
+than a release's own part does in rehearsals.
 References: Carlini et al. 2021, "Is private learning possible with instance encoding?"; Fisher 1936 (the weighting).
 """
 
@@ -27,6 +29,8 @@ _FINEST = 32  # cells a side
 _SAMPLE = 6000  # releases that the components are found on
 _PAIRS = 4000  # rehearsed pairs that weigh them, at least
 _CHUNK = 256
+_FLAT = 1e-7  # of the largest variance: less is rounding
+_TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,16 @@ def learn_features(observation: Observation, key: bytes) -> Features:
     with dice(derive(key, "components"), observation.device):  # it draws from torch's own generator
         _, values, basis = torch.svd_lowrank(sample - mean, q=components, niter=3)
     variance = values.square() / len(sample)
-    shared = _shared_variance(observation, cell, basis)
-    weight = shared.clamp(min=0).sqrt() / variance.clamp(min=1e-12)
-    return Features(cell, mean, basis * weight / weight.max().clamp(min=1e-12))
+    shared = (variance - _own_variance(observation, cell, basis)).clamp(min=0)
+    weight = shared.sqrt() / variance.clamp(min=_FLAT * float(variance.max()) + _TINY)
+    return Features(cell, mean, basis * weight / weight.max().clamp(min=_TINY))
 
 
-def _shared_variance(observation: Observation, cell: int, basis: Tensor) -> Tensor:
-    """(q,) covariance along each component of two rehearsed releases that the same original dominates."""
+def _own_variance(observation: Observation, cell: int, basis: Tensor) -> Tensor:
+    """(q,) variance along each component of what a release does not share with another of the same original.
+
+    Half the mean square of their difference, over pairs of rehearsed releases that the same original dominates.
+    """
     public = observation.public
     rounds = max(2, -(-_PAIRS // len(public)))
     sums, count = torch.zeros_like(basis[0]), 0
@@ -76,7 +83,7 @@ def _shared_variance(observation: Observation, cell: int, basis: Tensor) -> Tens
         features[torch.from_numpy(secret.dominant_rows).to(basis.device)] = (cells - cells.mean(0)) @ basis
         if before is not None:
             both = ~(features.isnan() | before.isnan()).any(1)
-            sums += (features[both] * before[both]).sum(0)
+            sums += (features[both] - before[both]).square().sum(0) / 2
             count += int(both.sum())
         before = features
     return sums / max(count, 1)
