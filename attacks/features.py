@@ -2,7 +2,7 @@
 
 Means of small cells, less the mean image, on the principal components of the releases themselves. Along each component
 the weight is sqrt(s) / c, where c is the variance of the releases and s what two releases of one original have in
-common: c less the part that is a release's own (its partners, its noise), which rehearsals tell. That is the first-order
+common: c less the part that is a release's own (its partners, its noise), which rehearsals tell. This is the first order
 optimum for deciding whether two Gaussian vectors share a source: a whitening whose floor is the defense's own noise.
 N originals vary in N - 1 components at most. What is left of the others is rounding, and weighs nothing: it varies less
 than a release's own part does in rehearsals.
