@@ -23,7 +23,7 @@ from harness.errors import Inapplicable
 from harness.observation import Observation, Pairing
 
 _RIDGE = 0.05  # of the features' own scale: it only tames originals that are in few releases
-_ROUNDS = 2
+_ROUNDS = 5  # at most: few epochs take more of them
 _POOR = 6.0  # deviations above the median residual,
 _LEAST = 0.1  # and this share of a release's own square: half of what one unknown source of two leaves
 _TRIES = 3  # tracks looked at for every original that is missing
@@ -67,11 +67,14 @@ def link_features(epochs: Sequence[Tensor], known: Protocol) -> list[Pairing]:
     pairings, residuals = _explain(epochs, originals, known)
     for _ in range(_ROUNDS):
         originals = _solve(epochs, pairings, len(originals))
-        poor = [_poor(features, left) for features, left in zip(epochs, residuals, strict=True)]
+        poor = [_worst(features, left) for features, left in zip(epochs, residuals, strict=True)]
         missing = known.originals - len(originals)
         if missing > 0:
             originals = torch.cat([originals, _lost(epochs, originals, pairings, poor, missing, known)])
+        before = pairings
         pairings, residuals = _explain(epochs, originals, known)
+        if all(np.array_equal(old.sources, new.sources) for old, new in zip(before, pairings, strict=True)):
+            break
     return [_without(p, _poor(*left)) for p, *left in zip(pairings, epochs, residuals, strict=True)]
 
 
@@ -136,8 +139,16 @@ def _poor(features: Tensor, residual: Tensor) -> Tensor:
     """(N,) releases that the known originals do not explain."""
     middle = residual.median()
     spread = 1.4826 * (residual - middle).abs().median()
-    least = _LEAST * features.square().sum(1).median()
-    return residual > torch.maximum(middle + _POOR * spread, least)
+    return residual > torch.maximum(middle + _POOR * spread, _least(features))
+
+
+def _worst(features: Tensor, residual: Tensor) -> Tensor:
+    """(N,) the half that is explained worst: where many originals are missing, no residual stands out."""
+    return residual > torch.maximum(residual.median(), _least(features))
+
+
+def _least(features: Tensor) -> Tensor:
+    return _LEAST * features.square().sum(1).median()
 
 
 def _without(pairing: Pairing, poor: Tensor) -> Pairing:

@@ -19,9 +19,7 @@ _Trained = TypeVar("_Trained")
 _last: dict[str, tuple[bytes, Any]] = {}
 
 
-def once(
-    observation: Observation, name: str, settings: dict[str, Any], train: Callable[[bytes], _Trained]
-) -> _Trained:
+def once(observation: Observation, name: str, settings: dict[str, Any], train: Callable[[bytes], _Trained]) -> _Trained:
     """train(key), or what it returned the last time for the same defense, images, dice of rehearsal and settings."""
     key = _content(observation, name, settings)
     if name not in _last or _last[name][0] != key:
