@@ -2,7 +2,7 @@
 
 Means of small cells, less the mean image, on the principal components of the releases themselves. Along each component
 the weight is sqrt(s) / c, where c is the variance of the releases and s what two releases of one original have in
-common: c less the part that is a release's own (its partners, its noise), which rehearsals tell. This is the first order
+common: c less the part that is a release's own (its partners, its noise), which rehearsals tell. It is the first-order
 optimum for deciding whether two Gaussian vectors share a source: a whitening whose floor is the defense's own noise.
 N originals vary in N - 1 components at most. What is left of the others is rounding, and weighs nothing: it varies less
 than a release's own part does in rehearsals.
@@ -92,9 +92,15 @@ def _own_variance(observation: Observation, cell: int, basis: Tensor) -> Tensor:
 def _cell_side(observation: Observation) -> int:
     """Cells as fine as the defense leaves them: a block where pixels are permuted inside blocks, else 2 px."""
     side = min(observation.images.shape[2:])
-    if "permutes_in_blocks" in observation.defense.traits:
-        return int(observation.defense.params.get("block", 2))
-    return max(2, side // _FINEST)
+    block = block_of(observation)
+    return block * max(1, side // (2 * _FINEST * block)) if block else max(2, side // _FINEST)
+
+
+def block_of(observation: Observation) -> int | None:
+    """Side of the blocks inside which pixels are permuted; None where they are not, or where nobody says."""
+    known = observation.defense
+    block = known.params.get("block") if "permutes_in_blocks" in known.traits else None
+    return block if isinstance(block, int) and 1 <= block <= min(observation.images.shape[2:]) else None
 
 
 def _spread(releases: Sequence[Release]) -> Bytes:

@@ -27,6 +27,8 @@ _ROUNDS = 5  # at most: few epochs take more of them
 _POOR = 6.0  # deviations above the median residual,
 _LEAST = 0.1  # and this share of a release's own square: half of what one unknown source of two leaves
 _TRIES = 3  # tracks looked at for every original that is missing
+_RELATIVES = 16  # seeds of a release, at most
+_SOURCES = 8  # of a release, at most
 _KNOWN = 0.7  # cosine of a track to an original that is known already
 _VECTORS = 8  # share vectors that are told apart
 _AGREE = 0.02
@@ -54,6 +56,8 @@ def link(observation: Observation, key: bytes) -> list[Pairing]:
     """
     if len(observation.releases) < 2:
         raise Inapplicable("one epoch links to nothing; use --epochs 2 or more")
+    if observation.sources > _SOURCES:
+        raise Inapplicable(f"{observation.sources} sources a release are too many to search; it takes up to {_SOURCES}")
     features = learn_features(observation, key)
     epochs = [features.of(release.images) for release in observation.releases]
     return link_features(epochs, protocol(observation))
@@ -61,7 +65,7 @@ def link(observation: Observation, key: bytes) -> list[Pairing]:
 
 def link_features(epochs: Sequence[Tensor], known: Protocol) -> list[Pairing]:
     """The same from the features (N, q) of every epoch."""
-    relatives = known.vectors.shape[1] * known.most
+    relatives = min(known.vectors.shape[1] * known.most, _RELATIVES)
     tracks = grow(epochs, known.originals, relatives)
     originals = tracks.sums / (len(epochs) * float(known.vectors[:, 0].mean()))
     pairings, residuals = _explain(epochs, originals, known)
