@@ -25,10 +25,12 @@ from harness.observation import Observation, Pairing
 from harness.types import Array, Bytes, Release, Scores
 
 _RIDGE = 0.05  # of the features' own scale: it only tames originals that are in few releases
-_ROUNDS = 2
+_ROUNDS = 5  # at most: few epochs take more of them
 _POOR = 6.0  # deviations above the median residual,
 _LEAST = 0.1  # and this share of a release's own square: half of what one unknown source of two leaves
 _TRIES = 3  # tracks looked at for every original that is missing
+_RELATIVES = 16  # seeds of a release, at most
+_SOURCES = 8  # of a release, at most
 _KNOWN = 0.7  # cosine of a track to an original that is known already
 _FAINT = 1e-7  # least probability
 _VECTORS = 8  # share vectors that are told apart
@@ -56,6 +58,8 @@ def link(observation: Observation) -> list[Pairing]:
     """
     if len(observation.releases) < 2:
         raise Inapplicable("one epoch links to nothing; use --epochs 2 or more")
+    if observation.sources > _SOURCES:
+        raise Inapplicable(f"{observation.sources} sources a release are too many to search; it takes up to {_SOURCES}")
 
     def find(key: bytes) -> list[Pairing]:
         features = learn_features(observation, key)
@@ -102,18 +106,20 @@ def dominated(pairings: Sequence[Pairing], originals: int) -> Array:
 
 def link_features(epochs: Sequence[Tensor], known: Protocol) -> list[Pairing]:
     """The same from the features (N, q) of every epoch."""
-    relatives = known.vectors.shape[1] * known.most
+    relatives = min(known.vectors.shape[1] * known.most, _RELATIVES)
     tracks = grow(epochs, known.originals, relatives)
     originals = tracks.sums / (len(epochs) * float(known.vectors[:, 0].mean()))
     pairings, residuals = _explain(epochs, originals, known)
     for _ in range(_ROUNDS):
         originals = _solve(epochs, pairings, len(originals))
-        pairings, residuals = _explain(epochs, originals, known)
+        poor = [_worst(features, left) for features, left in zip(epochs, residuals, strict=True)]
         missing = known.originals - len(originals)
         if missing > 0:
-            poor = [_poor(features, left) for features, left in zip(epochs, residuals, strict=True)]
             originals = torch.cat([originals, _lost(epochs, originals, pairings, poor, missing, known)])
-            pairings, residuals = _explain(epochs, originals, known)
+        before = pairings
+        pairings, residuals = _explain(epochs, originals, known)
+        if all(np.array_equal(old.sources, new.sources) for old, new in zip(before, pairings, strict=True)):
+            break
     return [_without(p, _poor(*left)) for p, *left in zip(pairings, epochs, residuals, strict=True)]
 
 
@@ -178,8 +184,16 @@ def _poor(features: Tensor, residual: Tensor) -> Tensor:
     """(N,) releases that the known originals do not explain."""
     middle = residual.median()
     spread = 1.4826 * (residual - middle).abs().median()
-    least = _LEAST * features.square().sum(1).median()
-    return residual > torch.maximum(middle + _POOR * spread, least)
+    return residual > torch.maximum(middle + _POOR * spread, _least(features))
+
+
+def _worst(features: Tensor, residual: Tensor) -> Tensor:
+    """(N,) the half that is explained worst: where many originals are missing, no residual stands out."""
+    return residual > torch.maximum(residual.median(), _least(features))
+
+
+def _least(features: Tensor) -> Tensor:
+    return _LEAST * features.square().sum(1).median()
 
 
 def _without(pairing: Pairing, poor: Tensor) -> Pairing:

@@ -75,7 +75,7 @@ def pick(observation: Observation, pairing: Pairing, solved: Bytes) -> Bytes:
 
 def _rest(released: Bytes, sources: Array, shares: Array, solved: Bytes) -> Bytes:
     known = torch.from_numpy(sources >= 0)
-    candidates = solved[torch.from_numpy(np.maximum(sources, 0))]
+    candidates = solved[torch.from_numpy(np.maximum(sources, 0)).to(solved.device)].cpu()
     if bool(known.all()):
         return candidates
     weights = torch.from_numpy(shares)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from attacks.features import block_of
 from attacks.linking import dominated
 from attacks.regression import Mixing
 from harness.images import to_bytes, to_images
@@ -54,11 +55,12 @@ def solve(
     if "linear" not in known.traits:
         return pool(observation, releases, pairings, originals)
     if "keeps_pixels" in known.traits:
-        return Solution(_most_frequent(releases, pairings, found, observation.device))
+        whole = known.params.get("per") == "pixel"
+        return Solution(_most_frequent(releases, pairings, found, whole, observation.device))
     found = _ridge(observation, releases, pairings, found)
-    if "permutes_in_blocks" not in known.traits:
+    block = block_of(observation)
+    if block is None:
         return Solution(found)
-    block = int(known.params.get("block", 2))
     means = _flattened(found, block)
     return Solution(means, _spread(releases, pairings, found, block, observation.device))
 
@@ -127,8 +129,9 @@ def _flattened(images: Bytes, block: int) -> Bytes:
 
 
 def _block_means(images: Images, block: int) -> Images:
-    means = functional.avg_pool2d(images, block)
-    return means.repeat_interleave(block, -1).repeat_interleave(block, -2)
+    height, width = images.shape[-2:]
+    means = functional.avg_pool2d(images, block, ceil_mode=True, count_include_pad=False)
+    return means.repeat_interleave(block, -1).repeat_interleave(block, -2)[..., :height, :width]
 
 
 def _spread(releases: Sequence[Release], pairings: Sequence[Pairing], found: Bytes, block: int, device: str) -> Bytes:
@@ -145,17 +148,33 @@ def _spread(releases: Sequence[Release], pairings: Sequence[Pairing], found: Byt
     return spread
 
 
-def _most_frequent(releases: Sequence[Release], pairings: Sequence[Pairing], found: Bytes, device: str) -> Bytes:
-    """The mean of the values near the median over the releases that an original dominates."""
+def _most_frequent(
+    releases: Sequence[Release], pairings: Sequence[Pairing], found: Bytes, whole: bool, device: str
+) -> Bytes:
+    """The value that most of the releases that an original dominates agree on; where no two do, their mean.
+
+    whole  whether a pixel's three channels are kept together: then they are compared together
+    """
     rows = dominated(pairings, len(found))
-    for start in range(0, len(found), _TRACKS):
-        stack = torch.stack(list(_layers(releases, rows[start : start + _TRACKS], device)))
-        middle = stack.nanmedian(0).values
-        near = (stack - middle).abs() <= _NEAR / 255
-        value = torch.where(near, stack, 0.0).sum(0) / near.sum(0).clamp(min=1)
-        value = torch.where(near.any(0), value, 0.5)  # an original that no release is dominated by
-        found[start : start + _TRACKS] = to_bytes(value).cpu()
+    some = max(1, _COLUMNS // (len(releases) * int(np.prod(found.shape[1:]))))
+    for start in range(0, len(found), some):
+        layers = torch.stack(list(_layers(releases, rows[start : start + some], device)))
+        value = _agreed(layers, whole).nan_to_num(0.5)  # an original that no release is dominated by
+        found[start : start + some] = to_bytes(value).cpu()
     return found
+
+
+def _agreed(stack: Tensor, whole: bool) -> Tensor:
+    """(T, n, 3, H, W) -> (n, 3, H, W), whatever is NaN left out."""
+    most, value = torch.ones((), device=stack.device), stack.nanmean(0)
+    for layer in stack:
+        near = (stack - layer).abs() <= _NEAR / 255
+        if whole:
+            near = near.all(2, keepdim=True)
+        votes = near.sum(0)
+        agreed = torch.where(near, stack, 0.0).sum(0) / votes.clamp(min=1)
+        value, most = torch.where(votes > most, agreed, value), torch.maximum(most, votes)
+    return value
 
 
 def _floats(stored: Bytes, device: str) -> Tensor:

@@ -2,7 +2,7 @@
 
 Every release of one epoch and its best matches in the next seed a track each; a track grows over the epochs by the
 release that is most like its running sum, in which the shared original adds up and the partners do not. Two tracks
-that agree in a third of the epochs are one. Reference: Carlini et al. 2021, section 4 (linking instances).
+that agree in many epochs, or whose sums do, are one. Reference: Carlini et al. 2021, section 4 (linking instances).
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from attacks.features import unit
 from harness.types import Array
 
-_SAME = 1 / 3  # of the epochs
+_SAME = 0.4  # of the epochs
+_ALIKE = 0.7  # cosine of two tracks of one original; of two originals that were mixed twice in six epochs it is .55
 _CHUNK = 1024
+_BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def grow(epochs: Sequence[Tensor], originals: int, relatives: int) -> Tracks:
         sums = sums + features[members[-1]]
     rows = torch.stack(members, 1).cpu().numpy()
     coherent = unit(sums).mul(sum(unit(features)[column] for features, column in zip(epochs, members, strict=True)))
-    kept = _distinct(rows, coherent.sum(1).cpu().numpy(), originals, [len(features) for features in epochs])
+    kept = _distinct(rows, sums, coherent.sum(1).cpu().numpy(), originals, [len(features) for features in epochs])
     return Tracks(rows[kept], sums[torch.from_numpy(kept).to(sums.device)])
 
 
@@ -58,23 +59,43 @@ def nearest(queries: Tensor, features: Tensor, count: int) -> Tensor:
     return torch.cat([(unit(block) @ table).topk(count, dim=1).indices for block in queries.split(_CHUNK)])
 
 
-def _distinct(rows: Array, quality: Array, most: int, sizes: Sequence[int]) -> Array:
-    """Numbers of tracks that agree with no better one in a third of the epochs."""
-    epochs = rows.shape[1]
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    held = sparse.csr_matrix(
-        (np.ones(rows.size, np.int32), (np.repeat(np.arange(len(rows)), epochs), (rows + starts).ravel())),
-        shape=(len(rows), int(np.sum(sizes))),
-    )
-    agreeing = sparse.csr_matrix(held @ held.T)
-    least = max(2, int(np.ceil(epochs * _SAME)))
-    taken, kept = np.zeros(len(rows), bool), []
-    for track in np.argsort(-quality, kind="stable"):
-        if taken[track]:
-            continue
-        kept.append(track)
-        if len(kept) == most:
-            break
-        inside = slice(agreeing.indptr[track], agreeing.indptr[track + 1])
-        taken[agreeing.indices[inside][agreeing.data[inside] >= least]] = True
+def _distinct(rows: Array, sums: Tensor, quality: Array, most: int, sizes: Sequence[int]) -> Array:
+    """Numbers of tracks that neither share many releases with a better one nor point where it points."""
+    order = np.argsort(-quality, kind="stable")
+    sharing = _Sharing(rows, sizes)
+    kept: list[int] = []
+    known = unit(sums[:0])
+    for start in range(0, len(order), _BLOCK):
+        block = order[start : start + _BLOCK]
+        directions = unit(sums[torch.from_numpy(block).to(sums.device)])
+        taken = ((directions @ known.T) > _ALIKE).any(1).cpu().numpy()
+        alike = (directions @ directions.T > _ALIKE).cpu().numpy()
+        fresh = []
+        for place, track in enumerate(block):
+            if taken[place] or sharing.taken[track]:
+                continue
+            kept.append(track)
+            fresh.append(place)
+            if len(kept) == most:
+                return np.array(kept)
+            taken |= alike[place]
+            sharing.take(track)
+        known = torch.cat([known, directions[fresh]])
     return np.array(kept)
+
+
+class _Sharing:
+    """Which tracks share many releases with one that was taken. No track x track matrix: one release may be in all."""
+
+    def __init__(self, rows: Array, sizes: Sequence[int]):
+        self.taken = np.zeros(len(rows), bool)
+        self._least = max(2, int(np.ceil(rows.shape[1] * _SAME)))
+        self._rows = rows + np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        self._order = np.argsort(self._rows.ravel(), kind="stable") // rows.shape[1]
+        self._starts = np.concatenate([[0], np.cumsum(np.bincount(self._rows.ravel(), minlength=int(np.sum(sizes))))])
+
+    def take(self, track: int) -> None:
+        """Take what shares so many releases with this one."""
+        inside = [self._order[self._starts[row] : self._starts[row + 1]] for row in self._rows[track]]
+        sharing, times = np.unique(np.concatenate(inside), return_counts=True)
+        self.taken[sharing[times >= self._least]] = True
