@@ -1,11 +1,11 @@
 """Features of releases that survive a defense, in which two releases that share an original stand out.
 
 Means of small cells, less the mean image, on the principal components of the releases themselves. Along each component
-the weight is sqrt(s) / c, where c is the variance of the releases and s what two releases of one original have in
-common: c less the part that is a release's own (its partners, its noise), which rehearsals tell. It is the first-order
-optimum for deciding whether two Gaussian vectors share a source: a whitening whose floor is the defense's own noise.
-N originals vary in N - 1 components at most. What is left of the others is rounding, and weighs nothing: it varies less
-than a release's own part does in rehearsals.
+the weight is sqrt(s) / c, where c is the variance of the releases and s = c - n the part of it that comes from their
+originals: the first-order optimum for deciding whether two Gaussian vectors share a source, and a whitening whose floor
+is the defense's own noise n. That is learned from rehearsals: what releases hold beyond what two of them share that one
+original dominates. N originals vary in N - 1 components at most; what is left of the others is rounding, and weighs
+nothing, since it varies less than a rehearsal can tell from noise.
 References: Carlini et al. 2021, "Is private learning possible with instance encoding?"; Fisher 1936 (the weighting).
 """
 
@@ -29,6 +29,7 @@ _FINEST = 32  # cells a side
 _SAMPLE = 6000  # releases that the components are found on
 _PAIRS = 4000  # rehearsed pairs that weigh them, at least
 _CHUNK = 256
+_UNCERTAIN = 0.02  # of a component's variance: what some thousand rehearsals leave open
 _FLAT = 1e-7  # of the largest variance: less is rounding
 _TINY = 1e-12
 
@@ -62,31 +63,34 @@ def learn_features(observation: Observation, key: bytes) -> Features:
     with dice(derive(key, "components"), observation.device):  # it draws from torch's own generator
         _, values, basis = torch.svd_lowrank(sample - mean, q=components, niter=3)
     variance = values.square() / len(sample)
-    shared = (variance - _own_variance(observation, cell, basis)).clamp(min=0)
+    shared = (variance - _noise(observation, cell, basis)).clamp(min=0)
     weight = shared.sqrt() / variance.clamp(min=_FLAT * float(variance.max()) + _TINY)
     return Features(cell, mean, basis * weight / weight.max().clamp(min=_TINY))
 
 
-def _own_variance(observation: Observation, cell: int, basis: Tensor) -> Tensor:
-    """(q,) variance along each component of what a release does not share with another of the same original.
+def _noise(observation: Observation, cell: int, basis: Tensor) -> Tensor:
+    """(q,) variance along each component that rehearsed releases do not owe to their originals.
 
-    Half the mean square of their difference, over pairs of rehearsed releases that the same original dominates.
+    Two releases that one original dominates share lambda_1^2 of an original's variance; each holds the sum of lambda^2.
     """
     public = observation.public
     rounds = max(2, -(-_PAIRS // len(public)))
-    sums, count = torch.zeros_like(basis[0]), 0
+    shared, whole, pairs, ratio = torch.zeros_like(basis[0]), torch.zeros_like(basis[0]), 0, 0.0
     before: Tensor | None = None
     for epoch in range(rounds):
         release, secret = observation.rehearse(public.images, public.labels, epoch)
         cells = torch.cat(list(_cells(release.images, cell, basis.device)))
-        features = torch.full((len(public), basis.shape[1]), float("nan"), device=basis.device)
-        features[torch.from_numpy(secret.dominant_rows).to(basis.device)] = (cells - cells.mean(0)) @ basis
+        features = (cells - cells.mean(0)) @ basis
+        whole += features.square().mean(0) / rounds
+        ratio += float(((secret.shares**2).sum(1) / secret.shares.max(1) ** 2).mean()) / rounds
+        by_original = torch.full((len(public), basis.shape[1]), float("nan"), device=basis.device)
+        by_original[torch.from_numpy(secret.dominant_rows).to(basis.device)] = features
         if before is not None:
-            both = ~(features.isnan() | before.isnan()).any(1)
-            sums += (features[both] - before[both]).square().sum(0) / 2
-            count += int(both.sum())
-        before = features
-    return sums / max(count, 1)
+            both = ~(by_original.isnan() | before.isnan()).any(1)
+            shared += (by_original[both] * before[both]).sum(0)
+            pairs += int(both.sum())
+        before = by_original
+    return torch.maximum(whole - ratio * shared / max(pairs, 1), _UNCERTAIN * whole)
 
 
 def _cell_side(observation: Observation) -> int:
