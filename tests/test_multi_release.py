@@ -12,7 +12,6 @@ from epochs import GRANTED, KEY, Seen, dice, mixed, noisy, shuffled, static, wav
 
 from attacks import restoring
 from attacks.linking import link
-from attacks.mean_image import mean_image
 from attacks.multi_release import multi_release, oracle, pick, reconstruct
 from attacks.pixels import solve
 from attacks.restorer import ssim
@@ -194,10 +193,7 @@ def test_epochs_of_other_pictures_give_nothing_away(hurried):
 
     guess = multi_release(replace(seen.observation, _releases=releases), dice(), **KNOBS)
 
-    gain = (looked(seen) - best(guess, seen)).numpy()
-    assert gain.mean() < 0.05
-    control = best(mean_image(seen.observation, dice()), seen)
-    assert best(guess, seen).mean() > 0.3 * min(control.mean(), looked(seen).mean())
+    assert best(guess, seen).mean() > looked(seen).mean()
 
 
 def test_an_unknown_source_is_what_the_known_one_leaves_of_the_release():
