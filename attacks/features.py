@@ -14,12 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from harness.errors import Inapplicable
 from harness.images import to_images
-from harness.observation import Observation
+from harness.observation import Labelled, Observation
 from harness.randomness import derive
 from harness.train import dice
 from harness.types import Bytes, Release
@@ -73,7 +75,7 @@ def _noise(observation: Observation, cell: int, basis: Tensor) -> Tensor:
 
     Two releases that one original dominates share lambda_1^2 of an original's variance; each holds the sum of lambda^2.
     """
-    public = observation.public
+    public = some_public(observation, len(observation.public))
     rounds = max(2, -(-_PAIRS // len(public)))
     shared, whole, pairs, ratio = torch.zeros_like(basis[0]), torch.zeros_like(basis[0]), 0, 0.0
     before: Tensor | None = None
@@ -101,10 +103,27 @@ def _cell_side(observation: Observation) -> int:
 
 
 def block_of(observation: Observation) -> int | None:
-    """Side of the blocks inside which pixels are permuted; None where they are not, or where nobody says."""
+    """Side of the blocks inside which pixels are permuted; None where they are not, or where nobody says.
+
+    It divides the images: where a stranger's does not, the blocks at the borders could be anywhere.
+    """
     known = observation.defense
     block = known.params.get("block") if "permutes_in_blocks" in known.traits else None
-    return block if isinstance(block, int) and 1 <= block <= min(observation.images.shape[2:]) else None
+    if not isinstance(block, int) or block < 1 or any(side % block for side in observation.images.shape[2:]):
+        return None
+    return block
+
+
+def some_public(observation: Observation, count: int) -> Labelled:
+    """About so many of the adversary's images of all classes, without classes too small to be mixed within."""
+    public, k = observation.public, observation.sources
+    rows = np.unique(np.linspace(0, len(public) - 1, min(count, len(public))).astype(np.int64))
+    if observation.defense.mixing["intra_class"]:
+        labels = public.labels[rows]
+        rows = rows[np.bincount(labels)[labels] >= k]
+    if len(rows) < k:
+        raise Inapplicable(f"{len(public)} public images are too few to rehearse mixtures of {k}")
+    return Labelled(public.images[torch.from_numpy(rows)], public.labels[rows])
 
 
 def _spread(releases: Sequence[Release]) -> Bytes:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from attacks.assignment import assign
-from attacks.features import learn_features, unit
+from attacks.features import learn_features, some_public, unit
 from attacks.regression import Mixing
 from attacks.tracks import grow
 from attacks.trained import once
@@ -33,6 +33,7 @@ _RELATIVES = 16  # seeds of a release, at most
 _SOURCES = 8  # of a release, at most
 _KNOWN = 0.7  # cosine of a track to an original that is known already
 _FAINT = 1e-7  # least probability
+_PROBED = 256  # images rehearsed to see the shares
 _VECTORS = 8  # share vectors that are told apart
 _AGREE = 0.02
 
@@ -125,10 +126,8 @@ def link_features(epochs: Sequence[Tensor], known: Protocol) -> list[Pairing]:
 
 def protocol(observation: Observation) -> Protocol:
     """Read from the mixing and from the shares of a few rehearsals, which hold for any defense."""
-    public, mixing = observation.public, observation.defense.mixing
-    shares = np.concatenate(
-        [observation.rehearse(public.images[:256], public.labels[:256], epoch)[1].shares for epoch in (-1, -2)]
-    )
+    public, mixing = some_public(observation, _PROBED), observation.defense.mixing
+    shares = np.concatenate([observation.rehearse(public.images, public.labels, epoch)[1].shares for epoch in (-1, -2)])
     shares = np.sort(shares, 1)[:, ::-1]
     vectors = np.unique(shares.round(3), axis=0)
     if len(vectors) > _VECTORS or np.abs(shares[:, None] - vectors).sum(2).min(1).max() > _AGREE:

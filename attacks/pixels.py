@@ -15,17 +15,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from attacks.features import block_of
+from attacks.features import block_of, some_public
 from attacks.linking import dominated
 from attacks.regression import Mixing
 from harness.images import to_bytes, to_images
 from harness.observation import Observation, Pairing
+from harness.randomness import derive, torch_generator
 from harness.release import empty
 from harness.types import Array, Bytes, Images, Release
 
 _COLUMNS = 2**24  # floats per block of pixels
 _TRACKS = 64
 _STRETCH = 4
+_PROBED = 256  # images that tell the noise
+_ROUNDING = 12**-0.5 / 255  # standard deviation of what rounding to bytes adds
+_NOTHING = -1000  # where an original dominates no release of an epoch
 _NEAR = 3  # grey levels: within rounding of the value that most epochs agree on
 
 
@@ -57,12 +61,11 @@ def solve(
     if "keeps_pixels" in known.traits:
         whole = known.params.get("per") == "pixel"
         return Solution(_most_frequent(releases, pairings, found, whole, observation.device))
-    found = _ridge(observation, releases, pairings, found)
     block = block_of(observation)
     if block is None:
-        return Solution(found)
-    means = _flattened(found, block)
-    return Solution(means, _spread(releases, pairings, found, block, observation.device))
+        return Solution(_ridge(observation, releases, pairings, found, 1))
+    means = _ridge(observation, releases, pairings, found, block)
+    return Solution(means, _spread(releases, pairings, means, block, observation.device))
 
 
 def pool(
@@ -91,47 +94,54 @@ def _layers(releases: Sequence[Release], rows: Array, device: str) -> Iterator[I
         yield layer
 
 
-def _ridge(observation: Observation, releases: Sequence[Release], pairings: Sequence[Pairing], found: Bytes) -> Bytes:
-    device, originals = observation.device, len(found)
+def _ridge(
+    observation: Observation, releases: Sequence[Release], pairings: Sequence[Pairing], found: Bytes, block: int
+) -> Bytes:
+    """Least squares for the means of blocks (of single pixels: block 1), some rows of the images at a time."""
+    device, originals, width = observation.device, len(found), found.shape[-1]
     mixing = Mixing(pairings, originals, device)
-    ridge = noise_to_signal(observation)
+    ridge = noise_to_signal(observation, block)
     stacks = [release.images.flatten(1) for release in releases]
-    pixels = int(np.prod(found.shape[1:]))
-    step = max(1, _COLUMNS // max(originals, max(map(len, stacks))))
+    pixels, strip = int(np.prod(found.shape[1:])), block * width if block > 1 else 1
+    step = max(1, _COLUMNS // (strip * max(originals, max(map(len, stacks))))) * strip
+
+    def means(stack: Bytes) -> Tensor:
+        values = _floats(stack, device)
+        return values if block == 1 else values.view(len(values), -1, block, width // block, block).mean((2, 4))
+
     for start in range(0, pixels, step):
         columns = slice(start, min(start + step, pixels))
-        level = torch.stack([_floats(stack[:512, columns], device).mean(0) for stack in stacks]).mean(0)
-        right = torch.zeros(originals, len(level), device=device)
+        level = torch.stack([means(stack[:512, columns]).mean(0) for stack in stacks]).mean(0)
+        right = torch.zeros(originals, level.numel(), device=device)
         for epoch, stack in enumerate(stacks):
-            right += mixing.gather(epoch, _floats(stack[:, columns], device) - level)
-        found.flatten(1)[:, columns] = to_bytes(mixing.solve(right, ridge) + level).cpu()
+            right += mixing.gather(epoch, (means(stack[:, columns]) - level).flatten(1))
+        solved = to_bytes(mixing.solve(right, ridge).view(originals, *level.shape) + level).cpu()
+        if block > 1:
+            solved = solved.repeat_interleave(block, -1).repeat_interleave(block, -2)
+        found.flatten(1)[:, columns] = solved.flatten(1)
     return found
 
 
-def noise_to_signal(observation: Observation) -> float:
-    """Variance of what a rehearsed release holds beyond its sources, in units of the images' own variance."""
-    public = observation.public
-    images = public.images[:256]
-    release, secret = observation.rehearse(images, public.labels[:256], -3)
-    stack = images[torch.from_numpy(secret.sources)].float()
-    shares = torch.from_numpy(secret.shares)
-    blank = release.images.cpu().float() - torch.einsum("nk,nkchw->nchw", shares, stack)
-    signal = (images.float() - images.float().mean(0)).square().mean()
-    return float(blank.square().mean() / signal.clamp(min=1e-6)) + 1e-5
+def noise_to_signal(observation: Observation, block: int = 1) -> float:
+    """Variance that a release owes to the defense's dice and to rounding, in units of the images' own.
 
-
-def _flattened(images: Bytes, block: int) -> Bytes:
-    """Every block at its mean: the order inside it says nothing."""
-    means = empty(tuple(images.shape), "cpu")
-    for start in range(0, len(images), _TRACKS):
-        means[start : start + _TRACKS] = to_bytes(_block_means(to_images(images[start : start + _TRACKS]), block))
-    return means
+    Of the means of blocks. What a defense takes away from every image alike (blur) is no noise: it is restored later.
+    """
+    public = some_public(observation, _PROBED)
+    secret = observation.rehearse(public.images, public.labels, -3)[1]
+    sources = to_images(public.images[torch.from_numpy(secret.sources)].to(observation.device))
+    shares = torch.from_numpy(secret.shares).to(observation.device)
+    rng = torch_generator(derive(b"", "noise to signal"), observation.device)
+    one, other = (functional.avg_pool2d(observation.apply(sources, shares, rng), block) for _ in range(2))
+    images = functional.avg_pool2d(to_images(public.images), block)
+    signal = float((images - images.mean(0)).square().mean())
+    noise = float((one - other).square().mean()) / 2 + (_ROUNDING / block) ** 2
+    return noise / max(signal, _ROUNDING**2)
 
 
 def _block_means(images: Images, block: int) -> Images:
-    height, width = images.shape[-2:]
-    means = functional.avg_pool2d(images, block, ceil_mode=True, count_include_pad=False)
-    return means.repeat_interleave(block, -1).repeat_interleave(block, -2)[..., :height, :width]
+    means = functional.avg_pool2d(images, block)
+    return means.repeat_interleave(block, -1).repeat_interleave(block, -2)
 
 
 def _spread(releases: Sequence[Release], pairings: Sequence[Pairing], found: Bytes, block: int, device: str) -> Bytes:
@@ -158,23 +168,32 @@ def _most_frequent(
     rows = dominated(pairings, len(found))
     some = max(1, _COLUMNS // (len(releases) * int(np.prod(found.shape[1:]))))
     for start in range(0, len(found), some):
-        layers = torch.stack(list(_layers(releases, rows[start : start + some], device)))
-        value = _agreed(layers, whole).nan_to_num(0.5)  # an original that no release is dominated by
-        found[start : start + some] = to_bytes(value).cpu()
+        layers = []
+        for release, own in zip(releases, rows[start : start + some].T, strict=True):
+            layer = release.images[torch.from_numpy(np.maximum(own, 0))].to(device, torch.int16)
+            layer[torch.from_numpy(own < 0).to(device)] = _NOTHING
+            layers.append(layer)
+        found[start : start + some] = to_bytes(_agreed(torch.stack(layers), whole) / 255).cpu()
     return found
 
 
 def _agreed(stack: Tensor, whole: bool) -> Tensor:
-    """(T, n, 3, H, W) -> (n, 3, H, W), whatever is NaN left out."""
-    most, value = torch.ones((), device=stack.device), stack.nanmean(0)
+    """(T, n, 3, H, W) int16 grey levels, or _NOTHING -> (n, 3, H, W) float grey levels."""
+    most, winner = torch.ones_like(stack[0], dtype=torch.int16), torch.full_like(stack[0], _NOTHING)
     for layer in stack:
-        near = (stack - layer).abs() <= _NEAR / 255
-        if whole:
-            near = near.all(2, keepdim=True)
-        votes = near.sum(0)
-        agreed = torch.where(near, stack, 0.0).sum(0) / votes.clamp(min=1)
-        value, most = torch.where(votes > most, agreed, value), torch.maximum(most, votes)
-    return value
+        votes = _near(stack, layer, whole).sum(0, dtype=torch.int16).expand_as(layer)
+        better = (votes > most) & (layer != _NOTHING)
+        most, winner = torch.where(better, votes, most), torch.where(better, layer, winner)
+    there = stack != _NOTHING
+    counted = there & (_near(stack, winner, whole) | (winner == _NOTHING))  # where nobody agrees all count
+    count = counted.sum(0)
+    total = torch.where(counted, stack, 0).sum(0)
+    return torch.where(count > 0, total / count.clamp(min=1), 127.5)
+
+
+def _near(stack: Tensor, layer: Tensor, whole: bool) -> Tensor:
+    far = (stack - layer).abs_()
+    return (far.amax(2, keepdim=True) if whole else far) <= _NEAR
 
 
 def _floats(stored: Bytes, device: str) -> Tensor:

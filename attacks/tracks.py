@@ -1,6 +1,6 @@
 """Tracks: releases of several epochs that share an original, found without knowing who was mixed with whom.
 
-Every release of one epoch and its best matches in the next seed a track each; a track grows over the epochs by the
+Every release of an epoch and its best matches in the next seed a track each; a track grows over the epochs by the
 release that is most like its running sum, in which the shared original adds up and the partners do not. Two tracks
 that agree in many epochs, or whose sums do, are one. Reference: Carlini et al. 2021, section 4 (linking instances).
 """
@@ -17,6 +17,7 @@ from torch import Tensor
 from attacks.features import unit
 from harness.types import Array
 
+_STARTS = 3  # epochs that tracks begin in: where an original is a faint partner it begins none
 _SAME = 0.4  # of the epochs
 _ALIKE = 0.7  # cosine of two tracks of one original; of two originals that were mixed twice in six epochs it is .55
 _CHUNK = 1024
@@ -40,17 +41,27 @@ def grow(epochs: Sequence[Tensor], originals: int, relatives: int) -> Tracks:
 
     relatives  releases of another epoch that share an original with a release: four for two sources, each used twice
     """
-    seeds = min(relatives, len(epochs[1]))
-    first = torch.arange(len(epochs[0]), device=epochs[0].device).repeat_interleave(seeds)
-    members, sums = [first], epochs[0][first]
-    for step, features in enumerate(epochs[1:]):
-        near = nearest(sums if step else epochs[0], features, 1 if step else seeds)
-        members.append(near.flatten())
-        sums = sums + features[members[-1]]
-    rows = torch.stack(members, 1).cpu().numpy()
-    coherent = unit(sums).mul(sum(unit(features)[column] for features, column in zip(epochs, members, strict=True)))
-    kept = _distinct(rows, sums, coherent.sum(1).cpu().numpy(), originals, [len(features) for features in epochs])
+    starts = [_grown_from(start, epochs, relatives) for start in range(min(_STARTS, len(epochs)))]
+    members, sums = (torch.cat(parts) for parts in zip(*starts, strict=True))
+    directions, columns = unit(sums), zip(epochs, members.T, strict=True)
+    quality = sum((unit(features)[column] * directions).sum(1) for features, column in columns)
+    rows = members.cpu().numpy()
+    kept = _distinct(rows, sums, quality.cpu().numpy(), originals, [len(features) for features in epochs])
     return Tracks(rows[kept], sums[torch.from_numpy(kept).to(sums.device)])
+
+
+def _grown_from(start: int, epochs: Sequence[Tensor], relatives: int) -> tuple[Tensor, Tensor]:
+    """Members (M, T) and sums (M, d) of the tracks that begin in this epoch and go round to the one before it."""
+    order = [(start + step) % len(epochs) for step in range(len(epochs))]
+    first, second = epochs[order[0]], epochs[order[1]]
+    seeds = min(relatives, len(second))
+    rows = torch.arange(len(first), device=first.device).repeat_interleave(seeds)
+    members = {order[0]: rows, order[1]: nearest(first, second, seeds).flatten()}
+    sums = first[rows] + second[members[order[1]]]
+    for epoch in order[2:]:
+        members[epoch] = nearest(sums, epochs[epoch], 1).flatten()
+        sums = sums + epochs[epoch][members[epoch]]
+    return torch.stack([members[epoch] for epoch in range(len(epochs))], 1), sums
 
 
 def nearest(queries: Tensor, features: Tensor, count: int) -> Tensor:
