@@ -5,13 +5,16 @@ The breach is anything but the label (Raynal et al. 2020, section 2). The networ
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.nn import functional
 
 from attacks.cnn import learn
+from attacks.linking import along, tracks_of_targets
+from attacks.trained import once
 from harness.errors import Inapplicable
 from harness.observation import Observation
-from harness.randomness import key_from
 from harness.train import Learner
 from harness.types import Array, Generator, Guess, Labels, Release, Scores, Secret
 
@@ -21,28 +24,47 @@ def attribute(observation: Observation, rng: Generator, *, arch: str, train_epoc
 
     arch, train_epochs  as for `cnn`
     """
-    learner, report = reader(observation, key_from(rng), arch, train_epochs)
-    rows = torch.from_numpy(observation.targets)
-    read = learner.predict(observation.images[rows])
-    return Guess(scores=read * allowed(observation, observation.labels[rows].cpu()), report=report)
+    learner, report = reader(observation, arch, train_epochs)
+    read = learner.predict(observation.images[observation.targets])
+    return Guess(scores=read * allowed(observation), report=report)
 
 
-def reader(observation: Observation, key: bytes, arch: str, train_epochs: int) -> tuple[Learner, dict[str, float]]:
+def attribute_linked(observation: Observation, rng: Generator, *, arch: str, train_epochs: int) -> Guess:
+    """The same network on every release that linking finds the same original in: log scores averaged over a track.
+
+    arch, train_epochs  as for `cnn`
+    """
+    _attributes(observation)
+    tracks = tracks_of_targets(observation)
+    learner, report = reader(observation, arch, train_epochs)
+    read = along(tracks, observation.releases, learner.predict)
+    return Guess(scores=read * allowed(observation), report=report)
+
+
+def reader(observation: Observation, arch: str, train_epochs: int) -> tuple[Learner, dict[str, Any]]:
     """A network that reads the dominant source's attribute from a release, and how its training went."""
-    public = observation.public
-    attributes = public.attributes
-    if attributes is None:
-        raise Inapplicable("the data set has no second attribute; use one with a coarse label, such as cifar10_coarse")
+    attributes = _attributes(observation)
 
     def answer(release: Release, secret: Secret, rows: Array) -> Labels:
         return torch.from_numpy(attributes[rows[secret.dominant_rows]])
 
-    return learn(observation, key, answer, len(observation.attributes), arch, train_epochs)
+    def train(key: bytes) -> tuple[Learner, dict[str, Any]]:
+        return learn(observation, key, answer, len(observation.attributes), arch, train_epochs)
+
+    return once(observation, "attribute", (arch, train_epochs), train)
 
 
-def allowed(observation: Observation, labels: Labels) -> Scores:
-    """(n, A) how far each public label leaves room for each attribute: the share of its classes that ever have it."""
+def _attributes(observation: Observation) -> Array:
+    attributes = observation.public.attributes
+    if attributes is None:
+        raise Inapplicable("the data set has no second attribute; use one with a coarse label, such as cifar10_coarse")
+    return attributes
+
+
+def allowed(observation: Observation) -> Scores:
+    """(n, A) the room that a target's public label leaves for each attribute: the share of its classes that ever have it."""
     public, classes = observation.public, len(observation.classes)
+    labels = observation.labels[torch.from_numpy(observation.targets)].cpu()
     seen = torch.zeros(classes, len(observation.attributes))
     seen[torch.from_numpy(public.labels), torch.from_numpy(public.attributes)] = 1
     shares = labels.float() if labels.ndim == 2 else functional.one_hot(labels, classes).float()

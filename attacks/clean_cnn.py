@@ -6,13 +6,16 @@ difference is what knowing the defense is worth (Raynal et al. 2020, section 4.4
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from attacks.cnn import _held_out_hits, _learner, _recipe, _split
+from attacks.trained import once
 from harness.errors import Inapplicable
 from harness.observation import Observation
 from harness.randomness import derive, key_from, numpy_generator
-from harness.train import batch_for, dice, fit_until_flat
+from harness.train import Learner, batch_for, dice, fit_until_flat
 from harness.types import Generator, Guess
 
 
@@ -22,7 +25,18 @@ def clean_cnn(observation: Observation, rng: Generator, *, arch: str, train_epoc
     arch          mcpherson_face, mcpherson_cifar, or any torchvision or timm network (from scratch)
     train_epochs  passes over the adversary's images, at least; raised to 1,000 steps, and on until the loss is flat
     """
-    public, classes, key = observation.public, len(observation.classes), key_from(rng)
+    learner, report = once(
+        observation,
+        "clean_cnn",
+        (arch, train_epochs),
+        lambda key: _learn(observation, key, arch, train_epochs),
+        dice=key_from(rng),
+    )
+    return Guess(scores=learner.predict(observation.images[observation.targets]), report=report)
+
+
+def _learn(observation: Observation, key: bytes, arch: str, train_epochs: int) -> tuple[Learner, dict[str, Any]]:
+    public, classes = observation.public, len(observation.classes)
     if not len(public):
         raise Inapplicable("there are no public images to train on (--public-share 0)")
     fit, judge = _split(public.labels, numpy_generator(derive(key, "split")))
@@ -33,5 +47,4 @@ def clean_cnn(observation: Observation, rng: Generator, *, arch: str, train_epoc
     with dice(key, observation.device):
         learner = _learner(arch, classes, observation, batch_for(len(fit), train_epochs, _recipe(arch)), key)
         report = fit_until_flat(learner, lambda _: data, held_out, rounds=train_epochs, classes=classes)
-    scores = learner.predict(observation.images[observation.targets])
-    return Guess(scores=scores, report={**report, **_held_out_hits(learner, *held_out)})
+    return learner, {**report, **_held_out_hits(learner, *held_out)}

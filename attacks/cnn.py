@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from attacks.linking import along, tracks_of_targets
+from attacks.trained import once
 from harness import networks
 from harness.errors import HarnessError, Inapplicable
 from harness.mcpherson import RECIPE
@@ -31,11 +33,28 @@ def cnn(observation: Observation, rng: Generator, *, arch: str, train_epochs: in
     arch          mcpherson_face, mcpherson_cifar, or any torchvision or timm network (from scratch)
     train_epochs  passes over the adversary's images, at least; raised to 1,000 steps, and on until the loss is flat
     """
-    key = key_from(rng)
-    learner, report = learn(
-        observation, key, lambda release, secret, rows: release.labels, len(observation.classes), arch, train_epochs
-    )
+    learner, report = reader(observation, arch, train_epochs)
     return Guess(scores=learner.predict(observation.images[observation.targets]), report=report)
+
+
+def cnn_linked(observation: Observation, rng: Generator, *, arch: str, train_epochs: int) -> Guess:
+    """The network of `cnn` on every release that linking finds the same original in: log scores averaged over a track.
+
+    arch, train_epochs  as for `cnn`
+    """
+    tracks = tracks_of_targets(observation)
+    learner, report = reader(observation, arch, train_epochs)
+    return Guess(scores=along(tracks, observation.releases, learner.predict), report=report)
+
+
+def reader(observation: Observation, arch: str, train_epochs: int) -> tuple[Learner, dict[str, Any]]:
+    """A network that reads the public label's class from a release, and how its training went."""
+
+    def train(key: bytes) -> tuple[Learner, dict[str, Any]]:
+        labels = lambda release, secret, rows: release.labels  # noqa: E731
+        return learn(observation, key, labels, len(observation.classes), arch, train_epochs)
+
+    return once(observation, "cnn", (arch, train_epochs), train)
 
 
 def learn(

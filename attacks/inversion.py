@@ -8,10 +8,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from attacks.restorer import MOST_PICTURES, Lesson, fit
+from attacks.restorer import MOST_PICTURES, Lesson, Restorer, fit
+from attacks.trained import once
 from harness.errors import HarnessError, Inapplicable
 from harness.observation import Labelled, Observation
-from harness.randomness import derive, key_from, numpy_generator
+from harness.randomness import derive, numpy_generator
 from harness.types import Array, Bytes, Generator, Guess, Secret
 
 _HELD_OUT = 5  # one image in five judges when to stop
@@ -30,12 +31,23 @@ def inversion(observation: Observation, rng: Generator, *, train_epochs: int, wi
     """
     if min(train_epochs, width, batch) < 1:
         raise HarnessError(f"inversion: train_epochs {train_epochs}, width {width}, batch {batch}; use 1 or more")
-    key, public = key_from(rng), observation.public
+    restorer = once(
+        observation,
+        "inversion",
+        (train_epochs, width, batch),
+        lambda key: _learn(observation, key, train_epochs, width, batch),
+    )
+    targets = torch.from_numpy(observation.targets).to(observation.images.device)
+    return Guess(candidates=restorer.restore(observation.images[targets]), report=restorer.report)
+
+
+def _learn(observation: Observation, key: bytes, train_epochs: int, width: int, batch: int) -> Restorer:
+    public = observation.public
     learning, judging = split(public, observation, numpy_generator(derive(key, "split")))
     times = -(-_JUDGED // len(judging))
     held_out = [_rehearsal(observation, judging, -1 - time, key) for time in range(times)]
     each = -(-len(learning) // _ROUND)  # rounds that make an epoch
-    restorer = fit(
+    return fit(
         lambda done: _rehearsal(observation, learning, done, key),
         Lesson(*(torch.cat(parts) for parts in zip(*held_out, strict=True))),
         key=derive(key, "restorer"),
@@ -44,8 +56,6 @@ def inversion(observation: Observation, rng: Generator, *, train_epochs: int, wi
         width=width,
         batch=batch,
     )
-    targets = torch.from_numpy(observation.targets).to(observation.images.device)
-    return Guess(candidates=restorer.restore(observation.images[targets]), report=restorer.report)
 
 
 def split(public: Labelled, observation: Observation, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ Reference: Carlini et al. 2021, "Is private learning possible with instance enco
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,10 @@ from attacks.assignment import assign
 from attacks.features import learn_features, unit
 from attacks.regression import Mixing
 from attacks.tracks import grow
+from attacks.trained import once
 from harness.errors import Inapplicable
 from harness.observation import Observation, Pairing
+from harness.types import Array, Bytes, Release, Scores
 
 _RIDGE = 0.05  # of the features' own scale: it only tames originals that are in few releases
 _ROUNDS = 2
@@ -28,6 +30,7 @@ _POOR = 6.0  # deviations above the median residual,
 _LEAST = 0.1  # and this share of a release's own square: half of what one unknown source of two leaves
 _TRIES = 3  # tracks looked at for every original that is missing
 _KNOWN = 0.7  # cosine of a track to an original that is known already
+_FAINT = 1e-7  # least probability
 _VECTORS = 8  # share vectors that are told apart
 _AGREE = 0.02
 
@@ -46,17 +49,55 @@ class Protocol:
     originals: int
 
 
-def link(observation: Observation, key: bytes) -> list[Pairing]:
+def link(observation: Observation) -> list[Pairing]:
     """Which originals (numbered from 0) each release of each epoch mixes; -1 where nothing explains a release.
 
     The first column is the source with the largest share. Needs the grants releases, defense and public.
-    key: for the components, which are found by random projection.
     """
     if len(observation.releases) < 2:
         raise Inapplicable("one epoch links to nothing; use --epochs 2 or more")
-    features = learn_features(observation, key)
-    epochs = [features.of(release.images) for release in observation.releases]
-    return link_features(epochs, protocol(observation))
+
+    def find(key: bytes) -> list[Pairing]:
+        features = learn_features(observation, key)
+        return link_features([features.of(release.images) for release in observation.releases], protocol(observation))
+
+    return once(observation, "links", (), find, seen=(release.images for release in observation.releases))
+
+
+def tracks_of_targets(observation: Observation) -> Array:
+    """(n, T) for every target the release of each epoch that the same original dominates; -1 where none is known."""
+    pairings = link(observation)
+    originals = 1 + max(int(pairing.sources.max()) for pairing in pairings)
+    first, rows = dominant(pairings[0]), observation.targets
+    tracks = np.where(first[rows, None] >= 0, dominated(pairings, originals)[first[rows]], -1)
+    tracks[:, 0] = rows  # the release itself, whatever linking says of it
+    return tracks
+
+
+def along(tracks: Array, releases: Sequence[Release], read: Callable[[Bytes], Scores]) -> Scores:
+    """(n, K) scores of every track: what is read from its releases, (m, K) probabilities, averaged as logarithms."""
+    total, count = torch.zeros(()), torch.zeros(len(tracks), 1)
+    for rows, release in zip(tracks.T, releases, strict=True):
+        there = torch.from_numpy(rows >= 0)
+        scores = read(release.images[torch.from_numpy(rows[rows >= 0])]).clamp(min=_FAINT).log()
+        total = total + scores.new_zeros(len(tracks), scores.shape[1]).masked_scatter(there[:, None], scores)
+        count += there[:, None]
+    return (total / count).softmax(1)
+
+
+def dominant(pairing: Pairing) -> Array:
+    """(N,) the original with the largest share in each release; -1 where it is not known."""
+    first: Array = pairing.sources[np.arange(len(pairing)), pairing.shares.argmax(1)]
+    return first
+
+
+def dominated(pairings: Sequence[Pairing], originals: int) -> Array:
+    """(K, T) the release of each epoch in which an original has the largest share; -1 where there is none."""
+    rows = np.full((originals, len(pairings)), -1)
+    for epoch, pairing in enumerate(pairings):
+        first = dominant(pairing)
+        rows[first[first >= 0], epoch] = np.flatnonzero(first >= 0)
+    return rows
 
 
 def link_features(epochs: Sequence[Tensor], known: Protocol) -> list[Pairing]:

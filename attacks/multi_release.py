@@ -14,11 +14,10 @@ import numpy as np
 import torch
 
 from attacks.linking import link
-from attacks.pixels import solve
-from attacks.restoring import restore
+from attacks.pixels import pool, solve
+from attacks.restoring import Solver, learn_restoration
 from harness.images import to_bytes, to_images
 from harness.observation import Observation, Pairing
-from harness.randomness import key_from
 from harness.release import empty
 from harness.types import Array, Bytes, Generator, Guess
 
@@ -32,25 +31,35 @@ def multi_release(observation: Observation, rng: Generator, *, train_epochs: int
     """
     if len(observation.releases) == 1:
         return Guess(candidates=observation.images[observation.targets][:, None], report={"is": "look"})
-    key = key_from(rng)
-    return reconstruct(observation, link(observation, key), key, train_epochs, width, batch)
+    return reconstruct(observation, link(observation), solve, train_epochs=train_epochs, width=width, batch=batch)
 
 
 def oracle(observation: Observation, rng: Generator, *, train_epochs: int, width: int, batch: int) -> Guess:
     """The same from the true pairing and shares: the ceiling of any linking. Never ranked."""
-    return reconstruct(observation, observation.plans, key_from(rng), train_epochs, width, batch)
+    return reconstruct(observation, observation.plans, solve, train_epochs=train_epochs, width=width, batch=batch)
 
 
-def reconstruct(
-    observation: Observation, pairings: Sequence[Pairing], key: bytes, train_epochs: int, width: int, batch: int
-) -> Guess:
-    """Candidates (targets, k, 3, H, W) once the pairing is settled."""
+def inversion_linked(observation: Observation, rng: Generator, *, train_epochs: int, width: int, batch: int) -> Guess:
+    """The releases of a track pooled, then the network: needs no linear defense, only one that links."""
+    return reconstruct(observation, link(observation), pool, train_epochs=train_epochs, width=width, batch=batch)
+
+
+def reconstruct(observation: Observation, pairings: Sequence[Pairing], solver: Solver, **network: int) -> Guess:
+    """Candidates (targets, k, 3, H, W) once the pairing is settled.
+
+    solver   what to make of the linked releases (attacks.pixels): regression, or a mean
+    network  train_epochs, width and batch of the restoring network
+    """
+    restoration = learn_restoration(observation, solver, **network)
     originals = 1 + max(int(pairing.sources.max()) for pairing in pairings)
-    solution = solve(observation, observation.releases, pairings, originals)
-    restored = restore(observation, solution, key, train_epochs=train_epochs, width=width, batch=batch)
-    candidates = pick(observation, pairings[0], restored.images)
-    unknown = float(np.mean([(pairing.sources < 0).any(1).mean() for pairing in pairings]))
-    return Guess(candidates=candidates, report={"originals": originals, "unexplained": unknown, **restored.report})
+    solution = solver(observation, observation.releases, pairings, originals)
+    candidates = pick(observation, pairings[0], restoration.of(solution))
+    facts = {
+        "originals": originals,
+        "unexplained": float(np.mean([(pairing.sources < 0).any(1).mean() for pairing in pairings])),
+        "restored": restoration.restorer is not None,
+    }
+    return Guess(candidates=candidates, report={**facts, **restoration.report})
 
 
 def pick(observation: Observation, pairing: Pairing, solved: Bytes) -> Bytes:

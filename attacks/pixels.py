@@ -7,7 +7,7 @@ the epochs is the pixel itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from attacks.linking import dominated
 from attacks.regression import Mixing
 from harness.images import to_bytes, to_images
 from harness.observation import Observation, Pairing
@@ -32,8 +33,8 @@ class Solution:
     """The originals as far as regression finds them.
 
     images  (K, 3, H, W) uint8, in scratch space where they are many
-    spread  (K, 3, H, W) uint8: how much the pixels of a block vary over the epochs, where a defense permutes them
-            (four times the standard deviation in grey levels, to use the range); else None
+    spread  (K, 3, H, W) uint8: how much a pixel, or a block whose pixels a defense permutes, varies over the epochs
+            (four times the standard deviation in grey levels, to use the range); None where that says nothing
     """
 
     images: Bytes
@@ -50,6 +51,8 @@ def solve(
     """Estimates of `originals` originals from releases of the observed defense and their pairing, true or guessed."""
     known = observation.defense
     found = empty((originals, *releases[0].images.shape[1:]), "cpu")
+    if "linear" not in known.traits:
+        return pool(observation, releases, pairings, originals)
     if "keeps_pixels" in known.traits:
         return Solution(_most_frequent(releases, pairings, found, observation.device))
     found = _ridge(observation, releases, pairings, found)
@@ -58,6 +61,32 @@ def solve(
     block = int(known.params.get("block", 2))
     means = _flattened(found, block)
     return Solution(means, _spread(releases, pairings, found, block, observation.device))
+
+
+def pool(
+    observation: Observation, releases: Sequence[Release], pairings: Sequence[Pairing], originals: int
+) -> Solution:
+    """Mean and deviation of every pixel over the releases that an original dominates: for any defense at all."""
+    rows = dominated(pairings, originals)
+    means, spread = (empty((originals, *releases[0].images.shape[1:]), "cpu") for _ in range(2))
+    for start in range(0, originals, _TRACKS):
+        some = slice(start, start + _TRACKS)
+        total = squares = torch.zeros(())
+        for layer in _layers(releases, rows[some], observation.device):
+            total, squares = total + layer.nan_to_num(), squares + layer.nan_to_num().square()
+        count = torch.from_numpy((rows[some] >= 0).sum(1)).clamp(min=1).view(-1, 1, 1, 1).to(total.device)
+        mean = total / count
+        means[some] = to_bytes(mean).cpu()
+        spread[some] = to_bytes(_STRETCH * (squares / count - mean.square()).clamp(min=0).sqrt()).cpu()
+    return Solution(means, spread)
+
+
+def _layers(releases: Sequence[Release], rows: Array, device: str) -> Iterator[Images]:
+    """(n, 3, H, W) of every epoch, the release of each row; NaN where it is -1."""
+    for epoch, release in enumerate(releases):
+        layer = _floats(release.images[torch.from_numpy(np.maximum(rows[:, epoch], 0))], device)
+        layer[torch.from_numpy(rows[:, epoch] < 0).to(device)] = float("nan")
+        yield layer
 
 
 def _ridge(observation: Observation, releases: Sequence[Release], pairings: Sequence[Pairing], found: Bytes) -> Bytes:
@@ -89,16 +118,6 @@ def noise_to_signal(observation: Observation) -> float:
     return float(blank.square().mean() / signal.clamp(min=1e-6)) + 1e-5
 
 
-def dominated(pairings: Sequence[Pairing], originals: int) -> Array:
-    """(K, T) the release of each epoch in which an original has the largest share; -1 where there is none."""
-    rows = np.full((originals, len(pairings)), -1)
-    for epoch, pairing in enumerate(pairings):
-        first = pairing.sources[np.arange(len(pairing)), pairing.shares.argmax(1)]
-        known = first >= 0
-        rows[first[known], epoch] = np.flatnonzero(known)
-    return rows
-
-
 def _flattened(images: Bytes, block: int) -> Bytes:
     """Every block at its mean: the order inside it says nothing."""
     means = empty(tuple(images.shape), "cpu")
@@ -116,14 +135,13 @@ def _spread(releases: Sequence[Release], pairings: Sequence[Pairing], found: Byt
     """The deviation inside every block, over the releases that an original dominates."""
     rows, spread = dominated(pairings, len(found)), empty(tuple(found.shape), "cpu")
     for start in range(0, len(found), _TRACKS):
-        some = rows[start : start + _TRACKS]
-        variance, count = torch.zeros(()), torch.zeros(len(some), 1, 1, 1)
-        for epoch, release in enumerate(releases):
-            layer = _floats(release.images[torch.from_numpy(np.maximum(some[:, epoch], 0))], device).cpu()
-            there = torch.from_numpy(some[:, epoch] >= 0).view(-1, 1, 1, 1)
+        some = slice(start, start + _TRACKS)
+        variance, count = torch.zeros((), device=device), torch.zeros((), device=device)
+        for layer in _layers(releases, rows[some], device):
+            there = ~layer[:, :1, :1, :1].isnan()
             inside = _block_means((layer - _block_means(layer, block)).square(), block)
-            variance, count = variance + inside * there, count + there
-        spread[start : start + _TRACKS] = to_bytes(_STRETCH * (variance / count.clamp(min=1)).sqrt())
+            variance, count = variance + inside.nan_to_num(), count + there
+        spread[some] = to_bytes(_STRETCH * (variance / count.clamp(min=1)).sqrt()).cpu()
     return spread
 
 
@@ -131,13 +149,7 @@ def _most_frequent(releases: Sequence[Release], pairings: Sequence[Pairing], fou
     """The mean of the values near the median over the releases that an original dominates."""
     rows = dominated(pairings, len(found))
     for start in range(0, len(found), _TRACKS):
-        some = rows[start : start + _TRACKS]
-        layers = []
-        for epoch, release in enumerate(releases):
-            layer = _floats(release.images[torch.from_numpy(np.maximum(some[:, epoch], 0))], device)
-            layer[torch.from_numpy(some[:, epoch] < 0).to(device)] = float("nan")
-            layers.append(layer)
-        stack = torch.stack(layers)
+        stack = torch.stack(list(_layers(releases, rows[start : start + _TRACKS], device)))
         middle = stack.nanmedian(0).values
         near = (stack - middle).abs() <= _NEAR / 255
         value = torch.where(near, stack, 0.0).sum(0) / near.sum(0).clamp(min=1)

@@ -7,6 +7,7 @@ network does no better on held-out images than leaving them alone, they are left
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,71 +16,73 @@ import torch
 from torch import Tensor
 
 from attacks.inversion import split
-from attacks.pixels import Solution, solve
-from attacks.restorer import Lesson, fit, restoration_loss
+from attacks.pixels import Solution
+from attacks.restorer import Lesson, Restorer, fit, restoration_loss
+from attacks.trained import once
 from harness.images import to_images
 from harness.observation import Observation, Pairing
 from harness.randomness import derive, numpy_generator
-from harness.types import Array, Bytes
+from harness.types import Array, Bytes, Release
 
 _BANK = 512  # rehearsed solutions to learn from, about
 _GOOD = 0.01  # L1 + 1 - SSIM that needs no restoring
 _CHUNK = 64
 
 
-@dataclass(frozen=True)
-class Restored:
-    """(K, 3, H, W) uint8, and the facts for the record."""
+Solver = Callable[[Observation, Sequence[Release], Sequence[Pairing], int], Solution]
 
-    images: Bytes
+
+@dataclass(frozen=True)
+class Restoration:
+    """What to do with solutions: a trained network, or nothing."""
+
+    restorer: Restorer | None
     report: dict[str, Any]
 
+    def of(self, solution: Solution) -> Bytes:
+        """(K, 3, H, W) uint8"""
+        return self.restorer.restore(solution.planes())[:, 0] if self.restorer else solution.images
 
-def restore(
-    observation: Observation, solution: Solution, key: bytes, *, train_epochs: int, width: int, batch: int
-) -> Restored:
-    """The solutions of the linked releases, restored.
+
+def learn_restoration(
+    observation: Observation, solver: Solver, *, train_epochs: int, width: int, batch: int
+) -> Restoration:
+    """How to restore what this solver makes of the linked releases.
 
     train_epochs, width, batch  of the network: see attacks.inversion
     """
-    public = observation.public
-    learning, judging = split(public, observation, numpy_generator(derive(key, "split")))
-    held_out = _rehearsed(observation, judging, -1)
-    before = _loss(held_out)
-    report: dict[str, Any] = {"held_out_before": before}
-    if before < _GOOD:
-        return Restored(solution.images, {**report, "restored": False})
-    rounds = max(1, -(-_BANK // len(learning)))
-    bank = [_rehearsed(observation, learning, number) for number in range(rounds)]
+    settings = solver.__name__, len(observation.releases), train_epochs, width, batch
 
-    def lesson(done: int) -> Lesson:
-        return _mirrored(bank[done % rounds], numpy_generator(derive(key, "mirror", done)))
+    def learn(key: bytes) -> Restoration:
+        learning, judging = split(observation.public, observation, numpy_generator(derive(key, "split")))
+        held_out = _rehearsed(observation, solver, judging, -1)
+        before = _loss(held_out)
+        if before < _GOOD:
+            return Restoration(None, {"held_out_before": before})
+        rounds = max(1, -(-_BANK // len(learning)))
+        bank = [_rehearsed(observation, solver, learning, number) for number in range(rounds)]
+        restorer = fit(
+            lambda done: _mirrored(bank[done % rounds], numpy_generator(derive(key, "mirror", done))),
+            held_out,
+            key=derive(key, "restorer"),
+            device=observation.device,
+            rounds=train_epochs,
+            width=width,
+            batch=batch,
+        )
+        helps = restorer.report["held_out_loss"] < before
+        return Restoration(restorer if helps else None, {"held_out_before": before, **restorer.report})
 
-    restorer = fit(
-        lesson,
-        held_out,
-        key=derive(key, "restorer"),
-        device=observation.device,
-        rounds=train_epochs,
-        width=width,
-        batch=batch,
-    )
-    report |= {**restorer.report, "restored": restorer.report["held_out_loss"] < before}
-    if not report["restored"]:
-        return Restored(solution.images, report)
-    return Restored(restorer.restore(solution.planes())[:, 0], report)
+    return once(observation, f"restoration {solver.__name__}", settings, learn)
 
 
-def _rehearsed(observation: Observation, rows: Array, number: int) -> Lesson:
+def _rehearsed(observation: Observation, solver: Solver, rows: Array, number: int) -> Lesson:
     """All T epochs on some of the adversary's images, solved with their true pairing."""
     images, labels = observation.public.images[torch.from_numpy(rows)], observation.public.labels[rows]
-    epochs = len(observation.releases)
-    releases, pairings = [], []
-    for epoch in range(epochs):
-        release, secret = observation.rehearse(images.to(observation.device), labels, (number + 2) * epochs + epoch)
-        releases.append(release)
-        pairings.append(Pairing(secret.sources, secret.shares))
-    solution = solve(observation, releases, pairings, len(images))
+    own, epochs = images.to(observation.device), len(observation.releases)
+    made = [observation.rehearse(own, labels, (number + 2) * epochs + epoch) for epoch in range(epochs)]
+    pairings = [Pairing(secret.sources, secret.shares) for _, secret in made]
+    solution = solver(observation, [release for release, _ in made], pairings, len(images))
     return Lesson(solution.planes(), images[:, None], torch.ones(len(images), 1))
 
 

@@ -1,42 +1,66 @@
-"""What several attacks would train alike is trained once.
+"""What several attacks would learn alike is learned once.
 
-A network that is trained on rehearsals depends on the defense, the adversary's images and the training's settings, not
-on who asks. Its dice descend from exactly these, so that two attacks get the same network whichever comes first; the
-last one of every name is kept.
+A network that is trained on rehearsals depends on the defense, the adversary's images and the settings of its training,
+not on who asks. Its dice descend from exactly these, so that two attacks get the same network whichever comes first;
+the last one of every name is kept.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from harness.observation import Observation
 
-_Trained = TypeVar("_Trained")
+_Learned = TypeVar("_Learned")
 _last: dict[str, tuple[bytes, Any]] = {}
+_CHUNK = 256
 
 
 def once(
-    observation: Observation, name: str, settings: dict[str, Any], train: Callable[[bytes], _Trained]
-) -> _Trained:
-    """train(key), or what it returned the last time for the same defense, images, dice of rehearsal and settings."""
-    key = _content(observation, name, settings)
+    observation: Observation,
+    name: str,
+    settings: object,
+    learn: Callable[[bytes], _Learned],
+    seen: Iterable[Tensor] = (),
+    dice: bytes = b"",
+) -> _Learned:
+    """learn(key), or what it returned the last time from the same.
+
+    settings  whatever of the attack's knobs changes what is learned
+    seen      images that it depends on beyond the defense and the adversary's own, which always count where granted
+    dice      makes it depend on the attack's own dice, where nothing else of it varies with the seed
+    """
+    digest = hashlib.sha256(dice)
+    digest.update(repr((name, settings, observation.classes, observation.attributes)).encode())
+    digest.update(f"{observation.device} {torch.get_num_threads()}".encode())
+    for images in (*_granted(observation), *seen):
+        _add(digest, images)
+    key = digest.digest()
     if name not in _last or _last[name][0] != key:
         _last.pop(name, None)  # the old one goes before the new one is made
-        _last[name] = key, train(key)
-    found: _Trained = _last[name][1]
+        _last[name] = key, learn(key)
+    found: _Learned = _last[name][1]
     return found
 
 
-def _content(observation: Observation, name: str, settings: dict[str, Any]) -> bytes:
+def _granted(observation: Observation) -> list[Tensor]:
+    """The adversary's images and labels, and a rehearsal, which tells the defense and its dice apart from others."""
     public = observation.public
-    few = public.images[:64], public.labels[:64]
-    release, _ = observation.rehearse(*few, 0)
-    said = repr([name, sorted(settings.items()), observation.classes, observation.attributes, observation.device])
-    digest = hashlib.sha256(f"{said}{torch.get_num_threads()}{observation.defense}".encode())
-    for part in (public.images, torch.from_numpy(public.labels), release.images):
+    held = [public.images, torch.from_numpy(public.labels)]
+    if public.attributes is not None:
+        held.append(torch.from_numpy(public.attributes))
+    if "defense" in observation.granted:
+        release, _ = observation.rehearse(public.images, public.labels, 0)
+        held += [release.images, release.labels]
+    return held
+
+
+def _add(digest: Any, images: Tensor) -> None:
+    digest.update(f"{images.dtype} {tuple(images.shape)}".encode())
+    for part in images.split(_CHUNK):
         digest.update(part.contiguous().cpu().numpy().tobytes())
-    return digest.digest()
