@@ -43,7 +43,7 @@ def inversion(observation: Observation, rng: Generator, *, train_epochs: int, wi
 
 def _learn(observation: Observation, key: bytes, train_epochs: int, width: int, batch: int) -> Restorer:
     public = observation.public
-    learning, judging = split(public, observation, numpy_generator(derive(key, "split")))
+    learning, judging = split(public, observation)
     times = -(-_JUDGED // len(judging))
     held_out = [_rehearsal(observation, judging, -1 - time, key) for time in range(times)]
     each = -(-len(learning) // _ROUND)  # rounds that make an epoch
@@ -58,8 +58,12 @@ def _learn(observation: Observation, key: bytes, train_epochs: int, width: int, 
     )
 
 
-def split(public: Labelled, observation: Observation, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Rows to learn from and rows that judge, by class; enough of each class where mixtures stay within it."""
+def split(public: Labelled, observation: Observation) -> tuple[Array, Array]:
+    """Rows to learn from and rows that judge, by class; enough of each class where mixtures stay within it.
+
+    The same for every attack, so that what none of them learned from can judge between them.
+    """
+    rng = numpy_generator(derive(b"", "split"))
     if not len(public):
         raise Inapplicable("there are no public images to rehearse on (--public-share 0)")
     k = observation.sources
