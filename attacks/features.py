@@ -58,8 +58,10 @@ def learn_features(observation: Observation, key: bytes) -> Features:
     with dice(derive(key, "components"), observation.device):  # it draws from torch's own generator
         _, values, basis = torch.svd_lowrank(sample - mean, q=components, niter=3)
     variance = values.square() / len(sample)
-    shared = _shared_variance(observation, cell, basis)
-    weight = shared.clamp(min=0).sqrt() / variance.clamp(min=1e-12)
+    shared = _shared_variance(observation, cell, basis).clamp(min=0)
+    # A release varies at least as much as its original: along components beyond the number of originals the releases
+    # hold rounding alone, which must not be taken for precision.
+    weight = shared.sqrt() / torch.maximum(variance, shared).clamp(min=1e-12)
     return Features(cell, mean, basis * weight / weight.max().clamp(min=1e-12))
 
 
