@@ -41,8 +41,8 @@ from harness.types import Bytes, Generator, Guess
 
 _AUDIBLE = 0.5  # grey levels of noise: rounding alone leaves 0.3
 _TRAININGS = 2  # the budget: networks, at most
-_SOLVED = 0.95  # SSIM on the stage beyond which nothing more is trained,
-_EXPLAINED = 0.9  # and beyond which the second network is not
+_SOLVED = 0.95  # SSIM on the stage beyond which no dear member is tried,
+_EXPLAINED = 0.9  # and no second training
 _REPEATED = 0.5  # share of targets whose pair comes again, far more than by chance
 _LOOKED_AT = 200  # targets that are looked for again
 
@@ -51,13 +51,13 @@ _LOOKED_AT = 200  # targets that are looked for again
 class Member:
     """One attack with its published settings, and the stage that it is rehearsed on.
 
-    learns  whether it trains a network
+    dear    whether it trains a network or descends through the defense: only where something is left to gain
     """
 
     name: str
     attack: Callable[[Observation, Generator], Guess]
     stage: Callable[[Observation], stage.Stage]
-    learns: bool = False
+    dear: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,17 +81,20 @@ _DECONVOLUTION = Member(
 )
 _INTERPOLATION = Member("interpolation", partial(interpolation, rounds=10, rehearsed=64), stage.alone)
 _INVERT = Member(
-    "invert", partial(invert, steps=60, rate=0.05, variation=(0.0, 0.0001, 0.001, 0.01, 0.03, 0.1)), stage.alone
+    "invert",
+    partial(invert, steps=60, rate=0.05, variation=(0.0, 0.0001, 0.001, 0.01, 0.03, 0.1)),
+    stage.alone,
+    dear=True,
 )
 _STANDING = Member("standing", partial(standing, gaussians=_GAUSSIANS, dct=(2.0, 2.4, 3.0)), stage.standing_still)
 _UNMIX = Member("unmix", partial(unmix, steps=40, smoothness=2.0), stage.same_partners)
 _MULTI_RELEASE = Member(
-    "multi_release", partial(multi_release, train_epochs=20, width=24, batch=8), stage.together, learns=True
+    "multi_release", partial(multi_release, train_epochs=20, width=24, batch=8), stage.together, dear=True
 )
 _INVERSION_LINKED = Member(
-    "inversion_linked", partial(inversion_linked, train_epochs=20, width=24, batch=8), stage.together, learns=True
+    "inversion_linked", partial(inversion_linked, train_epochs=20, width=24, batch=8), stage.together, dear=True
 )
-_INVERSION = Member("inversion", partial(inversion, train_epochs=20, width=24, batch=12), stage.alone, learns=True)
+_INVERSION = Member("inversion", partial(inversion, train_epochs=20, width=24, batch=12), stage.alone, dear=True)
 
 
 def auto(observation: Observation, rng: Generator) -> Guess:
@@ -149,19 +152,21 @@ class Trials:
     def __init__(self, observation: Observation, key: bytes):
         self._observation, self._key = observation, key
         self._done: list[Rehearsed] = []
+        self._failed = 0  # trainings that did not converge: spent all the same
         self._left_out: dict[str, str] = {}
         self._stage = cache(lambda make: make(observation))
 
     def rehearse(self, member: Member) -> None:
-        """Put a member on its stage, unless it could gain little by its training."""
+        """Put a member on its stage, unless it is dear and could gain little."""
         best = max((each.score for each in self._done), default=0.0)
-        if member.learns and best > (_EXPLAINED if self._trainings else _SOLVED):
-            self._left_out[member.name] = f"not trained: the best score is {best:.2f} already"
+        if member.dear and best > (_EXPLAINED if self._trainings else _SOLVED):
+            self._left_out[member.name] = f"not tried: the best score is {best:.2f} already"
             return
         try:
             staged = self._stage(member.stage)
             guess = member.attack(staged.observation, self._dice(member))
         except (Inapplicable, NotConverged) as reason:
+            self._failed += isinstance(reason, NotConverged)
             self._left_out[member.name] = str(reason)
             return
         self._done.append(Rehearsed(member, staged.score(guess), guess.report))
@@ -194,16 +199,12 @@ class Trials:
             "rehearsed_ssim": {each.member.name: each.score for each in self._done},
             "left_out": self._left_out,
             "budget": {"trainings": _TRAININGS},
-            "spent": {"trainings": self._trainings, "steps": self._steps},
+            "spent": {"trainings": self._trainings, "steps": sum(each.report.get("steps", 0) for each in self._done)},
         }
 
     @property
     def _trainings(self) -> int:
-        return sum("steps" in each.report for each in self._done)
-
-    @property
-    def _steps(self) -> int:
-        return sum(each.report.get("steps", 0) for each in self._done)
+        return self._failed + sum("steps" in each.report for each in self._done)
 
     def _dice(self, member: Member) -> Generator:
         return torch_generator(derive(self._key, member.name), self._observation.device)
