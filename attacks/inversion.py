@@ -58,8 +58,12 @@ def _learn(observation: Observation, key: bytes, train_epochs: int, width: int, 
     )
 
 
-def split(public: Labelled, observation: Observation, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Rows to learn from and rows that judge, by class; enough of each class where mixtures stay within it."""
+def split(public: Labelled, observation: Observation) -> tuple[Array, Array]:
+    """Rows to learn from and rows that judge, by class; enough of each class where mixtures stay within it.
+
+    The same for every attack, so that what none of them learned from can judge between them.
+    """
+    rng = numpy_generator(derive(b"", "split"))
     if not len(public):
         raise Inapplicable("there are no public images to rehearse on (--public-share 0)")
     k = observation.sources

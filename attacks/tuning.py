@@ -42,7 +42,7 @@ def best(
     released, originals = rehearsal(observation, images)
     scores = {}
     for setting in settings:
-        found = [_likeness(apply(released[rows], setting), originals[rows]) for rows in _slices(len(released), _CHUNK)]
+        found = [likeness(apply(released[rows], setting), originals[rows]) for rows in _slices(len(released), _CHUNK)]
         scores[setting] = float(torch.cat(found).mean())
     return max(scores, key=lambda setting: scores[setting]), scores
 
@@ -95,7 +95,7 @@ def name(setting: Hashable) -> str:
     return " ".join(f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
 
 
-def _likeness(guesses: Bytes, originals: Bytes) -> torch.Tensor:
+def likeness(guesses: Bytes, originals: Bytes) -> torch.Tensor:
     """(n,) SSIM of the best guess of each release."""
     guesses = _stacked(guesses)
     truth = to_images(originals).unsqueeze(1).expand(guesses.shape)

@@ -1,0 +1,217 @@
+"""The ensemble: everything at once, without knobs, what AutoAttack (Croce and Hein 2020) is to robustness.
+
+1. What the defense does to every image alike is undone (attacks.undo).
+2. Every member that does not refuse this defense is rehearsed on public images that none of them learned from
+   (attacks.stage), so that all have the same score: mean SSIM of the best candidate to the dominant source. Faults of
+   the protocol do not show in rehearsals; they are looked for in the real releases, and staged where they are found.
+3. The best member attacks the real releases; the next best fills the places for candidates that it leaves.
+
+Members refuse by what a defense declares: deconvolution asks for `blurs`, interpolation for `keeps_pixels`, descent for
+`linear`, and so on. None looks for a particular defense.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from attacks import stage
+from attacks.deconvolution import deconvolution
+from attacks.denoise import denoise_tuned, level_of
+from attacks.interpolation import interpolation
+from attacks.inversion import inversion
+from attacks.invert import invert
+from attacks.levels import levels
+from attacks.look import look
+from attacks.multi_release import inversion_linked, multi_release
+from attacks.pairs import published_shares, shared_pairs
+from attacks.smooth import smooth
+from attacks.standing import FAR, order_stands, standing
+from attacks.undo import undone
+from attacks.unmix import unmix
+from harness.errors import Inapplicable, NotConverged
+from harness.observation import Observation
+from harness.randomness import derive, key_from, torch_generator
+from harness.types import Bytes, Generator, Guess
+
+_AUDIBLE = 0.5  # grey levels of noise: rounding alone leaves 0.3
+_TRAININGS = 2  # the budget: networks, at most
+_SOLVED = 0.95  # SSIM on the stage beyond which no dear member is tried,
+_EXPLAINED = 0.9  # and no second training
+_REPEATED = 0.5  # share of targets whose pair comes again, far more than by chance
+_LOOKED_AT = 200  # targets that are looked for again
+
+
+@dataclass(frozen=True)
+class Member:
+    """One attack with its published settings, and the stage that it is rehearsed on.
+
+    dear    whether it trains a network or descends through the defense: only where something is left to gain
+    """
+
+    name: str
+    attack: Callable[[Observation, Generator], Guess]
+    stage: Callable[[Observation], stage.Stage]
+    dear: bool = False
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """A member that did not refuse, its score, and what it said of itself on the stage."""
+
+    member: Member
+    score: float
+    report: Mapping[str, Any]
+
+
+_GAUSSIANS = (0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+_LOOK = Member("look", look, stage.alone)
+_SMOOTH = Member("smooth", partial(smooth, gaussians=_GAUSSIANS, medians=(3, 5, 7, 9)), stage.alone)
+_LEVELS = Member("levels", levels, stage.alone)
+_DENOISE = Member("denoise_tuned", partial(denoise_tuned, non_local=(0.4, 0.6, 0.8), dct=(2.0, 2.4, 3.0)), stage.alone)
+_DECONVOLUTION = Member(
+    "deconvolution",
+    partial(deconvolution, noise=(0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001, 0.00003, 0.00001)),
+    stage.alone,
+)
+_INTERPOLATION = Member("interpolation", partial(interpolation, rounds=10, rehearsed=64), stage.alone)
+_INVERT = Member(
+    "invert",
+    partial(invert, steps=60, rate=0.05, variation=(0.0, 0.0001, 0.001, 0.01, 0.03, 0.1)),
+    stage.alone,
+    dear=True,
+)
+_STANDING = Member("standing", partial(standing, gaussians=_GAUSSIANS, dct=(2.0, 2.4, 3.0)), stage.standing_still)
+_UNMIX = Member("unmix", partial(unmix, steps=40, smoothness=2.0), stage.same_partners)
+_MULTI_RELEASE = Member(
+    "multi_release", partial(multi_release, train_epochs=20, width=24, batch=8), stage.together, dear=True
+)
+_INVERSION_LINKED = Member(
+    "inversion_linked", partial(inversion_linked, train_epochs=20, width=24, batch=8), stage.together, dear=True
+)
+_INVERSION = Member("inversion", partial(inversion, train_epochs=20, width=24, batch=12), stage.alone, dear=True)
+
+
+def auto(observation: Observation, rng: Generator) -> Guess:
+    """The best that the members together can do: as many candidates as sources, none from a member that is worse.
+
+    Budget: two trainings at most, and rehearsals of at most 400 public images an epoch to choose by.
+    """
+    seen, undoing = _without_the_map(observation)
+    trials = Trials(seen, key_from(rng))
+    for member in composed(seen):
+        trials.rehearse(member)
+    candidates, chosen = trials.attack()
+    return Guess(candidates, report={"undone": undoing, "chosen": chosen, **trials.told()})
+
+
+def composed(observation: Observation) -> Iterator[Member]:
+    """The members that the defense's declared traits and the releases call for, the cheap ones first."""
+    traits, several = observation.defense.traits, len(observation.releases) > 1
+    yield from (_LOOK, _SMOOTH, _LEVELS)
+    if "additive_noise" in traits or level_of(observation) > _AUDIBLE:
+        yield _DENOISE
+    if "blurs" in traits:
+        yield _DECONVOLUTION
+    if "keeps_pixels" in traits:
+        yield _INTERPOLATION
+    if "linear" in traits:
+        yield _INVERT
+    if several and order_stands(observation.releases) > FAR:
+        yield _STANDING
+    if several and repeated_pairs(observation) > _REPEATED:
+        yield _UNMIX  # and linking, which tells originals apart by their changing partners, cannot
+    elif several:
+        yield _MULTI_RELEASE if "linear" in traits else _INVERSION_LINKED
+    yield _INVERSION
+
+
+def repeated_pairs(observation: Observation) -> float:
+    """Share of the targets whose two sources are mixed again in another epoch, in other shares."""
+    some = observation.targets[:_LOOKED_AT]
+    found = shared_pairs(observation.releases, some, published_shares(observation.defense.mixing))
+    return float(np.mean([bool(matches) for matches in found]))
+
+
+def _without_the_map(observation: Observation) -> tuple[Observation, Any]:
+    try:
+        found = undone(observation)
+    except Inapplicable as reason:
+        return observation, str(reason)
+    return found.observation, {"steps": found.steps, "before": found.before, "after": found.after}
+
+
+class Trials:
+    """How the members did on the stage, and what they then make of the real releases."""
+
+    def __init__(self, observation: Observation, key: bytes):
+        self._observation, self._key = observation, key
+        self._done: list[Rehearsed] = []
+        self._failed = 0  # trainings that did not converge: spent all the same
+        self._left_out: dict[str, str] = {}
+        self._stage = cache(lambda make: make(observation))
+
+    def rehearse(self, member: Member) -> None:
+        """Put a member on its stage, unless it is dear and could gain little."""
+        best = max((each.score for each in self._done), default=0.0)
+        if member.dear and best > (_EXPLAINED if self._trainings else _SOLVED):
+            self._left_out[member.name] = f"not tried: the best score is {best:.2f} already"
+            return
+        try:
+            staged = self._stage(member.stage)
+            guess = member.attack(staged.observation, self._dice(member))
+        except (Inapplicable, NotConverged) as reason:
+            self._failed += isinstance(reason, NotConverged)
+            self._left_out[member.name] = str(reason)
+            return
+        self._done.append(Rehearsed(member, staged.score(guess), guess.report))
+
+    def attack(self) -> tuple[Bytes, list[str]]:
+        """(n, M, 3, H, W): the best member's candidates, then the next best's, as long as there are places."""
+        waiting, made = list(self._done), dict[str, Guess]()
+        candidates, chosen = list[Bytes](), list[str]()
+        free = self._observation.sources
+        while waiting and free:
+            best = max(waiting, key=lambda each: each.score)
+            waiting.remove(best)
+            name = best.member.name
+            if name not in made:
+                try:
+                    made[name] = best.member.attack(self._observation, self._dice(best.member))
+                except (Inapplicable, NotConverged) as reason:
+                    self._left_out[name] = f"on the real releases: {reason}"
+                    continue
+                waiting.append(_believed(best, made[name]))
+                continue
+            candidates.append(made[name].candidates[:, :free].cpu())
+            chosen.append(name)
+            free -= candidates[-1].shape[1]
+        return torch.cat(candidates, 1), chosen
+
+    def told(self) -> dict[str, Any]:
+        """For the record: the scores, who was left out and why, and what of the budget was spent."""
+        return {
+            "rehearsed_ssim": {each.member.name: each.score for each in self._done},
+            "left_out": self._left_out,
+            "budget": {"trainings": _TRAININGS},
+            "spent": {"trainings": self._trainings, "steps": sum(each.report.get("steps", 0) for each in self._done)},
+        }
+
+    @property
+    def _trainings(self) -> int:
+        return self._failed + sum("steps" in each.report for each in self._done)
+
+    def _dice(self, member: Member) -> Generator:
+        return torch_generator(derive(self._key, member.name), self._observation.device)
+
+
+def _believed(rehearsed: Rehearsed, guess: Guess) -> Rehearsed:
+    """The score less what linking explains of the real releases less well than it did of rehearsed ones."""
+    unexplained = (report.get("unexplained", 0.0) for report in (guess.report, rehearsed.report))
+    real, staged = (1 - share for share in unexplained)
+    return replace(rehearsed, score=rehearsed.score * min(1.0, real / max(staged, 0.01)))
