@@ -43,7 +43,7 @@ def inversion(observation: Observation, rng: Generator, *, train_epochs: int, wi
 
 def _learn(observation: Observation, key: bytes, train_epochs: int, width: int, batch: int) -> Restorer:
     public = observation.public
-    learning, judging = split(public, observation, numpy_generator(derive(key, "split")))
+    learning, judging = split(public, observation)
     times = -(-_JUDGED // len(judging))
     held_out = [_rehearsal(observation, judging, -1 - time, key) for time in range(times)]
     each = -(-len(learning) // _ROUND)  # rounds that make an epoch

@@ -54,7 +54,7 @@ def learn_restoration(
     settings = solver.__name__, len(observation.releases), train_epochs, width, batch
 
     def learn(key: bytes) -> Restoration:
-        learning, judging = split(observation.public, observation, numpy_generator(derive(key, "split")))
+        learning, judging = split(observation.public, observation)
         held_out = _rehearsed(observation, solver, judging, -1)
         before = _loss(held_out)
         if before < _GOOD:
