@@ -26,7 +26,7 @@ def attribute(observation: Observation, rng: Generator, *, arch: str, train_epoc
     """
     learner, report = reader(observation, arch, train_epochs)
     read = learner.predict(observation.images[observation.targets])
-    return Guess(scores=read * allowed(observation), report=report)
+    return Guess(scores=read * allowed(observation, labels_of_targets(observation)), report=report)
 
 
 def attribute_linked(observation: Observation, rng: Generator, *, arch: str, train_epochs: int) -> Guess:
@@ -38,7 +38,7 @@ def attribute_linked(observation: Observation, rng: Generator, *, arch: str, tra
     tracks = tracks_of_targets(observation)
     learner, report = reader(observation, arch, train_epochs)
     read = along(tracks, observation.releases, learner.predict)
-    return Guess(scores=read * allowed(observation), report=report)
+    return Guess(scores=read * allowed(observation, labels_of_targets(observation)), report=report)
 
 
 def reader(observation: Observation, arch: str, train_epochs: int) -> tuple[Learner, dict[str, Any]]:
@@ -61,10 +61,13 @@ def _attributes(observation: Observation) -> Array:
     return attributes
 
 
-def allowed(observation: Observation) -> Scores:
-    """(n, A) the room that a target's public label leaves for each attribute: the share of its classes that have it."""
+def labels_of_targets(observation: Observation) -> Labels:
+    return observation.labels[torch.from_numpy(observation.targets)].cpu()
+
+
+def allowed(observation: Observation, labels: Labels) -> Scores:
+    """(n, A) the room that each public label leaves for each attribute: the share of its classes that have it."""
     public, classes = observation.public, len(observation.classes)
-    labels = observation.labels[torch.from_numpy(observation.targets)].cpu()
     seen = torch.zeros(classes, len(observation.attributes))
     seen[torch.from_numpy(public.labels), torch.from_numpy(public.attributes)] = 1
     shares = labels.float() if labels.ndim == 2 else functional.one_hot(labels, classes).float()
