@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ from harness.types import Bytes, Generator, Guess
 
 _AUDIBLE = 0.5  # grey levels of noise: rounding alone leaves 0.3
 _TRAININGS = 2  # the budget: networks, at most
+_STAGED = 600  # and public images that are rehearsed to choose between the members, for each epoch
 _SOLVED = 0.95  # SSIM on the stage beyond which no dear member is tried,
 _EXPLAINED = 0.9  # and no second training
 _REPEATED = 0.5  # share of targets whose pair comes again, far more than by chance
@@ -100,7 +101,8 @@ _INVERSION = Member("inversion", partial(inversion, train_epochs=20, width=24, b
 def auto(observation: Observation, rng: Generator) -> Guess:
     """The best that the members together can do: as many candidates as sources, none from a member that is worse.
 
-    Budget: two trainings at most, and rehearsals of at most 400 public images an epoch to choose by.
+    Budget: at most two trainings, and 600 rehearsed public images an epoch to choose between the members; what a member
+    rehearses to tune itself is its own affair. It is counted, not timed, and so the same on every machine.
     """
     seen, undoing = _without_the_map(observation)
     trials = Trials(seen, key_from(rng))
@@ -154,7 +156,7 @@ class Trials:
         self._done: list[Rehearsed] = []
         self._failed = 0  # trainings that did not converge: spent all the same
         self._left_out: dict[str, str] = {}
-        self._stage = cache(lambda make: make(observation))
+        self._stages: dict[Callable[[Observation], stage.Stage], stage.Stage] = {}
 
     def rehearse(self, member: Member) -> None:
         """Put a member on its stage, unless it is dear and could gain little."""
@@ -163,7 +165,9 @@ class Trials:
             self._left_out[member.name] = f"not tried: the best score is {best:.2f} already"
             return
         try:
-            staged = self._stage(member.stage)
+            if member.stage not in self._stages:
+                self._stages[member.stage] = member.stage(self._observation)
+            staged = self._stages[member.stage]
             guess = member.attack(staged.observation, self._dice(member))
         except (Inapplicable, NotConverged) as reason:
             self._failed += isinstance(reason, NotConverged)
@@ -198,8 +202,12 @@ class Trials:
         return {
             "rehearsed_ssim": {each.member.name: each.score for each in self._done},
             "left_out": self._left_out,
-            "budget": {"trainings": _TRAININGS},
-            "spent": {"trainings": self._trainings, "steps": sum(each.report.get("steps", 0) for each in self._done)},
+            "budget": {"trainings": _TRAININGS, "staged_images": _STAGED * len(self._observation.releases)},
+            "spent": {
+                "trainings": self._trainings,
+                "steps": sum(each.report.get("steps", 0) for each in self._done),
+                "staged_images": sum(staged.images for staged in self._stages.values()),
+            },
         }
 
     @property

@@ -35,6 +35,11 @@ class Stage:
     observation: Observation
     originals: Bytes
 
+    @property
+    def images(self) -> int:
+        """How many were rehearsed for it."""
+        return sum(map(len, self.observation.releases))
+
     def score(self, guess: Guess) -> float:
         """Mean SSIM of the best candidate to the dominant source."""
         found = [
@@ -61,7 +66,7 @@ def together(observation: Observation) -> Stage:
     learned = np.setdiff1d(np.arange(len(observation.public)), held)
     count = min(_TOGETHER, len(observation.images)) - len(held)
     dice = numpy_generator(derive(b"", "stage"))
-    some = dice.permutation(learned)[: max(count, 0)] if not _within_classes(observation) else learned
+    some = dice.permutation(learned)[: max(count, 0)]
     rows = np.concatenate([held, some])
     public, releases, first = observation.public, [], None
     own = public.images[torch.from_numpy(rows)].to(observation.device)
@@ -113,14 +118,14 @@ def _seen(observation: Observation, releases: list[Release], targets: Array) -> 
 
 
 def _held_out(observation: Observation) -> Array:
+    """Rows that no attack learns from; enough of each class where mixtures stay within it."""
     _, judging = split(observation.public, observation)
-    if _within_classes(observation):
-        return judging
-    return numpy_generator(derive(b"", "judged")).permutation(judging)[:_JUDGED]
-
-
-def _within_classes(observation: Observation) -> bool:
-    return bool(observation.defense.mixing["intra_class"])
+    if not observation.defense.mixing["intra_class"]:
+        return numpy_generator(derive(b"", "judged")).permutation(judging)[:_JUDGED]
+    labels = observation.public.labels[judging]
+    classes = np.unique(labels)
+    each = max(observation.sources, _JUDGED // len(classes))
+    return np.concatenate([judging[labels == label][:each] for label in classes])
 
 
 def _any_distance(sources: Array, weights: Array) -> Array:

@@ -28,6 +28,7 @@ _AS_GOOD = 0.005  # within so much of the best, fewer steps are better
 _DRAWS = 16
 _SAME = 1e-3
 _CHUNK = 64
+_GONE = {"keyed", "permutes_in_blocks"}  # traits of a map that is known and taken off
 _HAVE_THEIR_OWN = {"blurs", "pixelizes"}  # members that know the map by its parameters
 
 
@@ -136,11 +137,13 @@ def _without(observation: Observation, offset: Tensor, steps: int) -> Observatio
     bare = _Bare(observation, offset, steps)
     scheme = observation._scheme
     assert scheme is not None  # granted, as `apply` was
+    known = replace(observation.defense, traits=observation.defense.traits - _GONE)
     releases = observation._releases if "releases" in observation.granted else None
     return replace(
         observation,
         images=bare(observation.images),
         _releases=releases and [Release(bare(release.images), release.labels) for release in releases],
+        _known=known,
         _scheme=Scheme(scheme.name, bare.function, scheme.mixing, scheme.dissimilarity),
     )
 

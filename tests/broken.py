@@ -155,7 +155,7 @@ BROKEN = {
     "fixed_permutation": Broken(scattered, "one permutation of all pixels", 0.01, "exact", traits=LINEAR),
     "reused_noise": Broken(same_noise, "the same noise on every image", 0.02, "rounding, threefold", traits=LINEAR),
     "fixed_partners": Broken(
-        negative, "partners never change", 0.1, "rounding, eightfold", ((0.5, 0.5), (0.6, 0.4)), 5, LINEAR,
+        negative, "partners never change", 0.1, "rounding, eightfold", ((0.5, 0.5), (0.6, 0.4)), 8, LINEAR,
         partners=True,
     ),
     "fixed_order": Broken(

@@ -141,10 +141,17 @@ def test_the_bar_of_the_fixed_order_is_half_of_what_smoothing_leaves():
 
 @pytest.mark.parametrize("name", ["negative", "tiny_sigma"])
 def test_no_fault_of_the_protocol_is_found_where_there_is_none(name):
+    """Some pairs come again by chance: of 40 originals in 8 epochs, 7 / 39 of them with their roles exchanged."""
     observation, _ = seen(name)
 
     assert abs(order_stands(observation.releases)) < FAR
-    assert repeated_pairs(observation) < 0.1
+    assert repeated_pairs(observation) < 2 * 7 / 39
+
+
+def test_faults_of_the_protocol_are_found_in_the_releases_alone():
+    """Of pairs that never change all but 2^-7 are mixed in other shares in at least one of seven further epochs."""
+    assert order_stands(seen("fixed_order")[0].releases) > FAR
+    assert repeated_pairs(seen("fixed_partners")[0]) > 0.9
 
 
 def test_a_map_and_its_adjoint_agree():
