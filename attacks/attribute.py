@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from attacks.cnn import learn
 from attacks.linking import along, tracks_of_targets
-from attacks.trained import once
+from harness.trained import once
 from harness.errors import Inapplicable
 from harness.observation import Observation
 from harness.train import Learner

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from attacks.cnn import _held_out_hits, _learner, _recipe, _split
-from attacks.trained import once
+from harness.trained import once
 from harness.errors import Inapplicable
 from harness.observation import Observation
 from harness.randomness import derive, key_from, numpy_generator

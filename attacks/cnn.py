@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from attacks.linking import along, tracks_of_targets
-from attacks.trained import once
+from harness.trained import once
 from harness import networks
 from harness.errors import HarnessError, Inapplicable
 from harness.mcpherson import RECIPE

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from attacks.restorer import MOST_PICTURES, Lesson, Restorer, fit
-from attacks.trained import once
+from harness.trained import once
 from harness.errors import HarnessError, Inapplicable
 from harness.observation import Labelled, Observation
 from harness.randomness import derive, numpy_generator

@@ -19,7 +19,7 @@ from attacks.assignment import assign
 from attacks.features import learn_features, some_public, unit
 from attacks.regression import Mixing
 from attacks.tracks import grow
-from attacks.trained import once
+from harness.trained import once
 from harness.errors import Inapplicable
 from harness.observation import Observation, Pairing
 from harness.types import Array, Bytes, Release, Scores

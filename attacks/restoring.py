@@ -18,7 +18,7 @@ from torch import Tensor
 from attacks.inversion import split
 from attacks.pixels import Solution
 from attacks.restorer import Lesson, Restorer, fit, restoration_loss
-from attacks.trained import once
+from harness.trained import once
 from harness.images import to_images
 from harness.observation import Observation, Pairing
 from harness.randomness import derive, numpy_generator

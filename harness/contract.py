@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from harness import trained
 from harness.cell import Bench
 from harness.errors import HarnessError, Inapplicable, Skipped
 from harness.images import to_images
@@ -240,6 +241,7 @@ def _attack(entry: Entry, function: Callable[..., Any], registry: Registry) -> I
 
     def same_dice() -> None:
         _need(made)
+        trained.forget()
         again = run()
         for name in ("scores", "candidates", "gallery"):
             first, second = getattr(made[0], name), getattr(again, name)

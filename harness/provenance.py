@@ -20,6 +20,7 @@ REACHED = {
         "harness.train",
         "harness.networks",
         "harness.likeness",
+        "harness.trained",
     ),
 }
 """The harness modules on the path of each kind of record, with whatever of the harness they import."""

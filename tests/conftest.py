@@ -10,8 +10,16 @@ import skimage.data
 import torch
 from hypothesis import settings
 
+from harness import trained
+
 settings.register_profile("steady", derandomize=True, deadline=None, database=None)
 settings.load_profile("steady")
+
+
+@pytest.fixture(autouse=True)
+def nothing_learned() -> None:
+    """What one test's attacks learned is not there for the next."""
+    trained.forget()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from planted import attack, bench, splits
 
-import harness.train
+import harness.convergence
 from attacks.attribute import allowed
 from harness.errors import NotGranted
 from harness.types import Guess, Splits
@@ -83,7 +83,7 @@ def test_a_learned_attack_at_the_labels_chance_has_failed(stage):
 
 def test_attributes_that_say_nothing_are_not_learned(monkeypatch):
     """An adversary whose own attributes are shuffled proves nothing, and no defense looks private for that."""
-    monkeypatch.setattr(harness.train, "LEAST_STEPS", 60)
+    monkeypatch.setattr(harness.convergence, "LEAST_STEPS", 60)
     data = coarse(splits(private=12, public=90))
     told = np.random.default_rng(3).permutation(data.public.attributes)
     stage = bench(None, replace(data, public=replace(data.public, attributes=told)))

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from evaluators import inception
+from harness import convergence
 from harness.contract import Finding, validate
 from harness.images import average
 from harness.registry import Entry, load_registry
@@ -266,7 +267,11 @@ def test_a_broken_metric_is_caught_with_its_reason(check: Callable[..., dict[str
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(REGISTRY.section("attacks")))
-def test_every_listed_attack_keeps_the_contract(name: str) -> None:
+def test_every_listed_attack_keeps_the_contract(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With short trainings: what is asked is what an attack touches and returns, not how well it learned."""
+    monkeypatch.setattr(convergence, "LEAST_STEPS", 10)
+    monkeypatch.setattr(convergence, "_LEAST_FALL", 10.0)
+
     findings = validate(REGISTRY.get("attacks", name), REGISTRY)
 
     assert len(findings) > 1 and not [found for found in findings if not found.ok]

@@ -48,6 +48,11 @@ def once(
     return found
 
 
+def forget() -> None:
+    """Learn everything anew: for whoever asks whether an attack is a function of its dice."""
+    _last.clear()
+
+
 def _granted(observation: Observation) -> list[Tensor]:
     """The adversary's images and labels, and a rehearsal, which tells the defense and its dice apart from others."""
     public = observation.public
