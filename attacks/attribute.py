@@ -12,10 +12,10 @@ from torch.nn import functional
 
 from attacks.cnn import learn
 from attacks.linking import along, tracks_of_targets
-from harness.trained import once
 from harness.errors import Inapplicable
 from harness.observation import Observation
 from harness.train import Learner
+from harness.trained import once
 from harness.types import Array, Generator, Guess, Labels, Release, Scores, Secret
 
 

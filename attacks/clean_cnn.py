@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from attacks.cnn import _held_out_hits, _learner, _recipe, _split
-from harness.trained import once
 from harness.errors import Inapplicable
 from harness.observation import Observation
 from harness.randomness import derive, key_from, numpy_generator
 from harness.train import Learner, batch_for, dice, fit_until_flat
+from harness.trained import once
 from harness.types import Generator, Guess
 
 

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from attacks.linking import along, tracks_of_targets
-from harness.trained import once
 from harness import networks
 from harness.errors import HarnessError, Inapplicable
 from harness.mcpherson import RECIPE
 from harness.observation import Observation
 from harness.randomness import derive, key_from, numpy_generator
 from harness.train import Learner, Recipe, batch_for, dice, fit_until_flat, hits
+from harness.trained import once
 from harness.types import Array, Bytes, Generator, Guess, Labels, Release, Secret
 
 _HELD_OUT = 5  # one image in five judges when to stop

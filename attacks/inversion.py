@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from attacks.restorer import MOST_PICTURES, Lesson, Restorer, fit
-from harness.trained import once
 from harness.errors import HarnessError, Inapplicable
 from harness.observation import Labelled, Observation
 from harness.randomness import derive, numpy_generator
+from harness.trained import once
 from harness.types import Array, Bytes, Generator, Guess, Secret
 
 _HELD_OUT = 5  # one image in five judges when to stop

@@ -19,9 +19,9 @@ from attacks.assignment import assign
 from attacks.features import learn_features, some_public, unit
 from attacks.regression import Mixing
 from attacks.tracks import grow
-from harness.trained import once
 from harness.errors import Inapplicable
 from harness.observation import Observation, Pairing
+from harness.trained import once
 from harness.types import Array, Bytes, Release, Scores
 
 _RIDGE = 0.05  # of the features' own scale: it only tames originals that are in few releases

@@ -18,10 +18,10 @@ from torch import Tensor
 from attacks.inversion import split
 from attacks.pixels import Solution
 from attacks.restorer import Lesson, Restorer, fit, restoration_loss
-from harness.trained import once
 from harness.images import to_images
 from harness.observation import Observation, Pairing
 from harness.randomness import derive, numpy_generator
+from harness.trained import once
 from harness.types import Array, Bytes, Release
 
 _BANK = 512  # rehearsed solutions to learn from, about
