@@ -102,8 +102,8 @@ def _write(out: Path, lines: list[tuple[str, ...]], bench: Bench, dataset: str, 
         f"{Path(dataset).name}: {len(data.private)} private and {len(data.public)} public images of {height}x{width}, "
         f"{bench.epochs} epochs, one seed, {device}. Mean [95 % interval] of dSSIM (dHaar where said) to the dominant "
         "original after looking at the release of one epoch, smoothing it, and linking all of them; re-identified: "
-        f"rank-1 among {len(bench.client.gallery)} images. The oracle is told the pairing. Seconds: of `multi_release`, "
-        "which trains the network that the oracle uses as well.",
+        f"rank-1 among {len(bench.client.gallery)} images. The oracle is told the pairing, and uses the same network. "
+        "Seconds: of `multi_release`, with the training of that network.",
         "",
         "| " + " | ".join(HEADS) + " |",
         "|" + "---|" * len(HEADS),
