@@ -12,11 +12,18 @@ if TYPE_CHECKING:
     from harness.registry import Entry
 
 
-def why_unavailable(entry: Entry) -> str | None:
-    """The reason why the plugin cannot be used, in words, or None where nothing speaks against it."""
-    reason = _why_not_importable(entry.module, set())
-    if reason:
-        return reason
+def why_unavailable(entry: Entry, sound: set[str] | None = None) -> str | None:
+    """The reason why the plugin cannot be used, in words, or None where nothing speaks against it.
+
+    sound  modules that were found importable before, not looked at again; those found now are added
+    """
+    seen: set[str] = set() if sound is None else set(sound)
+    if entry.module not in seen:
+        reason = _why_not_importable(entry.module, seen)
+        if reason:
+            return reason
+        if sound is not None:
+            sound |= seen
     place = locate(entry.module)
     if place is None or place.file is None or not place.is_python:
         return None  # compiled or built in: only importing it could tell

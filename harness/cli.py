@@ -194,12 +194,13 @@ def _list(given: argparse.Namespace) -> int:
 
     registry = _registry(given)
     sections: dict[str, list[dict[str, Any]]] = {}
+    sound: set[str] = set()
     lines: list[str] = []
     for section in [given.section] if given.section else SECTIONS:
         sections[section] = []
         lines += ["", section] if lines else [section]
         for entry in registry.section(section).values():
-            reason = why_unavailable(entry)
+            reason = why_unavailable(entry, sound)
             knobs = " ".join(f"{knob}={_brief(value)}" for knob, value in entry.params.items())
             lines.append(f"  {entry.name:12} {knobs:36} {'UNAVAILABLE: ' + reason if reason else entry.cite}")
             sections[section].append({**_plain(entry), "unavailable": reason})

@@ -82,6 +82,13 @@ def _child(folders: Iterable[Path], name: str) -> Location | None:
 
 
 def parse(file: Path) -> ast.Module:
+    """The file's syntax tree; read again once it has changed. Not to be written into."""
+    state = file.stat()
+    return _parsed(file, state.st_mtime_ns, state.st_size)
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(file: Path, changed: int, size: int) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an odd escape in someone's docstring is not news here
         return ast.parse(file.read_bytes(), filename=str(file))
