@@ -33,7 +33,8 @@ def blurred(stage, kernel):
 def stage(photographs, classes):
     """Photographs in two roles; each in one."""
     images, labels = photographs, classes
-    parts = [dataset(images[rows], labels[rows]) for rows in (slice(0, None, 2), slice(1, None, 2), slice(0, 1))]
+    parts = [dataset(images[rows], labels[rows]) for rows in (slice(0, None, 2), slice(1, None, 2))]
+    parts.append(dataset(images[:1, ..., ::-1].copy(), labels[:1]))  # strangers for the gallery: a mirror image
     return bench(None, Splits("photographs", *parts, fingerprint="0" * 32))
 
 

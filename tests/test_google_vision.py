@@ -269,8 +269,12 @@ def test_an_interrupt_waits_for_the_request_that_is_under_way(stage, service):
         return responses
 
     service.faults = [lambda _, responses: responses, interrupting]
-    with pytest.raises(KeyboardInterrupt):
-        run(stage, service)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(stage, service)
+    finally:
+        signal.signal(signal.SIGINT, before)
     guess = run(stage, service)
 
     assert [len(pictures) for pictures, _ in service.asked] == [16, 16, 8]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from planted import bench, dataset, splits
+from planted import bench, dataset
 
 from attacks import filling, masks
 from attacks.interpolation import interpolation, interpolation_learned
@@ -41,7 +41,8 @@ def stage(tmp_path_factory, photographs, classes):
     """A bench on photographs: 12 private, 12 public."""
     odd = np.arange(24) % 2 == 1
     parts = [dataset(photographs[rows], classes[rows]) for rows in (~odd, odd)]
-    data = Splits("photographs", *parts, test=splits().test, fingerprint="0" * 32)
+    parts.append(dataset(photographs[:1, ..., ::-1].copy(), classes[:1]))  # strangers for the gallery: a mirror image
+    data = Splits("photographs", *parts, fingerprint="0" * 32)
     return bench(tmp_path_factory.mktemp("interpolation"), data)
 
 

@@ -26,7 +26,8 @@ def dice(key=b"the dice of an attack"):
 def stage(photographs, classes):
     """Quarters of photographs, 32x32, in two roles; each in one."""
     images = photographs[..., 16:48, 16:48]
-    parts = [dataset(images[rows], classes[rows]) for rows in (slice(0, None, 2), slice(1, None, 2), slice(0, 1))]
+    parts = [dataset(images[rows], classes[rows]) for rows in (slice(0, None, 2), slice(1, None, 2))]
+    parts.append(dataset(images[:1, ..., ::-1].copy(), classes[:1]))  # strangers for the gallery: a mirror image
     return bench(None, Splits("photographs", *parts, fingerprint="0" * 32))
 
 

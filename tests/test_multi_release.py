@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from epochs import GRANTED, KEY, Seen, dice, mixed, noisy, shuffled, static, waves
+from epochs import GRANTED, Seen, dice, mixed, noisy, shuffled, static, waves
 
 from attacks import restoring
 from attacks.linking import link
@@ -121,7 +121,7 @@ def test_noise_that_regression_leaves_is_restored(monkeypatch):
 
     guess = multi_release(seen.observation, dice(), **KNOBS)
 
-    pairings = link(seen.observation, KEY)
+    pairings = link(seen.observation)
     solution = solve(seen.observation, seen.observation.releases, pairings, 40)
     unrestored = pick(seen.observation, pairings[0], solution.images)
     left = dissimilarity(unrestored[:, 0], seen.images[seen.secrets[0].dominant_rows]).mean()
@@ -151,7 +151,7 @@ def test_the_ceiling_stands_for_shuffled_blocks_and_noise_too(hurried):
         (shuffled, {"traits": ("linear", "permutes_in_blocks"), "params": {"block": 4}}),
     ):
         seen = Seen(function, (0.5, 0.5), epochs=4, granted=PLANS, **more)
-        pairings = link(seen.observation, KEY)
+        pairings = link(seen.observation)
         blind, told = (
             pick(seen.observation, pairs[0], solve(seen.observation, seen.observation.releases, pairs, 40).images)
             for pairs in (pairings, seen.truth)
@@ -286,6 +286,6 @@ def test_more_sources_are_no_other_matter():
     """`reconstruct` with the true pairing of four sources."""
     seen = Seen(mixed, (0.4, 0.3, 0.2, 0.1), epochs=6, granted=PLANS)
 
-    guess = reconstruct(seen.observation, seen.observation.plans, KEY, **KNOBS)
+    guess = reconstruct(seen.observation, seen.observation.plans, solve, **KNOBS)
 
     assert best(guess, seen).mean() < 0.02

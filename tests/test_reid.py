@@ -87,7 +87,7 @@ def test_raw_features_find_what_the_fixed_eye_finds(stage):
 @pytest.fixture(scope="module")
 def learned(stage):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(harness.convergence, "LEAST_STEPS", 120)
+        patch.setattr(harness.convergence, "LEAST_STEPS", 500)
         row = here("negative")
         seen = stage.client.observe(row, entry(stage, "reid"), SEED)
         return row, bind(entry(stage, "reid", train_epochs=2))(seen, dice())

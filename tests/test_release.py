@@ -376,7 +376,7 @@ def test_a_rehearsal_shares_nothing_with_the_release(photographs: Bytes, classes
             assert abs(np.corrcoef(*by_original)[0, 1]) < 0.1  # clipping alone makes them alike, a little
 
 
-def test_rehearsals_repeat_and_differ_from_attack_to_attack(photographs: Bytes, classes: Classes) -> None:
+def test_rehearsals_repeat_for_every_attack_and_differ_by_seed(photographs: Bytes, classes: Classes) -> None:
     hashes = np.array([f"{row:032d}" for row in range(24)], "S32")
     photos = Dataset(photographs, classes, hashes, tuple(map(str, range(24))), ("astronaut", "chelsea", "coffee"))
     client = Client(Splits("same", photos, photos, photos, "0" * 32), REGISTRY, "cpu", epochs=1, targets=24)
@@ -384,8 +384,8 @@ def test_rehearsals_repeat_and_differ_from_attack_to_attack(photographs: Bytes, 
     attack = Entry("one", "attacks", "nowhere:attack", granted=("defense", "public"), kind="recognition")
 
     made = [
-        client.observe(defense, attack_, 0).rehearse(as_tensor(photographs), classes, 0)
-        for attack_ in (attack, attack, replace(attack, name="other"))
+        client.observe(defense, attack_, seed).rehearse(as_tensor(photographs), classes, 0)
+        for attack_, seed in ((attack, 0), (replace(attack, name="other"), 0), (attack, 1))
     ]
 
     assert same(made[0], made[1])
