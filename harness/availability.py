@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from harness.registry import Entry
 
 
+_HERE = __name__.split(".")[0]
+
+
 def why_unavailable(entry: Entry, sound: set[str] | None = None) -> str | None:
     """The reason why the plugin cannot be used, in words, or None where nothing speaks against it.
 
@@ -52,7 +55,7 @@ def _why_not_importable(module: str, seen: set[str]) -> str | None:
         missing = _missing(name, exactly=own or name.startswith("harness."))
         if missing:
             return f"No module named {missing!r} (imported by {module})"
-        if own and name not in seen and locate(name) is not None:
+        if own and top != _HERE and name not in seen and locate(name) is not None:  # this very package is there
             reason = _why_not_importable(name, seen)
             if reason:
                 return reason
@@ -91,7 +94,9 @@ def _required(body: Iterable[ast.stmt], module: str, is_package: bool) -> Iterat
         elif isinstance(node, ast.ImportFrom) and node.module != "__future__":
             names = list(imported([node], module, is_package))
             yield names[0]
-            yield from (name for name in names[1:] if locate(name) is not None)  # a submodule, not a function
+            place = locate(names[0])
+            if place is not None and place.is_package:  # else they are functions, not submodules
+                yield from (name for name in names[1:] if locate(name) is not None)
 
 
 def _defines(body: Iterable[ast.stmt], name: str) -> bool:

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -52,7 +53,23 @@ class Location:
 
 
 def locate(module: str) -> Location | None:
-    """Where `module` would be imported from, found without running any of its parents."""
+    """Where `module` would be imported from, found without running any of its parents.
+
+    What was found on a path stays found on it; what is missing is looked for again.
+    """
+    key = module, *sys.path
+    if key not in _located:
+        place = _look_for(module)
+        if place is None:
+            return None
+        _located[key] = place
+    return _located[key]
+
+
+_located: dict[tuple[str, ...], Location] = {}
+
+
+def _look_for(module: str) -> Location | None:
     top, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(top)  # a name without dots runs nothing
