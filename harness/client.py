@@ -25,6 +25,23 @@ IN_SIGHT = ("dssim", "dhaar")
 """The metrics that are measured against every source, and of reconstructions."""
 
 
+def scheme_of(defense: Entry, registry: Registry) -> Scheme:
+    """The defense, ready to run; without data, seed or plan."""
+    mixing = deepcopy(defense.mixing or {})
+    metric = bind(registry.get("metrics", "dssim")) if mixing["weights"] == "distortion" else None
+    return Scheme(defense.name, bind(defense), mixing, metric)
+
+
+def check_scheme(scheme: Scheme, labels: Array, size: tuple[int, int]) -> None:
+    """Refuse knobs that do not suit images of this size, and sets too small to mix, before anything runs."""
+    try_out(scheme, size)
+    equal = {**scheme.mixing, "weights": [1 / scheme.sources] * scheme.sources}
+    try:
+        plan(labels, equal, np.random.Generator(np.random.Philox(0)))
+    except HarnessError as error:
+        raise HarnessError(f"{scheme.name}: {error}") from None
+
+
 @dataclass
 class Client:
     """One data set on one device.
@@ -41,23 +58,14 @@ class Client:
     _kept: dict[tuple[str, int], tuple[Release, Secret]] = field(default_factory=dict, repr=False)
 
     def scheme(self, defense: Entry) -> Scheme:
-        """The defense, ready to run; without data, seed or plan."""
-        mixing = deepcopy(defense.mixing or {})
-        metric = bind(self.registry.get("metrics", "dssim")) if mixing["weights"] == "distortion" else None
-        return Scheme(defense.name, bind(defense), mixing, metric)
+        return scheme_of(defense, self.registry)
 
     def check(self, defense: Entry) -> None:
         """Refuse knobs that do not suit the images, and sets too small to mix, before anything runs."""
-        scheme = self.scheme(defense)
-        try_out(scheme, self.splits.size)
+        check_scheme(self.scheme(defense), self.splits.private.labels, self.splits.size)
         grey = torch.full((1, 3, *self.splits.size), 0.5)
         for name in IN_SIGHT:
             bind(self.registry.get("metrics", name))(grey, grey)
-        equal = {**scheme.mixing, "weights": [1 / scheme.sources] * scheme.sources}
-        try:
-            plan(self.splits.private.labels, equal, np.random.Generator(np.random.Philox(0)))
-        except HarnessError as error:
-            raise HarnessError(f"{defense.name}: {error}") from None
 
     def release(self, defense: Entry, seed: int, epoch: int) -> tuple[Release, Secret]:
         """One epoch. Epoch 0 serves the metrics, utility and every attack: it is kept until another defense's is."""

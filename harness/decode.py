@@ -125,7 +125,7 @@ def decode(pictures: Sequence[Picture], size: int | None, folder: Path, progress
     """Decode the pictures into `folder`, or map what an earlier call left there."""
 
     def write(temporary: Path) -> Facts:
-        return _write(pictures, size, temporary / "images.bin", progress)
+        return decode_into(temporary / "images.bin", pictures, size, progress)
 
     def sound(facts: Facts) -> bool:
         return intact(mapped(folder / "images.bin", facts["shape"]), facts["hashes"])
@@ -149,7 +149,8 @@ def intact(images: Array, hashes: Sequence[str]) -> bool:
     return len(images) == len(hashes) and all(content_hash(images[row]) == hashes[row] for row in spots)
 
 
-def _write(pictures: Sequence[Picture], size: int | None, path: Path, progress: Progress | None) -> Facts:
+def decode_into(path: Path, pictures: Sequence[Picture], size: int | None, progress: Progress | None) -> Facts:
+    """Write the pixels of every picture that can be read into one raw file; the fields of a `Stack` as facts."""
     shape: tuple[int, ...] = ()
     hashes, rows, unreadable = [], [], []
     # Plain writes, not a writable map: a full disk is then an OSError and not a bus error.

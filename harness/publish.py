@@ -1,0 +1,257 @@
+"""`harness obfuscate`: a client's own folder -> a folder of PNG files that may leave, and the secret that may not.
+
+Everything in the folder is private and is released once per epoch. Nothing of a file but its class survives: names are
+random numbers, files carry pixels alone and are written in the order of those numbers, all times are the same.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tempfile
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from harness import __version__, roles
+from harness.client import check_scheme, scheme_of
+from harness.datasets import image_folder
+from harness.decode import decode_into, mapped
+from harness.device import use_threads
+from harness.errors import HarnessError
+from harness.randomness import derive, numpy_generator
+from harness.registry import Entry, Registry
+from harness.release import Scheme, obfuscate
+from harness.whole import folder_in_the_making, write_private
+
+if TYPE_CHECKING:
+    from harness.decode import Picture
+    from harness.types import Array, Progress, Release, Secret
+
+MOMENT = 946_684_800  # every file's time, in seconds: 2000-01-01 UTC
+NUMBERS = 10**12  # file names are drawn from these, without replacement
+AT_ONCE = 256  # images in the hands of the PNG encoders
+
+
+@dataclass(frozen=True)
+class Originals:
+    """The client's images, decoded.
+
+    images  (N, 3, H, W) uint8
+    labels  (N,) int64, positions in `classes`
+    names   (N,) paths relative to the folder
+    """
+
+    images: Array
+    labels: Array
+    names: list[str]
+    classes: list[str]
+
+
+def publish(
+    defense: Entry,
+    registry: Registry,
+    folder: Path,
+    out: Path,
+    secret: Path,
+    *,
+    epochs: int,
+    root: bytes,
+    size: int | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> int:
+    """Write `epochs` releases of a folder `<class>/*` and, apart from them, what undoes them; how many images.
+
+    out       `out/epoch_000/<class>/<number>.png`; with soft labels `out/epoch_000/<number>.png` and `out/labels.csv`
+    secret    an .npz of mode 0600: `epoch` (M,), `file` (M,) relative to `out`, `sources` (M, k) original relative
+              paths, `weights` (M, k), `dominant` (M,) the column that gave the label, `root` 16 bytes, `about` JSON
+    root      128 bits from which everything random descends; must come from the operating system
+    size      the shorter side in pixels, then a centre crop; None: images as they are, all of one size
+    """
+    out, secret = Path(out).absolute(), Path(secret).absolute()
+    check_places(out, secret)
+    pictures = private_pictures(Path(folder))
+    scheme = scheme_of(defense, registry)
+    with ExitStack() as undo:
+        with tempfile.TemporaryDirectory() as scratch, folder_in_the_making(out) as making:
+            originals = _decode(pictures, size, Path(scratch) / "images.bin", progress)
+            height, width = originals.images.shape[2:]
+            check_scheme(scheme, originals.labels, (height, width))
+            ledger = _release_all(scheme, originals, making, epochs, root, device, progress)
+            about = json.dumps(_about(defense, (height, width), device))
+            arrays = {**ledger, "root": np.frombuffer(root, np.uint8), "about": np.array(about)}
+            _write_secret(secret, arrays)
+            undo.callback(secret.unlink)
+        undo.pop_all()  # the folder has its name: the secret stays
+    return len(arrays["file"])
+
+
+def _release_all(
+    scheme: Scheme,
+    originals: Originals,
+    out: Path,
+    epochs: int,
+    root: bytes,
+    device: str,
+    progress: Progress | None,
+) -> dict[str, Array]:
+    """Every epoch's files; which file holds what."""
+    threads = use_threads()
+    ledger: dict[str, list[Array]] = {name: [] for name in ("epoch", "file", "sources", "weights", "dominant")}
+    soft: list[Array] = []
+    for epoch in range(epochs):
+        if progress:
+            progress("releasing epochs", epoch, epochs)
+        key = derive(root, "release", epoch)
+        release, kept = obfuscate(scheme, originals.images, originals.labels, len(originals.classes), key, device)
+        files = _files(release, originals.classes, epoch, derive(root, "names", epoch))
+        _write_images(out, files, release, threads)
+        _note(ledger, epoch, files, kept, originals.names)
+        if release.labels.ndim == 2:
+            soft.append(release.labels.cpu().numpy())
+    joined = {name: np.concatenate(parts) for name, parts in ledger.items()}
+    if soft:
+        _write_labels(out / "labels.csv", joined["file"], np.concatenate(soft), originals.classes)
+    _same_times(out)
+    if progress:
+        progress("releasing epochs", epochs, epochs)
+    return joined
+
+
+def check_places(out: Path, secret: Path) -> None:
+    """Refuse places that would overwrite something, mix two runs, or release the secret."""
+    for what, place in (("output folder", out), ("secret", secret)):
+        if not place.parent.is_dir():
+            raise HarnessError(f"{what} {place}: there is no folder {place.parent}; make it first")
+    if out.exists() and not out.is_dir():
+        raise HarnessError(f"output folder {out} is a file; name a folder that is empty or not there")
+    if out.is_dir() and any(out.iterdir()):
+        raise HarnessError(
+            f"output folder {out} is not empty; name one that is empty or not there (two runs never mix)"
+        )
+    inside = secret.parent.resolve() / secret.name
+    if out.resolve() in (inside, *inside.parents):
+        raise HarnessError(f"secret {secret} lies inside the release {out}; keep it outside, it undoes the release")
+    if secret.exists() or secret.is_symlink():
+        raise HarnessError(f"secret {secret} is there already and may belong to a release; name another file")
+
+
+def private_pictures(folder: Path) -> list[Picture]:
+    """Every image of a folder `<class>/*`; a data set in two roles is refused, because all of a folder is released."""
+    for role in (roles.TRAIN, roles.TEST):
+        if (folder / role).is_dir() and any(path.is_dir() for path in (folder / role).iterdir()):
+            raise HarnessError(
+                f"{folder} holds {role}/ with classes in it, and obfuscate releases all of a folder; "
+                f"pass {folder / roles.TRAIN}, and keep test images to yourself"
+            )
+    return image_folder(folder)
+
+
+def _decode(pictures: list[Picture], size: int | None, file: Path, progress: Progress | None) -> Originals:
+    """The images in an unnamed scratch file: no copy of them is left, whatever happens."""
+    pictures = sorted(pictures, key=lambda picture: picture.name)
+    try:
+        facts = decode_into(file, pictures, size, progress)
+        images = mapped(file, facts["shape"])
+        file.unlink()
+    except OSError as error:
+        raise HarnessError(
+            f"no scratch space in {file.parent}: {error.strerror}; set TMPDIR to a larger disk"
+        ) from None
+    readable = [pictures[row] for row in facts["rows"]]
+    classes = sorted({picture.label for picture in pictures})
+    labels = np.array([classes.index(picture.label) for picture in readable], np.int64)
+    return Originals(images, labels, [picture.name for picture in readable], classes)
+
+
+def _files(release: Release, classes: list[str], epoch: int, key: bytes) -> Array:
+    """(N,) where each image of an epoch goes, relative to the output folder."""
+    numbers = numpy_generator(key).choice(NUMBERS, len(release), replace=False)
+    folder = f"epoch_{epoch:03d}"
+    if release.labels.ndim == 2:
+        return np.array([f"{folder}/{number:012d}.png" for number in numbers])
+    labels = release.labels.tolist()
+    return np.array(
+        [f"{folder}/{classes[label]}/{number:012d}.png" for label, number in zip(labels, numbers, strict=True)]
+    )
+
+
+def _write_images(out: Path, files: Array, release: Release, threads: int) -> None:
+    """PNG files without metadata, in the order of their names."""
+    import cv2
+
+    def write(row: int, pixels: Array) -> None:
+        fits, png = cv2.imencode(".png", pixels[:, :, ::-1])
+        if not fits:
+            raise HarnessError(f"OpenCV cannot write {files[row]} as PNG")
+        (out / files[row]).write_bytes(png.tobytes())
+
+    for folder in sorted({str(Path(file).parent) for file in files}):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    order = np.argsort(files)
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(order), AT_ONCE):
+            rows = order[start : start + AT_ONCE]
+            pixels = release.images[rows].cpu().numpy().transpose(0, 2, 3, 1)
+            list(pool.map(write, rows, pixels))
+
+
+def _write_labels(file: Path, files: Array, shares: Array, classes: list[str]) -> None:
+    with file.open("w", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["file", *classes])
+        for row in np.argsort(files):
+            rows.writerow([files[row], *(f"{share:.6g}" for share in shares[row])])
+
+
+def _note(ledger: dict[str, list[Array]], epoch: int, files: Array, kept: Secret, names: list[str]) -> None:
+    ledger["epoch"].append(np.full(len(files), epoch, np.int64))
+    ledger["file"].append(files)
+    ledger["sources"].append(np.array(names)[kept.sources])
+    ledger["weights"].append(kept.shares)
+    ledger["dominant"].append(kept.dominant.astype(np.int64))
+
+
+def _about(defense: Entry, size: tuple[int, int], device: str) -> dict[str, Any]:
+    """What else it takes to make the same release from the same files and the root."""
+    return {
+        "harness": __version__,
+        "defense": defense.name,
+        "version": defense.version,
+        "params": defense.params,
+        "mixing": defense.mixing,
+        "height": size[0],
+        "width": size[1],
+        "device": device,
+    }
+
+
+def _write_secret(file: Path, arrays: dict[str, Array]) -> None:
+    """As `np.savez_compressed` writes them, which cannot take an array that is called `file`."""
+
+    def write(stream: BinaryIO) -> None:
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+
+    try:
+        write_private(file, write)
+    except OSError as error:
+        raise HarnessError(
+            f"cannot write the secret {file}: {error.strerror}; nothing was released, name another --secret"
+        ) from None
+
+
+def _same_times(folder: Path) -> None:
+    """Every file and folder at the same moment: when and in which order they were made is nobody's business."""
+    for path, folders, files in os.walk(folder, topdown=False):
+        for name in (*files, *folders, "."):
+            os.utime(Path(path) / name, (MOMENT, MOMENT))

@@ -1,0 +1,74 @@
+"""A folder and a file beside it that appear whole or not at all, and never over anything that is there.
+
+The folder is filled under a temporary name beside its place, locked while its run lives, and renamed at the end.
+What a killed run left is removed by the next one, so no folder ever holds files of two runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from harness.errors import HarnessError
+
+
+@contextmanager
+def folder_in_the_making(out: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `out` when the block ends well and is removed when it does not.
+
+    out  must be missing or empty, in a folder that exists
+    """
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        partial.mkdir(mode=0o700, exist_ok=True)
+        lock = os.open(partial, os.O_RDONLY)
+    except OSError as error:
+        raise _unwritable(out, error) from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise HarnessError(f"another run is writing {out}; wait for it, or name another --out") from None
+        try:
+            _empty(partial)  # what a killed run left
+            yield partial
+            partial.chmod(0o755)
+            partial.rename(out)
+        except OSError as error:
+            raise _unwritable(out, error) from None
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+def write_private(file: Path, write: Callable[[BinaryIO], object]) -> None:
+    """A new file of mode 0600, on the disk when this returns; raises FileExistsError over one that is there."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    temporary.unlink(missing_ok=True)
+    try:
+        with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.link(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _empty(folder: Path) -> None:
+    for leftover in list(folder.iterdir()):
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
+
+
+def _unwritable(out: Path, error: OSError) -> HarnessError:
+    reason = error.strerror or error
+    return HarnessError(f"cannot write {error.filename or out}: {reason}; nothing was released, name another --out")
