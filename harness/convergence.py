@@ -14,7 +14,7 @@ from harness.errors import NotConverged
 LEAST_STEPS = 1000
 _LEAST_FALL = 0.02  # of the loss of a constant guess
 _JUDGEMENTS = 20
-_LONGEST = 4  # times the least
+_LONGEST = 8  # times the least
 
 
 class Trainee(Protocol):

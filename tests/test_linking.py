@@ -84,7 +84,12 @@ def test_with_a_dominant_source_two_epochs_are_enough(case, epochs):
 @pytest.mark.parametrize(("epochs", "least"), [(2, 0.8), (3, 0.9), (6, 0.94)])
 @pytest.mark.parametrize("case", ["mix .5", "drawn weights", "intra-class"])
 def test_equal_shares_take_three_epochs(case, epochs, least):
-    """On forty pictures; what is known to be missing, not what is wanted: two epochs tell too little of who is who."""
+    """On forty pictures; what is known to be missing, not what is wanted.
+
+    Part of it is the price of weighting the features as is best for hundreds of photographs. Mean over six draws at
+    2, 3 and 6 epochs: mix .5 has .88, .95, 1.00, where unweighted components have .94, .99, 1.00; within classes .84,
+    .92, .99 against .90, .98, .99; but drawn weights have 1.00 at two epochs already, and .95 unweighted.
+    """
     function, weights, more = CASES[case]
 
     slots, _ = linked(Seen(function, weights, epochs=epochs, **more))
