@@ -50,6 +50,7 @@ def measure(given: argparse.Namespace, originals: int, epochs: int) -> dict[str,
     from harness.device import choose_device, use_threads
     from harness.randomness import derive, root_of, torch_generator
     from harness.registry import bind, load_registry
+from harness.tables import grid
     from harness.scoring import score
 
     use_threads(given.threads)
@@ -89,10 +90,7 @@ def write(given: argparse.Namespace, found: list[dict[str, Any]]) -> None:
                 "thread(s), one seed. Seconds are of the attack, from the releases to the reconstructions of 500 "
                 "targets, with the training of its network (whose length hardly depends on N and T).",
                 "",
-                "| " + " | ".join(HEADS) + " |",
-                "|" + "---|" * len(HEADS),
-                *("| " + " | ".join(str(point[head]) for head in HEADS) + " |" for point in found),
-                "",
+                *grid(HEADS, [[str(point[head]) for head in HEADS] for point in found]),
                 f"![cost against N and T]({given.out.with_suffix('.png').name})",
                 "",
             ]

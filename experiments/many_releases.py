@@ -22,6 +22,7 @@ from harness.randomness import derive, root_of, torch_generator
 from harness.records import Records, RunResult
 from harness.registry import bind, load_registry
 from harness.settings import as_setting
+from harness.tables import grid
 from harness.wording import figure
 
 DRAWN = [[0.5, 0.5], [0.6, 0.4], [0.7, 0.3]]
@@ -105,10 +106,7 @@ def _write(out: Path, lines: list[tuple[str, ...]], bench: Bench, dataset: str, 
         f"rank-1 among {len(bench.client.gallery)} images. The oracle is told the pairing, and uses the same network. "
         "Seconds: of `multi_release`, with the training of that network.",
         "",
-        "| " + " | ".join(HEADS) + " |",
-        "|" + "---|" * len(HEADS),
-        *("| " + " | ".join(line) + " |" for line in lines),
-        "",
+        *grid(HEADS, lines),
         f"![originals, releases and reconstructions]({out.with_suffix('.png').name})",
         "",
     ]

@@ -16,7 +16,7 @@ from harness.datasets import load
 from harness.device import choose_device, kind_of, use_threads
 from harness.records import Records
 from harness.registry import load_registry
-from harness.tables import figure
+from harness.tables import figure, grid
 
 LAMBDAS = {0.75: [0.75, 0.25], 0.6: [0.6, 0.4], 0.5: [0.5, 0.5]}
 ROWS = (  # (defense, knob, its value at 256 px, lambda, the paper's privacy, and intra-class)
@@ -93,11 +93,9 @@ def page(lines: list[tuple[object, ...]], dataset: str, device: str) -> str:
         "`noise after`: one draw of sigma added after mixing instead of before. "
         "Thresholds of the paper: dSSIM 0.63-0.66, dHaar 0.60-0.62.",
         "",
-        "| " + " | ".join(HEADS) + " |",
-        "|" + "---|" * len(HEADS),
+        *grid(HEADS, [list(map(str, line)) for line in lines]),
     ]
-    text += ["| " + " | ".join(map(str, line)) + " |" for line in lines]
-    return "\n".join(text) + "\n"
+    return "\n".join(text)
 
 
 if __name__ == "__main__":

@@ -152,17 +152,18 @@ def markdown(boards: Sequence[Board], records: str = "records") -> str:
         lines += [f"## {board.title}", ""]
         lines += [f"{text}\n" for text in verdict.on_board(board)]
         links = [" ".join(f"[{key[:6]}]({records}/{key}.json)" for key in row.records) for row in board.rows]
-        lines += _grid((*HEADS, "records"), [(*cells(row), link) for row, link in zip(board.rows, links, strict=True)])
+        lines += grid((*HEADS, "records"), [(*cells(row), link) for row, link in zip(board.rows, links, strict=True)])
         if any(row.attacks for row in board.rows):
             lines += ["### Attack by attack", "", ATTACK_NOTES, ""]
         for row in board.rows:
             if row.attacks:
                 lines += [f"#### {verdict.headline(row)}", "", *(f"* {text}" for text in verdict.on_row(row)[1:]), ""]
-                lines += _grid(ATTACK_HEADS, [_look(row), *(_attack_cells(attack) for attack in row.attacks)])
+                lines += grid(ATTACK_HEADS, [_look(row), *(_attack_cells(attack) for attack in row.attacks)])
     return "\n".join(lines)
 
 
-def _grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table, and a blank one."""
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     lines += ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in rows]
     return [*lines, ""]
