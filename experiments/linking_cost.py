@@ -50,7 +50,6 @@ def measure(given: argparse.Namespace, originals: int, epochs: int) -> dict[str,
     from harness.device import choose_device, use_threads
     from harness.randomness import derive, root_of, torch_generator
     from harness.registry import bind, load_registry
-from harness.tables import grid
     from harness.scoring import score
 
     use_threads(given.threads)
@@ -81,6 +80,8 @@ def _look(guess: Any, observation: Any) -> Any:
 
 
 def write(given: argparse.Namespace, found: list[dict[str, Any]]) -> None:
+    from harness.tables import grid
+
     given.out.write_text(
         "\n".join(
             [

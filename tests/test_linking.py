@@ -23,16 +23,9 @@ from harness import trained
 from harness.errors import Inapplicable
 from harness.observation import Labelled, Pairing
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 GRAFT = {"traits": ("linear", "keeps_pixels"), "params": {"p": 0.6, "per": "pixel"}}
 SHUFFLED = {"traits": ("linear", "permutes_in_blocks"), "params": {"block": 4}}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def normal(*shape, seed=0):

@@ -22,16 +22,9 @@ from harness.images import to_images
 from harness.observation import Pairing
 from harness.registry import load_registry
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 KNOBS = {"train_epochs": 1, "width": 8, "batch": 8}
 PLANS = GRANTED | {"plans"}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
