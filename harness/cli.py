@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from harness import __version__
 from harness.errors import HarnessError
+from harness.offline import staying_offline
 from harness.registry import Registry, load_registry, parse_settings
 from harness.settings import as_setting
 
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="harness: %(message)s", stream=sys.stderr)
     try:
         given = parser().parse_args(arguments)
-        code: int = given.command(given)
+        with staying_offline(getattr(given, "offline", False)):
+            code: int = given.command(given)
         return code
     except HarnessError as error:
         print(f"harness: {error}", file=sys.stderr)
@@ -119,6 +121,7 @@ def _data_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--limit", type=int, metavar="N", help="private images at most, other roles in proportion")
     command.add_argument("--size", type=int, metavar="PIXELS", help="shorter side, then a centre crop")
     command.add_argument("--public-share", type=float, metavar="SHARE", help="the adversary's share of train; 0: none")
+    command.add_argument("--offline", action="store_true", help="download nothing; what is missing is named")
 
 
 def _run(given: argparse.Namespace) -> int:
