@@ -50,8 +50,10 @@ def class_folders(
     """
     wanted = [_archive(folder, name, fields) for name, fields in archives.items()]
     ceilings = [fields["unpacks_to"] for fields in archives.values()]
-    place, homes = downloads / folder, {home: label for label, paths in classes.items() for home in paths}
+    homes = _homes(folder, classes)
+    _check_counts(folder, per_class)
     told = repr(([archive.digest for archive in wanted], sorted(homes.items()), test_list))
+    place = downloads / folder
     unpacked = place / f"unpacked-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
     def fetched() -> list[Path]:
@@ -59,17 +61,18 @@ def class_folders(
             check_space(place, sum(to_come(archive, place) for archive in wanted) + sum(ceilings), folder)
         return [fetch(archive, place, folder) for archive in wanted]
 
-    # Before `kept`, which sweeps away a temporary folder that nothing is written to for an hour.
-    paths = [] if (unpacked / INDEX).is_file() else fetched()
+    def dealt(files: Sequence[Sequence[Any]]) -> list[Picture]:
+        return _dealt(files, unpacked, classes, test_list is not None, per_class, folder)
 
     def write(temporary: Path) -> Facts:
         check_space(place, sum(ceilings), folder)
-        return {
-            "files": _files(dict(zip(paths or fetched(), ceilings, strict=True)), temporary, homes, test_list, folder)
-        }
+        files = _files(dict(zip(paths or fetched(), ceilings, strict=True)), temporary, homes, test_list, folder)
+        dealt(files)  # what lacks a class is not kept
+        return {"files": files}
 
-    files = kept(unpacked, write, lambda _: True)["files"]
-    return Published(_drawn(files, unpacked, classes, test_list is not None, per_class, folder), size)
+    # Fetched before `kept` begins: it sweeps away a temporary folder that nothing is written to for an hour.
+    paths = [] if (unpacked / INDEX).is_file() else fetched()
+    return Published(dealt(kept(unpacked, write, lambda _: True)["files"]), size)
 
 
 def _files(
@@ -116,7 +119,7 @@ def _short(path: str) -> str:
     return "/".join(path.split("/")[-2:])
 
 
-def _drawn(
+def _dealt(
     files: Sequence[Sequence[Any]],
     root: Path,
     classes: Mapping[str, Sequence[str]],
@@ -137,10 +140,10 @@ def _drawn(
             raise HarnessError(f"{who}: the archive has no picture of {label!r} in {', '.join(classes[label])}")
         order = sorted(pool, key=lambda digest: hashlib.sha256(f"roles-1 {digest}".encode()).digest())
         if listed:
-            dealt = {role: [digest for digest in order if pool[digest][1] == (role == TEST)] for role in (TRAIN, TEST)}
+            shares = {role: [digest for digest in order if pool[digest][1] == (role == TEST)] for role in (TRAIN, TEST)}
         else:
-            dealt = {TRAIN: order[per_class[TEST] :], TEST: order}
-        for role, digests in dealt.items():
+            shares = {TRAIN: order[per_class[TEST] :], TEST: order}
+        for role, digests in shares.items():
             for digest in digests[: per_class[role]]:
                 path = pool[digest][0]
                 name = f"{role}/{label}/{Path(path).name}"
@@ -164,3 +167,21 @@ def _archive(who: str, name: str, fields: Mapping[str, Any]) -> Archive:
     if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
         raise HarnessError(f"{where}: sha256 is {digest!r}; expected 64 hex digits (quoted; sha256sum prints them)")
     return Archive(name, url, digest, fields["bytes"])
+
+
+def _homes(who: str, classes: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The class of every folder."""
+    homes: dict[str, str] = {}
+    for label, paths in classes.items():
+        if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
+            raise HarnessError(f"{who}: class {label!r} is {paths!r}; expected a list of folders in the archive")
+        for path in paths:
+            if homes.setdefault(path, label) != label:
+                raise HarnessError(f"{who}: folder {path!r} is in both {homes[path]!r} and {label!r}; keep one")
+    return homes
+
+
+def _check_counts(who: str, per_class: Mapping[str, int]) -> None:
+    right = isinstance(per_class, Mapping) and set(per_class) == {TRAIN, TEST}
+    if not right or not all(type(count) is int and count > 0 for count in per_class.values()):
+        raise HarnessError(f"{who}: per_class is {per_class!r}; expected train and test, each a number from 1")
