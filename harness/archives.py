@@ -19,11 +19,12 @@ from PIL import Image
 
 from harness.datasets import EXTENSIONS, Published
 from harness.decode import FORMATS, Picture, read_image
-from harness.download import Archive, Teller, check_space, fetch, to_come
+from harness.download import Archive, check_space, fetch, to_come
 from harness.errors import HarnessError
 from harness.keep import INDEX, Facts, kept
 from harness.offline import offline
 from harness.roles import TEST, TRAIN
+from harness.telling import Teller
 from harness.unpack import unpack
 
 log = logging.getLogger("harness")

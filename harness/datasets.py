@@ -21,10 +21,10 @@ import numpy as np
 
 from harness import roles
 from harness.decode import LARGEST, SMALLEST, Picture, decode, file_picture, intact, listing_key, mapped
-from harness.download import reporting
 from harness.errors import HarnessError
 from harness.keep import Facts, cache_folder, kept
 from harness.registry import Entry, bind, builtin_file, read_registry
+from harness.telling import reporting
 from harness.types import Dataset, Splits
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from loopback import serving
 from PIL import Image
 from scipy.io import savemat
 
-from harness import archives, decode, download
+from harness import archives, decode, download, transfer
 from harness.archives import class_folders
 from harness.cli import main
 from harness.datasets import load
@@ -34,7 +34,7 @@ BREEDS += ["saint_bernard", "whippet"]
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
-    monkeypatch.setattr(download, "PAUSE", 0.001)
+    monkeypatch.setattr(transfer, "PAUSE", 0.001)
     for name in ("HARNESS_OFFLINE", "HARNESS_DOWNLOAD"):
         monkeypatch.delenv(name, raising=False)
 

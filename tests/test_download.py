@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from loopback import serving
 
-from harness import download
-from harness.download import Archive, fetch, reporting
+from harness import download, telling, transfer
+from harness.download import Archive, fetch
 from harness.errors import HarnessError
+from harness.telling import reporting
 
 BODY = np.random.default_rng(0).bytes(300_000)
 PAGE = b"<!DOCTYPE html><html><body>Please accept our terms</body></html>"
@@ -24,7 +25,7 @@ PAGE = b"<!DOCTYPE html><html><body>Please accept our terms</body></html>"
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
-    monkeypatch.setattr(download, "PAUSE", 0.001)
+    monkeypatch.setattr(transfer, "PAUSE", 0.001)
     monkeypatch.delenv("HARNESS_OFFLINE", raising=False)
 
 
@@ -76,7 +77,7 @@ def test_a_broken_connection_is_continued_where_it_broke(site, pets, tmp_path):
 
 
 def test_a_line_that_falls_silent_is_given_up_and_continued(site, pets, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "TIMEOUT", 0.2)
+    monkeypatch.setattr(transfer, "TIMEOUT", 0.2)
     site.script = ["stall"]
 
     fetch(pets, tmp_path, "pets")
@@ -91,7 +92,7 @@ def test_after_an_interruption_the_next_run_continues_and_no_half_archive_has_it
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(download.Teller, "tell", interrupt)
+        patch.setattr(telling.Teller, "tell", interrupt)
         fetch(pets, tmp_path, "pets")
     left = files(tmp_path)
     have = (tmp_path / "pets.zip.part").stat().st_size
@@ -292,7 +293,7 @@ REFUSED = [
     (page, "sent a web page in place of pets.zip"),
     (page_in_disguise, "sent a web page in place of pets.zip"),
     (other_content, "is not pets.zip \\(sha256 [0-9a-f]{64}, expected [0-9a-f]{64}\\); nothing is kept"),
-    (other_length, "it offers 300,001 bytes and the archive has 300,000"),
+    (other_length, "it offers 300,001 bytes instead of 300,000"),
     (gone, "it answered 404 Not Found"),
     (forbidden, "it answered 403 Forbidden"),
     (ill, "it answered 503 Service Unavailable"),
@@ -322,7 +323,7 @@ def test_a_line_that_brings_nothing_new_is_given_up_and_what_came_is_kept(site, 
     message = refusal(pets, tmp_path)
 
     assert "the connection ended after 1,000 bytes" in message and "the same command continues" in message
-    assert len(site.requests) == download.PATIENCE and "pets.zip" not in files(tmp_path)
+    assert len(site.requests) == transfer.PATIENCE and "pets.zip" not in files(tmp_path)
 
 
 def test_a_server_that_cuts_at_the_same_place_for_ever_is_given_up(site, pets, tmp_path):
@@ -330,10 +331,10 @@ def test_a_server_that_cuts_at_the_same_place_for_ever_is_given_up(site, pets, t
     site.version, site.always = 'W/"weak"', 1000
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(download, "_headers", lambda *_: {})
+        patch.setattr(transfer.Transfer, "_headers", lambda *_: {})
         refusal(pets, tmp_path)
 
-    assert len(site.requests) == download.PATIENCE
+    assert len(site.requests) == transfer.PATIENCE
 
 
 def test_a_wrong_file_put_there_by_hand_is_named_and_left_alone(site, pets, tmp_path):

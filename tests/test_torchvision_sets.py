@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import download, torchvision_sets
+from harness import torchvision_sets, transfer
 from harness.datasets import load
 from harness.decode import fit
 from harness.errors import HarnessError
@@ -214,7 +214,7 @@ def test_an_interrupted_extraction_of_imagenette_is_done_again(nette, tmp_path):
 
 
 def test_without_network_one_line_names_the_host_and_the_mend(tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "PAUSE", 0.01)
+    monkeypatch.setattr(transfer, "PAUSE", 0.01)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         closed = f"127.0.0.1:{taken.getsockname()[1]}"  # bound, not listening: refused
