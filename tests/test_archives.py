@@ -225,6 +225,19 @@ def test_all_three_kinds_of_poodle_are_drawn_and_no_more_than_of_another_breed(d
     assert set(kinds) == {"n02113624", "n02113712", "n02113799"} and sum(kinds.values()) == 12
 
 
+def test_of_equal_files_the_one_in_the_test_list_stays(dogs, site, tmp_path):
+    """Within a breed and across two."""
+    contents, params = dogs
+    basset, pug = "Images/n02088238-basset/n02088238", "Images/n02110958-pug/n02110958"
+    contents |= {f"{basset}_0.jpg": contents[f"{basset}_11.jpg"], f"{basset}_1.jpg": contents[f"{pug}_11.jpg"]}
+    lists = site.files["/lists.tar"]
+
+    found = names(loaded(published("stanford_dogs10", site, images=tarred(contents), lists=lists), tmp_path, size=16))
+
+    assert {"test/basset/n02088238_11.jpg", "test/pug/n02110958_11.jpg"} < set(found)
+    assert not {"train/basset/n02088238_0.jpg", "train/basset/n02088238_1.jpg"} & set(found)
+
+
 def test_only_what_is_needed_is_unpacked(dogs, tmp_path):
     loaded(dogs[1], tmp_path, size=16)
 

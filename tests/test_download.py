@@ -7,6 +7,7 @@ import hashlib
 import re
 import socket
 import threading
+import time
 from collections import namedtuple
 from dataclasses import replace
 
@@ -50,6 +51,12 @@ def refusal(archive, folder):
         fetch(archive, folder, "pets")
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def until(true, seconds=5):
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 def begun(folder, count, version='"one"'):
@@ -181,8 +188,7 @@ def test_of_two_at_once_one_fetches_and_both_have_it(site, pets, tmp_path, capfd
     threads = [threading.Thread(target=lambda: found.append(fetch(pets, tmp_path, "pets"))) for _ in range(3)]
     for thread in threads:
         thread.start()
-    while capfd.readouterr().err.count("waiting") < 1:
-        pass
+    until(lambda: "waiting" in capfd.readouterr().err)
     site.gate.set()
     for thread in threads:
         thread.join()
@@ -205,8 +211,7 @@ def test_the_one_that_waited_takes_over_where_the_other_failed(site, pets, tmp_p
     threads = [threading.Thread(target=attempt) for _ in range(2)]
     for thread in threads:
         thread.start()
-    while "waiting" not in capfd.readouterr().err:
-        pass
+    until(lambda: "waiting" in capfd.readouterr().err)
     site.gate.set()
     for thread in threads:
         thread.join()
