@@ -227,7 +227,7 @@ def test_all_three_kinds_of_poodle_are_drawn_and_no_more_than_of_another_breed(d
 
 def test_of_equal_files_the_one_in_the_test_list_stays(dogs, site, tmp_path):
     """Within a breed and across two."""
-    contents, params = dogs
+    contents, _ = dogs
     basset, pug = "Images/n02088238-basset/n02088238", "Images/n02110958-pug/n02110958"
     contents |= {f"{basset}_0.jpg": contents[f"{basset}_11.jpg"], f"{basset}_1.jpg": contents[f"{pug}_11.jpg"]}
     lists = site.files["/lists.tar"]
