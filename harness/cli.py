@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from harness import __version__, commands
 from harness.errors import HarnessError
+from harness.offline import staying_offline
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="harness: %(message)s", stream=sys.stderr)
     try:
         given = parser().parse_args(arguments)
-        code: int = given.command(given)
+        with staying_offline(getattr(given, "offline", False)):
+            code: int = given.command(given)
         return code
     except HarnessError as error:
         print(f"harness: {error}", file=sys.stderr)
@@ -145,6 +147,7 @@ def _data_options(command: argparse.ArgumentParser, limit: int | None = None) ->
     )
     command.add_argument("--size", type=int, metavar="PIXELS", help="shorter side, then a centre crop")
     command.add_argument("--public-share", type=float, metavar="SHARE", help="the adversary's share of train; 0: none")
+    command.add_argument("--offline", action="store_true", help="download nothing; what is missing is named")
 
 
 def _count(text: str) -> int:

@@ -1,7 +1,8 @@
 """load("photos" | "stl10" | folder) -> Splits(private, public, test).
 
 A folder holds `train/<class>/*` and `test/<class>/*`, or `<class>/*` alone. A named data set is a function
-`photos(downloads) -> list[Picture]`, where `downloads` is a folder that it may keep fetched archives in.
+`photos(downloads) -> list[Picture]`, where `downloads` is a folder that it may keep fetched archives in; one that
+fetches asks `harness.offline` first.
 Each role lies in a file of its own in the cache, in the order of its content hashes: no role leads to another,
 and a second run starts at once. The cache holds the decoded images a second time, to cut other roles from.
 """
@@ -10,9 +11,8 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import importlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,6 +23,8 @@ from harness import roles
 from harness.decode import LARGEST, SMALLEST, Picture, decode, file_picture, intact, listing_key, mapped
 from harness.errors import HarnessError
 from harness.keep import Facts, cache_folder, kept
+from harness.registry import Entry, bind, builtin_file, read_registry
+from harness.telling import reporting
 from harness.types import Dataset, Splits
 
 if TYPE_CHECKING:
@@ -30,14 +32,15 @@ if TYPE_CHECKING:
 
 Entries: TypeAlias = Mapping[str, Callable[[Path], Sequence[Picture]]]
 
-BUILT_IN = {
-    "photos": "harness.photos:photos",
-    "cifar10": "harness.torchvision_sets:cifar10",
-    "stl10": "harness.torchvision_sets:stl10",
-    "oxford_pets": "harness.torchvision_sets:oxford_pets",
-    "imagenette": "harness.torchvision_sets:imagenette",
-}
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic"}
+
+
+class Published(list[Picture]):
+    """Pictures of many sizes, and the one in pixels that they are brought to where none is asked for."""
+
+    def __init__(self, pictures: Iterable[Picture], size: int) -> None:
+        super().__init__(pictures)
+        self.size = size
 
 
 def load(
@@ -53,7 +56,8 @@ def load(
     """A data set in its three disjoint roles.
 
     dataset       a known name, or a folder; `./photos` is the folder where `photos` is the name
-    size          the shorter side in pixels, then a centre crop; None: images as they are, all of one size
+    size          the shorter side in pixels, then a centre crop; None: the size that the data set is published for,
+                  else images as they are, all of one size
     limit         number of private images at most, the other roles in proportion
     public_share  share of private and public together that becomes public, in [0, 1); None: the data set's own
     cache         folder for decoded and downloaded images
@@ -61,7 +65,10 @@ def load(
     """
     _check_knobs(size, limit, public_share)
     cache = cache_folder() if cache is None else cache
-    name, pictures = pictures_of(str(dataset), cache / "downloads", entries)
+    with reporting(progress):
+        name, pictures = pictures_of(str(dataset), cache / "downloads", entries)
+    if size is None and isinstance(pictures, Published):
+        size = pictures.size
     pictures = sorted(pictures, key=lambda picture: (picture.name, picture.label, picture.role or ""))
     classes = {picture.label for picture in pictures}
     _check_classes(name, classes)
@@ -166,12 +173,14 @@ def pictures_of(dataset: str, downloads: Path, entries: Entries | None = None) -
 
 
 def _built_in() -> Entries:
-    def call(use: str, downloads: Path) -> Sequence[Picture]:
-        module, function = use.split(":")
-        pictures: Sequence[Picture] = getattr(importlib.import_module(module), function)(downloads)
-        return pictures
+    """The data sets of the built-in registry file; a plugin is imported when it is called."""
+    entries = [entry for entry in read_registry(builtin_file(), "built-in") if entry.section == "datasets"]
+    return {entry.name: partial(_call, entry) for entry in entries}
 
-    return {name: partial(call, use) for name, use in BUILT_IN.items()}
+
+def _call(entry: Entry, downloads: Path) -> Sequence[Picture]:
+    pictures: Sequence[Picture] = bind(entry)(downloads)
+    return pictures
 
 
 def _images(folder: Path, role: str, facts: Facts) -> Array:

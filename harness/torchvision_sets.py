@@ -1,5 +1,6 @@
-"""CIFAR-10, STL-10, Oxford-IIIT Pets (cat or dog) and Imagenette, fetched and checked by torchvision.
+"""CIFAR-10, STL-10, Oxford-IIIT Pets (cat or dog) and Imagenette, from where torchvision says and read by it.
 
+`harness.download` fetches the archives, checked against torchvision's checksums, to where torchvision finds them.
 torchvision verifies its checksums on every start (2.7 GB for STL-10); so the labelled images are copied once into
 plain arrays in the downloads folder, and later starts neither verify nor import torchvision.
 References: Krizhevsky 2009; Coates, Ng and Lee 2011; Parkhi, Vedaldi, Zisserman and Jawahar 2012; Howard 2019.
@@ -13,15 +14,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.client import HTTPException
 from pathlib import Path
 from tarfile import TarError
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import urlparse
 
 import numpy as np
 
 from harness.decode import Picture, file_picture, mapped
+from harness.download import Archive, fetch, name_of
 from harness.errors import HarnessError
 from harness.keep import Facts, kept
 
@@ -37,29 +37,31 @@ LOCAL = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT}
 def cifar10(downloads: Path) -> list[Picture]:
     """60,000 images of 32 px in ten classes."""
 
-    def fetch(root: Path) -> Fetched:
+    def copy(root: Path) -> Fetched:
         from torchvision.datasets import CIFAR10
 
-        with _explained("cifar10", [CIFAR10.url], root):
+        fetch(Archive(CIFAR10.filename, CIFAR10.url, CIFAR10.tgz_md5), root, "cifar10")
+        with _explained("cifar10", root):
             parts = {role: CIFAR10(str(root), train=role == "train", download=True) for role in ("train", "test")}
         return {
             role: (part.data.transpose(0, 3, 1, 2), part.targets, list(part.classes)) for role, part in parts.items()
         }
 
-    return _from_arrays(downloads / "cifar10", fetch)
+    return _from_arrays(downloads / "cifar10", copy)
 
 
 def stl10(downloads: Path) -> list[Picture]:
     """The 13,000 labelled images of 96 px in ten classes; the unlabelled ones are not used."""
 
-    def fetch(root: Path) -> Fetched:
+    def copy(root: Path) -> Fetched:
         from torchvision.datasets import STL10
 
-        with _explained("stl10", [STL10.url], root):
+        fetch(Archive(STL10.filename, STL10.url, STL10.tgz_md5), root, "stl10")
+        with _explained("stl10", root):
             parts = {role: STL10(str(root), split=role, download=True) for role in ("train", "test")}
         return {role: (part.data, part.labels, list(part.classes)) for role, part in parts.items()}
 
-    return _from_arrays(downloads / "stl10", fetch)
+    return _from_arrays(downloads / "stl10", copy)
 
 
 def oxford_pets(downloads: Path) -> list[Picture]:
@@ -70,10 +72,11 @@ def oxford_pets(downloads: Path) -> list[Picture]:
         from torchvision.datasets import OxfordIIITPet
 
         extracted = folder / "oxford-iiit-pet"
-        if (extracted / "images.tar.gz").exists():  # an interrupted extraction looks complete to torchvision
-            for part in ("images", "annotations"):
-                shutil.rmtree(extracted / part, ignore_errors=True)
-        with _explained("oxford_pets", [url for url, _ in OxfordIIITPet._RESOURCES], extracted):
+        for url, digest in OxfordIIITPet._RESOURCES:
+            fetch(Archive(name_of(url), url, digest), extracted, "oxford_pets")
+        for part in ("images", "annotations"):  # an interrupted extraction looks complete to torchvision
+            shutil.rmtree(extracted / part, ignore_errors=True)
+        with _explained("oxford_pets", extracted):
             parts = {
                 role: OxfordIIITPet(str(folder), split=split, target_types="binary-category", download=True)
                 for role, split in (("train", "trainval"), ("test", "test"))
@@ -96,10 +99,10 @@ def imagenette(downloads: Path) -> list[Picture]:
     def write(_: Path) -> Facts:
         from torchvision.datasets import Imagenette
 
-        url = Imagenette._ARCHIVES["160px"][0]
-        if (folder / Path(url).name).exists():  # an interrupted extraction looks complete to torchvision
-            shutil.rmtree(folder / Path(url).stem, ignore_errors=True)
-        with _explained("imagenette", [url], folder):
+        url, digest = Imagenette._ARCHIVES["160px"]
+        fetch(Archive(name_of(url), url, digest), folder, "imagenette")
+        shutil.rmtree(folder / Path(url).stem, ignore_errors=True)  # an interrupted extraction looks complete
+        with _explained("imagenette", folder):
             parts = {
                 role: Imagenette(str(folder), split=split, size="160px", download=True)
                 for role, split in (("train", "train"), ("test", "val"))
@@ -124,10 +127,10 @@ def _from_files(folder: Path, write: Callable[[Path], Facts]) -> list[Picture]:
     ]
 
 
-def _from_arrays(folder: Path, fetch: Callable[[Path], Fetched]) -> list[Picture]:
+def _from_arrays(folder: Path, copy: Callable[[Path], Fetched]) -> list[Picture]:
     def write(temporary: Path) -> Facts:
         facts: Facts = {}
-        for role, (images, numbers, classes) in fetch(folder).items():
+        for role, (images, numbers, classes) in copy(folder).items():
             with (temporary / f"{role}.bin").open("wb") as file:
                 for planes in images:
                     file.write(np.ascontiguousarray(planes, np.uint8).data)
@@ -151,18 +154,14 @@ def _row(images: Array, row: int) -> Array:
 
 
 @contextmanager
-def _explained(name: str, urls: list[str], folder: Path) -> Iterator[None]:
+def _explained(name: str, folder: Path) -> Iterator[None]:
     """Turn what torchvision raises into one line with the mend."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # CIFAR's pickles are older than NumPy's rules on dtypes
             yield
-    except (OSError, RuntimeError, HTTPException, TarError, EOFError) as error:
+    except (OSError, RuntimeError, TarError, EOFError) as error:
         if isinstance(error, OSError) and error.errno in LOCAL:
             raise HarnessError(f"{name}: cannot write {folder}: {error.strerror}; free some space") from error
         reason = " ".join(str(error).split())
-        hosts = " and ".join(dict.fromkeys(urlparse(url).netloc for url in urls))
-        files = " and ".join(Path(urlparse(url).path).name for url in urls)
-        raise HarnessError(
-            f"{name}: cannot be fetched from {hosts} ({reason}); get {files} from {urls[0]} and put it into {folder}"
-        ) from error
+        raise HarnessError(f"{name}: cannot be unpacked ({reason}); remove {folder} and run again") from error

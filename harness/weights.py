@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.offline import offline
 
 PATIENCE = 5.0  # seconds without an answer after which a download is given up
 
 
 def may_download() -> bool:
-    """Whether the user allows downloads of weights: HARNESS_DOWNLOAD is set."""
-    return bool(os.environ.get("HARNESS_DOWNLOAD"))
+    """Whether the user allows downloads of weights: HARNESS_DOWNLOAD is set, and nothing forbids it."""
+    return bool(os.environ.get("HARNESS_DOWNLOAD")) and not offline()
 
 
 def in_home(folder: Path) -> str:

@@ -528,8 +528,20 @@ def test_a_known_name_wins_over_a_folder_unless_written_as_a_path(flat, cache, m
     assert load("pets", cache=cache, entries={}).name == "pets"
 
 
-def test_built_in_names_are_importable():
-    assert set(datasets.BUILT_IN) == {"photos", "cifar10", "stl10", "oxford_pets", "imagenette"}
-    for use in datasets.BUILT_IN.values():
-        module, function = use.split(":")
-        assert callable(getattr(__import__(module, fromlist=[function]), function))
+def test_without_a_registry_the_built_in_names_are_known(cache):
+    known = datasets.pictures_of("photos", cache)[1]
+
+    assert known
+    assert set(datasets._built_in()) >= {"photos", "cifar10", "stl10", "oxford_pets", "imagenette", "cats_vs_dogs"}
+
+
+def test_the_size_that_a_set_is_published_for_gives_way_to_the_size_asked_for(cache):
+    def many(_):
+        return datasets.Published(
+            [Picture(str(n), "ab"[n % 2], None, lambda n=n: noise(20 + n, 30), str(n)) for n in range(12)], 10
+        )
+
+    load_it = {"cache": cache, "entries": {"many": many}}
+
+    assert load("many", **load_it).size == (10, 10)
+    assert load("many", size=16, **load_it).size == (16, 16)

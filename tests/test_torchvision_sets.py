@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import torchvision_sets
+from harness import torchvision_sets, transfer
 from harness.datasets import load
 from harness.decode import fit
 from harness.errors import HarnessError
@@ -214,6 +214,7 @@ def test_an_interrupted_extraction_of_imagenette_is_done_again(nette, tmp_path):
 
 
 def test_without_network_one_line_names_the_host_and_the_mend(tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "PAUSE", 0.01)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         closed = f"127.0.0.1:{taken.getsockname()[1]}"  # bound, not listening: refused
@@ -230,8 +231,9 @@ def test_without_network_one_line_names_the_host_and_the_mend(tmp_path, monkeypa
 def test_a_file_with_the_wrong_checksum_is_refused(cifar, tmp_path, monkeypatch):
     monkeypatch.setattr(sets.CIFAR10, "tgz_md5", "0" * 32)
 
-    with pytest.raises(HarnessError, match="cifar10: cannot be fetched"):
+    with pytest.raises(HarnessError, match=f"cifar10: what came from .* is not cifar.tgz .*expected {'0' * 32}"):
         torchvision_sets.cifar10(tmp_path)
+    assert not [path for path in tmp_path.glob("cifar10/*") if path.is_file()]
 
 
 def test_an_archive_put_into_the_folder_needs_no_network(cifar, tmp_path, monkeypatch):
@@ -241,3 +243,20 @@ def test_an_archive_put_into_the_folder_needs_no_network(cifar, tmp_path, monkey
     monkeypatch.setattr(sets.CIFAR10, "url", "http://127.0.0.1:9/cifar.tgz")
 
     assert len(torchvision_sets.cifar10(tmp_path)) == 38
+
+
+@pytest.mark.parametrize("name", ["cifar", "pets", "nette"])
+def test_offline_a_missing_archive_is_named_with_its_place(name, request, tmp_path, monkeypatch):
+    request.getfixturevalue(name)
+    monkeypatch.setenv("HARNESS_OFFLINE", "1")
+    dataset = {"cifar": "cifar10", "pets": "oxford_pets", "nette": "imagenette"}[name]
+
+    with pytest.raises(HarnessError, match=f"{dataset}: .* is not here and --offline downloads nothing; get .* put it"):
+        load(dataset, cache=tmp_path / "cache", size=16)
+
+
+def test_offline_what_was_fetched_before_is_read(cifar, tmp_path, monkeypatch):
+    before = load("cifar10", cache=tmp_path / "cache")
+    monkeypatch.setenv("HARNESS_OFFLINE", "1")
+
+    assert load("cifar10", cache=tmp_path / "cache").fingerprint == before.fingerprint

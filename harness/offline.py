@@ -1,0 +1,30 @@
+"""Whether anything may be downloaded: HARNESS_OFFLINE, or --offline, forbids it here and in processes started here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+OFFLINE, DOWNLOAD = "HARNESS_OFFLINE", "HARNESS_DOWNLOAD"
+
+
+def offline() -> bool:
+    """Whether the user forbids downloads."""
+    return bool(os.environ.get(OFFLINE))
+
+
+@contextmanager
+def staying_offline(wanted: bool) -> Iterator[None]:
+    """Forbid downloads for a while, also of weights, which HARNESS_DOWNLOAD allows; or nothing, where not `wanted`."""
+    before = {name: os.environ.get(name) for name in (OFFLINE, DOWNLOAD)}
+    if wanted:
+        os.environ[OFFLINE] = "1"
+        os.environ.pop(DOWNLOAD, None)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value

@@ -1,0 +1,134 @@
+"""A zip or tar archive into an empty folder: regular files only, inside the folder, no more than was announced.
+
+Every member is looked at before the first is written: one that leaves the folder, is a link or a device, or whose
+length brings the sum above the limit makes the whole archive refused.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import lzma
+import re
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from harness.errors import HarnessError
+
+CHUNK = 1 << 20  # bytes
+BROKEN = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,  # encrypted
+    NotImplementedError,  # a compression that Python has not
+)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in an archive: its path inside with forward slashes, its announced length, and how to read it."""
+
+    path: str
+    length: int
+    open: Callable[[], IO[bytes]]
+
+
+def unpack(
+    archive: Path, folder: Path, wanted: Callable[[str], bool], most: int, tell: Callable[[int, int], None]
+) -> dict[str, str]:
+    """Write the wanted files under `folder`; the sha256 of each, by its path.
+
+    most  bytes that the wanted files may have together
+    tell  (done, total) files
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_explained(archive))
+        chosen = [member for member in _members(archive, stack) if wanted(member.path)]
+        if (total := sum(member.length for member in chosen)) > most:
+            raise HarnessError(f"{archive} unpacks to {total:,} bytes, more than the {most:,} that are expected")
+        digests: dict[str, str] = {}
+        for done, member in enumerate(chosen):
+            tell(done, len(chosen))
+            digests[member.path] = _write(archive, member, folder)
+        tell(len(chosen), len(chosen))
+    return digests
+
+
+@contextmanager
+def _explained(archive: Path) -> Iterator[None]:
+    try:
+        yield
+    except BROKEN as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise HarnessError(f"{archive} cannot be unpacked ({reason}); remove it and run again") from error
+
+
+def _members(archive: Path, stack: ExitStack) -> list[Member]:
+    """Every file in the archive; folders are made as files need them."""
+    if zipfile.is_zipfile(archive):
+        zipped = stack.enter_context(zipfile.ZipFile(archive))
+        return [member for info in zipped.infolist() if (member := _zip_member(archive, zipped, info))]
+    if tarfile.is_tarfile(archive):
+        tarred = stack.enter_context(tarfile.open(archive))  # noqa: SIM115  (the caller's stack closes it)
+        return [member for info in tarred.getmembers() if (member := _tar_member(archive, tarred, info))]
+    raise HarnessError(f"{archive} is neither a zip nor a tar archive; remove it and run again")
+
+
+def _zip_member(archive: Path, zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member | None:
+    path = _inside(archive, info.filename)
+    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise HarnessError(f"{archive} holds {info.filename!r}, a link or a device; such an archive is not unpacked")
+    return None if info.is_dir() else Member(path, info.file_size, lambda: zipped.open(info))
+
+
+def _tar_member(archive: Path, tarred: tarfile.TarFile, info: tarfile.TarInfo) -> Member | None:
+    path = _inside(archive, info.name)
+    if not (info.isreg() or info.isdir()):
+        raise HarnessError(f"{archive} holds {info.name!r}, a link or a device; such an archive is not unpacked")
+
+    def opened() -> IO[bytes]:
+        file = tarred.extractfile(info)
+        assert file is not None  # a regular file
+        return file
+
+    return None if info.isdir() else Member(path, info.size, opened)
+
+
+def _inside(archive: Path, name: str) -> str:
+    """The path of a member below the folder, or a refusal. A backslash separates as a slash does."""
+    path = name.replace("\\", "/")
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if path.startswith("/") or re.match("[A-Za-z]:", path) or ".." in parts or "\0" in path:
+        raise HarnessError(f"{archive} holds {name!r}, which leaves the folder; such an archive is not unpacked")
+    return "/".join(parts)
+
+
+def _write(archive: Path, member: Member, folder: Path) -> str:
+    digest, written = hashlib.sha256(), 0
+    place = folder / member.path
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        target = place.open("xb")
+    except (FileExistsError, NotADirectoryError):
+        raise HarnessError(f"{archive} holds {member.path!r} twice; such an archive is not unpacked") from None
+    with target, member.open() as source:
+        while piece := source.read(CHUNK):
+            written += len(piece)
+            if written > member.length:
+                raise HarnessError(f"{archive}: {member.path} is longer than the {member.length:,} bytes announced")
+            target.write(piece)
+            digest.update(piece)
+    if written < member.length:
+        raise HarnessError(f"{archive}: {member.path} is shorter than the {member.length:,} bytes announced")
+    return digest.hexdigest()
