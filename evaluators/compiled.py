@@ -7,6 +7,7 @@ neither can be written, nowhere: then every process compiles anew. NUMBA_DISABLE
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -44,19 +45,25 @@ def each(compare: Callable[..., Any], *stacks: Images) -> Array:
     lets go of the interpreter's lock.
     """
     arrays = [stack.numpy(force=True) for stack in stacks]
-    count = len(arrays[0])
+    count = len(stacks[0])
     results: list[Any] = [None] * count
 
     def some(rows: range) -> None:
         for row in rows:
-            results[row] = compare(*(np.ascontiguousarray(array[row]) for array in arrays))
+            results[row] = compare(*[np.ascontiguousarray(array[row]) for array in arrays])
 
-    workers = min(torch.get_num_threads(), count)
-    shares = [range(first, count, workers) for first in range(workers)]
+    workers = min(torch.get_num_threads(), count) if stacks[0].numel() >= _WORTH_THREADS else 1
     if workers > 1:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(some, shares))
+        list(_pool(workers, os.getpid()).map(some, [range(first, count, workers) for first in range(workers)]))
     else:
-        for share in shares:
-            some(share)
+        some(range(count))
     return np.array(results)
+
+
+@lru_cache(maxsize=1)
+def _pool(workers: int, process: int) -> ThreadPoolExecutor:
+    """Kept, for threads take longer to start than a small image to measure; a forked process has its own."""
+    return ThreadPoolExecutor(workers, "metrics")
+
+
+_WORTH_THREADS = 2**18  # numbers in a stack: less is done before a thread has begun

@@ -12,7 +12,7 @@ import numpy as np
 
 from evaluators.kernels.jit import helper, kernel
 
-STRIP = 16  # columns of the result
+STRIP = 32  # columns of the result
 FIELDS = 8  # across: sums of 2, 4 and 8 columns, differences of 1, 2 and 4, sums of 2 of I and Q
 ROW = 2 * FIELDS * STRIP  # of both images
 TALL = 8  # rows under the largest wavelet
@@ -36,7 +36,7 @@ def haar_loss(x, y, c, alpha):
             again = slot + TALL * ROW
             _across(ours, row, left, ring[slot : slot + ROW // 2])
             _across(theirs, row, left, ring[slot + ROW // 2 : slot + ROW])
-            ring[again : again + ROW] = ring[slot : slot + ROW]
+            _copy(ring[slot : slot + ROW], ring[again : again + ROW])
             if row >= TALL - 1:
                 _compare(ring[slot + ROW : again + ROW], c, work)
                 _gather(work, alpha, sums)
@@ -86,6 +86,12 @@ def _pairs(upper, lower, box):
         box[j] = (left + right) * (255 / 4)
     if width % 2:
         box[width // 2] = (np.float64(upper[width - 1]) + lower[width - 1]) * (255 / 4)
+
+
+@helper
+def _copy(row, again):
+    for j in range(ROW):
+        again[j] = row[j]
 
 
 @helper
@@ -163,7 +169,7 @@ def _gather(work, alpha, sums):
     (1 + k + k e)). e comes from its series at a fraction of alpha d, doubled as often: no library has a faster exp.
     """
     k, scale, doublings = math.exp(-alpha), alpha, 0
-    while scale > 0.25:
+    while scale > 0.3:
         scale, doublings = scale / 2, doublings + 1
     for j in range(3 * STRIP):
         z = work[j] * scale

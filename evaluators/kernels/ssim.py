@@ -28,27 +28,22 @@ def ssim_loss(x, y, taps, c1, c2):
     columns, rows = width - window + 1, height - window + 1
     reach = STRIP + window - 1
     a, b = np.zeros(reach, np.float32), np.zeros(reach, np.float32)
-    # The last rows, filtered across; each is there twice, so that the window's lie in order wherever it begins.
-    ring = np.zeros(2 * window * ROW, np.float32)
-    filtered = np.empty(ROW, np.float32)
-    losses = np.empty(STRIP)
+    strip = np.empty(height * ROW, np.float32)
+    filtered, losses = np.empty(ROW, np.float32), np.empty(STRIP)
     total = 0.0
-    for left in range(0, columns, STRIP):
+    for begin in range(0, columns, STRIP):
+        left = max(min(begin, width - reach), 0)  # the last strip begins earlier, and all are of one width
         losses[:] = 0
-        seen = min(reach, width - left)
         for channel in range(channels):
             for row in range(height):
-                _combine(x[channel, row, left : left + seen], y[channel, row, left : left + seen], a, b)
-                slot = row % window * ROW
-                again = slot + window * ROW
-                _across(a, taps, ring[slot : slot + ROW // 2])
-                _across(b, taps, ring[slot + ROW // 2 : slot + ROW])
-                ring[again : again + ROW] = ring[slot : slot + ROW]
-                if row >= window - 1:
-                    _down(ring[slot + ROW : again + ROW], taps, filtered[: ROW // 2])
-                    _down(ring[slot + ROW + ROW // 2 : again + ROW], taps, filtered[ROW // 2 :])
-                    _compare(filtered, TWO * c1, TWO * c2, losses)
-        for column in range(min(STRIP, columns - left)):
+                _combine(x[channel, row, left : left + reach], y[channel, row, left : left + reach], a, b)
+                _across(a, taps, strip[row * ROW : row * ROW + ROW // 2])
+                _across(b, taps, strip[row * ROW + ROW // 2 : (row + 1) * ROW])
+            for row in range(rows):
+                _down(strip[row * ROW : (row + window) * ROW], taps, filtered[: ROW // 2])
+                _down(strip[row * ROW + ROW // 2 : (row + window) * ROW], taps, filtered[ROW // 2 :])
+                _compare(filtered, TWO * c1, TWO * c2, losses)
+        for column in range(begin - left, min(STRIP, columns - left)):
             total += losses[column]
     return total / (channels * rows * columns)
 
