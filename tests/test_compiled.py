@@ -1,4 +1,4 @@
-"""The compiled metrics are the reference, scikit-image and piq: for any image, layout, company and number of threads."""
+"""The compiled metrics are the reference, scikit-image and piq: for any image, layout, company and threads."""
 
 from __future__ import annotations
 
