@@ -87,7 +87,7 @@ def dhaar(images: Images, originals: Images, *, c: float, alpha: float) -> torch
     _check("dhaar", images, originals, least=16)
     compiled = kernels(images)
     if compiled:
-        return _figures(lambda x, y: compiled.haar_loss(x, y, float(c), float(alpha)), images, originals)
+        return _figures(lambda x, y: compiled.haar_loss(x, y, np.float32(c), np.float32(alpha)), images, originals)
     return _in_chunks(lambda x, y: _dhaar(x, y, c, alpha), images, originals)
 
 

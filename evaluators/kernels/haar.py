@@ -18,15 +18,21 @@ ROW = 2 * FIELDS * STRIP  # of both images
 TALL = 8  # rows under the largest wavelet
 BEFORE, AFTER = 3, 4  # a wavelet of 8 begins 3 pixels before its place
 EPS = float(np.finfo(np.float32).eps)
+HALF, QUARTER, ONE, TWO, ZERO = np.float32(0.5), np.float32(0.25), np.float32(1), np.float32(2), np.float32(0)
+FROM_SUM = np.float32(255 / 4)  # of four pixels in [0, 1] to the grey level of one
+Y_RED, Y_GREEN, Y_BLUE = np.float32(0.299), np.float32(0.587), np.float32(0.114)
+I_RED, I_GREEN, I_BLUE = np.float32(0.5959), np.float32(-0.2746), np.float32(-0.3213)
+Q_RED, Q_GREEN, Q_BLUE = np.float32(0.2115), np.float32(-0.5227), np.float32(0.3112)
+THIRD, FIFTH, SIXTH = np.float32(1 / 3), np.float32(1 / 5), np.float32(1 / 6)
 
 
 @kernel
 def haar_loss(x, y, c, alpha):
-    """x, y (3, H, W) in [0, 1]."""
+    """x, y (3, H, W) in [0, 1]; all float32."""
     ours, theirs = _halved(x), _halved(y)
     rows, columns = (x.shape[1] + 1) // 2, (x.shape[2] + 1) // 2
-    ring = np.zeros(2 * TALL * ROW)  # each row is there twice, so that any 8 lie in order
-    work = np.zeros(5 * STRIP)
+    ring = np.zeros(2 * TALL * ROW, np.float32)  # each row is there twice, so that any 8 lie in order
+    work = np.zeros(5 * STRIP, np.float32)
     sums = np.empty(2 * STRIP)
     loss = weight = 0.0
     for left in range(0, columns, STRIP):
@@ -62,8 +68,8 @@ def _halved(image):
     """(3, rows, columns) Y, I and Q of 0 to 255, 2x2 pixels in one, with zeros around."""
     height, width = image.shape[1:]
     rows, columns = (height + 1) // 2, (width + 1) // 2
-    halved = np.zeros((3, rows + BEFORE + AFTER, (columns + STRIP - 1) // STRIP * STRIP + BEFORE + AFTER + 1))
-    nothing, box = np.zeros(width, image.dtype), np.zeros((3, columns))
+    halved = np.zeros((3, rows + TALL - 1, (columns + STRIP - 1) // STRIP * STRIP + TALL), np.float32)
+    nothing, box = np.zeros(width, np.float32), np.empty((3, columns), np.float32)
     for row in range(rows):
         for channel in range(3):
             upper = image[channel, 2 * row]
@@ -72,9 +78,9 @@ def _halved(image):
         place = BEFORE + row
         red, green, blue = box
         for j in range(columns):
-            halved[0, place, BEFORE + j] = red[j] * 0.299 + green[j] * 0.587 + blue[j] * 0.114
-            halved[1, place, BEFORE + j] = red[j] * 0.5959 - green[j] * 0.2746 - blue[j] * 0.3213
-            halved[2, place, BEFORE + j] = red[j] * 0.2115 - green[j] * 0.5227 + blue[j] * 0.3112
+            halved[0, place, BEFORE + j] = red[j] * Y_RED + green[j] * Y_GREEN + blue[j] * Y_BLUE
+            halved[1, place, BEFORE + j] = red[j] * I_RED + green[j] * I_GREEN + blue[j] * I_BLUE
+            halved[2, place, BEFORE + j] = red[j] * Q_RED + green[j] * Q_GREEN + blue[j] * Q_BLUE
     return halved
 
 
@@ -82,10 +88,9 @@ def _halved(image):
 def _pairs(upper, lower, box):
     width = len(upper)
     for j in range(width // 2):
-        left, right = np.float64(upper[2 * j]) + lower[2 * j], np.float64(upper[2 * j + 1]) + lower[2 * j + 1]
-        box[j] = (left + right) * (255 / 4)
+        box[j] = ((upper[2 * j] + lower[2 * j]) + (upper[2 * j + 1] + lower[2 * j + 1])) * FROM_SUM
     if width % 2:
-        box[width // 2] = (np.float64(upper[width - 1]) + lower[width - 1]) * (255 / 4)
+        box[width // 2] = (upper[width - 1] + lower[width - 1]) * FROM_SUM
 
 
 @helper
@@ -119,40 +124,40 @@ def _compare(rows, c, work):
         ours, theirs = j, ROW // 2 + j
         one = _unlike(_down(rows, ours, 1), _down(rows, theirs, 1), c)
         two = _unlike(_down(rows, ours + STRIP, 2), _down(rows, theirs + STRIP, 2), c)
-        work[j] = (one + two) / 2
+        work[j] = (one + two) * HALF
         work[3 * STRIP + j] = max(_down(rows, ours + 2 * STRIP, 4), _down(rows, theirs + 2 * STRIP, 4))
     for j in range(STRIP):
         ours, theirs = 3 * STRIP + j, ROW // 2 + 3 * STRIP + j
         one = _unlike(_along(rows, ours, 1), _along(rows, theirs, 1), c)
         two = _unlike(_along(rows, ours + STRIP, 2), _along(rows, theirs + STRIP, 2), c)
-        work[STRIP + j] = (one + two) / 2
+        work[STRIP + j] = (one + two) * HALF
         work[4 * STRIP + j] = max(_along(rows, ours + 2 * STRIP, 4), _along(rows, theirs + 2 * STRIP, 4))
     for j in range(STRIP):
         ours, theirs = 6 * STRIP + j, ROW // 2 + 6 * STRIP + j
         one = _unlike(_mean(rows, ours), _mean(rows, theirs), c)
         two = _unlike(_mean(rows, ours + STRIP), _mean(rows, theirs + STRIP), c)
-        work[2 * STRIP + j] = (one + two) / 2
+        work[2 * STRIP + j] = (one + two) * HALF
 
 
 @helper
 def _down(rows, at, half):
-    difference = 0.0
+    difference = ZERO
     for row in range(half):
         difference += rows[(BEFORE - row) * ROW + at] - rows[(BEFORE + 1 + row) * ROW + at]
-    return abs(difference) * (0.5 / half)
+    return abs(difference) * (HALF / np.float32(half))
 
 
 @helper
 def _along(rows, at, half):
-    total = 0.0
+    total = ZERO
     for row in range(half):
         total += rows[(BEFORE - row) * ROW + at] + rows[(BEFORE + 1 + row) * ROW + at]
-    return abs(total) * (0.5 / half)
+    return abs(total) * (HALF / np.float32(half))
 
 
 @helper
 def _mean(rows, at):
-    return abs(rows[BEFORE * ROW + at] + rows[(BEFORE + 1) * ROW + at]) * 0.25
+    return abs(rows[BEFORE * ROW + at] + rows[(BEFORE + 1) * ROW + at]) * QUARTER
 
 
 @helper
@@ -168,20 +173,20 @@ def _gather(work, alpha, sums):
     With k = exp(-alpha) and e = exp(alpha d) - 1, logistic(alpha) - logistic(alpha (1 - d)) is k e / ((1 + k)
     (1 + k + k e)). e comes from its series at a fraction of alpha d, doubled as often: no library has a faster exp.
     """
-    k, scale, doublings = math.exp(-alpha), alpha, 0
-    while scale > 0.3:
-        scale, doublings = scale / 2, doublings + 1
+    k, scale, doublings = np.float32(math.exp(-alpha)), alpha, 0
+    while scale > QUARTER:
+        scale, doublings = scale * HALF, doublings + 1
     for j in range(3 * STRIP):
         z = work[j] * scale
-        tail = 1 + z * (1 / 5) * (1 + z * (1 / 6) * (1 + z * (1 / 7) * (1 + z * (1 / 8))))
-        work[j] = z * (1 + z * (1 / 2) * (1 + z * (1 / 3) * (1 + z * (1 / 4) * tail)))
+        tail = ONE + z * QUARTER * (ONE + z * FIFTH * (ONE + z * SIXTH))
+        work[j] = z * (ONE + z * HALF * (ONE + z * THIRD * tail))
     for _ in range(doublings):
         for j in range(3 * STRIP):
-            work[j] *= work[j] + 2
+            work[j] *= work[j] + TWO
     for j in range(STRIP):
         down, along, colour = work[j], work[STRIP + j], work[2 * STRIP + j]
         weight_down, weight_along = work[3 * STRIP + j], work[4 * STRIP + j]
-        weight_colour = (weight_down + weight_along) / 2
-        loss = weight_down * down / (1 + k + k * down) + weight_along * along / (1 + k + k * along)
-        sums[j] += loss + weight_colour * colour / (1 + k + k * colour)
+        weight_colour = (weight_down + weight_along) * HALF
+        loss = weight_down * down / (ONE + k + k * down) + weight_along * along / (ONE + k + k * along)
+        sums[j] += loss + weight_colour * colour / (ONE + k + k * colour)
         sums[STRIP + j] += weight_down + weight_along + weight_colour
