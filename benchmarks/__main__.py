@@ -13,7 +13,7 @@ import piq
 import torch
 from PIL import Image
 
-from evaluators.privacy import dhaar, dssim, phash
+from evaluators.privacy import dhaar, dssim, mse, phash
 from harness import networks
 from harness.device import low_precision, use_threads
 from harness.images import blur, pixelize, shuffle_blocks, to_bytes
@@ -41,9 +41,14 @@ Case = tuple[str, str, Callable[[], object], Callable[[], object], int]
 
 
 def metrics(size: int) -> list[Case]:
-    """SSIM, HaarPSI and pHash on a batch of pairs."""
+    """SSIM, HaarPSI, MSE and pHash on a batch of pairs."""
+    import cv2
+    from skimage.metrics import structural_similarity
+
     n = 16 if size <= 96 else 4
     left, right = (torch.rand(n, 3, size, size, generator=dice_of(part)) for part in ("left", "right"))
+    pairs = list(zip(left.numpy(), right.numpy(), strict=True))
+    wangs = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
     pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in to_bytes(left)]
     return [
         (
@@ -54,10 +59,24 @@ def metrics(size: int) -> list[Case]:
             n,
         ),
         (
+            "dSSIM",
+            "scikit-image",
+            lambda: dssim(left, right, window=11, sigma=1.5, k1=0.01, k2=0.03),
+            lambda: [structural_similarity(x, y, channel_axis=0, **wangs) for x, y in pairs],
+            n,
+        ),
+        (
             "dHaar",
             "piq.haarpsi",
             lambda: dhaar(left, right, c=30.0, alpha=4.2),
             lambda: piq.haarpsi(left, right, data_range=1.0, reduction="none"),
+            n,
+        ),
+        (
+            "MSE",
+            "OpenCV, per image",
+            lambda: mse(left, right),
+            lambda: [cv2.norm(x.reshape(-1), y.reshape(-1), cv2.NORM_L2SQR) for x, y in pairs],
             n,
         ),
         (

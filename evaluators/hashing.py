@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from evaluators.compiled import each, kernels
+
 if TYPE_CHECKING:
     from harness.types import Array, Images
 
@@ -19,13 +21,27 @@ def hash_bits(images: Images, hash_size: int, highfreq_factor: int) -> Array:
     """(N, hash_size, hash_size) bits of the DCT hash."""
     from scipy.fft import dct
 
-    red, green, blue = (images * 255).round_().clamp_(0, 255).unbind(1)
-    # Pillow's convert("L"), in integers below 2**24: exact in float32.
-    grey = (red * 19595).add_(green, alpha=38470).add_(blue, alpha=7471).add_(0x8000).div_(65536).floor_()
-    small = pillow_resize(grey.double(), hash_size * highfreq_factor).cpu().numpy()
-    low = dct(dct(small, axis=-2), axis=-1)[:, :hash_size, :hash_size]
+    small = _shrunk(images, hash_size * highfreq_factor)
+    low = dct(dct(small, axis=-2)[:, :hash_size], axis=-1)[..., :hash_size]
     bits: Array = low > np.median(low, axis=(1, 2), keepdims=True)
     return bits
+
+
+def _shrunk(images: Images, side: int) -> Array:
+    """(N, side, side) grey levels."""
+    compiled = kernels(images)
+    if compiled is None:
+        return torch.cat([pillow_resize(_grey(some), side) for some in images.split(16)]).cpu().numpy()
+    height, width = images.shape[2:]
+    settings = (_is_tall(height, width, side), *_taps(height, side), *_taps(width, side))
+    return each(lambda image: compiled.pillow_shrink(image, *settings), images)
+
+
+def _grey(images: Images) -> torch.Tensor:
+    """(N, H, W) float64, Pillow's convert("L"): in integers below 2**24, exact in float32."""
+    red, green, blue = (images * 255).round_().clamp_(0, 255).unbind(1)
+    grey = (red * 19595).add_(green, alpha=38470).add_(blue, alpha=7471).add_(0x8000).div_(65536).floor_()
+    return grey.double()
 
 
 def pillow_resize(grey: torch.Tensor, side: int) -> torch.Tensor:
@@ -33,14 +49,27 @@ def pillow_resize(grey: torch.Tensor, side: int) -> torch.Tensor:
 
     Across, then down; since Pillow 13 tall images go down first, which can change a bit of theirs.
     """
-    height, width = grey.shape[1:]
-    tall = height - side > max(0, 2 * (width - side))
-    for dim in (1, 2) if tall else (2, 1):
+    for dim in (1, 2) if _is_tall(*grey.shape[1:], side) else (2, 1):
         if grey.shape[dim] != side:
             matrix = torch.from_numpy(_lanczos(grey.shape[dim], side)).to(grey.device)
             sums = grey @ matrix.T if dim == 2 else matrix @ grey
             grey = sums.add_(2**21).div_(2**22).floor_().clamp_(0, 255)
     return grey
+
+
+def _is_tall(height: int, width: int, side: int) -> bool:
+    """Whether Pillow goes down first."""
+    return height - side > max(0, 2 * (width - side))
+
+
+@lru_cache(maxsize=32)
+def _taps(length: int, side: int) -> tuple[Array, Array]:
+    """(side,) where the coefficients of each row begin, and (side, K) int32 of them: `_lanczos` without its zeros."""
+    matrix = _lanczos(length, side)
+    first = (matrix != 0).argmax(1)
+    count = int((length - (matrix != 0)[:, ::-1].argmax(1) - first).max())
+    starts = np.minimum(first, length - count)
+    return starts, np.take_along_axis(matrix, starts[:, None] + np.arange(count), 1).astype(np.int32)
 
 
 @lru_cache(maxsize=32)

@@ -3,7 +3,8 @@
 Every metric is `metric(images, originals, *, knobs) -> (N,)`, larger is farther. Both stacks are (N, 3, H, W) float
 in [0, 1], of one shape and on one device; the published constants are in registry.yaml. Only sums, differences and
 products of whole planes are used, so neither TF32 nor autocast changes a figure; FID alone runs a network.
-Plain torch, a few images at a time.
+What is here is plain torch, a few images at a time, and runs anywhere; evaluators.kernels has a faster way for float32
+images on a CPU, and evaluators.compiled says when it is taken.
 
 References:
     Wang, Bovik, Sheikh, Simoncelli 2004, Image quality assessment: from error visibility to structural similarity
@@ -17,14 +18,16 @@ import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 
+from evaluators.compiled import each, kernels
 from evaluators.hashing import hash_bits
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.types import Images
+    from harness.types import Array, Images
 
 Compare: TypeAlias = "Callable[[Images, Images], torch.Tensor]"
 
@@ -42,6 +45,10 @@ def dssim(images: Images, originals: Images, *, window: int, sigma: float, k1: f
     place = torch.arange(window, dtype=torch.float64) - (window - 1) / 2
     bell = torch.exp(-place.square() / (2 * sigma**2))
     taps = (bell / bell.sum()).tolist()
+    compiled = kernels(images)
+    if compiled:
+        single = tuple(map(np.float32, taps)), np.float32(k1**2), np.float32(k2**2)
+        return _figures(lambda x, y: compiled.ssim_loss(x, y, *single), images, originals)
     return _in_chunks(lambda x, y: 1 - _ssim(x, y, taps, k1**2, k2**2), images, originals)
 
 
@@ -78,6 +85,9 @@ def dhaar(images: Images, originals: Images, *, c: float, alpha: float) -> torch
     alpha  slope of the logistic function that the similarities pass through
     """
     _check("dhaar", images, originals, least=16)
+    compiled = kernels(images)
+    if compiled:
+        return _figures(lambda x, y: compiled.haar_loss(x, y, np.float32(c), np.float32(alpha)), images, originals)
     return _in_chunks(lambda x, y: _dhaar(x, y, c, alpha), images, originals)
 
 
@@ -134,6 +144,10 @@ def _unlike(a: torch.Tensor, b: torch.Tensor, c: float) -> torch.Tensor:
 def mse(images: Images, originals: Images) -> torch.Tensor:
     """Mean squared error, in grey levels (0-255) squared."""
     _check("mse", images, originals, least=1)
+    compiled = kernels(images)
+    if compiled:
+        scale = 255**2 / (3 * images.shape[2] * images.shape[3])
+        return _figures(lambda x, y: compiled.squared_difference(x, y) * scale, images, originals)
     return _in_chunks(lambda x, y: (x - y).mul_(255).square_().mean((1, 2, 3)), images, originals)
 
 
@@ -147,12 +161,10 @@ def phash(images: Images, originals: Images, *, hash_size: int, highfreq_factor:
     highfreq_factor  the image is shrunk to hash_size * highfreq_factor pixels a side
     """
     _check("phash", images, originals, least=1)
-
-    def distance(x: Images, y: Images) -> torch.Tensor:
-        differ = hash_bits(x, hash_size, highfreq_factor) != hash_bits(y, hash_size, highfreq_factor)
-        return torch.from_numpy(differ.mean((1, 2))).to(x)
-
-    return _in_chunks(distance, images, originals)
+    if not len(images):
+        return images.new_zeros(0)
+    ours, theirs = (hash_bits(stack, hash_size, highfreq_factor) for stack in (images, originals))
+    return torch.from_numpy((ours != theirs).mean((1, 2))).to(images)
 
 
 def fid(images: Images, originals: Images) -> torch.Tensor:
@@ -170,6 +182,10 @@ def _check(metric: str, images: Images, originals: Images, least: int) -> None:
         raise HarnessError(f"{metric}: expected (N, 3, H, W) float in [0, 1], got {tuple(images.shape)} {images.dtype}")
     if min(images.shape[2:]) < least:
         raise HarnessError(f"{metric}: images of {images.shape[3]}x{images.shape[2]} px; it needs {least} px a side")
+
+
+def _figures(compare: Callable[[Array, Array], float], images: Images, originals: Images) -> torch.Tensor:
+    return torch.from_numpy(each(compare, images, originals)).to(images.dtype)
 
 
 def _in_chunks(compare: Compare, images: Images, originals: Images) -> torch.Tensor:

@@ -7,7 +7,8 @@ Wilson 1927 (proportions).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 Z95 = 1.959963984540054  # the normal quantile of 97.5 %
 AT_ONCE = 2**21  # numbers held by one chunk of the bootstrap
+KEPT = 2**22  # numbers of one set of draws that is kept for the next figure, and four sets are: 128 MB at the most
 
 
 def summarise(
@@ -68,17 +70,28 @@ def bootstrap(figures: Array, seed: int, draws: int) -> tuple[float, float] | tu
     """95 % percentile interval of the mean; the same seed and number of figures draw the same originals."""
     if len(figures) < 2:
         return None, None
-    means = np.concatenate([figures[rows].mean(axis=1) for rows in _resamples(len(figures), seed, draws)])
+    means = np.concatenate([figures.take(rows).mean(axis=1) for rows in _resamples(len(figures), seed, draws)])
     low, high = np.percentile(means, (2.5, 97.5))
     return float(low), float(high)
 
 
-def _resamples(n: int, seed: int, draws: int) -> Iterator[Array]:
-    """`draws` rows of n positions in all, a bounded number at a time."""
+def _resamples(n: int, seed: int, draws: int) -> Iterable[Array]:
+    """`draws` rows of n positions in all, a bounded number at a time. A board asks for the same thousands of times."""
+    return _kept(n, seed, draws) if n * draws <= KEPT else _drawn(n, seed, draws)
+
+
+@lru_cache(maxsize=4)
+def _kept(n: int, seed: int, draws: int) -> tuple[Array, ...]:
+    return tuple(_drawn(n, seed, draws))
+
+
+def _drawn(n: int, seed: int, draws: int) -> Iterator[Array]:
     dice = np.random.Generator(np.random.Philox(seed))
     step = max(1, AT_ONCE // n)
-    for start in range(0, draws, step):
-        yield dice.integers(0, n, (min(step, draws - start), n), dtype=np.int32)
+    for start in range(
+        0, draws, step
+    ):  # drawn as int32, which is in the published figures; used as what NumPy indexes by
+        yield dice.integers(0, n, (min(step, draws - start), n), dtype=np.int32).astype(np.intp)
 
 
 def wilson(hits: float, n: int) -> tuple[float, float] | tuple[None, None]:

@@ -116,9 +116,33 @@ def test_the_same_seed_gives_the_same_interval_in_chunks_of_any_size(monkeypatch
     whole = summarise(values, seed=1)
 
     monkeypatch.setattr(statistics, "AT_ONCE", 100 * 50)
+    statistics._kept.cache_clear()
 
     assert summarise(values, seed=1) == whole
     assert summarise(values, seed=2) != whole
+
+
+@pytest.mark.parametrize("n", [2, 50, 1000, 1201, 3000], ids=lambda n: f"{n} originals")
+@pytest.mark.parametrize("seed", [0, 7])
+def test_draws_that_are_kept_change_no_figure(n: int, seed: int) -> None:
+    """Bit for bit what drawing anew gives, for the first figure, for the next, and where there are too many to keep."""
+    for values in np.random.default_rng(n).gamma(2, size=(3, n)):
+        found = summarise(values, seed=seed, proportion=False)
+
+        rows = np.random.Generator(np.random.Philox(seed)).integers(0, n, (2000, n), dtype=np.int32)
+        low, high = np.percentile([values[row].mean() for row in rows], (2.5, 97.5))
+        assert (found["low"], found["high"]) == (low, high)
+
+
+def test_only_a_bounded_number_of_draws_is_kept() -> None:
+    statistics._kept.cache_clear()
+    for n in (20, 30, 40, 50, 60, statistics.KEPT // 2000 + 1):
+        summarise(np.linspace(0.1, 0.9, n))
+
+    kept = statistics._kept.cache_info()
+
+    assert (kept.misses, kept.currsize) == (5, 4)
+    assert kept.maxsize is not None and kept.maxsize * statistics.KEPT * 8 <= 2**27
 
 
 def test_a_shift_moves_the_interval_along() -> None:
