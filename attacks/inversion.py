@@ -5,16 +5,20 @@ It needs nothing but the defense's own function, so that every new defense meets
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 
 from attacks.restorer import MOST_PICTURES, Lesson, Restorer, fit
-from harness.errors import HarnessError, Inapplicable
+from harness.errors import HarnessError, Inapplicable, NotConverged
 from harness.observation import Labelled, Observation
 from harness.randomness import derive, numpy_generator
 from harness.trained import once
 from harness.types import Array, Bytes, Generator, Guess, Secret
 
+_NEAR, _LEARNED = 0.02, 0.002  # of a constant guess's loss: what is near enough, and the least that must be learned
 _HELD_OUT = 5  # one image in five judges when to stop
 _JUDGED = 128  # releases that judge, at least
 _ROUND = 1024  # images rehearsed at a time, at most
@@ -47,7 +51,7 @@ def _learn(observation: Observation, key: bytes, train_epochs: int, width: int, 
     times = -(-_JUDGED // len(judging))
     held_out = [_rehearsal(observation, judging, -1 - time, key) for time in range(times)]
     each = -(-len(learning) // _ROUND)  # rounds that make an epoch
-    return fit(
+    restorer = fit(
         lambda done: _rehearsal(observation, learning, done, key),
         Lesson(*(torch.cat(parts) for parts in zip(*held_out, strict=True))),
         key=derive(key, "restorer"),
@@ -56,6 +60,15 @@ def _learn(observation: Observation, key: bytes, train_epochs: int, width: int, 
         width=width,
         batch=batch,
     )
+    _must_have_learned(restorer.report)
+    return restorer
+
+
+def _must_have_learned(report: Mapping[str, Any]) -> None:
+    """The network starts as the identity. Where that is far from the originals, staying there is learning nothing."""
+    guess, untrained, trained = (report[name] for name in ("guess_loss", "untrained_loss", "held_out_loss"))
+    if untrained > _NEAR * guess and trained > untrained - _LEARNED * guess:
+        raise NotConverged(f"the held-out loss is {trained:.3f} where the untrained network has {untrained:.3f}")
 
 
 def split(public: Labelled, observation: Observation) -> tuple[Array, Array]:

@@ -89,14 +89,16 @@ def fit(
     """
     with dice(key, device):
         apprentice = _Apprentice(held_out, key, device, width, batch)
+        guess, untrained = guess_loss(held_out, device, apprentice.ordered), apprentice.loss(held_out)
         report = follow_until_flat(
             apprentice,
             lambda done: apprentice.learn(lessons(done)),
             lambda: apprentice.loss(held_out),
             rounds=rounds,
-            guess=guess_loss(held_out, device, apprentice.ordered),
+            guess=guess,
         )
-    return Restorer(apprentice.model.eval(), apprentice.images, device, report)
+    told = {"guess_loss": guess, "untrained_loss": untrained, **report}
+    return Restorer(apprentice.model.eval(), apprentice.images, device, told)
 
 
 class _Apprentice:

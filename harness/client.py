@@ -125,7 +125,9 @@ class Client:
         if "labels" in granted:
             given["_labels"] = release.labels.clone()
         if "releases" in granted:
-            given["_releases"] = [_on_disk(self.release(defense, seed, epoch)[0]) for epoch in range(self.epochs)]
+            given["_releases"] = [
+                _on_disk(self.release(defense, seed, epoch)[0], "labels" in granted) for epoch in range(self.epochs)
+            ]
         if "defense" in granted:
             given["_known"] = Known(deepcopy(defense.params), deepcopy(scheme.mixing), frozenset(defense.traits))
             given["_scheme"] = scheme
@@ -144,10 +146,11 @@ class Client:
         )
 
 
-def _on_disk(release: Release) -> Release:
-    """A copy of an epoch in scratch space: T of them need not fit into memory."""
-    images = torch.from_numpy(scratch(tuple(release.images.shape)))
-    return Release(images.copy_(release.images), release.labels.clone())
+def _on_disk(release: Release, labelled: bool) -> Release:
+    """A copy of an epoch in scratch space: T of them need not fit into memory. Labels are -1 where none are granted."""
+    images = torch.from_numpy(scratch(tuple(release.images.shape))).copy_(release.images)
+    labels = release.labels.clone()
+    return Release(images, labels if labelled else torch.full_like(labels, -1))
 
 
 def _copy(images: Bytes) -> Bytes:

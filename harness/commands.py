@@ -207,9 +207,11 @@ def obfuscate_folder(given: argparse.Namespace) -> int:
     if given.epochs > 1:
         knobs = "".join(f" -D {setting}" for setting in given.defense_settings)
         judge = f"harness run --defense {given.defense}{knobs} --attack multi_release --epochs {given.epochs}"
+        data = f"--dataset {given.dataset}{f' --size {given.size}' if given.size else ''}"
+        plugins = "".join(f" --registry {file}" for file in given.registry)
         print(
-            f"harness: {given.epochs} releases of the same images can be linked; see what is left: {judge} "
-            f"--dataset {given.dataset}",
+            f"harness: {given.epochs} releases of the same images can be linked; see what is left: "
+            f"{judge} {data}{plugins}",
             file=sys.stderr,
         )
     return 0

@@ -14,7 +14,8 @@ from harness.errors import NotConverged
 LEAST_STEPS = 1000
 _LEAST_FALL = 0.02  # of the loss of a constant guess
 _JUDGEMENTS = 20
-_LONGEST = 8  # times the least
+_SLOW = 4  # times the least: how long a loss may stay at a constant guess's before it counts as flat
+_LONGEST = 8  # times the least: how long one may fall
 
 
 class Trainee(Protocol):
@@ -38,8 +39,8 @@ def follow_until_flat(
 
     At least `rounds` rounds and 1,000 steps. Flat: over the last quarter of the steps the best held-out loss fell by
     less than 2 % of a constant guess's loss (relative to itself a loss near zero would never be flat). A loss that is
-    flat at the guess's may be a slow start: it counts only after four times the least. Not flat by then is
-    NotConverged, and so is a loss that is no number.
+    flat at the guess's may be a slow start: it counts only after four times the least. Not flat after eight times the
+    least is NotConverged, and so is a loss that is no number.
 
     train   trains one round, returns its mean loss
     judge   the loss on held-out images
@@ -62,7 +63,7 @@ def follow_until_flat(
             best_loss, best_state = history[-1][1], trainee.state()
         fall = _last_quarter_fall(history) / guess
         learned = best_loss < (1 - _LEAST_FALL) * guess
-        if trainee.steps >= least and fall < _LEAST_FALL and (learned or trainee.steps >= _LONGEST * least):
+        if trainee.steps >= least and fall < _LEAST_FALL and (learned or trainee.steps >= _SLOW * least):
             break
         if trainee.steps >= _LONGEST * least:
             said = f"the held-out loss still fell by {fall:.1%} in the last quarter of {trainee.steps} steps"

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -125,7 +125,9 @@ def decode(pictures: Sequence[Picture], size: int | None, folder: Path, progress
     """Decode the pictures into `folder`, or map what an earlier call left there."""
 
     def write(temporary: Path) -> Facts:
-        return decode_into(temporary / "images.bin", pictures, size, progress)
+        # Plain writes, not a writable map: a full disk is then an OSError and not a bus error.
+        with (temporary / "images.bin").open("wb") as file:
+            return decode_into(file, pictures, size, progress)
 
     def sound(facts: Facts) -> bool:
         return intact(mapped(folder / "images.bin", facts["shape"]), facts["hashes"])
@@ -136,11 +138,11 @@ def decode(pictures: Sequence[Picture], size: int | None, folder: Path, progress
     return Stack(images, facts["hashes"], facts["rows"], unreadable)
 
 
-def mapped(path: Path, shape: Sequence[int]) -> Array:
+def mapped(file: Path | IO[bytes], shape: Sequence[int]) -> Array:
     """A stack of uint8 images in a raw file, as a read-only memory map."""
     if shape[0] == 0:  # an empty file cannot be mapped
         return np.empty(tuple(shape), np.uint8)
-    return np.memmap(path, np.uint8, mode="r", shape=tuple(shape))
+    return np.memmap(file, np.uint8, mode="r", shape=tuple(shape))
 
 
 def intact(images: Array, hashes: Sequence[str]) -> bool:
@@ -149,31 +151,30 @@ def intact(images: Array, hashes: Sequence[str]) -> bool:
     return len(images) == len(hashes) and all(content_hash(images[row]) == hashes[row] for row in spots)
 
 
-def decode_into(path: Path, pictures: Sequence[Picture], size: int | None, progress: Progress | None) -> Facts:
+def decode_into(file: IO[bytes], pictures: Sequence[Picture], size: int | None, progress: Progress | None) -> Facts:
     """Write the pixels of every picture that can be read into one raw file; the fields of a `Stack` as facts."""
     shape: tuple[int, ...] = ()
     hashes, rows, unreadable = [], [], []
-    # Plain writes, not a writable map: a full disk is then an OSError and not a bus error.
-    with path.open("wb") as file:
-        for row, planes in enumerate(_decoded(pictures, size)):
-            picture = pictures[row]
-            if progress and row % BATCH == 0:
-                progress("decoding", row, len(pictures))
-            if isinstance(planes, str):
-                log.warning("%s is left out: %s", picture.name, planes)
-                unreadable.append((picture.name, planes))
-                continue
-            if not shape:
-                shape, first = planes.shape, picture.name
-                _check_extent(shape, first)
-            if planes.shape != shape:
-                raise HarnessError(
-                    f"images differ in size: {_extent(shape)} ({first}) and {_extent(planes.shape)} ({picture.name}); "
-                    "pass --size 64 (or another number of pixels) to bring them to one"
-                )
-            file.write(planes.data)
-            hashes.append(content_hash(planes))
-            rows.append(row)
+    for row, planes in enumerate(_decoded(pictures, size)):
+        picture = pictures[row]
+        if progress and row % BATCH == 0:
+            progress("decoding", row, len(pictures))
+        if isinstance(planes, str):
+            log.warning("%s is left out: %s", picture.name, planes)
+            unreadable.append((picture.name, planes))
+            continue
+        if not shape:
+            shape, first = planes.shape, picture.name
+            _check_extent(shape, first)
+        if planes.shape != shape:
+            raise HarnessError(
+                f"images differ in size: {_extent(shape)} ({first}) and {_extent(planes.shape)} ({picture.name}); "
+                "pass --size 64 (or another number of pixels) to bring them to one"
+            )
+        file.write(planes.data)
+        hashes.append(content_hash(planes))
+        rows.append(row)
+    file.flush()
     if progress:
         progress("decoding", len(pictures), len(pictures))
     if len(unreadable) > UNREADABLE_SHARE * len(pictures):

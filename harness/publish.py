@@ -12,10 +12,9 @@ import os
 import tempfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -75,21 +74,24 @@ def publish(
     root      128 bits from which everything random descends; must come from the operating system
     size      the shorter side in pixels, then a centre crop; None: images as they are, all of one size
     """
-    out, secret = Path(out).absolute(), Path(secret).absolute()
+    out, secret = Path(out).resolve(), Path(secret).absolute()
     check_places(out, secret)
     pictures = private_pictures(Path(folder))
     scheme = scheme_of(defense, registry)
-    with ExitStack() as undo:
-        with tempfile.TemporaryDirectory() as scratch, folder_in_the_making(out) as making:
-            originals = _decode(pictures, size, Path(scratch) / "images.bin", progress)
+    arrays: dict[str, Array] = {}
+    try:
+        with tempfile.TemporaryFile() as scratch, folder_in_the_making(out) as making:
+            originals = _decode(pictures, size, scratch, progress)
             height, width = originals.images.shape[2:]
             check_scheme(scheme, originals.labels, (height, width))
             ledger = _release_all(scheme, originals, making, epochs, root, device, progress)
             about = json.dumps(_about(defense, (height, width), device))
             arrays = {**ledger, "root": np.frombuffer(root, np.uint8), "about": np.array(about)}
             _write_secret(secret, arrays)
-            undo.callback(secret.unlink)
-        undo.pop_all()  # the folder has its name: the secret stays
+    except BaseException:
+        if arrays and not (out / arrays["file"][0]).exists():  # the folder did not get its name
+            secret.unlink(missing_ok=True)
+        raise
     return len(arrays["file"])
 
 
@@ -137,7 +139,7 @@ def check_places(out: Path, secret: Path) -> None:
             f"output folder {out} is not empty; name one that is empty or not there (two runs never mix)"
         )
     inside = secret.parent.resolve() / secret.name
-    if out.resolve() in (inside, *inside.parents):
+    if out in (inside, *inside.parents):
         raise HarnessError(f"secret {secret} lies inside the release {out}; keep it outside, it undoes the release")
     if secret.exists() or secret.is_symlink():
         raise HarnessError(f"secret {secret} is there already and may belong to a release; name another file")
@@ -154,17 +156,14 @@ def private_pictures(folder: Path) -> list[Picture]:
     return image_folder(folder)
 
 
-def _decode(pictures: list[Picture], size: int | None, file: Path, progress: Progress | None) -> Originals:
-    """The images in an unnamed scratch file: no copy of them is left, whatever happens."""
+def _decode(pictures: list[Picture], size: int | None, scratch: IO[bytes], progress: Progress | None) -> Originals:
+    """The images in an unnamed file: no copy of them is left, whatever happens."""
     pictures = sorted(pictures, key=lambda picture: picture.name)
     try:
-        facts = decode_into(file, pictures, size, progress)
-        images = mapped(file, facts["shape"])
-        file.unlink()
+        facts = decode_into(scratch, pictures, size, progress)
+        images = mapped(scratch, facts["shape"])
     except OSError as error:
-        raise HarnessError(
-            f"no scratch space in {file.parent}: {error.strerror}; set TMPDIR to a larger disk"
-        ) from None
+        raise HarnessError(f"no scratch space: {error.strerror}; set TMPDIR to a larger disk") from None
     readable = [pictures[row] for row in facts["rows"]]
     classes = sorted({picture.label for picture in pictures})
     labels = np.array([classes.index(picture.label) for picture in readable], np.int64)

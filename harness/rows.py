@@ -64,11 +64,15 @@ class Row:
 
     @property
     def passes(self) -> dict[str, bool]:
-        """Whether the lower end of the mean worst case reaches the threshold, per metric."""
+        """Whether the lower end of the mean worst case reaches the threshold, per metric: for the source that gave the
+        label and for any source, since a defense says itself which of them dominates."""
         return {
-            name: name in self.worst and (self.worst[name]["low"] or 0.0) >= threshold
+            name: name in self.worst and all(low >= threshold for low in self._lows(name))
             for name, threshold in THRESHOLDS.items()
         }
+
+    def _lows(self, metric: str) -> list[float]:
+        return [self.worst[name]["low"] or 0.0 for name in (metric, f"any_{metric}") if name in self.worst]
 
 
 def make_row(

@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import binomtest
 
 from harness.attacked import Group, pooled, reading
 from harness.records import RunResult
 from harness.statistics import paired
 from harness.wording import figure, short
 
+_BY_CHANCE = 1e-4  # so seldom may a sound harness be warned of
 _SHOWN = 5e-4  # what three decimals show; less is the rounding of float32 or of a solver
 
 
@@ -57,6 +59,9 @@ def _random_other(group: Group) -> str | None:
     if not any("reid_rank1" in record.arrays for record in group.sound.values()):
         return None
     score = reading(group.sound.values(), "reid_rank1")
-    if score["chance"] is None or score["low"] is None or score["low"] <= score["chance"]:
+    if score["chance"] is None or score["mean"] is None:
+        return None
+    hits = round(score["mean"] * score["n"])
+    if binomtest(hits, score["n"], score["chance"], alternative="greater").pvalue > _BY_CHANCE:
         return None
     return f"random_other is re-identified {figure(score)}, above chance {short(score['chance'])}"

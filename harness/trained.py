@@ -56,16 +56,22 @@ def forget() -> None:
 
 
 def _granted(observation: Observation) -> list[Tensor]:
-    """The adversary's images and labels, and a rehearsal, which tells the defense and its dice apart from others."""
+    """All that may be learned from: its images and labels, what is known of the defense, and a rehearsal of it."""
     public = observation.public
     held = [public.images, torch.from_numpy(public.labels)]
     if public.attributes is not None:
         held.append(torch.from_numpy(public.attributes))
     if "defense" in observation.granted:
+        known = observation.defense
+        held.append(_as_bytes(repr((sorted(known.traits), sorted(known.params.items()), sorted(known.mixing.items())))))
         with contextlib.suppress(HarnessError):  # too few to mix: whoever learns from them says so
             release, _ = observation.rehearse(public.images, public.labels, 0)
             held += [release.images, release.labels]
     return held
+
+
+def _as_bytes(text: str) -> Tensor:
+    return torch.tensor(list(text.encode()), dtype=torch.uint8)
 
 
 def _add(digest: Any, images: Tensor) -> None:

@@ -6,6 +6,7 @@ What a killed run left is removed by the next one, so no folder ever holds files
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -33,7 +34,9 @@ def folder_in_the_making(out: Path) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise HarnessError(f"another run is writing {out}; wait for it, or name another --out") from None
+            raise _busy(out) from None
+        if not _is(lock, partial):  # swept away by another run between the two lines above
+            raise _busy(out)
         try:
             _empty(partial)  # what a killed run left
             yield partial
@@ -56,9 +59,39 @@ def write_private(file: Path, write: Callable[[BinaryIO], object]) -> None:
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
-        os.link(temporary, file)
+        _give_name(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _give_name(temporary: Path, file: Path) -> None:
+    try:
+        os.link(temporary, file)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links (a memory stick): looking first is as good as it gets
+        if file.exists():
+            raise FileExistsError(errno.EEXIST, "it is there already", str(file)) from None
+        temporary.rename(file)
+
+
+def _is(opened: int, path: Path) -> bool:
+    """Whether the path still leads to what was opened."""
+    try:
+        there = path.stat()
+    except OSError:
+        return False
+    held = os.fstat(opened)
+    return (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _busy(out: Path) -> HarnessError:
+    return HarnessError(f"another run is writing {out}; wait for it, or name another --out")
 
 
 def _empty(folder: Path) -> None:

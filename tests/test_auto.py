@@ -12,6 +12,7 @@ import torch
 from broken import BROKEN, LINEAR, NOISY, SIZE, SOUND, Broken, long_tails, noisy, observed, plain, same_mask
 from scipy.interpolate import griddata
 
+import attacks.auto as auto_module
 from attacks import stage, undo
 from attacks.auto import auto, repeated_pairs
 from attacks.denoise import denoise
@@ -28,6 +29,7 @@ from harness import convergence
 from harness.errors import Inapplicable
 from harness.images import shuffle_blocks, to_images
 from harness.randomness import torch_generator
+from harness.registry import load_registry
 
 PRIVATE = 0.5  # mean dSSIM from which the paper's attacks count as defeated; the mixtures alone cannot reach .66
 PAPERS = {
@@ -208,3 +210,16 @@ def test_linking_is_not_misled_by_components_that_hold_rounding_alone():
 
     assert len({tuple(np.unique(pairing.sources[:, 0])) for pairing in pairings}) == 1
     assert np.mean([(pairing.sources < 0).any(1).mean() for pairing in pairings]) == 0
+
+
+def test_the_members_are_set_as_the_registry_publishes_them():
+    """`auto` has no knobs: what its members are given is what their own entries say, so that one edit moves both."""
+    attacks = load_registry().section("attacks")
+    members = [value for value in vars(auto_module).values() if isinstance(value, auto_module.Member)]
+
+    for member in members:
+        if isinstance(member.attack, partial) and member.name in attacks:
+            published = attacks[member.name].params
+            given = {knob: list(v) if isinstance(v, tuple) else v for knob, v in member.attack.keywords.items()}
+            assert given == published, member.name
+    assert len(members) > 8

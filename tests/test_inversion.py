@@ -11,6 +11,7 @@ import pytest
 import torch
 from planted import CLASSES, stripes
 
+from attacks import restorer
 from attacks.inversion import _rehearsal, inversion
 from attacks.restorer import MOST_PICTURES, Lesson, dominated, fit, restoration_loss, ssim
 from attacks.unet import UNet
@@ -218,6 +219,14 @@ def test_a_loss_that_is_no_number_is_not_converged():
 
     with pytest.raises(NotConverged, match="diverged after"):
         fitted(lambda done: broken)
+
+
+def test_a_network_that_never_leaves_its_start_has_learned_nothing(monkeypatch, short):
+    """Flat from the first step on, at the loss of the release itself."""
+    monkeypatch.setattr(restorer, "_RATE", 0.0)
+
+    with pytest.raises(NotConverged, match="untrained"):
+        inversion(observed(negative)[0], dice(), **KNOBS)
 
 
 def test_a_loss_that_still_falls_is_not_converged(monkeypatch):

@@ -215,6 +215,17 @@ def test_two_choices_of_targets_are_not_averaged():
 # Passing and rank
 
 
+def test_a_source_that_is_not_said_to_dominate_is_hidden_as_well_or_the_row_does_not_pass():
+    """Which source dominates is what the defense says of itself."""
+    narrow = np.full(N, 0.67)
+    found = row(release(dssim=narrow))
+    passes = dict(found.passes)
+    found.worst["any_dssim"] = {**found.worst["dssim"], "low": 0.3}
+
+    assert passes["dssim"]
+    assert not found.passes["dssim"] and found.passes["dhaar"]
+
+
 def test_a_row_passes_where_the_lower_end_of_its_interval_reaches_the_threshold():
     wide, narrow = np.where(np.arange(N) % 2, 0.36, 1.0), np.full(N, 0.67)
 

@@ -15,7 +15,7 @@ from attacks.linking import link
 from attacks.multi_release import multi_release, oracle, pick, reconstruct
 from attacks.pixels import solve
 from attacks.restorer import ssim
-from harness import convergence
+from harness import convergence, trained
 from harness.entries import read_registry
 from harness.errors import HarnessError, Inapplicable, NotGranted
 from harness.images import to_images
@@ -228,9 +228,22 @@ def test_the_report_can_be_written_down(hurried, attack):
 def test_the_same_dice_make_the_same_guess(hurried):
     seen = Seen(noisy, (0.5, 0.5), count=24, epochs=2).observation
 
-    one, again = (multi_release(seen, dice(), **KNOBS) for _ in range(2))
+    one = multi_release(seen, dice(), **KNOBS)
+    trained.forget()
+    again = multi_release(seen, dice(), **KNOBS)
 
     assert torch.equal(one.candidates, again.candidates) and one.report == again.report
+
+
+def test_what_is_declared_of_a_defense_tells_it_from_its_copy(hurried):
+    """One function, one rehearsal, other traits: nothing that was learned for the one serves the other."""
+    declared, silent = (Seen(noisy, (0.75, 0.25), count=24, epochs=2, traits=t).observation for t in (("linear",), ()))
+
+    multi_release(declared, dice(), **KNOBS)
+    after_the_other = multi_release(silent, dice(), **KNOBS)
+    trained.forget()
+
+    assert torch.equal(after_the_other.candidates, multi_release(silent, dice(), **KNOBS).candidates)
 
 
 @pytest.mark.parametrize("grant", ["plans", "labels", "gallery"])

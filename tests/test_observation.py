@@ -65,6 +65,13 @@ def test_what_is_not_granted_raises_and_names_the_grant(stage, grant):
         assert "\n" not in str(caught.value)
 
 
+def test_releases_come_without_labels_where_none_are_granted(stage):
+    bare, labelled = see(stage, ("releases",)), see(stage, ("releases", "labels"))
+
+    assert all((release.labels == -1).all() for release in bare.releases)
+    assert torch.equal(labelled.releases[0].labels, stage[2].labels)
+
+
 def test_rehearsing_needs_the_defense(stage, data):
     with pytest.raises(NotGranted, match="reached for defense"):
         see(stage, ("public", "labels", "releases")).rehearse(

@@ -71,10 +71,21 @@ def test_an_attack_adds_a_row_under_each_release(tmp_path):
     assert attacked.shape[0] > 1.7 * plain.shape[0]
 
 
-def test_an_attack_that_does_not_suit_is_a_blank_tile(tmp_path):
-    drawn(client(), tmp_path / "sheet.png", attacks=("wiener", "interpolation"))
+def test_an_attack_that_does_not_suit_is_a_blank_tile(tmp_path, monkeypatch):
+    tiles = []
+    monkeypatch.setattr(preview._Sheet, "tile", lambda self, *given: tiles.append(given))
 
-    assert (tmp_path / "sheet.png").is_file()
+    preview.draw(
+        client(),
+        [REGISTRY.get("defenses", "mix")],
+        [REGISTRY.get("attacks", "interpolation")],
+        2,
+        tmp_path / "sheet.png",
+    )
+
+    assert [(picture is None, below) for _, _, depth, picture, below in tiles if depth == 1] == 2 * [
+        (True, "inapplicable")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from PIL import Image
 from planted import CLASSES, picture_folder
 
 from harness.cli import main
+from harness.decode import decode_into
 
 REAL = Path(os.environ.get("HARNESS_DATASETS", Path(__file__).parents[2] / "shared/datasets")) / "imagenette10_96/train"
 EACH = 8  # images per class
@@ -353,6 +355,61 @@ def test_an_interrupted_run_leaves_nothing(moment, pictures, tmp_path, monkeypat
     assert obfuscate(pictures, place) == 130
     assert "begins anew" in capsys.readouterr().err
     assert list(place.iterdir()) == []
+
+
+def test_an_interruption_after_the_release_has_its_name_leaves_the_secret(pictures, tmp_path, monkeypatch):
+    """The only key to what is out is never removed."""
+    place = tmp_path / "place"
+    place.mkdir()
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.whole.shutil.rmtree", stop)
+
+    assert obfuscate(pictures, place) == 130
+    assert sorted(path.name for path in place.iterdir()) == ["out", "secret.npz"]
+
+
+def test_a_link_to_an_empty_folder_is_that_folder(pictures, tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "there")
+
+    assert obfuscate(pictures, tmp_path) == 0
+    assert (tmp_path / "there/epoch_000").is_dir()
+
+
+def test_a_disk_without_links_takes_the_secret_too(pictures, tmp_path, monkeypatch):
+    def refused(*_):
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+
+    assert obfuscate(pictures, tmp_path) == 0
+    assert stat.S_IMODE((tmp_path / "secret.npz").stat().st_mode) == 0o600
+
+
+def test_originals_have_no_name_in_scratch_space_while_they_are_decoded(pictures, tmp_path, monkeypatch):
+    """So that nothing is left of them, even by SIGKILL."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    seen = []
+
+    def looking(*given):
+        found = decode_into(*given)
+        seen.extend((tmp_path / "scratch").iterdir())
+        return found
+
+    monkeypatch.setattr("harness.publish.decode_into", looking)
+
+    assert obfuscate(pictures, tmp_path) == 0
+    assert seen == []
+
+
+def test_the_command_that_judges_has_the_size_of_the_release(pictures, tmp_path, capsys):
+    assert obfuscate(pictures, tmp_path, "--epochs", "2", "--size", "16") == 0
+
+    assert "--size 16" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_one_line_and_nothing_is_released(pictures, tmp_path, monkeypatch, capsys):
