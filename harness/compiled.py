@@ -27,7 +27,8 @@ def shuffle(images: Any, draws: Any, block: int, width: int, made: Any) -> None:
     for image in range(count):
         for row in range(pixels // band):
             for column in range(across):
-                order[:] = places
+                for i in range(size):
+                    order[i] = places[i]
                 for last in range(size - 1, 0, -1):
                     pick = (np.uint64(draws[image, row * across + column, last]) * np.uint64(last + 1)) >> np.uint64(32)
                     order[last], order[pick] = order[pick], order[last]
@@ -36,6 +37,40 @@ def shuffle(images: Any, draws: Any, block: int, width: int, made: Any) -> None:
             for channel in range(channels):
                 for i in range(band):
                     made[image, channel, row * band + i] = images[image, channel, row * band + source[i]]
+
+
+@njit(nogil=True, cache=True)
+def pixelize(planes: Any, down: Any, across: Any, made: Any) -> None:
+    """Average planes (n, H, W) float32 over the cells of a grid and fill the cells of `made` with their averages.
+
+    down, across  (pixels, weights), (grid, longest) each: what a cell's average is made of, along H and along W
+    """
+    (rows, row_weights), (columns, column_weights) = down, across
+    count, height, width = planes.shape
+    grid, tall = rows.shape
+    wide = columns.shape[1]
+    line, cells = np.empty(width, np.float32), np.empty(grid, np.float32)
+    cell_of = np.array([x * grid // width for x in range(width)])
+    for plane in range(count):
+        for cell in range(grid):
+            row, weight = planes[plane, rows[cell, 0]], row_weights[cell, 0]
+            for x in range(width):
+                line[x] = weight * row[x]
+            for j in range(1, tall):
+                row, weight = planes[plane, rows[cell, j]], row_weights[cell, j]
+                for x in range(width):
+                    line[x] += weight * row[x]
+            for other in range(grid):
+                total = column_weights[other, 0] * line[columns[other, 0]]
+                for j in range(1, wide):
+                    total += column_weights[other, j] * line[columns[other, j]]
+                cells[other] = total
+            for x in range(width):
+                line[x] = cells[cell_of[x]]
+            for y in range(-(-cell * height // grid), -(-(cell + 1) * height // grid)):
+                row = made[plane, y]
+                for x in range(width):
+                    row[x] = line[x]
 
 
 @njit(nogil=True, cache=True)

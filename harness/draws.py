@@ -16,7 +16,7 @@ from torch import Tensor
 from harness.randomness import key_from
 from harness.types import Array, Generator
 
-_PIECE = 2**15  # normal draws at a time: what is made on the way to them stays in a CPU's cache
+_PIECE = 2**16  # normal draws at a time: what is made on the way to them stays in a CPU's cache
 
 
 class Draws:

@@ -19,8 +19,6 @@ from harness.draws import Draws
 from harness.errors import HarnessError
 from harness.types import Array, Bytes, Generator, Images, Sources, Weights
 
-_FINE = 1000  # cells a side from which OpenCV leaves out slivers of pixels at the rims of cells
-
 
 def to_images(stored: Bytes) -> Images:
     """uint8 0-255 -> float32 in [0, 1], any shape."""
@@ -29,6 +27,8 @@ def to_images(stored: Bytes) -> Images:
 
 def to_bytes(images: Images) -> Bytes:
     """float in [0, 1] -> uint8 0-255, clipped and rounded: what leaves the client is an image file."""
+    if _for_kernels(images) and images.numel():
+        return torch.from_numpy(kernels.rounded(images.contiguous().numpy()))
     return images.mul(255.0).round_().clamp_(0, 255).to(torch.uint8)
 
 
@@ -71,7 +71,7 @@ def shuffle_by(images: Images, draws: Tensor, block: int) -> Images:
     *stack, channels, height, width = images.shape
     rows, columns, size = height // block, width // block, block * block
     images, draws = images.reshape(-1, channels, height, width), draws.reshape(-1, rows * columns, size)
-    if _for_kernels(images) and kernels.compiled():
+    if _for_kernels(images) and kernels.loops():
         made = kernels.shuffled(images.contiguous().numpy(), draws.numpy().astype(np.uint32, copy=False), block)
         return torch.from_numpy(made).view(*stack, channels, height, width)
     order = torch.arange(size, device=images.device).repeat(*draws.shape[:2], 1)
@@ -109,7 +109,7 @@ def pixelize(images: Images, grid: int) -> Images:
     height, width = images.shape[-2:]
     if not 1 <= grid <= min(height, width):
         raise HarnessError(f"grid {grid} does not fit {height}x{width} images; use 1 to {min(height, width)}")
-    if _for_kernels(images) and grid < _FINE:
+    if _for_kernels(images):
         return torch.from_numpy(kernels.pixelized(_planes(images), grid)).view(images.shape)
     return separable(images, _pixelize_matrix(height, grid), _pixelize_matrix(width, grid))
 

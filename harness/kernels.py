@@ -7,7 +7,6 @@ faster and on any number of threads the same. Where Numba is missing they give t
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib import import_module
 from typing import Any
 
 import cv2
@@ -15,16 +14,21 @@ import numpy as np
 
 from harness.types import Array
 
-_PIECE = 2**16  # pixels of planes that are worked on at a time: they stay in a CPU's cache
-
 
 @lru_cache(maxsize=1)
-def compiled() -> Any:
+def loops() -> Any:
     """The module `harness.compiled`, or None where Numba is missing; on first use, as Numba takes a second to load."""
     try:
-        return import_module("harness.compiled")
+        from harness import compiled
     except ImportError:
         return None
+    return compiled
+
+
+def rounded(images: Array) -> Array:
+    """As `harness.images.to_bytes`, to the last bit: OpenCV multiplies, rounds (half to even) and narrows in one go."""
+    levels: Array = cv2.convertScaleAbs(images.clip(0, 1).reshape(1, -1), alpha=255)
+    return levels.reshape(images.shape)
 
 
 def shuffled(images: Array, draws: Array, block: int) -> Array:
@@ -35,7 +39,7 @@ def shuffled(images: Array, draws: Array, block: int) -> Array:
     """
     made = np.empty_like(images)
     flat = (*images.shape[:2], -1)
-    compiled().shuffle(images.reshape(flat), draws, block, images.shape[-1], made.reshape(flat))
+    loops().shuffle(images.reshape(flat), draws, block, images.shape[-1], made.reshape(flat))
     return made
 
 
@@ -48,19 +52,34 @@ def smallest(rows: Array, count: int) -> Array:
 
 
 def pixelized(planes: Array, grid: int) -> Array:
-    """Every plane (n, H, W) float32 averaged down to grid x grid cells and enlarged again.
-
-    Planes stand on top of each other as one tall image: no cell reaches from one into the next.
-    """
-    count, height, width = planes.shape
-    columns, rows = (np.arange(size) * grid // size for size in (width, height))
-    made, step = np.empty_like(planes), max(1, _PIECE // (height * width))
-    for start in range(0, count, step):
-        some = planes[start : start + step]
-        cells = cv2.resize(some.reshape(-1, width), (grid, len(some) * grid), interpolation=cv2.INTER_AREA)
-        wide = cells.reshape(-1, grid, grid).take(columns, axis=2)
-        wide.take(rows, axis=1, out=made[start : start + step], mode="clip")  # "raise" would make a copy first
+    """Planes (n, H, W) float32 averaged down to grid x grid cells and enlarged again by nearest neighbour."""
+    height, width = planes.shape[1:]
+    down, across = _cells(height, grid), _cells(width, grid)
+    if loops() is None:
+        cells: Array = _averaged(_averaged(planes, *down, 1), *across, 2)
+        rows, columns = (np.arange(size) * grid // size for size in (height, width))
+        return np.ascontiguousarray(cells.take(rows, 1).take(columns, 2))
+    made = np.empty_like(planes)
+    loops().pixelize(planes, down, across, made)
     return made
+
+
+def _cells(size: int, grid: int) -> tuple[Array, Array]:
+    """The pixels that each cell of an axis covers and their weights, (grid, longest) each; what is over has none."""
+    edges, pixel = np.arange(grid + 1) * size, grid  # in units in which both are whole
+    first, end = edges[:-1] // pixel, -(-edges[1:] // pixel)
+    pixels = first[:, None] + np.arange((end - first).max())
+    covered = np.minimum(edges[1:, None], (pixels + 1) * pixel) - np.maximum(edges[:-1, None], pixels * pixel)
+    return np.minimum(pixels, size - 1), (covered.clip(0) / size).astype(np.float32)
+
+
+def _averaged(planes: Array, pixels: Array, weights: Array, axis: int) -> Array:
+    """One axis of the cells, pixel after pixel: the same sums in the same order."""
+    weights = weights[..., None] if axis == 1 else weights
+    total: Array = weights[:, 0] * planes.take(pixels[:, 0], axis)
+    for j in range(1, pixels.shape[1]):
+        total += weights[:, j] * planes.take(pixels[:, j], axis)
+    return total
 
 
 def blurred(planes: Array, window: Array) -> Array:
@@ -68,18 +87,17 @@ def blurred(planes: Array, window: Array) -> Array:
 
     window  (odd,) float32, shorter than twice each side
     """
-    half = window[len(window) // 2 :]
-    if compiled() is None:
+    half, made = window[len(window) // 2 :], np.empty_like(planes)
+    if loops() is None:
         return _weighed(_weighed(planes, half, 1), half, 2)
-    made = np.empty_like(planes)
-    compiled().blur(planes, np.concatenate([half, np.zeros(-(len(half) - 1) % 4, np.float32)]), made)
+    loops().blur(planes, np.concatenate([half, np.zeros(-(len(half) - 1) % 4, np.float32)]), made)
     return made
 
 
 def _weighed(planes: Array, half: Array, axis: int) -> Array:
     """One axis of the blur, from the middle of the window outwards: the same sums in the same order."""
     size = planes.shape[axis]
-    total = half[0] * planes
+    total: Array = half[0] * planes
     for reach in range(1, len(half)):
         before, behind = np.abs(np.arange(size) - reach), np.arange(size) + reach
         behind = np.minimum(behind, 2 * (size - 1) - behind)
