@@ -64,9 +64,10 @@ def releases(size: int) -> list[Case]:
     upright = list(np.ascontiguousarray(stored.transpose(0, 2, 3, 1)))
     labels = np.arange(count) % 2
 
-    def release(name: str) -> None:
+    def release(name: str) -> Callable[[], object]:
         entry = registry.get("defenses", name)
-        obfuscate(Scheme(name, bind(entry), entry.mixing), stored, labels, 2, derive(b"benchmarks", name))
+        scheme = Scheme(name, bind(entry), entry.mixing)
+        return lambda: obfuscate(scheme, stored, labels, 2, derive(b"benchmarks", name))
 
     def by_hand(transform: Callable[[Image, Image], Image]) -> None:
         for image, other in zip(upright, upright[1:] + upright[:1], strict=True):
@@ -82,7 +83,7 @@ def releases(size: int) -> list[Case]:
         "blur_mix": lambda image, other: blurred_by_opencv(17, mixed_by_opencv(image, other)),
     }
     return [
-        (f"release of {name}", "OpenCV and NumPy", partial(release, name), partial(by_hand, transform), count)
+        (f"release of {name}", "OpenCV and NumPy", release(name), partial(by_hand, transform), count)
         for name, transform in by_name.items()
     ]
 

@@ -66,7 +66,7 @@ def shuffle_by(images: Images, draws: Tensor, block: int) -> Images:
     draws   (..., blocks, block * block) whole numbers in [0, 2^32): the i-th of a block picks one of its first i + 1
             pixels as floor(draw (i + 1) / 2^32), to be exchanged with the i-th
 
-    No order of a block of n pixels is more likely than another, but for n^2 / 2^33 (5e-7 at 8 x 8) of all the chances.
+    Every order of n pixels is equally likely, but for at most n^2 / 2^33 of all chances (5e-7 for blocks of 8 x 8).
     """
     *stack, channels, height, width = images.shape
     rows, columns, size = height // block, width // block, block * block
@@ -74,12 +74,13 @@ def shuffle_by(images: Images, draws: Tensor, block: int) -> Images:
     if _for_kernels(images) and kernels.loops():
         made = kernels.shuffled(images.contiguous().numpy(), draws.numpy().astype(np.uint32, copy=False), block)
         return torch.from_numpy(made).view(*stack, channels, height, width)
-    order = torch.arange(size, device=images.device).repeat(*draws.shape[:2], 1)
+    picks = draws.reshape(-1, size).T.long() * torch.arange(1, size + 1, device=draws.device).unsqueeze(1) >> 32
+    order = torch.arange(size, device=draws.device).unsqueeze(1).repeat(1, picks.shape[1])  # a column for each block
     for last in range(size - 1, 0, -1):
-        pick = (draws[..., last : last + 1].long() * (last + 1)) >> 32
-        picked = order.gather(-1, pick)
-        order.scatter_(-1, pick, order[..., last : last + 1].clone())
-        order[..., last : last + 1] = picked
+        picked = order.gather(0, picks[last : last + 1])
+        order.scatter_(0, picks[last : last + 1], order[last : last + 1].clone())
+        order[last : last + 1] = picked
+    order = order.T.reshape(draws.shape)
     cut = images.view(-1, channels, rows, block, columns, block).transpose(3, 4).reshape(*images.shape[:2], -1, size)
     cut = cut.gather(-1, order.unsqueeze(1).expand(-1, channels, -1, -1))
     cut = cut.view(-1, channels, rows, columns, block, block).transpose(3, 4)
@@ -87,7 +88,7 @@ def shuffle_by(images: Images, draws: Tensor, block: int) -> Images:
 
 
 def add_noise(images: Images, deviations: Tensor, rng: Generator) -> Images:
-    """Add Gaussian noise to every value, by itself; `deviations` (N,) are its standard deviations, image by image."""
+    """Add independent Gaussian noise to every value; `deviations` (N,) are its standard deviations, image by image."""
     noise = Draws(rng).normal(images.shape)
     return torch.addcmul(images, noise, deviations.view(-1, *[1] * (images.ndim - 1)))
 

@@ -236,11 +236,10 @@ def test_images_may_lie_in_memory_in_any_way(images: torch.Tensor, verb: Any, kn
         assert torch.equal(made(some), made(some.clone(memory_format=torch.contiguous_format)))
 
 
+@pytest.mark.skipif(kernels.loops() is None, reason="Numba is not installed here")
 @pytest.mark.parametrize("size", [16, 33, 64])
 def test_without_numba_the_bytes_are_the_same(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A seed gives the same release on every machine, whatever is installed there."""
-    if kernels.loops() is None:
-        pytest.skip("Numba is not installed here")
     images = torch.rand(3, 3, size, size, generator=dice(9))
 
     def made() -> list[torch.Tensor]:
