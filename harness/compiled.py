@@ -12,6 +12,20 @@ from numba import njit
 
 
 @njit(nogil=True, cache=True)
+def fill(state: Any, words: Any) -> None:
+    """SFC64 (Doty-Humphrey 2010), all lanes of (n, lanes) a step at a time."""
+    a, b, c, counter = state[0], state[1], state[2], state[3]
+    for i in range(len(words)):
+        for lane in range(words.shape[1]):
+            word = a[lane] + b[lane] + counter[lane]
+            counter[lane] += np.uint64(1)
+            a[lane] = b[lane] ^ (b[lane] >> np.uint64(11))
+            b[lane] = c[lane] + (c[lane] << np.uint64(3))
+            c[lane] = ((c[lane] << np.uint64(24)) | (c[lane] >> np.uint64(40))) + word
+            words[i, lane] = word
+
+
+@njit(nogil=True, cache=True)
 def shuffle(images: Any, draws: Any, block: int, width: int, made: Any) -> None:
     """Fisher and Yates in every block, then every channel of a row of blocks in that order.
 

@@ -25,6 +25,19 @@ def loops() -> Any:
     return compiled
 
 
+def fill(state: Array, words: Array) -> None:
+    """Fill words (n, lanes) uint64 with a SFC64 for each lane; `state` (4, lanes) uint64 moves on."""
+    if loops() is not None:
+        loops().fill(state, words)
+        return
+    bits = np.random.SFC64(0)
+    for lane in range(words.shape[1]):
+        now: Any = {"bit_generator": "SFC64", "state": {"state": state[:, lane].copy()}, "has_uint32": 0, "uinteger": 0}
+        bits.state = now
+        words[:, lane] = bits.random_raw(len(words))
+        state[:, lane] = bits.state["state"]["state"]
+
+
 def rounded(images: Array) -> Array:
     """As `harness.images.to_bytes`, to the last bit: OpenCV multiplies, rounds (half to even) and narrows in one go."""
     levels: Array = cv2.convertScaleAbs(images.clip(0, 1).reshape(1, -1), alpha=255)

@@ -448,14 +448,34 @@ def test_any_number_of_normal_draws_can_be_made(count: int) -> None:
     assert len(made.unique()) > 0.999 * count  # float32 has few enough values for some to be met twice
 
 
-def test_words_are_sfc64s_lower_half_first() -> None:
-    """Little-endian halves of NumPy's own 64-bit words, seeded with the key that the dice give next."""
-    bits = np.random.SFC64(int.from_bytes(key_from(dice(8)), "little"))
+@pytest.mark.parametrize("compiled", [True, False])
+def test_words_are_those_of_sixteen_sfc64s_in_turn(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy's own, a dozen of their first words dropped; the lower half of each word comes first."""
+    if not compiled:
+        monkeypatch.setattr(kernels, "loops", lambda: None)
+    key = int.from_bytes(key_from(dice(8)), "little")
+    seeds = np.random.SeedSequence(key).generate_state(48, np.uint64).reshape(3, 16)
 
-    words = Draws(dice(8)).words((3, 3)).numpy().ravel()
+    draws = Draws(dice(8))
+    words = np.concatenate([draws.words((4, 16)).numpy().ravel() for _ in range(2)])
 
-    raw = bits.random_raw(5)
-    assert words.tolist() == np.stack([raw & 0xFFFFFFFF, raw >> 32], 1).ravel()[:9].tolist()
+    for lane, seed in enumerate(seeds.T):
+        bits = np.random.SFC64(0)
+        state = {"bit_generator": "SFC64", "state": {"state": np.append(seed, np.uint64(1))}}
+        bits.state = {**state, "has_uint32": 0, "uinteger": 0}
+        raw = bits.random_raw(16)[12:]
+        assert (
+            words.reshape(4, 16, 2)[:, lane].ravel().tolist()
+            == np.stack([raw & 0xFFFFFFFF, raw >> 32], 1).ravel().tolist()
+        )
+
+
+def test_the_lanes_of_the_words_are_independent() -> None:
+    """Chi-square over the top three bits of a word and of the next one, which another generator made."""
+    words = Draws(dice(9)).words((2**20,)).numpy() >> 29
+
+    pairs = np.bincount(words[:-1] * 8 + words[1:], minlength=64)
+    assert 1e-4 < chisquare(pairs).pvalue < 1 - 1e-4
 
 
 # ---- masks -----------------------------------------------------------------------------------------------------------
