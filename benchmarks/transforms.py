@@ -21,20 +21,20 @@ from harness.release import Scheme, obfuscate
 Case = tuple[str, str, Callable[[], object], Callable[[], object], int]
 Image = np.ndarray[Any, np.dtype[np.float32]]
 
-COUNT = 16  # images
 SHARES, GRAFTED, SIGMA, GRID, BLOCKS, KERNELS = (0.75, 0.25), 0.6, 20 / 255, 16, (4, 8), (17, 35)
 
 
 def transforms(size: int) -> list[Case]:
     """Every random and every linear part of a defense, then every defense's whole release."""
+    count = 64 if size <= 96 else 16
     dice = torch_generator(derive(b"benchmarks", "transforms"), "cpu")
-    pairs = torch.rand(COUNT, 2, 3, size, size, generator=dice)
-    images, others, weights = pairs[:, 0].contiguous(), pairs[:, 1], torch.tensor([SHARES] * COUNT)
-    deviations = torch.full((COUNT,), SIGMA)
+    pairs = torch.rand(count, 2, 3, size, size, generator=dice)
+    images, others, weights = pairs[:, 0].contiguous(), pairs[:, 1], torch.tensor([SHARES] * count)
+    deviations = torch.full((count,), SIGMA)
     left, right = (list(np.ascontiguousarray(part.permute(0, 2, 3, 1).numpy())) for part in (images, others))
 
     def case(name: str, peer: str, ours: Callable[[], object], theirs: Callable[..., object], *stacks: Any) -> Case:
-        return name, peer, ours, lambda: [theirs(*each) for each in zip(*stacks, strict=True)], COUNT
+        return name, peer, ours, lambda: [theirs(*each) for each in zip(*stacks, strict=True)], count
 
     def grafted() -> torch.Tensor:
         return choose(graft_mask(pairs, GRAFTED, "pixel", dice), images, others)

@@ -77,6 +77,7 @@ def pixelized(planes: Array, grid: int) -> Array:
     return made
 
 
+@lru_cache(maxsize=32)
 def _cells(size: int, grid: int) -> tuple[Array, Array]:
     """The pixels that each cell of an axis covers and their weights, (grid, longest) each; what is over has none."""
     edges, pixel = np.arange(grid + 1) * size, grid  # in units in which both are whole
