@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable
 
 import imagehash
-import numpy as np
 import piq
 import torch
 from PIL import Image
 
+from benchmarks.transforms import transforms
 from evaluators.privacy import dhaar, dssim, mse, phash
 from harness import networks
 from harness.device import low_precision, use_threads
-from harness.images import blur, pixelize, shuffle_blocks, to_bytes
+from harness.images import to_bytes
 from harness.randomness import derive, torch_generator
 from harness.train import RECIPES, Learner, dice
 
@@ -31,8 +31,13 @@ def main() -> None:
     print(f"{use_threads()} threads; median of {given.repeats} interleaved repeats")
     print(f"{'path':34} {'size':>5} {'ours, ms/image':>15} {'peer, ms/image':>15} {'ratio':>7}  peer")
     for size in SIZES:
-        for name, peer, ours, theirs, images in metrics(size) + transforms(size):
+        for name, peer, ours, theirs, images in metrics(size):
             report(name, size, peer, ours, theirs, images, given.repeats)
+    print(f"{use_threads(1)} thread:")
+    for size in SIZES:
+        for name, peer, ours, theirs, images in transforms(size):
+            report(name, size, peer, ours, theirs, images, given.repeats)
+    print(f"{use_threads()} threads:")
     name, peer, ours, theirs, images = training()
     report(name, 96, peer, ours, theirs, images, min(given.repeats, 3))
 
@@ -89,41 +94,6 @@ def metrics(size: int) -> list[Case]:
     ]
 
 
-def transforms(size: int) -> list[Case]:
-    """The random and the linear parts of the defenses, against OpenCV or NumPy image by image."""
-    import cv2
-
-    n, rng = 16, np.random.default_rng(0)
-    images = torch.rand(n, 3, size, size, generator=dice_of("images"))
-    arrays = [np.ascontiguousarray(image.permute(1, 2, 0).numpy()) for image in images]
-
-    def shuffled(image: np.ndarray) -> np.ndarray:
-        cut = image.reshape(size // 8, 8, size // 8, 8, 3).swapaxes(1, 2).reshape(-1, 64, 3)
-        return np.take_along_axis(cut, rng.random((len(cut), 64, 1)).argsort(1), 1)
-
-    def cells(image: np.ndarray) -> np.ndarray:
-        small = cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA)
-        return cv2.resize(small, (size, size), interpolation=cv2.INTER_NEAREST)
-
-    return [
-        (
-            "shuffle, block 8",
-            "NumPy, per image",
-            lambda: shuffle_blocks(images, 8, dice_of("s")),
-            each(shuffled, arrays),
-            n,
-        ),
-        ("pixelize, grid 16", "OpenCV, per image", lambda: pixelize(images, 16), each(cells, arrays), n),
-        (
-            "blur, kernel 17",
-            "OpenCV, per image",
-            lambda: blur(images, 17),
-            each(lambda image: cv2.GaussianBlur(image, (17, 17), 0, borderType=cv2.BORDER_REFLECT_101), arrays),
-            n,
-        ),
-    ]
-
-
 def training() -> Case:
     """One pass of ResNet-18 over 96 px images as the harness trains it, against float32."""
     n, learners = 64, []
@@ -138,10 +108,6 @@ def training() -> Case:
     fast, plain = learners
     plain.model.to(memory_format=torch.contiguous_format)
     return "ResNet-18 training", "float32", lambda: fast.epoch(images, labels), lambda: plain.epoch(images, labels), n
-
-
-def each(function: Callable[[np.ndarray], object], images: list[np.ndarray]) -> Callable[[], object]:
-    return lambda: [function(image) for image in images]
 
 
 def dice_of(purpose: str) -> torch.Generator:

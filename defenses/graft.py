@@ -3,7 +3,7 @@
 import torch
 
 from harness.errors import HarnessError
-from harness.images import graft_mask
+from harness.images import choose, graft_mask
 from harness.types import Generator, Mixture, Sources, Weights
 
 
@@ -19,4 +19,4 @@ def graft(sources: Sources, weights: Weights, rng: Generator, *, p: float, per: 
         raise HarnessError(f"graft takes two sources, got {sources.shape[1]}; give two weights")
     kept = graft_mask(sources, p, per, rng)
     shares = torch.tensor([p, 1 - p], dtype=weights.dtype, device=weights.device).expand(weights.shape)
-    return Mixture(torch.where(kept, sources[:, 0], sources[:, 1]), shares)
+    return Mixture(choose(kept, sources[:, 0], sources[:, 1]), shares)

@@ -1,8 +1,6 @@
 """Mixing, then grafting pixels of the dominant source back. Reference: Raynal et al. 2020, section 3.2."""
 
-import torch
-
-from harness.images import average, graft_mask
+from harness.images import average, choose, graft_mask
 from harness.types import Generator, Mixture, Sources, Weights
 
 
@@ -17,4 +15,4 @@ def graft_mix(sources: Sources, weights: Weights, rng: Generator, *, p: float, p
     kept = graft_mask(sources, p, per, rng)
     shares = (1 - p) * weights
     shares[:, 0] += p
-    return Mixture(torch.where(kept, sources[:, 0], average(sources, weights)), shares)
+    return Mixture(choose(kept, sources[:, 0], average(sources, weights)), shares)

@@ -3,7 +3,7 @@
 import torch
 
 from harness.errors import HarnessError
-from harness.images import average
+from harness.images import add_noise, average
 from harness.types import Generator, Images, Sources, Weights
 
 
@@ -22,9 +22,7 @@ def noise_mix(sources: Sources, weights: Weights, rng: Generator, *, sigma: floa
         raise HarnessError(
             f"sigma {sigma} is not a standard deviation; use 0 or more grey levels (the paper: 10 to 40)"
         )
-    mixed = average(sources, weights)
-    noise = torch.randn(mixed.shape, generator=rng, device=mixed.device, dtype=mixed.dtype)
     scale = torch.full_like(weights[:, 0], sigma / 255)
     if not noise_after:
         scale = scale * weights.square().sum(dim=1).sqrt()
-    return mixed.addcmul_(noise, scale.view(-1, 1, 1, 1))
+    return add_noise(average(sources, weights), scale, rng)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 LIBRARIES = {
     "cv2": "opencv-python-headless",
+    "numba": "numba",
     "numpy": "numpy",
     "pandas": "pandas",
     "piq": "piq",

@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from scipy.stats import binomtest, chisquare, spearmanr
 
+from harness import kernels
 from harness import release as wall
 from harness.client import Client
 from harness.errors import HarnessError
@@ -215,9 +217,9 @@ def test_the_order_of_a_release_says_nothing(settings: dict[str, Any]) -> None:
 
 @pytest.fixture
 def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
+    before = torch.get_num_threads(), cv2.getNumThreads()
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(before[0]), cv2.setNumThreads(before[1])
 
 
 @pytest.mark.parametrize("name", DEFENSES)
@@ -229,11 +231,23 @@ def test_the_same_key_gives_the_same_bytes_on_one_thread_and_on_two(
     made = []
 
     for count in (1, 2):
-        torch.set_num_threads(count)
+        torch.set_num_threads(count), cv2.setNumThreads(count)
         made.append(released(name, many, labels))
 
     assert len(many) > chunk_size(1, many.shape, "cpu")
     assert same(*made)
+
+
+@pytest.mark.skipif(kernels.loops() is None, reason="Numba is not installed here")
+@pytest.mark.parametrize("name", DEFENSES)
+def test_the_same_key_gives_the_same_bytes_with_numba_and_without(
+    photographs: Bytes, classes: Classes, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    compiled = released(name, photographs, classes)
+
+    monkeypatch.setattr(kernels, "loops", lambda: None)
+
+    assert same(compiled, released(name, photographs, classes))
 
 
 @pytest.mark.parametrize("name", ["none", "shuffle_mix", "noise_mix", "graft", "mixup"])
