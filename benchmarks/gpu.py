@@ -91,11 +91,9 @@ def same_draws() -> Iterator[None]:
             super().__init__(torch_generator(KEY, "cpu"))
             self.wanted = rng.device
 
-        def whole(self, shape: tuple[int, ...]) -> torch.Tensor:
-            return super().whole(shape).to(self.wanted)
-
-        def shares(self, shape: tuple[int, ...]) -> torch.Tensor:
-            return super().shares(shape).to(self.wanted)
+        def words(self, shape: tuple[int, ...]) -> torch.Tensor:
+            drawn = super().words(shape)
+            return drawn if self.wanted.type == "cpu" else drawn.to(torch.int64).to(self.wanted)
 
         def normal(self, shape: tuple[int, ...]) -> torch.Tensor:
             return super().normal(shape).to(self.wanted)
