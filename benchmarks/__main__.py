@@ -6,6 +6,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import imagehash
 import piq
@@ -15,7 +16,7 @@ from PIL import Image
 from benchmarks.transforms import transforms
 from evaluators.privacy import dhaar, dssim, mse, phash
 from harness import networks
-from harness.device import low_precision, use_threads
+from harness.device import use_threads
 from harness.images import to_bytes
 from harness.randomness import derive, torch_generator
 from harness.train import RECIPES, Learner, dice

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness.draws import Draws
 
 from harness import images as verbs
 from harness import networks
 from harness.client import scheme_of
 from harness.datasets import load
 from harness.device import choose_device, kind_of, low_precision, use_threads
+from harness.draws import Draws
 from harness.images import to_bytes
 from harness.randomness import derive, torch_generator
 from harness.registry import Registry, bind, load_registry
