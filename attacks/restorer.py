@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import permutations
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from attacks.restoration_loss import dominated, restoration_loss
 from attacks.unet import UNet
 from harness.convergence import follow_until_flat, must_be_finite
 from harness.device import low_precision
@@ -33,9 +31,6 @@ MOST_PICTURES = 3  # all assignments of so many are tried; of more sources only 
 _RATE = 1e-3
 _AVERAGED = 0.995  # of the running average that is kept at a step, once there were enough of them
 _CLIP = 1.0  # largest norm of a step's gradient
-_DOMINATES = 0.1  # a source dominates whose share exceeds the next by so much
-_WINDOW, _SIGMA, _C1, _C2 = 11, 1.5, 0.01**2, 0.03**2  # Wang et al. 2004
-_COARSE = 4  # pixels a side
 _CHUNK = 32
 
 
@@ -171,32 +166,6 @@ def _chunks(count: int) -> Iterator[slice]:
     return (slice(start, start + _CHUNK) for start in range(0, count, _CHUNK))
 
 
-# The loss
-
-
-def dominated(weights: Tensor) -> bool:
-    """Whether one source clearly dominates in every row of (n, k) weights: then pictures are ordered by it."""
-    if weights.shape[1] == 1:
-        return True
-    largest = weights.float().topk(2, dim=1).values
-    return bool((largest[:, 0] - largest[:, 1] > _DOMINATES * largest[:, 0]).all())
-
-
-def restoration_loss(pictures: Tensor, truths: Tensor, weights: Tensor, ordered: bool) -> Tensor:
-    """(n,) L1 at two scales + 1 - SSIM, averaged over the sources by their weights.
-
-    pictures, truths  (n, k, 3, H, W) float
-    weights           (n, k), of the truths
-    ordered           picture i is source i; else the least over all k! assignments, for each row its own
-    """
-    k, weights = pictures.shape[1], weights / weights.sum(1, keepdim=True)
-    if ordered or k == 1:
-        return (weights * _distance(pictures, truths)).sum(1)
-    grid = _distance(pictures.unsqueeze(2), truths.unsqueeze(1)) * weights.unsqueeze(1)  # (n, picture, source)
-    totals = [sum(grid[:, i, j] for i, j in enumerate(assignment)) for assignment in permutations(range(k))]
-    return torch.stack(totals, 1).amin(1)
-
-
 def guess_loss(lesson: Lesson, device: str, ordered: bool) -> float:
     """The loss of the best constant guess that is cheap to find: the lesson's mean original, for every source."""
     mean = torch.stack([_mean(lesson.truths[:, i], device) for i in range(lesson.truths.shape[1])]).mean(0)
@@ -210,46 +179,3 @@ def guess_loss(lesson: Lesson, device: str, ordered: bool) -> float:
 def _mean(images: Bytes, device: str) -> Tensor:
     total = sum(to_images(images[rows].to(device)).sum(0) for rows in _chunks(len(images)))
     return total / len(images)  # type: ignore[no-any-return]
-
-
-def _distance(a: Tensor, b: Tensor) -> Tensor:
-    """L1 at two scales + 1 - SSIM, of images (..., 3, H, W) that broadcast -> (...)."""
-    fine, coarse = a - b, _means(a) - _means(b)
-    return fine.abs().mean((-3, -2, -1)) + coarse.abs().mean((-3, -2, -1)) + 1 - ssim(a, b)
-
-
-def _means(images: Tensor) -> Tensor:
-    """Every channel's means over squares: the colours by which a picture is recognised, which SSIM hardly sees."""
-    flat = functional.avg_pool2d(images.flatten(0, -4), _COARSE, ceil_mode=True)
-    return flat.unflatten(0, images.shape[:-3])
-
-
-def ssim(a: Tensor, b: Tensor, step: int = 2) -> Tensor:
-    """SSIM of images (..., 3, H, W) that broadcast -> (...), differentiable; a smaller window on tiny images.
-
-    step  the window is put at every so many pixels: 1 is Wang's mean, 2 nearly the same at a quarter of the cost
-
-    The window is applied as two small matrices, which is what a CPU differentiates fastest.
-    """
-    rows, columns = (_window_matrix(side, step).to(a) for side in a.shape[-2:])
-
-    def smooth(field: Tensor) -> Tensor:
-        return torch.matmul(torch.matmul(rows, field), columns.T)
-
-    mean_a, mean_b = smooth(a), smooth(b)
-    variances = smooth(a.square()) - mean_a.square() + smooth(b.square()) - mean_b.square()
-    level = mean_a * mean_b
-    structure = (2 * (smooth(a * b) - level) + _C2) / (variances + _C2)
-    return (structure * (2 * level + _C1) / (mean_a.square() + mean_b.square() + _C1)).mean((-3, -2, -1))
-
-
-@lru_cache(maxsize=8)
-def _window_matrix(side: int, step: int) -> Tensor:
-    """(places, side): a Gaussian window at every `step`-th place."""
-    window = min(_WINDOW, side)
-    bell = torch.exp(-(torch.arange(window) - (window - 1) / 2).square() / (2 * _SIGMA**2))
-    places = range(0, side - window + 1, step)
-    matrix = torch.zeros(len(places), side)
-    for row, place in enumerate(places):
-        matrix[row, place : place + window] = bell / bell.sum()
-    return matrix

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from attacks.inversion import split
 from attacks.pixels import Solution
-from attacks.restorer import Lesson, Restorer, fit, restoration_loss
+from attacks.restoration_loss import restoration_loss
+from attacks.restorer import Lesson, Restorer, fit
 from harness.images import to_images
 from harness.observation import Observation, Pairing
 from harness.randomness import derive, numpy_generator

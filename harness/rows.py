@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.attacked import DISTANCES, Attacked, Group, attack_by_attack, fall, grouped, pooled, reading
+from harness.attacked import DISTANCES, Attacked, attack_by_attack
+from harness.groups import Group, fall, grouped, pooled, reading
 from harness.records import RunResult
 from harness.self_checks import broken
 from harness.statistics import paired, share_below, summarise

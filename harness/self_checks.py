@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from harness.attacked import Group, pooled, reading
+from harness.groups import Group, pooled, reading
 from harness.records import RunResult
 from harness.statistics import paired
 from harness.wording import figure, short

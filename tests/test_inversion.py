@@ -13,7 +13,8 @@ from planted import CLASSES, stripes
 
 from attacks import restorer
 from attacks.inversion import _rehearsal, inversion
-from attacks.restorer import MOST_PICTURES, Lesson, dominated, fit, restoration_loss, ssim
+from attacks.restoration_loss import dominated, restoration_loss, ssim
+from attacks.restorer import MOST_PICTURES, Lesson, fit
 from attacks.unet import UNet
 from harness import convergence, trained
 from harness.errors import HarnessError, Inapplicable, NotConverged

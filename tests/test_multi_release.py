@@ -14,7 +14,7 @@ from attacks import restoring
 from attacks.linking import link
 from attacks.multi_release import multi_release, oracle, pick, reconstruct
 from attacks.pixels import solve
-from attacks.restorer import ssim
+from attacks.restoration_loss import ssim
 from harness import convergence, trained
 from harness.entries import read_registry
 from harness.errors import HarnessError, Inapplicable, NotGranted
