@@ -201,6 +201,20 @@ def test_one_image_a_class_is_too_few_to_learn_from(stage):
         cnn(seen, dice(), arch="mcpherson_face", train_epochs=1)
 
 
+def test_pooling_before_the_rectifier_is_the_published_network():
+    """Same numbers, same gradients as convolution, LeakyReLU, pooling."""
+    network = mcpherson.face(5, (24, 24)).eval()
+    layers = list(network)
+    published = torch.nn.Sequential(*(layers[i] for i in (0, 2, 1, 3, 5, 4, 6, 8, 7)), *layers[9:])
+    images = torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+
+    (mine,), (theirs,) = (torch.autograd.grad(n(images).square().sum(), n[0].weight) for n in (network, published))
+
+    assert [type(layer).__name__ for layer in published[:3]] == ["Conv2d", "LeakyReLU", "MaxPool2d"]
+    assert torch.equal(network(images), published(images))
+    assert torch.allclose(mine, theirs, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("network", "size"), [(mcpherson.face, 16), (mcpherson.face, 96), (mcpherson.cifar, 32)])
 def test_the_published_networks_score_every_class(network, size):
     model = network(7, (size, size)).eval()
