@@ -17,7 +17,7 @@ RECIPE = Recipe("sgd", 0.01, momentum=0.9, weight_decay=5e-4, clip=1.0)
 def face(classes: int, size: tuple[int, int]) -> nn.Module:
     """3x3 convolutions 32-64-128 with LeakyReLU(.01), pooling 2/2/3, a dense layer of 1024, dropout .5.
 
-    Pooling comes before the rectifier, which rises and so has the same maximum: the same numbers, a quarter of the cost.
+    Pooling comes before the rectifier, which rises and so has the same maximum: the same numbers for a quarter of it.
     """
     layers: list[nn.Module] = []
     inputs, height, width = 3, *size
