@@ -468,7 +468,7 @@ def test_show_tells_an_entry_whole(harness):
     shown = json.loads(out)
     assert code == 0
     assert shown["params"] == {"block": 8} and shown["mixing"]["weights"] == [0.75, 0.25]
-    assert "section 3.3" in shown["cite"] and shown["version"] == 1
+    assert "section 3.3" in shown["cite"] and shown["version"] == 2
 
 
 def test_show_of_an_unknown_name_is_refused(harness):
