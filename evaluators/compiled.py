@@ -38,8 +38,8 @@ def _load() -> ModuleType | None:
     return kernels
 
 
-def each(compare: Callable[..., Any], *stacks: Images) -> Array:
-    """`compare(image, ...)` of every image of the stacks, stacked; on as many threads as torch has.
+def each(compare: Callable[..., Any], *stacks: Images, threads: int | None = None) -> Array:
+    """`compare(image, ...)` of every image of the stacks, stacked; on as many threads as torch has, or `threads`.
 
     The images are (3, H, W) NumPy arrays in C order: views where they can be, else copied one at a time. `compare`
     lets go of the interpreter's lock.
@@ -52,7 +52,7 @@ def each(compare: Callable[..., Any], *stacks: Images) -> Array:
         for row in rows:
             results[row] = compare(*[np.ascontiguousarray(array[row]) for array in arrays])
 
-    workers = min(torch.get_num_threads(), count) if stacks[0].numel() >= _WORTH_THREADS else 1
+    workers = min(threads or torch.get_num_threads(), count) if stacks[0].numel() >= _WORTH_THREADS else 1
     if workers > 1:
         list(_pool(workers, os.getpid()).map(some, [range(first, count, workers) for first in range(workers)]))
     else:
