@@ -1,4 +1,4 @@
-"""The compiled path of the metrics: where it serves, and how it goes over many images. The kernels are in kernels_*.py.
+"""The compiled path of the metrics: where it serves, and how it goes over many images. The kernels are in kernels/.
 
 A kernel reads one image, or a pair, on one core, so a figure depends neither on the number of threads nor on its
 neighbours. numba keeps what it compiled beside the source, or in the user's cache folder (NUMBA_CACHE_DIR), or, where
@@ -36,6 +36,12 @@ def _load() -> ModuleType | None:
     except (ImportError, OSError, RuntimeError):  # numba is missing, or does not suit this Python, NumPy or machine
         return None
     return kernels
+
+
+def at_once(images: Images) -> int:
+    """Images in one step of a reference: as many as stay in a CPU's cache, or keep a GPU busy."""
+    pixels = 2**16 if images.device.type == "cpu" else 2**22
+    return max(1, pixels // (images.shape[2] * images.shape[3]))
 
 
 def each(compare: Callable[..., Any], *stacks: Images, threads: int | None = None) -> Array:
