@@ -51,7 +51,7 @@ def metrics(size: int) -> list[Case]:
     import cv2
     from skimage.metrics import structural_similarity
 
-    n = 16 if size <= 96 else 4
+    n = 64 if size <= 96 else 16
     left, right = (torch.rand(n, 3, size, size, generator=dice_of(part)) for part in ("left", "right"))
     pairs = list(zip(left.numpy(), right.numpy(), strict=True))
     wangs = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}

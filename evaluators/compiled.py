@@ -1,4 +1,4 @@
-"""The compiled path of the metrics: where it serves, and how it goes over many images. The kernels are in kernels_*.py.
+"""The compiled path of the metrics: where it serves, and how it goes over many images. The kernels are in kernels/.
 
 A kernel reads one image, or a pair, on one core, so a figure depends neither on the number of threads nor on its
 neighbours. numba keeps what it compiled beside the source, or in the user's cache folder (NUMBA_CACHE_DIR), or, where
@@ -38,8 +38,14 @@ def _load() -> ModuleType | None:
     return kernels
 
 
-def each(compare: Callable[..., Any], *stacks: Images) -> Array:
-    """`compare(image, ...)` of every image of the stacks, stacked; on as many threads as torch has.
+def at_once(images: Images) -> int:
+    """Images in one step of a reference: as many as stay in a CPU's cache, or keep a GPU busy."""
+    pixels = 2**16 if images.device.type == "cpu" else 2**22
+    return max(1, pixels // (images.shape[2] * images.shape[3]))
+
+
+def each(compare: Callable[..., Any], *stacks: Images, threads: int | None = None) -> Array:
+    """`compare(image, ...)` of every image of the stacks, stacked; on as many threads as torch has, or `threads`.
 
     The images are (3, H, W) NumPy arrays in C order: views where they can be, else copied one at a time. `compare`
     lets go of the interpreter's lock.
@@ -52,7 +58,7 @@ def each(compare: Callable[..., Any], *stacks: Images) -> Array:
         for row in rows:
             results[row] = compare(*[np.ascontiguousarray(array[row]) for array in arrays])
 
-    workers = min(torch.get_num_threads(), count) if stacks[0].numel() >= _WORTH_THREADS else 1
+    workers = min(threads or torch.get_num_threads(), count) if stacks[0].numel() >= _WORTH_THREADS else 1
     if workers > 1:
         list(_pool(workers, os.getpid()).map(some, [range(first, count, workers) for first in range(workers)]))
     else:

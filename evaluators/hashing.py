@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from evaluators.compiled import each, kernels
+from evaluators.compiled import at_once, each, kernels
 
 if TYPE_CHECKING:
     from harness.types import Array, Images
@@ -31,7 +31,7 @@ def _shrunk(images: Images, side: int) -> Array:
     """(N, side, side) grey levels."""
     compiled = kernels(images)
     if compiled is None:
-        return torch.cat([pillow_resize(_grey(some), side) for some in images.split(16)]).cpu().numpy()
+        return torch.cat([pillow_resize(_grey(some), side) for some in images.split(at_once(images))]).cpu().numpy()
     height, width = images.shape[2:]
     settings = (_is_tall(height, width, side), *_taps(height, side), *_taps(width, side))
     return each(lambda image: compiled.pillow_shrink(image, *settings), images)

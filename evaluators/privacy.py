@@ -15,14 +15,14 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 
-from evaluators.compiled import each, kernels
+from evaluators.compiled import at_once, each, kernels
 from evaluators.hashing import hash_bits
 from harness.errors import HarnessError
 
@@ -147,7 +147,8 @@ def mse(images: Images, originals: Images) -> torch.Tensor:
     compiled = kernels(images)
     if compiled:
         scale = 255**2 / (3 * images.shape[2] * images.shape[3])
-        return _figures(lambda x, y: compiled.squared_difference(x, y) * scale, images, originals)
+        squares = each(compiled.squared_difference, images, originals, threads=1)  # the memory is busy with one
+        return torch.from_numpy(squares * scale).to(images.dtype)
     return _in_chunks(lambda x, y: (x - y).mul_(255).square_().mean((1, 2, 3)), images, originals)
 
 
@@ -189,14 +190,8 @@ def _figures(compare: Callable[[Array, Array], float], images: Images, originals
 
 
 def _in_chunks(compare: Compare, images: Images, originals: Images) -> torch.Tensor:
+    if not len(images):
+        return images.new_zeros(0)
+    size = at_once(images)
     with torch.no_grad():
-        results = [compare(x, y) for x, y in _chunks(images, originals)]
-    return torch.cat(results) if results else images.new_zeros(0)
-
-
-def _chunks(images: Images, originals: Images) -> Iterator[tuple[Images, Images]]:
-    """A few pairs at a time: as many as stay in a CPU's cache, or keep a GPU busy."""
-    pixels = 2**16 if images.device.type == "cpu" else 2**22
-    size = max(1, pixels // (images.shape[2] * images.shape[3]))
-    for start in range(0, len(images), size):
-        yield images[start : start + size], originals[start : start + size]
+        return torch.cat([compare(x, y) for x, y in zip(images.split(size), originals.split(size), strict=True)])

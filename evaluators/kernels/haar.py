@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from evaluators.kernels.jit import helper, kernel
+from evaluators.kernels.jit import helper, kernel, part
 
 STRIP = 32  # columns of the result
 FIELDS = 8  # across: sums of 2, 4 and 8 columns, differences of 1, 2 and 4, sums of 2 of I and Q
@@ -63,7 +63,7 @@ def _score(loss, weight, alpha):
     return 0.0 if score > 1 else 1 - score
 
 
-@helper
+@part
 def _halved(image):
     """(3, rows, columns) Y, I and Q of 0 to 255, 2x2 pixels in one, with zeros around."""
     height, width = image.shape[1:]

@@ -11,10 +11,11 @@ if numba.config.DISABLE_JIT:
     raise ImportError("NUMBA_DISABLE_JIT is set")
 
 # NaN and infinity keep their meaning and sums their order; only a product and its sum may be rounded at once.
-_compiled = numba.njit(nogil=True, error_model="numpy", fastmath={"contract"})
+part = numba.njit(nogil=True, error_model="numpy", fastmath={"contract"})
 _kept = numba.njit(nogil=True, error_model="numpy", fastmath={"contract"}, cache=True)
 helper = numba.njit(nogil=True, error_model="numpy", fastmath={"contract"}, inline="always")
-"""Part of a kernel. Without `inline` a call costs as much as a row of pixels."""
+"""A part of a kernel that is compiled by itself, once per image or so; and one that goes into its caller, for a call
+costs as much as a row of pixels."""
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -22,4 +23,4 @@ def kernel(function: Callable[..., Any]) -> Any:
     try:
         return _kept(function)
     except RuntimeError:  # no such folder
-        return _compiled(function)
+        return part(function)
