@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -46,7 +46,7 @@ def main() -> None:
     arguments.add_argument("--dataset", help="real images instead of synthetic ones")
     arguments.add_argument("--images", type=int, default=22_800)
     arguments.add_argument("--size", type=int, default=256)
-    arguments.add_argument("--epochs", type=int, default=3, help="timed ones")
+    arguments.add_argument("--epochs", type=int, default=3, help="timed ones of each kind")
     arguments.add_argument("--out", type=Path, default=ROOT / "benchmarks/gpu.md")
     given = arguments.parse_args()
     registry, device = load_registry(), choose_device(given.device)
@@ -162,14 +162,16 @@ def epoch(registry: Registry, device: str, given: argparse.Namespace) -> list[Li
     with dice(KEY, device):
         network = networks.build("resnet18", classes, (size, size))
         learner = Learner(network, RECIPES["default"], batch, KEY, device, 20 * steps_per_epoch(n, batch))
-        fixed = _seconds(lambda: learner.epoch(release.images, release.labels), device, given.epochs)
 
         def fresh() -> None:
             again = _once(scheme_of(registry.get("defenses", TIMED), registry), pictures, labels, classes, device)
             learner.epoch(again.images, again.labels)
 
-        whole = _seconds(fresh, device, given.epochs)
-        feed = _seconds(lambda: _feed(learner, release.images), device, given.epochs)
+        whole, fixed, feed = _in_turn(
+            (fresh, lambda: learner.epoch(release.images, release.labels), lambda: _feed(learner, release.images)),
+            device,
+            given.epochs,
+        )
     floor = n * GFLOP * (size / 256) ** 2 / 1e3 / PEAK
     cuda = kind_of(device) == "cuda"
     paper = "<= 3 s, then 2 s (the paper: 43 s)" if cuda and (n, size) == (22_800, 256) else "-"
@@ -213,15 +215,21 @@ def _feed(learner: Learner, images: torch.Tensor) -> None:
         )
 
 
-def _seconds(work: Callable[[], object], device: str, times: int = 3) -> float:
-    found = []
+def _seconds(work: Callable[[], object], device: str) -> float:
+    return _in_turn((work,), device, 3)[0]
+
+
+def _in_turn(works: Sequence[Callable[[], object]], device: str, times: int) -> list[float]:
+    """Median seconds of each, after a first round that warms up; in turn, for a machine's speed drifts."""
+    found: list[list[float]] = [[] for _ in works]
     for _ in range(times + 1):
-        _wait(device)
-        start = time.perf_counter()
-        work()
-        _wait(device)
-        found.append(time.perf_counter() - start)
-    return statistics.median(found[1:])
+        for work, seconds in zip(works, found, strict=True):
+            _wait(device)
+            start = time.perf_counter()
+            work()
+            _wait(device)
+            seconds.append(time.perf_counter() - start)
+    return [statistics.median(seconds[1:]) for seconds in found]
 
 
 def _wait(device: str) -> None:
