@@ -22,7 +22,7 @@ from harness.verdict import SIGNS
 from harness.wording import settings, short
 
 if TYPE_CHECKING:
-    from harness.types import Array, Bytes
+    from harness.types import Array, Bytes, Release, Secret
 
 TILE = 128  # pixels at least: smaller images are enlarged by a whole factor, pixel by pixel
 GAP, LINE, SMALL, LARGE = 8, 15, 11, 13  # pixels; heights of text
@@ -51,8 +51,9 @@ def draw(client: Client, defenses: Sequence[Entry], attacks: Sequence[Entry], co
         )
     for defense in defenses:
         client.check(defense)
-    rows = _shown(client, defenses, count)
-    columns = [_column(client, defense, attacks, rows) for defense in defenses]
+    released = [client.release(defense, 0, 0) for defense in defenses]  # in scratch files where they are large
+    rows = _shown([secret for _, secret in released], len(private), count)
+    columns = [_column(client, defense, *made, attacks, rows) for defense, made in zip(defenses, released, strict=True)]
     sheet = _Sheet(client.splits.size, len(defenses) + 1, count, 1 + len(attacks))
     sheet.head(0, "original", "")
     for place, defense in enumerate(defenses, 1):
@@ -68,11 +69,10 @@ def draw(client: Client, defenses: Sequence[Entry], attacks: Sequence[Entry], co
     return count
 
 
-def _shown(client: Client, defenses: Sequence[Entry], count: int) -> Array:
+def _shown(secrets: Sequence[Secret], originals: int, count: int) -> Array:
     """The first originals, in their order by content, that dominate a release of as many defenses as possible."""
-    dominating = np.zeros(len(client.splits.private), int)
-    for defense in defenses:
-        _, secret = client.release(defense, 0, 0)
+    dominating = np.zeros(originals, int)
+    for secret in secrets:
         dominating[np.unique(secret.dominant_rows)] += 1
     return np.sort(np.argsort(-dominating, kind="stable")[:count])
 
@@ -82,10 +82,9 @@ def _told(defense: Entry) -> dict[str, object]:
 
 
 def _column(
-    client: Client, defense: Entry, attacks: Sequence[Entry], originals: Array
+    client: Client, defense: Entry, release: Release, secret: Secret, attacks: Sequence[Entry], originals: Array
 ) -> list[list[tuple[Array | None, str]]]:
     """Of one defense: per depth (release, then attacks), per original, a picture and what to write under it."""
-    release, secret = client.release(defense, 0, 0)
     first = {int(original): row for row, original in reversed(list(enumerate(secret.dominant_rows)))}
     depths: list[list[tuple[Array | None, str]]] = [
         [_captioned(client, release.images[first[o]], o) if o in first else (None, "in no release") for o in originals]

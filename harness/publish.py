@@ -6,15 +6,11 @@ random numbers, files carry pixels alone and are written in the order of those n
 
 from __future__ import annotations
 
-import csv
 import json
-import os
 import tempfile
-import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,18 +20,15 @@ from harness.datasets import image_folder
 from harness.decode import decode_into, mapped
 from harness.device import use_threads
 from harness.errors import HarnessError
-from harness.randomness import derive, numpy_generator
+from harness.randomness import derive
 from harness.registry import Entry, Registry
 from harness.release import Scheme, obfuscate
-from harness.whole import folder_in_the_making, write_private
+from harness.release_files import file_names, same_times, write_images, write_labels, write_secret
+from harness.whole import folder_in_the_making
 
 if TYPE_CHECKING:
     from harness.decode import Picture
-    from harness.types import Array, Progress, Release, Secret
-
-MOMENT = 946_684_800  # every file's time, in seconds: 2000-01-01 UTC
-NUMBERS = 10**12  # file names are drawn from these, without replacement
-AT_ONCE = 256  # images in the hands of the PNG encoders
+    from harness.types import Array, Progress, Secret
 
 
 @dataclass(frozen=True)
@@ -87,7 +80,7 @@ def publish(
             ledger = _release_all(scheme, originals, making, epochs, root, device, progress)
             about = json.dumps(_about(defense, (height, width), device))
             arrays = {**ledger, "root": np.frombuffer(root, np.uint8), "about": np.array(about)}
-            _write_secret(secret, arrays)
+            write_secret(secret, arrays)
     except BaseException:
         if arrays and not (out / arrays["file"][0]).exists():  # the folder did not get its name
             secret.unlink(missing_ok=True)
@@ -113,15 +106,15 @@ def _release_all(
             progress("releasing epochs", epoch, epochs)
         key = derive(root, "release", epoch)
         release, kept = obfuscate(scheme, originals.images, originals.labels, len(originals.classes), key, device)
-        files = _files(release, originals.classes, epoch, derive(root, "names", epoch))
-        _write_images(out, files, release, threads)
+        files = file_names(release, originals.classes, epoch, derive(root, "names", epoch))
+        write_images(out, files, release, threads)
         _note(ledger, epoch, files, kept, originals.names)
         if release.labels.ndim == 2:
             soft.append(release.labels.cpu().numpy())
     joined = {name: np.concatenate(parts) for name, parts in ledger.items()}
     if soft:
-        _write_labels(out / "labels.csv", joined["file"], np.concatenate(soft), originals.classes)
-    _same_times(out)
+        write_labels(out / "labels.csv", joined["file"], np.concatenate(soft), originals.classes)
+    same_times(out)
     if progress:
         progress("releasing epochs", epochs, epochs)
     return joined
@@ -170,46 +163,6 @@ def _decode(pictures: list[Picture], size: int | None, scratch: IO[bytes], progr
     return Originals(images, labels, [picture.name for picture in readable], classes)
 
 
-def _files(release: Release, classes: list[str], epoch: int, key: bytes) -> Array:
-    """(N,) where each image of an epoch goes, relative to the output folder."""
-    numbers = numpy_generator(key).choice(NUMBERS, len(release), replace=False)
-    folder = f"epoch_{epoch:03d}"
-    if release.labels.ndim == 2:
-        return np.array([f"{folder}/{number:012d}.png" for number in numbers])
-    labels = release.labels.tolist()
-    return np.array(
-        [f"{folder}/{classes[label]}/{number:012d}.png" for label, number in zip(labels, numbers, strict=True)]
-    )
-
-
-def _write_images(out: Path, files: Array, release: Release, threads: int) -> None:
-    """PNG files without metadata, in the order of their names."""
-    import cv2
-
-    def write(row: int, pixels: Array) -> None:
-        fits, png = cv2.imencode(".png", pixels[:, :, ::-1])
-        if not fits:
-            raise HarnessError(f"OpenCV cannot write {files[row]} as PNG")
-        (out / files[row]).write_bytes(png.tobytes())
-
-    for folder in sorted({str(Path(file).parent) for file in files}):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    order = np.argsort(files)
-    with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(order), AT_ONCE):
-            rows = order[start : start + AT_ONCE]
-            pixels = release.images[rows].cpu().numpy().transpose(0, 2, 3, 1)
-            list(pool.map(write, rows, pixels))
-
-
-def _write_labels(file: Path, files: Array, shares: Array, classes: list[str]) -> None:
-    with file.open("w", newline="") as stream:
-        rows = csv.writer(stream)
-        rows.writerow(["file", *classes])
-        for row in np.argsort(files):
-            rows.writerow([files[row], *(f"{share:.6g}" for share in shares[row])])
-
-
 def _note(ledger: dict[str, list[Array]], epoch: int, files: Array, kept: Secret, names: list[str]) -> None:
     ledger["epoch"].append(np.full(len(files), epoch, np.int64))
     ledger["file"].append(files)
@@ -230,27 +183,3 @@ def _about(defense: Entry, size: tuple[int, int], device: str) -> dict[str, Any]
         "width": size[1],
         "device": device,
     }
-
-
-def _write_secret(file: Path, arrays: dict[str, Array]) -> None:
-    """As `np.savez_compressed` writes them, which cannot take an array that is called `file`."""
-
-    def write(stream: BinaryIO) -> None:
-        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, array in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
-
-    try:
-        write_private(file, write)
-    except OSError as error:
-        raise HarnessError(
-            f"cannot write the secret {file}: {error.strerror}; nothing was released, name another --secret"
-        ) from None
-
-
-def _same_times(folder: Path) -> None:
-    """Every file and folder at the same moment: when and in which order they were made is nobody's business."""
-    for path, folders, files in os.walk(folder, topdown=False):
-        for name in (*files, *folders, "."):
-            os.utime(Path(path) / name, (MOMENT, MOMENT))

@@ -182,16 +182,21 @@ def test_md5_will_do_where_nothing_better_is_published(site, pets, tmp_path):
     assert "(md5 " in refusal(replace(pets, digest="0" * 32), tmp_path)
 
 
-def test_of_two_at_once_one_fetches_and_both_have_it(site, pets, tmp_path, capfd):
-    site.gate = threading.Event()
-    found = []
-    threads = [threading.Thread(target=lambda: found.append(fetch(pets, tmp_path, "pets"))) for _ in range(3)]
+def at_once(count, work, site, capfd):
+    """Threads that all work while the server holds its answer back, until one of them waits for another."""
+    threads = [threading.Thread(target=work) for _ in range(count)]
     for thread in threads:
         thread.start()
     until(lambda: "waiting" in capfd.readouterr().err)
     site.gate.set()
     for thread in threads:
         thread.join()
+
+
+def test_of_two_at_once_one_fetches_and_both_have_it(site, pets, tmp_path, capfd):
+    site.gate = threading.Event()
+    found = []
+    at_once(3, lambda: found.append(fetch(pets, tmp_path, "pets")), site, capfd)
 
     assert [path.read_bytes() for path in found] == [BODY] * 3
     assert len(site.requests) == 1 and files(tmp_path) == ["pets.zip"]
@@ -208,13 +213,7 @@ def test_the_one_that_waited_takes_over_where_the_other_failed(site, pets, tmp_p
         except HarnessError as error:
             outcome.append(str(error))
 
-    threads = [threading.Thread(target=attempt) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    until(lambda: "waiting" in capfd.readouterr().err)
-    site.gate.set()
-    for thread in threads:
-        thread.join()
+    at_once(2, attempt, site, capfd)
 
     assert "404" in outcome[0] and outcome[1] == BODY
 

@@ -343,7 +343,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(prepare, said, pictures, t
     assert {path: path.read_bytes() if path.is_file() else None for path in place.rglob("*")} == before
 
 
-@pytest.mark.parametrize("moment", ["decode_into", "obfuscate", "_write_images", "_write_secret"])
+@pytest.mark.parametrize("moment", ["decode_into", "obfuscate", "write_images", "write_secret"])
 def test_an_interrupted_run_leaves_nothing(moment, pictures, tmp_path, monkeypatch, capsys):
     def stop(*_):
         raise KeyboardInterrupt
