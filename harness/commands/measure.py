@@ -1,0 +1,35 @@
+"""`harness measure`: the metrics between two images or two folders."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from harness.commands.common import command, emit, registry_of
+from harness.registry import bind
+
+
+def add(subparsers: Any) -> None:
+    measure = command(subparsers, "measure", measure_files, "the metrics between two images or two folders")
+    measure.add_argument("a", type=Path)
+    measure.add_argument("b", type=Path)
+    measure.add_argument("--metric", action="append", help="only these (all)")
+
+
+def measure_files(given: argparse.Namespace) -> int:
+    from harness.device import use_threads
+    from harness.measure import measure
+    from harness.wording import figure
+
+    registry = registry_of(given)
+    names = given.metric or list(registry.section("metrics"))
+    metrics = {name: bind(registry.get("metrics", name)) for name in names}
+    use_threads()
+    found = measure(given.a, given.b, metrics)
+    lines = [
+        f"{name:10} {figure(score) if score['mean'] is not None else score.get('reason', '-')}"
+        for name, score in found["scores"].items()
+    ]
+    emit(given, found, "\n".join(lines))
+    return 0
