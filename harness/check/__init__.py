@@ -1,6 +1,6 @@
 """`harness check`: a small suite, run again and held against its baseline, cell by cell.
 
-pieces    records -> pieces of work over their seeds, the baseline's beside the new run's
+series    records -> pieces of work over their seeds, the baseline's beside the new run's
 chance    how far a figure moves by chance: the originals, the seeds
 changes   what moved, and whether that fails
 words     a change as a line, the whole as Markdown

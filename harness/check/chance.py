@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import fdtri, stdtr, stdtrit
 
-from harness.check.pieces import Piece
+from harness.check.series import Series
 from harness.records import RunResult
 from harness.statistics import paired_p, per_unit
 from harness.types import Array
@@ -74,7 +74,7 @@ class Moved:
         return max((spread.reach(level, power) for spread in self.spreads), default=math.inf)
 
 
-def moved(before: Piece, after: Piece, array: str, over_seeds: tuple[float, int] | None) -> Moved | None:
+def moved(before: Series, after: Series, array: str, over_seeds: tuple[float, int] | None) -> Moved | None:
     """The change of one figure, paired over originals; None where no original is on both sides.
 
     over_seeds  variance of a seed's mean and its degrees of freedom (see `between_seeds`); None: not known
@@ -111,16 +111,16 @@ def _units(record: RunResult, array: str) -> Array:
     return record.arrays.get("units", np.arange(len(record.arrays[array])))
 
 
-def between_seeds(own: Piece, alike: Iterable[Piece], array: str) -> tuple[float, int] | None:
-    """The variance of a seed's mean, and its degrees of freedom: pooled over the defenses, or the piece's own.
+def between_seeds(own: Series, alike: Iterable[Series], array: str) -> tuple[float, int] | None:
+    """The variance of a seed's mean, and its degrees of freedom: pooled over the defenses, or the series's own.
 
     A few seeds tell a variance badly, so that of the same work on the suite's other defenses is pooled with it; unless
-    it is the larger one by an F-test at 5 %: then it stands alone. None where no piece has two seeds.
+    it is the larger one by an F-test at 5 %: then it stands alone. None where no series has two seeds.
 
     alike  the same work on every defense of the suite, this one among them
     """
     mine = _squares([own], array)
-    others = _squares([piece for piece in alike if piece is not own], array)
+    others = _squares([series for series in alike if series is not own], array)
     if not others[1]:
         return (mine[0] / mine[1], mine[1]) if mine[1] else None
     if mine[1] and mine[0] / mine[1] > fdtri(mine[1], others[1], 0.95) * others[0] / others[1]:
@@ -129,16 +129,16 @@ def between_seeds(own: Piece, alike: Iterable[Piece], array: str) -> tuple[float
     return (mine[0] + others[0]) / freedom, freedom
 
 
-def _squares(pieces: Iterable[Piece], array: str) -> tuple[float, int]:
-    """The sum of squares of the seeds' means around their mean within each piece, and its freedom.
+def _squares(several: Iterable[Series], array: str) -> tuple[float, int]:
+    """The sum of squares of the seeds' means around their mean within each series, and its freedom.
 
-    A piece whose figure is the same number on every seed (a distance of 0) has nothing to say of the others'.
+    A series whose figure is the same number on every seed (a distance of 0) has nothing to say of the others'.
     """
     squares, freedom = 0.0, 0
-    for piece in pieces:
-        if array not in piece.arrays:
+    for series in several:
+        if array not in series.arrays:
             continue
-        apart = seed_means(piece.sound, array)
+        apart = seed_means(series.sound, array)
         if len(apart) > 1 and apart.any():
             squares += float(np.square(apart - apart.mean()).sum())
             freedom += len(apart) - 1

@@ -23,8 +23,8 @@ from typing import Any
 
 from harness.check.chance import Moved, between_seeds, moved
 from harness.check.order import told_by_order
-from harness.check.pieces import Match, Piece, matched
 from harness.check.scores import FARTHER, NEARER, compared, measured_by, tolerance_of
+from harness.check.series import Match, Series, matched
 from harness.records import RunResult
 from harness.statistics import holm
 
@@ -38,7 +38,7 @@ _ORDER = 0.2  # rank correlation of an order that somebody left in
 
 @dataclass(frozen=True)
 class Change:
-    """One line of the comparison: a score of a piece, or what became of the piece (score "status").
+    """One line of the comparison: a score of a cell, or what became of the cell (score "status").
 
     before, after, change, low, high  the figure, and the 95 % interval of the change (one comparison's own)
     p           corrected for the number of comparisons
@@ -46,7 +46,7 @@ class Change:
     detectable  the least true change that this check would have found with 80 % power
     """
 
-    piece: str
+    cell: str
     score: str
     what: str
     notes: tuple[str, ...] = ()
@@ -125,11 +125,11 @@ def _place(match: Match) -> tuple[str, int, str]:
     return defense, ("release", "utility", "attack").index(kind), match.name
 
 
-# What became of a piece
+# What became of a cell
 
 
 def _standing(match: Match) -> list[Change]:
-    """One line where a piece came, went, or does not work as it did; none where it does."""
+    """One line where a cell came, went, or does not work as it did; none where it does."""
     old, new = match.before, match.after
     if new is None:
         return [Change(match.name, "status", MISSING, ("in the baseline, not in this run",))]
@@ -203,7 +203,7 @@ def _judged(figure: _Figure, p: float, level: float) -> Change:
     return replace(said, what=what, notes=(*match.moved, *versions))
 
 
-def _meant(old: Piece, new: Piece, score: str, rose: bool) -> tuple[str, tuple[str, ...]]:
+def _meant(old: Series, new: Series, score: str, rose: bool) -> tuple[str, tuple[str, ...]]:
     """What a change that stands out is called, and the raised versions that explain it."""
     if old.kind == "utility":
         return (GAINED, ()) if rose else (USELESS, ())

@@ -1,4 +1,4 @@
-"""A comparison as JUnit XML: a test case for every score of every piece, so that a build server lists what moved.
+"""A comparison as JUnit XML: a test case for every score of every cell, so that a build server lists what moved.
 
 The form that Jenkins, GitLab and the GitHub actions read (https://github.com/testmoapp/junitxml).
 """
@@ -37,7 +37,7 @@ def junit(comparison: Comparison, baseline: str, seconds: float = 0.0) -> str:
 
 
 def _add(suite: ElementTree.Element, change: Change) -> None:
-    name = {"classname": _clean(f"check.{change.piece}"), "name": _clean(change.score), "time": "0"}
+    name = {"classname": _clean(f"check.{change.cell}"), "name": _clean(change.score), "time": "0"}
     case = ElementTree.SubElement(suite, "testcase", name)
     said = _clean(line(change))
     if change.failed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.check.pieces import Piece
+from harness.check.series import Series
 
 FARTHER = ("dssim", "dhaar", "mse", "phash", "fid", "attacked_dssim", "attacked_dhaar")
 """Larger: less is seen."""
@@ -45,8 +45,8 @@ def tolerance_of(kind: str, score: str, before: float, given: Mapping[str, float
     return _LEFT.get(score, _SHARE)
 
 
-def measured_by(piece: Piece, score: str) -> dict[str, Mapping[str, Any]]:
+def measured_by(series: Series, score: str) -> dict[str, Mapping[str, Any]]:
     """The entries that make this score, by name: its metric, and the judges of an attack."""
-    entries = [*piece.inputs.get("metrics", []), *piece.inputs.get("judges", [])]
+    entries = [*series.inputs.get("metrics", []), *series.inputs.get("judges", [])]
     names = {score.removeprefix("attacked_"), *_JUDGES.get(score, ())}
     return {entry["name"]: entry for entry in entries if entry["name"] in names}

@@ -10,7 +10,7 @@ from harness.check.changes import LEVEL, NEW, SAME, Change, Comparison
 from harness.tables import grid
 from harness.wording import short
 
-_HEADS = ("piece", "score", "baseline", "now", "change [95 %]", "p, Holm", "tolerance", "could have detected", "")
+_HEADS = ("cell", "score", "baseline", "now", "change [95 %]", "p, Holm", "tolerance", "could have detected", "")
 _NOTE = """A change fails where it is told from zero at 5 % after Holm's correction for all comparisons, against the
 originals and, where something was trained or other seeds were run, against the seeds; and is larger than its
 tolerance. Could have detected: the least true change that would have been found with 80 % power at the corrected
@@ -36,16 +36,16 @@ def line(change: Change) -> str:
     """noise_mix release: dssim .518 -> .402, privacy lost by .116 [...]"""
     notes = "".join(f"; {note}" for note in change.notes)
     if change.score == "status":
-        return f"{change.piece}: {change.what}{notes}"
-    return f"{change.piece}: {change.score} {_figures(change)}: {change.what}{notes}"
+        return f"{change.cell}: {change.what}{notes}"
+    return f"{change.cell}: {change.score} {_figures(change)}: {change.what}{notes}"
 
 
 def power(comparison: Comparison) -> list[str]:
-    """Per kind of work and score, the least change that this check would have found: on the best and the worst piece."""
+    """Per kind of work and score, the least change that would have been found: from the best to the worst defense."""
     groups: dict[str, list[float]] = {}
     for change in comparison.changes:
         if change.detectable is not None:
-            work = change.piece.partition(" x ")[2] or change.piece.rpartition(" ")[2]
+            work = change.cell.partition(" x ")[2] or change.cell.rpartition(" ")[2]
             groups.setdefault(f"{work} {change.score}", []).append(change.detectable)
     return [
         f"{name}: a change of {short(min(some))}"
@@ -72,7 +72,7 @@ def markdown(comparison: Comparison, baseline: str) -> str:
 
 def document(comparison: Comparison, baseline: str) -> dict[str, Any]:
     """What --json prints."""
-    names = ("piece", "score", "what", "failed", "before", "after", "change", "low", "high", "p", "tolerance")
+    names = ("cell", "score", "what", "failed", "before", "after", "change", "low", "high", "p", "tolerance")
     return {
         "baseline": baseline,
         "failed": len(comparison.failed),
@@ -93,9 +93,9 @@ def _section(head: str, changes: Iterable[Change]) -> list[str]:
 
 def _row(change: Change) -> tuple[str, ...]:
     if change.score == "status":
-        return tuple(_text(part) for part in (change.piece, "", "", "", "", "", "", "", _verdict(change)))
+        return tuple(_text(part) for part in (change.cell, "", "", "", "", "", "", "", _verdict(change)))
     parts = (
-        change.piece, change.score, short(change.before), short(change.after), _change(change), _p(change),
+        change.cell, change.score, short(change.before), short(change.after), _change(change), _p(change),
         short(change.tolerance), short(change.detectable), _verdict(change),
     )  # fmt: skip
     return tuple(_text(part) for part in parts)

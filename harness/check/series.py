@@ -1,7 +1,7 @@
 """Which records of a baseline and of a new run are the same piece of work, whatever code wrote them.
 
-A piece is one kind of work (release, utility, attack) on one defense, over its seeds. Code, versions, threads and
-precision do not tell pieces apart: they are what a check looks through.
+A series is one piece of work (release, utility, attack) on one defense, over its seeds. Code, versions, threads and
+precision do not tell series apart: they are what a check looks through.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _COMPARABLE = {"dataset": "images", "device": "device", "targets": "choice of ta
 
 
 @dataclass(frozen=True)
-class Piece:
+class Series:
     """One piece of work; `records` holds the newest of every seed, in the order of seeds."""
 
     records: Mapping[int, RunResult]
@@ -59,7 +59,7 @@ class Piece:
 
     @property
     def worst(self) -> RunResult:
-        """The record that says why the piece is not ok on every seed."""
+        """The record that says why the series is not ok on every seed."""
         return min(self.records.values(), key=lambda record: _WORST_FIRST.index(record.status))
 
     @property
@@ -71,17 +71,17 @@ class Piece:
 
 @dataclass(frozen=True)
 class Match:
-    """A piece in the baseline, in the new run, or in both.
+    """A series in the baseline, in the new run, or in both.
 
-    name    how it is called, with the settings where two pieces have the same name
+    name    how it is called, with the settings where two series have the same name
     before  the baseline's, None where it has none
     after   the new run's, None where that is missing
     moved   the settings that changed: "sigma 20 -> 10"
     """
 
     name: str
-    before: Piece | None
-    after: Piece | None
+    before: Series | None
+    after: Series | None
     moved: tuple[str, ...] = ()
 
     @property
@@ -95,36 +95,36 @@ class Match:
 
 
 def matched(before: Iterable[RunResult], after: Iterable[RunResult]) -> list[Match]:
-    """Every piece of both sides, first by its settings, then by its name where only one is left on either side."""
-    old, new = pieces(before), pieces(after)
+    """Every series of both sides, first by its settings, then by its name where only one is left on either side."""
+    old, new = series_of(before), series_of(after)
     same = [key for key in old if key in new]
-    pairs: list[tuple[Piece | None, Piece | None]] = [(old.pop(key), new.pop(key)) for key in same]
-    left: dict[tuple[str, ...], tuple[list[Piece], list[Piece]]] = defaultdict(lambda: ([], []))
+    pairs: list[tuple[Series | None, Series | None]] = [(old.pop(key), new.pop(key)) for key in same]
+    left: dict[tuple[str, ...], tuple[list[Series], list[Series]]] = defaultdict(lambda: ([], []))
     for side, rest in enumerate((old, new)):
-        for piece in rest.values():
-            left[piece.names][side].append(piece)
+        for series in rest.values():
+            left[series.names][side].append(series)
     for gone, come in left.values():
         if len(gone) == len(come) == 1:
             pairs.append((gone[0], come[0]))
         else:
-            pairs += [*((piece, None) for piece in gone), *((None, piece) for piece in come)]
+            pairs += [*((series, None) for series in gone), *((None, series) for series in come)]
     return _named(pairs)
 
 
-def pieces(records: Iterable[RunResult]) -> dict[str, Piece]:
+def series_of(records: Iterable[RunResult]) -> dict[str, Series]:
     """By everything that says what was asked for, but the seed."""
     found: dict[str, dict[int, RunResult]] = defaultdict(dict)
     for record in records:
         seeds, seed = found[_asked(record)], record.inputs["seed"]
         if seed not in seeds or _worth(seeds[seed]) <= _worth(record):
             seeds[seed] = record
-    return {key: Piece(dict(sorted(seeds.items()))) for key, seeds in found.items()}
+    return {key: Series(dict(sorted(seeds.items()))) for key, seeds in found.items()}
 
 
 def _asked(record: RunResult) -> str:
-    piece = Piece({0: record})
+    series = Series({0: record})
     scope = [_scope(record.inputs, part) for part in _COMPARABLE]
-    return json.dumps([piece.names, piece.settings, scope], sort_keys=True)
+    return json.dumps([series.names, series.settings, scope], sort_keys=True)
 
 
 def _scope(inputs: Mapping[str, Any], part: str) -> Any:
@@ -136,22 +136,22 @@ def _worth(record: RunResult) -> tuple[bool, str]:
     return record.status == "ok", record.finished
 
 
-def _named(pairs: Sequence[tuple[Piece | None, Piece | None]]) -> list[Match]:
+def _named(pairs: Sequence[tuple[Series | None, Series | None]]) -> list[Match]:
     shown = [after or before for before, after in pairs]
-    names = [_short(piece) for piece in shown if piece]
+    names = [_short(series) for series in shown if series]
     found = []
-    for (before, after), piece, name in zip(pairs, shown, names, strict=True):
-        told = f"{name} ({settings(piece.settings)})" if piece and names.count(name) > 1 else name
+    for (before, after), series, name in zip(pairs, shown, names, strict=True):
+        told = f"{name} ({settings(series.settings)})" if series and names.count(name) > 1 else name
         found.append(Match(told, before, after, _moved(before, after)))
     return found
 
 
-def _short(piece: Piece) -> str:
-    kind, defense, attack = piece.names
+def _short(series: Series) -> str:
+    kind, defense, attack = series.names
     return f"{defense} x {attack}" if attack else f"{defense} {kind}"
 
 
-def _moved(before: Piece | None, after: Piece | None) -> tuple[str, ...]:
+def _moved(before: Series | None, after: Series | None) -> tuple[str, ...]:
     if before is None or after is None:
         return ()
     old, new = before.settings, after.settings
