@@ -138,13 +138,13 @@ def _standing(match: Match) -> list[Change]:
     if match.incomparable:
         return [Change(match.name, "status", OTHER, (match.incomparable,))]
     was, now = old.worst, new.worst
+    if was.status == now.status == "ok":
+        return []
     said = f"{was.status} -> {now.status}" + (f": {now.reason}" if now.reason else "")
-    if was.status == now.status:
-        return [Change(match.name, "status", WITHIN, (said, "as in the baseline"))] if now.status != "ok" else []
-    if now.status == "ok" and was.status != "inapplicable":
+    lost = bool(old.sound) and (not new.sound or was.status == "ok")
+    begun = was.status == "inapplicable" and not old.sound and bool(new.sound)
+    if not lost and not begun:
         return [Change(match.name, "status", WITHIN, (said,))]
-    if was.status != "ok" and new.sound and old.sound:  # it fails on some seeds, and did
-        return [Change(match.name, "status", WITHIN, (said, "on some seeds, as in the baseline"))]
     versions = _raised(old.attack, new.attack) or _raised(old.defense, new.defense)
     explained = bool(versions) and now.status in ("ok", "inapplicable")
     return [Change(match.name, "status", EXPLAINED if explained else STATUS, (said, *versions))]

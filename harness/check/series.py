@@ -16,7 +16,7 @@ from harness.records import RunResult
 from harness.wording import settings
 
 _WORST_FIRST = ("failed", "skipped", "inapplicable", "ok")
-_COMPARABLE = {"dataset": "images", "device": "device", "targets": "choice of targets", "epochs": "number of epochs"}
+_COMPARABLE = {"dataset": "images", "device": "device", "targets": "choice of targets", "epochs": "epochs"}
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Match:
             return None
         old, new = self.before.inputs, self.after.inputs
         other = [said for part, said in _COMPARABLE.items() if _scope(old, part) != _scope(new, part)]
-        return f"another {' and another '.join(other)} than the baseline's" if other else None
+        return f"{', '.join(f'other {said}' for said in other)} than the baseline's" if other else None
 
 
 def matched(before: Iterable[RunResult], after: Iterable[RunResult]) -> list[Match]:
