@@ -77,20 +77,33 @@ class Shelf:
             taken.pop(other)
 
 
-@contextlib.contextmanager
-def shared_shelf() -> Iterator[Path]:
-    """A folder for the shelves of several processes, removed at the end; what killed runs left goes first."""
+def node_folder(run: str) -> Path:
+    """A folder that the processes of one run on this machine share, and which stays as long as one of them lives.
+
+    Nobody knows who is the last: what other runs left is removed by the next one.
+    """
     root = Path(tempfile.gettempdir())
     for leftover in root.glob(f"{PREFIX}run.*"):
-        with contextlib.suppress(OSError), _locked(leftover / _LOCK, wait=False):
+        with contextlib.suppress(OSError), _locked(leftover / _LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB):
             shutil.rmtree(leftover, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}run.", dir=root))
+    folder = root / f"{PREFIX}run.{run}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    _held.enter_context(_locked(folder / _LOCK, fcntl.LOCK_SH))
+    (folder / "epochs").mkdir(exist_ok=True)
+    return folder / "epochs"
+
+
+_held = contextlib.ExitStack()
+
+
+@contextlib.contextmanager
+def shared_shelf() -> Iterator[Path]:
+    """Such a folder for a run on this machine alone, removed at its end."""
+    folder = node_folder(uuid.uuid4().hex[:12])
     try:
-        with _locked(folder / _LOCK):
-            (folder / "epochs").mkdir()
-            yield folder / "epochs"
+        yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder.parent, ignore_errors=True)
 
 
 def _write(place: Path, epoch: int, made: Epoch) -> None:
@@ -125,11 +138,11 @@ def _replace(path: Path, write: Callable[..., object]) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, wait: bool = True) -> Iterator[None]:
-    """Held by this process alone; let go when it ends, however it ends. Raises OSError where another has it."""
+def _locked(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Let go when this process ends, however it ends. With LOCK_NB raises OSError where another has it."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(handle, how)
         yield
     finally:
         os.close(handle)
