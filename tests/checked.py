@@ -32,8 +32,10 @@ def order(seed, n=N):
     return np.random.default_rng([seed, 99]).permutation(n)
 
 
-def record(kind, arrays, given, status="ok", reason=None):
-    return RunResult(RunSpec(kind, given), status, reason, {}, arrays if status == "ok" else {}, {}, 1.0, "2026-01-01")
+def record(kind, arrays, given, status="ok", reason=None, facts=None):
+    return RunResult(
+        RunSpec(kind, given), status, reason, {}, arrays if status == "ok" else {}, facts or {}, 1.0, "2026-01-01"
+    )
 
 
 def release(dssim=0.5, seed=0, units=None, metrics=METRICS, scores=None, status="ok", **given):
@@ -46,13 +48,13 @@ def release(dssim=0.5, seed=0, units=None, metrics=METRICS, scores=None, status=
 
 
 def attacked(
-    name="smooth", seed=0, left=0.3, attack_version=1, judges=JUDGES, status="ok", reason=None, knobs=None, **given
+    name="smooth", seed=0, left=0.3, attack_version=1, judges=JUDGES, status="ok", reason=None, facts=None, **given
 ):
     """A reconstruction that leaves this much dSSIM."""
     rows = order(seed)
     arrays = {"units": rows, "attacked_dssim": np.broadcast_to(np.asarray(left, float), N)[rows]}
-    more = {"attack": entry(name, attack_version, **(knobs or {})), "targets": 1000, "judges": judges, "threads": 1}
-    return record("attack", arrays, inputs(seed=seed, more=more, **given), status, reason)
+    more = {"attack": entry(name, attack_version), "targets": 1000, "judges": judges, "threads": 1}
+    return record("attack", arrays, inputs(seed=seed, more=more, **given), status, reason, facts)
 
 
 def read(name="cnn", seed=0, top1=0.6, attack_version=1, dice=0, **given):
@@ -60,7 +62,7 @@ def read(name="cnn", seed=0, top1=0.6, attack_version=1, dice=0, **given):
     rows = order(seed)
     hits = (np.random.default_rng([seed, dice]).random(N) < top1).astype(float)[rows]
     more = {"attack": entry(name, attack_version), "targets": 1000, "judges": [entry("recognition")], "threads": 1}
-    return record("attack", {"units": rows, "top1": hits}, inputs(seed=seed, more=more, **given))
+    return record("attack", {"units": rows, "top1": hits}, inputs(seed=seed, more=more, **given), facts={"steps": 1000})
 
 
 def trained(right, seed=0, **given):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.stats
-from checked import N, order, record, release, trained
+from checked import N, attacked, order, record, release, trained
 from checked import inputs as given
 
 from harness.check.chance import Spread, between_seeds, moved, seed_means
@@ -20,7 +20,8 @@ def attack(values, seed):
     """An attack's figures by original."""
     rows = order(seed)
     more = {"attack": {"name": "a", "version": 1, "params": {}}, "targets": 1000}
-    return record("attack", {"units": rows, "attacked_dssim": np.asarray(values)[rows]}, given(seed=seed, more=more))
+    arrays = {"units": rows, "attacked_dssim": np.asarray(values)[rows]}
+    return record("attack", arrays, given(seed=seed, more=more), facts={"restoration": {"steps": 1000}})
 
 
 def noise(seed, spread=0.1):
@@ -50,6 +51,15 @@ def test_a_training_again_is_held_against_the_seeds_as_well() -> None:
     assert known is not None and known.p == pytest.approx(2 * scipy.stats.t.sf(abs(known.change) / (0.05 * 2**0.5), 15))
     low, high = known.interval()
     assert low < 0 < high
+
+
+def test_an_attack_that_trains_nothing_is_paired_like_a_release() -> None:
+    """A filter on the same release does the same again."""
+    before, after = attacked(left=0.3), attacked(left=0.35 + noise(2, 0.01))
+
+    found = moved(series(before), series(after), "attacked_dssim", over_seeds=(0.05**2, 15))
+
+    assert found is not None and found.p < 1e-9
 
 
 def test_only_the_seeds_that_were_run_again_are_compared() -> None:

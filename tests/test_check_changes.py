@@ -36,7 +36,8 @@ def suite(seeds=range(6), shift=0.0, dice=0):
         for name in ("noise_mix", "shuffle_mix"):
             rng = np.random.default_rng([seed, dice, len(name)])
             found.append(release(LEVEL + shift + rng.normal(0, 0.05, N), seed, defense=name))
-            found.append(attacked("inversion", seed, 0.3 + rng.normal(0, 0.02) + rng.normal(0, 0.05, N), defense=name))
+            left = 0.3 + rng.normal(0, 0.02) + rng.normal(0, 0.05, N)
+            found.append(attacked("inversion", seed, left, defense=name, facts={"steps": 1000}))
             found.append(read("cnn", seed, 0.6 + rng.normal(0, 0.05), dice=dice, defense=name))
             found.append(trained(rng.random(50) < 0.8 + rng.normal(0, 0.03), seed, defense=name))
     return found
@@ -133,7 +134,8 @@ SEEDS = range(6)
 
 
 def reconstruction(by=0.0, seeds=SEEDS, **given):
-    return [attacked("inversion", seed, 0.3 + noise(seed, 0.01) + by, **given) for seed in seeds]
+    left = {seed: 0.3 + noise(seed, 0.01) + by for seed in seeds}
+    return [attacked("inversion", seed, left[seed], facts={"steps": 1000}, **given) for seed in seeds]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ Two parts, and a change has to stand out against both. Over originals: the paire
 the new run less its figure in the baseline, every original weighing the same. Over seeds: another seed pairs, draws and
 trains anew, which moves all originals together, so that no resampling of originals tells of it; it is read from the
 baseline's own seeds. Where the same seeds were run again and nothing was trained, nothing is left to chance but which
-originals a change meets: a release is a function of its seed.
+originals a change meets: a release is a function of its seed, and so is what a filter makes of it. Trainings differ from
+machine to machine.
 
 References: Student 1908; Cohen 1988, section 2 (power); the mean square within groups is that of the analysis of
 variance (Fisher 1925).
@@ -15,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import fdtri, stdtr, stdtrit
@@ -92,11 +94,21 @@ def moved(before: Series, after: Series, array: str, over_seeds: tuple[float, in
     if len(both) > 1:
         spreads.append(Spread(float((b - a).std(ddof=1)) / math.sqrt(len(both)), len(both) - 1))
     p = paired_p(b, a)
-    if over_seeds is not None and not (again and before.kind == "release"):
+    if over_seeds is not None and (not again or _trained(before) or _trained(after)):
         variance, freedom = over_seeds
         spreads.append(Spread(math.sqrt(variance * (1 / len(old) + 1 / len(new))), freedom))
         p = max(p, spreads[-1].p(float((b - a).mean())))
     return Moved(float(a.mean()), float(b.mean()), p, tuple(spreads), len(both))
+
+
+def _trained(series: Series) -> bool:
+    """Whether a network was trained for it, by what its records say: then the same seed need not do the same again."""
+    learned = series.attack is not None and "learned" in series.attack.get("traits", [])
+    return series.kind == "utility" or learned or any(_has_steps(record.facts) for record in series.records.values())
+
+
+def _has_steps(facts: Any) -> bool:
+    return isinstance(facts, Mapping) and ("steps" in facts or any(map(_has_steps, facts.values())))
 
 
 def by_original(records: Iterable[RunResult], array: str) -> dict[int, float]:

@@ -22,9 +22,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.check.chance import Moved, between_seeds, moved
-from harness.check.order import told_by_order
 from harness.check.scores import FARTHER, NEARER, compared, measured_by, tolerance_of
 from harness.check.series import Match, Series, matched
+from harness.check.shuffled import told_by_order
 from harness.records import RunResult
 from harness.statistics import holm
 

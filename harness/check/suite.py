@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from harness.engine import Cell, Order, prepare
+from harness import engine as engines
+from harness.engine import Cell, Cross, Engine, Order
 from harness.errors import HarnessError
 from harness.records import RunResult
 from harness.registry import Registry
+
+if TYPE_CHECKING:
+    from harness.terminal import Watch
 
 
 def builtin_suite() -> Path:
@@ -23,7 +27,7 @@ def builtin_suite() -> Path:
 
 
 def run(
-    suite: Path, registry: Registry, records: Path, seeds: int | None, report: Callable[[str], None], progress: Any
+    suite: Path, registry: Registry, records: Path, seeds: int | None, engine: Engine, watch: Watch | None = None
 ) -> list[RunResult]:
     """The results of all pieces, each once.
 
@@ -31,8 +35,13 @@ def run(
     seeds    how many of the suite's seeds; None: all
     """
     orders = [replace(order, records=records, seeds=seeds or order.seeds) for order in _orders(suite)]
-    cells = [cell for order in orders for cell in prepare(order, registry, report, progress).cells()]
-    return _parts(cells)
+    crosses: list[Cross] = []
+    for order in orders:
+        crosses.append(engines.prepare(order, registry, progress=watch.progress if watch else None))
+    if watch:
+        watch.expect(len({item["key"] for cross in crosses for item in cross.plan() if not item["done"]}))
+    found = engines.run(crosses, engine, watch.step if watch else None)
+    return _parts(cell for cells in found for cell in cells)
 
 
 def _parts(cells: Iterable[Cell]) -> list[RunResult]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from harness.check.changes import LEVEL, NEW, SAME, Change, Comparison
@@ -41,17 +41,22 @@ def line(change: Change) -> str:
 
 
 def power(comparison: Comparison) -> list[str]:
-    """Per kind of work and score, the least change that would have been found: from the best to the worst defense."""
-    groups: dict[str, list[float]] = {}
+    """Per kind of work, the least change of each score that would have been found: from the best to the worst defense."""
+    groups: dict[str, dict[str, list[float]]] = {}
     for change in comparison.changes:
         if change.detectable is not None:
             work = change.cell.partition(" x ")[2] or change.cell.rpartition(" ")[2]
-            groups.setdefault(f"{work} {change.score}", []).append(change.detectable)
+            groups.setdefault(work, {}).setdefault(change.score, []).append(change.detectable)
     return [
-        f"{name}: a change of {short(min(some))}"
-        + (f" to {short(max(some))}, by defense" if short(min(some)) != short(max(some)) else "")
-        for name, some in sorted(groups.items())
+        f"{work}: " + ", ".join(f"{score} {_span(some)}" for score, some in sorted(scores.items()))
+        for work, scores in sorted(groups.items())
     ]
+
+
+def _span(some: Sequence[float]) -> str:
+    """.005, or .02-.05 where defenses differ."""
+    least, most = short(min(some)), short(max(some))
+    return least if least == most else f"{least}-{most}"
 
 
 def markdown(comparison: Comparison, baseline: str) -> str:

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.commands.common import command, count, emit, registry_of
+from harness.commands.common import command, count, emit, engine_of, engine_options, registry_of
 from harness.errors import HarnessError
 from harness.registry import Registry
 from harness.settings import did_you_mean
@@ -32,6 +32,7 @@ def add(subparsers: Any) -> None:
     check.add_argument(
         "--tolerance", action="append", default=[], metavar="SCORE=CHANGE", help="a change of a score that may pass"
     )
+    engine_options(check)
     check.add_argument("--records", type=Path, metavar="DIR", help="keep the new run's records, and continue from them")
     check.add_argument("--summary", type=Path, metavar="FILE", help="write what moved as Markdown")
     check.add_argument("--junit", type=Path, metavar="FILE", help="write it as JUnit XML")
@@ -46,6 +47,7 @@ def run_check(given: argparse.Namespace) -> int:
     from harness.terminal import Watch
 
     refuse_nowhere(given.summary, given.junit)
+    engine_of(given)
     before = baseline.read(given.baseline) if given.baseline.is_dir() or not given.update else []
     start = time.perf_counter()
     with Watch() as watch:
@@ -70,7 +72,7 @@ def _again(given: argparse.Namespace, registry: Registry, watch: Watch) -> list[
 
     with ExitStack() as stack:
         folder = given.records or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-check-")))
-        return suite.run(_suite(given), registry, folder, given.seeds, watch.step, watch.progress)
+        return suite.run(_suite(given), registry, folder, given.seeds, engine_of(given), watch)
 
 
 def _renewed(given: argparse.Namespace, registry: Registry, watch: Watch) -> list[RunResult]:
@@ -78,7 +80,7 @@ def _renewed(given: argparse.Namespace, registry: Registry, watch: Watch) -> lis
     from harness.check import baseline, suite
 
     def run(folder: Path) -> list[RunResult]:
-        made = suite.run(_suite(given), registry, folder, None, watch.step, watch.progress)
+        made = suite.run(_suite(given), registry, folder, None, engine_of(given), watch)
         broken = [f"{' '.join(each.spec.names)}: {each.reason}" for each in made if each.status == "failed"]
         if broken:
             raise HarnessError(f"baseline {given.baseline} is left as it was, for a cell failed: {broken[0]}")
