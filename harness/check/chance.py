@@ -4,8 +4,8 @@ Two parts, and a change has to stand out against both. Over originals: the paire
 the new run less its figure in the baseline, every original weighing the same. Over seeds: another seed pairs, draws and
 trains anew, which moves all originals together, so that no resampling of originals tells of it; it is read from the
 baseline's own seeds. Where the same seeds were run again and nothing was trained, nothing is left to chance but which
-originals a change meets: a release is a function of its seed, and so is what a filter makes of it. Trainings differ from
-machine to machine.
+originals a change meets: a release is a function of its seed, and so is what a filter makes of it. Trainings differ
+from machine to machine.
 
 References: Student 1908; Cohen 1988, section 2 (power); the mean square within groups is that of the analysis of
 variance (Fisher 1925).

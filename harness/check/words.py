@@ -41,7 +41,7 @@ def line(change: Change) -> str:
 
 
 def power(comparison: Comparison) -> list[str]:
-    """Per kind of work, the least change of each score that would have been found: from the best to the worst defense."""
+    """Per kind of work, the least change of each score that would have been found; from defense to defense."""
     groups: dict[str, dict[str, list[float]]] = {}
     for change in comparison.changes:
         if change.detectable is not None:
