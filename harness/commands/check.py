@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 import time
@@ -11,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.commands.common import command, count, emit, engine_of, engine_options, registry_of
+from harness.commands.common import command, emit, engine_of, engine_options, registry_of
 from harness.errors import HarnessError
 from harness.registry import Registry
 from harness.settings import did_you_mean
@@ -27,7 +28,9 @@ def add(subparsers: Any) -> None:
     check.set_defaults(again="starts it again")
     check.add_argument("baseline", type=Path, metavar="BASELINE", help="folder of the records to compare with")
     check.add_argument("--suite", type=Path, metavar="FILE", help="what is run, as for sweep (experiments/ci.yaml)")
-    check.add_argument("--seeds", type=count, default=2, metavar="N", help="how many of the suite's seeds (2)")
+    check.add_argument(
+        "--seeds", type=_seeds, default=2, metavar="N", help="how many of the suite's seeds (2), or which: 10,11"
+    )
     check.add_argument("--update", action="store_true", help="run all seeds, show what moved, and rewrite the baseline")
     check.add_argument(
         "--tolerance", action="append", default=[], metavar="SCORE=CHANGE", help="a change of a score that may pass"
@@ -72,7 +75,7 @@ def _again(given: argparse.Namespace, registry: Registry, watch: Watch) -> list[
 
     with ExitStack() as stack:
         folder = given.records or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-check-")))
-        return suite.run(_suite(given), registry, folder, given.seeds, engine_of(given), watch)
+        return suite.run(_suite(given), registry, folder, given.seeds, engine_of(given), given.threads, watch)
 
 
 def _renewed(given: argparse.Namespace, registry: Registry, watch: Watch) -> list[RunResult]:
@@ -80,7 +83,7 @@ def _renewed(given: argparse.Namespace, registry: Registry, watch: Watch) -> lis
     from harness.check import baseline, suite
 
     def run(folder: Path) -> list[RunResult]:
-        made = suite.run(_suite(given), registry, folder, None, engine_of(given), watch)
+        made = suite.run(_suite(given), registry, folder, None, engine_of(given), given.threads, watch)
         broken = [f"{' '.join(each.spec.names)}: {each.reason}" for each in made if each.status == "failed"]
         if broken:
             raise HarnessError(f"baseline {given.baseline} is left as it was, for a cell failed: {broken[0]}")
@@ -104,6 +107,16 @@ def _write(given: argparse.Namespace, comparison: Comparison, seconds: float) ->
         put(given.summary, markdown(comparison, str(given.baseline)))
     if given.junit:
         put(given.junit, junit(comparison, str(given.baseline), seconds))
+
+
+def _seeds(text: str) -> int | tuple[int, ...]:
+    """How many, or with commas which."""
+    if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", text) or text == "0":
+        raise argparse.ArgumentTypeError(f"seeds {text!r}: write how many, 1 or more, or which, as 10,11")
+    named = tuple(map(int, text.split(",")))
+    if len(set(named)) < len(named):
+        raise argparse.ArgumentTypeError(f"seeds {text!r}: name each once")
+    return named[0] if len(named) == 1 else named
 
 
 def _tolerances(given: Sequence[str], registry: Registry) -> dict[str, float]:
