@@ -160,7 +160,7 @@ def _order(match: Match) -> Change:
 
 def _order_judged(change: Change, p: float) -> Change:
     if p >= LEVEL or abs(change.after or 0.0) <= _ORDER:
-        return replace(change, p=p)
+        return replace(change, p=p, what=SAME if change.change == 0 else WITHIN)
     notes = ("the order of the release follows that of the originals: averaging epochs undoes the defense",)
     return replace(change, p=p, what=TOLD, notes=notes)
 
