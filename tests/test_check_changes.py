@@ -8,7 +8,7 @@ import scipy.stats
 from checked import IMAGES, JUDGES, METRICS, N, attacked, read, release, trained
 
 from harness.check import changes
-from harness.check.changes import compare
+from harness.check.compare import compare
 from harness.statistics import holm
 
 LEVEL = np.linspace(0.3, 0.7, N)
@@ -181,6 +181,11 @@ def test_a_missing_cell_fails_and_a_new_one_is_reported():
 
     assert [(each.cell, each.what) for each in found.failed] == [("noise_mix x smooth", changes.MISSING)]
     assert ("mix release", changes.NEW) in [(each.cell, each.what) for each in found.changes]
+
+
+def test_a_score_that_is_not_measured_any_more_fails():
+    """A metric that was taken out of the registry, or whose weights are gone."""
+    assert failed([release(scores={"fid": 9.0})], [release()]) == [("noise_mix release", "fid", changes.MISSING)]
 
 
 @pytest.mark.parametrize("status", ["failed", "skipped", "inapplicable"])

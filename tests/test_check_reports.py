@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from checked import N, attacked, release, trained
 
-from harness.check.changes import compare
+from harness.check.compare import compare
 from harness.check.junit import junit
 from harness.check.words import document, headline, lines, markdown
 

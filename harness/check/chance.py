@@ -66,6 +66,11 @@ class Moved:
     def change(self) -> float:
         return self.after - self.before
 
+    @property
+    def same(self) -> bool:
+        """Every original's figure is what it was."""
+        return self.change == 0 and (self.n == 1 or self.spreads[0].error == 0)
+
     def interval(self, level: float = 0.05) -> tuple[float, float]:
         """Where the change lies, by the wider of its spreads."""
         reach = max((spread.reach(level) for spread in self.spreads), default=math.inf)

@@ -37,6 +37,8 @@ def line(change: Change) -> str:
     notes = "".join(f"; {note}" for note in change.notes)
     if change.score == "status":
         return f"{change.cell}: {change.what}{notes}"
+    if change.before is None:
+        return f"{change.cell}: {change.score} {change.what}{notes}"
     return f"{change.cell}: {change.score} {_figures(change)}: {change.what}{notes}"
 
 
@@ -97,8 +99,21 @@ def _section(head: str, changes: Iterable[Change]) -> list[str]:
 
 
 def _row(change: Change) -> tuple[str, ...]:
-    if change.score == "status":
-        return tuple(_text(part) for part in (change.cell, "", "", "", "", "", "", "", _verdict(change)))
+    if change.before is None:
+        return tuple(
+            _text(part)
+            for part in (
+                change.cell,
+                "" if change.score == "status" else change.score,
+                "",
+                "",
+                "",
+                "",
+                "",
+                "",
+                _verdict(change),
+            )
+        )
     parts = (
         change.cell, change.score, short(change.before), short(change.after), _change(change), _p(change),
         short(change.tolerance), short(change.detectable), _verdict(change),

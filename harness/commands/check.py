@@ -45,7 +45,7 @@ def run_check(given: argparse.Namespace) -> int:
     registry = registry_of(given)
     tolerances = _tolerances(given.tolerance, registry)
     from harness.check import baseline, words
-    from harness.check.changes import compare
+    from harness.check.compare import compare
     from harness.check.files import refuse_nowhere
     from harness.terminal import Watch
 
