@@ -144,3 +144,16 @@ def test_an_update_that_is_stopped_leaves_the_baseline(baseline, monkeypatch):
 
     assert code == 130 and kept(baseline) == before
     assert [file.name for file in baseline.parent.iterdir()] == ["baseline"]
+
+
+def test_a_baseline_has_all_seeds_of_its_suite(check, baseline):
+    code, _, err = check(["never made"], baseline, "--update", "--seeds", "1")
+
+    assert code == 2 and "--seeds" in err
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "1,1", "many", ""])
+def test_seeds_are_how_many_or_which(check, baseline, wrong):
+    code, _, err = check(["never made"], baseline, f"--seeds={wrong}")
+
+    assert code == 2 and "seeds" in err

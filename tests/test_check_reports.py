@@ -56,13 +56,15 @@ def test_what_moved_is_said_with_how_much(worse):
 
 
 def test_what_could_have_been_detected_is_said_for_every_score(worse):
-    said = [line for line in lines(worse) if line.startswith("power")]
-
-    assert said == ["power    release: dhaar .005, dssim .005", "power    utility: utility .050"]
+    assert lines(worse)[-3:] == [
+        "With 80 % power this suite finds a change of (from defense to defense):",
+        "  release: dhaar .005, dssim .005",
+        "  utility: utility .050",
+    ]
 
 
 def test_nothing_is_said_of_what_did_not_move():
-    assert not [line for line in lines(compare([release()], [release()])) if not line.startswith("power")]
+    assert lines(compare([release()], [release()]))[0].startswith("With 80 % power")
 
 
 def test_junit_has_a_case_for_every_score_and_a_failure_for_every_failure(worse):
@@ -122,3 +124,12 @@ def test_the_document_is_json_with_every_number(worse):
     assert found["failed"] == 2 and found["compared"] == 5
     assert lost["change"] == pytest.approx(-0.1) and lost["what"] == "privacy lost" and lost["n"] == N
     assert lost["notes"] == ["sigma 20 -> 10"]
+
+
+def test_one_original_has_no_interval_and_no_power():
+    """Nothing that JSON cannot hold."""
+    few = [release(units=[0]), release(0.6, units=[0])]
+
+    (change,) = [each for each in document(compare(few[:1], few[1:]), "base")["changes"] if each["score"] == "dssim"]
+
+    assert (change["low"], change["detectable"], change["failed"]) == (None, None, False)

@@ -52,7 +52,7 @@ class Moved:
     """One figure before and after, over the originals that both sides have.
 
     p        that the change is chance, by the more doubtful of its spreads; not corrected for the number of figures
-    spreads  over originals; over seeds, where seeds are left to chance
+    spreads  over originals; over seeds, where seeds are left to chance; empty where there is but one original
     n        originals
     """
 
@@ -73,12 +73,12 @@ class Moved:
 
     def interval(self, level: float = 0.05) -> tuple[float, float]:
         """Where the change lies, by the wider of its spreads."""
-        reach = max((spread.reach(level) for spread in self.spreads), default=math.inf)
+        reach = max(spread.reach(level) for spread in self.spreads)
         return self.change - reach, self.change + reach
 
     def detectable(self, level: float, power: float = POWER) -> float:
         """The least true change that is found at this level with this power."""
-        return max((spread.reach(level, power) for spread in self.spreads), default=math.inf)
+        return max(spread.reach(level, power) for spread in self.spreads)
 
 
 def moved(before: Series, after: Series, array: str, over_seeds: tuple[float, int] | None) -> Moved | None:

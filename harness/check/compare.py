@@ -152,11 +152,11 @@ def _figures(match: Match, matches: Sequence[Match], tolerances: Mapping[str, fl
 
 def _judged(figure: _Figure, p: float, level: float) -> Change:
     match, at = figure.match, figure.moved
-    low, high = at.interval()
+    low, high = at.interval() if at.spreads else (None, None)
+    least = max(figure.tolerance, at.detectable(level)) if at.spreads else None
     said = Change(
-        match.name, figure.score, WITHIN, match.moved, at.before, at.after, low, high, p, figure.tolerance,
-        max(figure.tolerance, at.detectable(level)), at.n,
-    )  # fmt: skip
+        match.name, figure.score, WITHIN, match.moved, at.before, at.after, low, high, p, figure.tolerance, least, at.n
+    )
     if at.same:
         return replace(said, what=SAME)
     if p >= LEVEL or abs(at.change) <= figure.tolerance:

@@ -11,10 +11,11 @@ from harness.tables import grid
 from harness.wording import short
 
 _HEADS = ("cell", "score", "baseline", "now", "change [95 %]", "p, Holm", "tolerance", "could have detected", "")
+_POWER = "With 80 % power this suite finds a change of (from defense to defense):"
 _NOTE = """A change fails where it is told from zero at 5 % after Holm's correction for all comparisons, against the
 originals and, where something was trained or other seeds were run, against the seeds; and is larger than its
 tolerance. Could have detected: the least true change that would have been found with 80 % power at the corrected
-level."""
+level; where nothing is left to chance, the tolerance."""
 
 
 def headline(comparison: Comparison, baseline: str) -> str:
@@ -29,7 +30,8 @@ def lines(comparison: Comparison) -> list[str]:
     """What moved, the failures first; what differs besides; what could have been detected."""
     told = [f"{_mark(change):8} {line(change)}" for change in comparison.changes if not change.quiet]
     besides = [f"differs  {remark}" for remark in comparison.remarks]
-    return [*told, *besides, *(f"power    {text}" for text in power(comparison))]
+    found = power(comparison)
+    return [*told, *besides, *([_POWER] if found else []), *(f"  {text}" for text in found)]
 
 
 def line(change: Change) -> str:
@@ -100,20 +102,8 @@ def _section(head: str, changes: Iterable[Change]) -> list[str]:
 
 def _row(change: Change) -> tuple[str, ...]:
     if change.before is None:
-        return tuple(
-            _text(part)
-            for part in (
-                change.cell,
-                "" if change.score == "status" else change.score,
-                "",
-                "",
-                "",
-                "",
-                "",
-                "",
-                _verdict(change),
-            )
-        )
+        score = "" if change.score == "status" else change.score
+        return tuple(_text(part) for part in (change.cell, score, *[""] * 6, _verdict(change)))
     parts = (
         change.cell, change.score, short(change.before), short(change.after), _change(change), _p(change),
         short(change.tolerance), short(change.detectable), _verdict(change),

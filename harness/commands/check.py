@@ -28,9 +28,7 @@ def add(subparsers: Any) -> None:
     check.set_defaults(again="starts it again")
     check.add_argument("baseline", type=Path, metavar="BASELINE", help="folder of the records to compare with")
     check.add_argument("--suite", type=Path, metavar="FILE", help="what is run, as for sweep (experiments/ci.yaml)")
-    check.add_argument(
-        "--seeds", type=_seeds, default=2, metavar="N", help="how many of the suite's seeds (2), or which: 10,11"
-    )
+    check.add_argument("--seeds", type=_seeds, metavar="N", help="how many of the suite's seeds (2), or which: 10,11")
     check.add_argument("--update", action="store_true", help="run all seeds, show what moved, and rewrite the baseline")
     check.add_argument(
         "--tolerance", action="append", default=[], metavar="SCORE=CHANGE", help="a change of a score that may pass"
@@ -44,14 +42,17 @@ def add(subparsers: Any) -> None:
 def run_check(given: argparse.Namespace) -> int:
     registry = registry_of(given)
     tolerances = _tolerances(given.tolerance, registry)
+    if given.update and given.seeds is not None:
+        raise HarnessError("--seeds: a baseline holds all seeds of its suite; remove --seeds, or change the suite's")
     from harness.check import baseline, words
     from harness.check.compare import compare
     from harness.check.files import refuse_nowhere
+    from harness.records import Records
     from harness.terminal import Watch
 
     refuse_nowhere(given.summary, given.junit)
     engine_of(given)
-    before = baseline.read(given.baseline) if given.baseline.is_dir() or not given.update else []
+    before = list(Records(given.baseline).all()) if given.update else baseline.read(given.baseline)
     start = time.perf_counter()
     with Watch() as watch:
         after = _renewed(given, registry, watch) if given.update else _again(given, registry, watch)
@@ -75,7 +76,7 @@ def _again(given: argparse.Namespace, registry: Registry, watch: Watch) -> list[
 
     with ExitStack() as stack:
         folder = given.records or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-check-")))
-        return suite.run(_suite(given), registry, folder, given.seeds, engine_of(given), given.threads, watch)
+        return suite.run(_suite(given), registry, folder, given.seeds or 2, engine_of(given), given.threads, watch)
 
 
 def _renewed(given: argparse.Namespace, registry: Registry, watch: Watch) -> list[RunResult]:
