@@ -111,7 +111,7 @@ class Checks:
             tree = self._planted(edits)
             command = [sys.executable, "-m", "harness.cli", "check", str(self.work / "baseline"), "--json"]
             command += ["--suite", str(self.suite), "--workers", self.workers, *options]
-            environment = {**os.environ, "PYTHONPATH": str(tree)}
+            environment = {"NUMBA_CACHE_DIR": str(self.work / "numba"), **os.environ, "PYTHONPATH": str(tree)}
             start = time.perf_counter()
             done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
             found = {"code": done.returncode, "seconds": time.perf_counter() - start, "said": done.stderr[-2000:]}
