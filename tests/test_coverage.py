@@ -130,7 +130,7 @@ def test_p_and_the_interval_say_the_same_but_on_the_border() -> None:
     beyond = np.array([found["low"] > 0 or found["high"] < 0 for found in (paired(a, b, draws=1000) for a, b in runs)])
     p = np.array([paired_p(a, b) for a, b in runs])
 
-    assert 60 < (p < 0.02).sum() and 60 < (p > 0.1).sum()
+    assert (p < 0.02).sum() > 60 and (p > 0.1).sum() > 60
     assert beyond[p < 0.02].all() and not beyond[p > 0.1].any()
 
 
