@@ -35,6 +35,7 @@ def rank(rows: list[Row], undefended: str) -> None:
             not row.reference,
             -row.worst["dssim"]["mean"],
             row.epochs or 0,
+            named(row),
         )
     )
 
