@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.attacked import READINGS
 from harness.records import RunResult
 from harness.statistics import holm, paired, paired_p, summarise
 from harness.types import Array
@@ -19,6 +20,7 @@ from harness.types import Array
 LEVEL = 0.05
 ROUNDING = 1e-6  # of one image: less is another order of adding
 ABSENT = "nothing"
+HITS = (*READINGS, "utility")
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Agreement:
 
     unlike   (name, then, now) of every input that differs
     moved    the figures that both have
-    missing  names of figures that only one of them has
+    missing  figures of the record that are not there any more, or are of other images
+    new      figures that the record has not
     """
 
     then: RunResult
@@ -54,11 +57,12 @@ class Agreement:
     unlike: list[tuple[str, Any, Any]]
     moved: list[Moved]
     missing: list[str]
+    new: list[str]
 
     @property
     def exact(self) -> bool:
         """Every per-image number, bit for bit."""
-        same = self.then.status == self.now.status and not self.missing
+        same = self.then.status == self.now.status and not (self.missing or self.new)
         return same and all(figure.equal for figure in self.moved)
 
     @property
@@ -71,28 +75,29 @@ class Agreement:
 
 
 def compare(then: RunResult, now: RunResult) -> Agreement:
-    """What differs between a record and its repetition. Figures of other originals are not compared: they are missing
-    from one side."""
-    names = list(dict.fromkeys((*then.arrays, *now.arrays)))
-    shared = [name for name in names if name in then.arrays and name in now.arrays]
-    missing = [name for name in names if name not in shared]
+    """What differs between a record and its repetition. Figures of other images are not compared: they are missing."""
     units = then.arrays.get("units")
-    if "units" in shared and not np.array_equal(then.arrays["units"], now.arrays["units"]):
-        shared, missing = [], names
-    missing += [name for name in shared if len(then.arrays[name]) != len(now.arrays[name])]
-    figures = [name for name in shared if name not in (*missing, "units")]
+    alike = np.array_equal(then.arrays.get("units", ()), now.arrays.get("units", ()))
+    figures = [
+        name
+        for name, values in then.arrays.items()
+        if alike and name != "units" and name in now.arrays and len(values) == len(now.arrays[name])
+    ]
     corrected = holm([paired_p(now.arrays[name], then.arrays[name], units=units) for name in figures])
     moved = [
         _moved(name, then.arrays[name], now.arrays[name], units, float(p))
         for name, p in zip(figures, corrected, strict=True)
     ]
-    return Agreement(then, now, list(differing(then.inputs, now.inputs)), moved, missing)
+    missing = [name for name in then.arrays if name not in figures and (name != "units" or not alike)]
+    new = [name for name in now.arrays if name not in then.arrays]
+    return Agreement(then, now, list(differing(then.inputs, now.inputs)), moved, missing, new)
 
 
 def _moved(name: str, then: Array, now: Array, units: Array | None, p: float) -> Moved:
     equal = then.dtype == now.dtype and np.array_equal(then, now)
     most = float(np.abs(now.astype(float) - then.astype(float)).max(initial=0.0))
-    before, after = (summarise(values, units=units) for values in (then, now))
+    share = None if name in HITS else False  # a distance may be 0 everywhere without being a proportion
+    before, after = (summarise(values, units=units, proportion=share) for values in (then, now))
     return Moved(name, before, after, paired(now, then, units=units), equal, most <= ROUNDING, p)
 
 

@@ -50,9 +50,7 @@ def rerun(
 def order_of(record: RunResult, registry: Registry, given: Mapping[str, Any]) -> Order:
     """What is to be asked for: what the caller says, else what the record keeps of it, else what its data tell."""
     inputs, asked = record.inputs, {**_told_by(record.inputs["dataset"]), **record.asked}
-    chosen = {
-        name: value for name in DATA if (value := given.get(name)) is not None or (value := asked[name]) is not None
-    }
+    chosen = {name: asked[name] if given.get(name) is None else given[name] for name in DATA}
     name = inputs["dataset"]["name"]
     if chosen["dataset"] is None:
         if name not in registry.section("datasets"):

@@ -31,6 +31,7 @@ def rerun_record(given: argparse.Namespace) -> int:
 
     record = read_one(given.record, given.records)
     with Watch() as watch:
+        watch.expect(1)
         found = rerun(record, registry, vars(given), watch.step, watch.progress)
     emit(given, _document(found), "\n".join(_lines(found)))
     return 0 if found.agrees else DISAGREES
@@ -56,6 +57,7 @@ def _document(found: Agreement) -> dict[str, Any]:
             for figure in found.moved
         ],
         "missing": found.missing,
+        "new": found.new,
         "seconds": {"record": found.then.seconds, "now": round(found.now.seconds, 3)},
     }
 
@@ -71,7 +73,9 @@ def _lines(found: Agreement) -> list[str]:
     if not found.exact:
         lines += [_figure(figure) for figure in found.moved]
     if found.missing:
-        lines.append(f"not in both, or not of the same images: {', '.join(found.missing)}")
+        lines.append(f"not there any more, or of other images: {', '.join(found.missing)}")
+    if found.new:
+        lines.append(f"not in the record: {', '.join(found.new)}")
     count = len(found.moved)
     if found.exact:
         said = f"agrees bit for bit in {count} figure{'' if count == 1 else 's'}"
