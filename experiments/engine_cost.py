@@ -2,8 +2,8 @@
 
     python experiments/engine_cost.py --out leaderboards/engines.md
 
-A cell is `invert` on blur_mix, another seed each; its release is made for it. Wall seconds from the first piece given to
-the last record written, beside what starting the workers took.
+A cell is `invert` on blur_mix, another seed each; its release is made for it. Wall seconds with the loading of the data
+and the start of the workers, beside the work inside the cells.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> None:
                 work = sum(part.seconds for cell in made for part in cell.parts)
                 row.append(f"{seconds:.1f} ({work:.1f})")
                 print(name, engine.workers, cells, row[-1], flush=True)
-        lines.append((name, engine.workers, *row))
+        lines.append((name, str(engine.workers), *row))
     heads = ("engine", "workers", *(f"{cells} cell{'s' if cells > 1 else ''}" for cells in CELLS))
     table = grid(heads, lines)
     text = [

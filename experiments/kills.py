@@ -21,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.tables import grid
+
 SWEEP = """
 dataset: photos
 size: 32
@@ -30,8 +32,10 @@ epochs: 2
 seeds: {seeds}
 defenses: [none, mix, graft_mix, shuffle_mix, noise_mix, pixelize_mix, blur_mix, pixelize]
 attacks: [smooth, mean_image, random_other, oracle, denoise, wiener]
-model: mcpherson
+model: mcpherson_face
 """
+
+HEADS = ("cells", "records", "kills of the driver", "kills of a worker", "sweeps", "records that differ or are missing")
 
 
 def main() -> None:
@@ -64,16 +68,14 @@ def main() -> None:
                     break
             assert begin(file, records).wait() == 0
             findings += compare(expected, told(records), records)
+    cells = 8 * 6 * given.seeds
     lines = [
         "# A sweep that is killed",
         "",
-        "`python experiments/kills.py`: SIGKILL at random moments, then the same command to its end, compared record by",
-        "record with a sweep that nobody disturbed (times apart; arrays bit for bit).",
+        "`python experiments/kills.py`: SIGKILL at random moments, then the same command to its end, compared record",
+        "by record with a sweep that nobody disturbed (times apart; arrays bit for bit).",
         "",
-        "| cells | records | kills of the driver | kills of a worker | sweeps begun anew | records that differ, lack or stand twice |",
-        "|---|---|---|---|---|---|",
-        f"| {8 * 6 * given.seeds} | {len(expected)} | {drivers} | {workers} | {rounds} | {len(findings)} |",
-        "",
+        *grid(HEADS, [[str(n) for n in (cells, len(expected), drivers, workers, rounds, len(findings))]]),
         f"Undisturbed, on two workers, the sweep takes {undisturbed:.0f} s.",
     ]
     print("\n".join([*lines, *findings]))
