@@ -13,7 +13,7 @@ from harness.cell import UNDEFENDED, Bench, Piece
 from harness.crossing import Cell
 from harness.drive import Crew, Here, drive
 from harness.errors import HarnessError
-from harness.order import Order, bench_of, load_splits
+from harness.order import Order, bench_of, load_splits, seeds_of
 from harness.records import Records, RunResult
 from harness.registry import Entry, Registry, bind, load_registry, why_not_ready
 from harness.schedule import Task
@@ -55,7 +55,7 @@ class Cross:
     bench: Bench
     defenses: list[Entry]
     attacks: list[Entry]
-    seeds: int
+    seeds: int | Sequence[int]
     utility: bool
     order: Order = field(default_factory=Order)
 
@@ -78,7 +78,7 @@ class Cross:
         """Every piece of work, proofs first."""
         bench = self.bench
         found = []
-        for seed in range(self.seeds):
+        for seed in seeds_of(self.seeds):
             for defense in (bench.undefended, *self.defenses):
                 asked = defense in self.defenses
                 found.append(bench.release_piece(defense, seed))
@@ -94,7 +94,7 @@ class Cross:
     def join(self, results: dict[str, RunResult]) -> Iterator[Cell]:
         """The cells, from the results of all pieces."""
         bench = self.bench
-        for seed in range(self.seeds):
+        for seed in seeds_of(self.seeds):
             undefended = self._once_per_defense(bench.undefended, seed, results)
             for defense in self.defenses:
                 release, *utility = self._once_per_defense(defense, seed, results)

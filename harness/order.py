@@ -22,6 +22,7 @@ from harness.types import Splits
 class Order:
     """What is asked for: the arguments of `harness run` (see there).
 
+    seeds    how many, from 0 on, or which
     threads  of every cell. They move trained figures, so they are an input of its record: one, unless told otherwise,
              on whatever machine; several cells at a time use the other cores
     """
@@ -32,7 +33,7 @@ class Order:
     defense_settings: Mapping[str, Any] | None = None
     attack_settings: Mapping[str, Any] | None = None
     epochs: int = 10
-    seeds: int = 1
+    seeds: int | Sequence[int] = 1
     limit: int | None = None
     targets: int = 1000
     size: int | None = None
@@ -47,7 +48,7 @@ class Order:
     def check(self) -> None:
         """Refuse what no data are needed for."""
         for name, least in (("epochs", 1), ("seeds", 1), ("targets", 1)):
-            if getattr(self, name) < least:
+            if isinstance(getattr(self, name), int) and getattr(self, name) < least:
                 raise HarnessError(f"{name} {getattr(self, name)} is too few; use {least} or more")
         settings = self.attack_settings or {}
         if "train_epochs" in settings and settings["train_epochs"] < 1:
@@ -66,6 +67,11 @@ class Order:
         """How the images were asked for, so that a record can be run again; of a folder not where it is."""
         named = self.dataset if self.dataset in registry.section("datasets") else None
         return {"dataset": named, "size": self.size, "limit": self.limit, "public_share": self.public_share}
+
+
+def seeds_of(given: int | Sequence[int]) -> Sequence[int]:
+    """How many, or which."""
+    return range(given) if isinstance(given, int) else given
 
 
 def bench_of(

@@ -64,12 +64,11 @@ def run_cross(given: argparse.Namespace) -> int:
         cross = engine.prepare(_order(given), registry, watch.step, watch.progress)
         crosses = [cross.at(epochs) for epochs in given.epochs]
         pairs = outcome.pairs_to_draw(crosses, given.figure)
-        plan = list({item["key"]: item for each in crosses for item in each.plan()}.values())
         if given.dry_run:
-            emit(given, {"plan": plan}, "\n".join(_plan_line(item) for item in plan))
+            emit(given, *outcome.planned(crosses, chosen))
             return 0
         cross.refuse_what_cannot_run()
-        watch.expect(sum(not item["done"] for item in plan))
+        watch.expect(sum(not item["done"] for item in outcome.plan(crosses)))
         cells = [cell for found in engine.run(crosses, chosen, watch.step) for cell in found]
     spent = spending.spendings(cells, pairs)
     if given.json:
@@ -93,11 +92,6 @@ def _order(given: argparse.Namespace) -> Order:
     chosen |= {name: getattr(given, name).split(",") for name in ("defense", "attack")} | {"epochs": given.epochs[0]}
     chosen |= {name: parse_settings(getattr(given, name)) for name in ("defense_settings", "attack_settings")}
     return Order(**chosen)
-
-
-def _plan_line(item: dict[str, Any]) -> str:
-    what = " x ".join(filter(None, (item["defense"], item["attack"])))
-    return f"{'done' if item['done'] else 'to run':7} {item['kind']:8} {what:30} seed {item['seed']}  {item['key']}"
 
 
 def _epochs(text: str) -> list[int]:
