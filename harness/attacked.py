@@ -20,6 +20,8 @@ DISTANCES = ("dssim", "dhaar", "any_dssim", "any_dhaar")
 READINGS = ("reid_rank1", "reid_rank5", "top1", "any_source", "released", "attribute")
 """Shares of releases of which an attack told something, each read beside its chance."""
 SMOOTH = "smooth"
+EXTERNAL = "external"
+"""The trait, and the first part of the name, of what came from outside."""
 RELEASES = "releases"
 Pair: TypeAlias = tuple[Array, Array, Array]
 """Ours and theirs, (M,) each, and the original of each."""
@@ -58,6 +60,11 @@ class Attacked:
     @property
     def reason(self) -> str | None:
         return self.group.faulty.reason if self.group.faulty else None
+
+    @property
+    def external(self) -> bool:
+        """Whether somebody outside handed it in."""
+        return EXTERNAL in self.group.entry.get("traits", [])
 
     @property
     def records(self) -> list[str]:

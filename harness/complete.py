@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+from harness.attacked import EXTERNAL
 from harness.groups import Group
 from harness.records import RunResult
 
@@ -44,7 +45,7 @@ def lacking(
             lacks.append("an undefended model above chance")
     held: dict[str, set[int]] = defaultdict(set)
     for group in groups:
-        if not group.control and group.sound:
+        if not (group.control or EXTERNAL in group.entry.get("traits", [])) and group.sound:
             held[group.name] |= set(group.sound)
     lacks += [f"{name}, which failed" for name in sorted(failed)]
     partly = [name for name, on in held.items() if not seeds <= on and name not in failed and name not in missing]

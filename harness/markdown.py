@@ -164,7 +164,7 @@ def _attack_cells(attack: Attacked, records: str) -> tuple[str, ...]:
 
     return (
         told,
-        f"{status}, control" if attack.group.control else status,
+        status + (", control" if attack.group.control else ", external" if attack.external else ""),
         *(shown(attack.left.get(name)) for name in ("dssim", "dhaar", "any_dssim")),
         *(shown(apart.get(name)) for apart in (attack.from_look, attack.from_smooth) for name in ("dssim", "dhaar")),
         shown(read.get("reid_rank1")),

@@ -30,6 +30,10 @@ def rerun(
     """
     provenance.forget()
     inputs = record.inputs
+    if "published" in inputs["defense"] or "external" in inputs.get("attack", {}).get("traits", []):
+        raise HarnessError(
+            f"record {record.spec.key} is of an entry from outside; score it again with harness external score"
+        )
     defense = again("defenses", inputs["defense"], registry)
     attack = again("attacks", inputs["attack"], registry) if "attack" in inputs else None
     for entry in filter(None, (defense, attack)):

@@ -146,6 +146,8 @@ def _differing(entry: Mapping[str, Any]) -> dict[str, Any]:
         short["intra_class"] = True
     if mixing["label"] != "dominant":
         short["label"] = mixing["label"]
+    if "published" in entry:  # somebody's own release, which has a row of its own
+        short["release"] = entry["published"][:8]
     return short
 
 

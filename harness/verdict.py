@@ -206,6 +206,7 @@ def attack_document(attack: Attacked) -> dict[str, Any]:
         "status": attack.status,
         "reason": attack.reason,
         "control": group.control,
+        "external": attack.external,
         "granted": list(group.granted),
         "epochs": group.epochs,
         "seeds": sorted(group.sound),
