@@ -1,0 +1,199 @@
+"""records -> what the report shows, as data. How it looks is harness.page; figures for paper are harness.plates."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import paper
+from harness.crossing import Grid, grids
+from harness.curves import curves
+from harness.errors import HarnessError
+from harness.leaderboard import Board, boards
+from harness.origins import Origins, origins
+from harness.records import Records, RunResult
+from harness.rows import THRESHOLDS, Row
+from harness.sheets import Sheet, sheets
+from harness.spending import Spending
+from harness.wording import settings
+
+PARTS = ("mean", "low", "high", "n")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One board and what is drawn of it.
+
+    anchor  what a link to it is called
+    ranks   beside the rows: "2", "2=" where rows share the place, "" where there is none
+    """
+
+    anchor: str
+    board: Board
+    grids: Sequence[Grid]
+    curves: Sequence[Spending]
+    origins: Origins
+    ranks: Sequence[str]
+
+    @property
+    def rows(self) -> list[tuple[Row, str]]:
+        return list(zip(self.board.rows, self.ranks, strict=True))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one folder of records says.
+
+    read, used  records that were found, and those that stand on a board
+    missing     releases that could not be made, with the reason: they have no row
+    """
+
+    sections: Sequence[Section]
+    sheets: Sequence[Sheet]
+    read: int
+    used: int
+    missing: Sequence[str]
+
+
+def gather(folder: Path, named: Sequence[Path] = ()) -> Report:
+    """Everything that the page shows; `named` are the sheets that were asked for."""
+    records = {record.spec.key: record for record in Records(folder).all()}
+    if not records:
+        raise HarnessError(f"no records in {folder}; run `harness run` first, or name a folder with --records")
+    pictures = sheets(folder, named)
+    found = boards(records.values())
+    used = {key for board in found for row in board.rows for key in row.records}
+    sections = [
+        Section(f"board-{at}", board, grids(board), curves(board), origins(board, records), ranks(board.rows))
+        for at, board in enumerate((board for board in found if board.rows), 1)
+    ]
+    return Report(sections, pictures, len(records), len(used & set(records)), _missing(records.values(), used))
+
+
+def check_out(out: Path) -> None:
+    """Refuse a page that could not be written, before the work for it is done."""
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise HarnessError(f"page {out}: expected a name that ends in .html")
+    if out.is_dir():
+        raise HarnessError(f"page {out}: is a folder; name a file with --out")
+    if not out.absolute().parent.is_dir():
+        raise HarnessError(f"page {out}: there is no folder {out.parent}; make it, or name another with --out")
+
+
+def write(out: Path, page: str) -> None:
+    """Whole or not at all."""
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        temporary.replace(out)
+    except OSError as error:
+        raise HarnessError(f"page {out}: {error.strerror or error}; name another with --out") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def ranks(rows: Sequence[Row]) -> list[str]:
+    """Rows of one training that share a place say so."""
+    shared = Counter((row.epochs, row.training, row.rank) for row in rows if row.rank)
+    return [
+        "" if not row.rank else f"{row.rank}{'=' if shared[row.epochs, row.training, row.rank] > 1 else ''}"
+        for row in rows
+    ]
+
+
+def standing(row: Row) -> str:
+    """passes, fails, or unjudged: what lacks something is neither."""
+    if row.lacks:
+        return "unjudged"
+    return "passes" if row.passes["dssim"] else "fails"
+
+
+def document(report: Report) -> dict[str, Any]:
+    """What the charts draw, JSON-able."""
+    return {
+        "thresholds": THRESHOLDS,
+        "paper": {
+            "citation": paper.CITATION,
+            "protocol": paper.PROTOCOL,
+            "points": [asdict(point) for point in paper.TABLE_7],
+        },
+        "boards": [_board(section) for section in report.sections],
+    }
+
+
+def _board(section: Section) -> dict[str, Any]:
+    return {
+        "anchor": section.anchor,
+        "title": section.board.title,
+        "points": [_point(row, rank) for row, rank in section.rows],
+        "curves": [_curve(curve) for curve in section.curves],
+    }
+
+
+def _point(row: Row, rank: str) -> dict[str, Any]:
+    return {
+        "defense": row.defense,
+        "settings": settings(row.settings),
+        "epochs": row.epochs,
+        "training": row.training,
+        "seeds": row.seeds,
+        "standing": standing(row),
+        "rank": rank,
+        "pareto": row.pareto,
+        "lacks": "; ".join(row.lacks),
+        "release": {name: _statistics(row.scores.get(name)) for name in THRESHOLDS},
+        "worst": {name: _statistics(row.worst.get(name)) for name in THRESHOLDS},
+        "by": {name: row.worst[name]["attack"] for name in THRESHOLDS if name in row.worst},
+        "utility": _statistics(row.utility),
+        "lost": _statistics(row.gap),
+    }
+
+
+def _curve(curve: Spending) -> dict[str, Any]:
+    return {
+        "defense": curve.defense,
+        "settings": curve.settings,
+        "attack": curve.attack,
+        "control": curve.points[0].seen.group.control,
+        "basis": curve.basis,
+        "points": [
+            {
+                "epochs": point.epochs,
+                "dssim": _statistics(point.seen.left.get("dssim")),
+                "dhaar": _statistics(point.seen.left.get("dhaar")),
+                "reid_rank1": _statistics(point.seen.read.get("reid_rank1")),
+                "utility": _statistics(point.row.utility),
+                "is_look": point.seen.is_look,
+                "status": point.seen.status,
+            }
+            for point in curve.points
+        ],
+    }
+
+
+def _statistics(score: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Mean, interval and n, to six digits: a page is read, not computed with."""
+    if not score or score.get("mean") is None:
+        return None
+    kept = {part: score.get(part) for part in PARTS}
+    return {part: round(value, 6) if isinstance(value, float) else value for part, value in kept.items()}
+
+
+def _missing(records: Any, used: set[str]) -> list[str]:
+    """Releases that nobody could make: of a defense without a row on these images."""
+    there = {_whose(record) for record in records if record.spec.key in used}
+    lost = {}
+    for record in records:
+        if record.spec.kind == "release" and record.status != "ok" and _whose(record) not in there:
+            entry = record.inputs["defense"]
+            chosen = settings({**entry["params"], "weights": entry["mixing"]["weights"]})
+            lost[f"{entry['name']} {chosen} on {record.inputs['dataset']['name']}: {record.status}: {record.reason}"] = None
+    return list(lost)
+
+
+def _whose(record: RunResult) -> tuple[str, str]:
+    return str(record.inputs["dataset"]), str(record.inputs["defense"])
