@@ -40,6 +40,22 @@ class Section:
     ranks: Sequence[str]
 
     @property
+    def epochs(self) -> list[int]:
+        """Every T of the board, where there are several to choose from."""
+        found = sorted({row.epochs for row in self.board.rows if row.epochs})
+        return found if len(found) > 1 else []
+
+    @property
+    def shown(self) -> int | None:
+        """The T that a reader sees first: the most, which is what a defense is worth; None, all of them, where that
+        would hide a defense."""
+        if not self.epochs:
+            return None
+        most = self.epochs[-1]
+        there = {_named(row) for row in self.board.rows if row.epochs in (most, None)}
+        return most if all(_named(row) in there for row in self.board.rows) else None
+
+    @property
     def rows(self) -> list[tuple[Row, str]]:
         return list(zip(self.board.rows, self.ranks, strict=True))
 
@@ -112,6 +128,10 @@ def standing(row: Row) -> str:
     return "passes" if row.passes["dssim"] else "fails"
 
 
+def _named(row: Row) -> tuple[str, str]:
+    return row.defense, settings(row.settings)
+
+
 def document(report: Report) -> dict[str, Any]:
     """What the charts draw, JSON-able."""
     return {
@@ -130,6 +150,7 @@ def _board(section: Section) -> dict[str, Any]:
         "anchor": section.anchor,
         "title": section.board.title,
         "points": [_point(row, rank) for row, rank in section.rows],
+        "blank": _blank(section.board.rows),
         "curves": [_curve(curve) for curve in section.curves],
     }
 
@@ -151,6 +172,15 @@ def _point(row: Row, rank: str) -> dict[str, Any]:
         "utility": _statistics(row.utility),
         "lost": _statistics(row.gap),
     }
+
+
+def _blank(rows: Sequence[Row]) -> dict[str, float]:
+    """How far one mean image is from these originals, where that control was run: a blank guess is far from all."""
+    for row in rows:
+        for attack in row.attacks:
+            if attack.name == "mean_image" and attack.left:
+                return {name: round(attack.left[name]["mean"], 6) for name in THRESHOLDS if name in attack.left}
+    return {}
 
 
 def _curve(curve: Spending) -> dict[str, Any]:

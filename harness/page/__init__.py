@@ -34,6 +34,7 @@ def render(report: Report) -> str:
     environment.filters |= {"figure": figure, "short": short, "settings": settings, "label": label}
     environment.globals |= {"standing": standing, "standings": STANDINGS, "on_row": verdict.on_row}
     environment.globals |= {"on_board": verdict.on_board, "headline": verdict.headline, "interval": interval}
+    environment.tests["startswith_warning"] = lambda text: text.startswith("Warning:")
     page = environment.get_template("page.html").render(
         report=report,
         policy=policy(scripts),

@@ -7,6 +7,7 @@
 
   // Plotly reads a little HTML in its texts: names stay text.
   const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  const clip = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
   const short = (value) => value.toFixed(3).replace(/^(-?)0\./, "$1.");
   const figure = (score) => !score ? "–"
     : score.low === null ? short(score.mean) : `${short(score.mean)} [${short(score.low)}, ${short(score.high)}]`;
@@ -24,7 +25,7 @@
   });
 
   const axis = (title, more) => ({
-    title: { text: title, standoff: 12 }, color: colour("pale"), gridcolor: colour("line"), linecolor: colour("line"),
+    title: { text: title, standoff: 12, font: { size: 13, color: colour("pale") } }, color: colour("pale"), gridcolor: colour("line"), linecolor: colour("line"),
     zeroline: false, ticks: "outside", tickcolor: colour("line"), fixedrange: true, automargin: true, ...more,
   });
 
@@ -47,20 +48,21 @@
       note: {
         text, showarrow: false, font: { size: 11, color: tint },
         ...(across ? { x: 1, xref: "paper", xanchor: "right", y: at, yanchor: "bottom" }
-          : { x: at, xanchor: "right", y: 0, yref: "paper", yanchor: "bottom", textangle: -90 }),
+          : { x: at, xanchor: "left", y: 0, yref: "paper", yanchor: "bottom" }),
       },
     };
   };
 
   // Names beside their marks where there is room: the first of some places that meets no other name and no mark.
-  const names = (points, measure, width, height, [left, right], [bottom, top]) => {
+  const names = (points, measure, others, width, height, [left, right], [bottom, top]) => {
     const x = (value) => ((value - left) / (right - left)) * width;
     const y = (value) => (1 - (value - bottom) / (top - bottom)) * height;
     const marks = points.map((p) => [x(p.worst[measure].mean), y(p.utility.mean)]);
-    const taken = marks.map(([px, py]) => [px - 5, py - 5, px + 5, py + 5]);
+    const taken = [...marks, ...others.map(([ox, oy]) => [x(ox), y(oy)])].map(([px, py]) => [px - 5, py - 5, px + 5, py + 5]);
     const meets = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
     return points.flatMap((point, at) => {
-      const wide = 7 * point.defense.length + 4;
+      const named = clip(point.defense, 24);
+      const wide = 7 * named.length + 4;
       const [px, py] = marks[at];
       for (const [dx, dy] of [[9, -9], [9, 9], [-9 - wide, -9], [-9 - wide, 9], [-wide / 2, -15], [-wide / 2, 15], [9, -21], [9, 21]]) {
         const box = [px + dx, py + dy - 8, px + dx + wide, py + dy + 8];
@@ -68,7 +70,7 @@
         taken.push(box);
         return [{
           x: point.worst[measure].mean, y: point.utility.mean, xshift: dx, yshift: -dy, xanchor: "left", yanchor: "middle",
-          text: plain(point.defense), showarrow: false, font: { size: 12, color: colour(point.standing === "unjudged" ? "pale" : "ink") },
+          text: plain(named), showarrow: false, font: { size: 12, color: colour(point.standing === "unjudged" ? "pale" : "ink") },
         }];
       }
       return [];
@@ -85,6 +87,8 @@
     ...(point.lacks ? [`not judged: lacks ${plain(point.lacks).replace(/(.{40,60}?) /g, "$1<br>")}`] : []),
   ].filter(Boolean).join("<br>");
 
+  const nothing = { text: "no figures with these records", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5, font: { size: 13, color: "#888888" } };
+
   const marks = {
     passes: { name: "passes", tint: "passes", symbol: "circle" },
     fails: { name: "does not pass", tint: "fails", symbol: "square" },
@@ -95,7 +99,8 @@
     const plot = chart.querySelector(".plot");
     const measure = chart.querySelector("input:checked").value;
     const board = data.boards[chart.dataset.board];
-    const points = board.points.filter((point) => point.utility && point.worst[measure]);
+    const chosen = chart.closest(".board").querySelector(".epochs input:checked")?.value;
+    const points = board.points.filter((point) => point.utility && point.worst[measure] && (!chosen || !point.epochs || point.epochs === Number(chosen)));
     const traces = [];
     if (chart.querySelector(".release").checked) {
       const some = points.filter((point) => point.release[measure]);
@@ -108,11 +113,14 @@
         hovertext: some.map((p) => `<b>${plain(p.defense)}</b>, before any attack<br>${plain(p.settings)}<br>release ${signs[measure]} ${figure(p.release[measure])}`), hoverinfo: "text",
       });
     }
-    if (measure === "dssim" && chart.querySelector(".paper").checked) {
+    const others = [];
+    if (measure === "dssim") {
       for (const [intra, symbol] of [[false, "diamond-open"], [true, "triangle-up-open"]]) {
+        if (!chart.querySelector(intra ? ".intra" : ".paper").checked) continue;
         const some = data.paper.points.filter((point) => point.intra_class === intra);
+        others.push(...some.map((p) => [p.dssim, p.accuracy]));
         traces.push({
-          type: "scatter", mode: "markers", name: `paper${intra ? ", intra-class" : " (unattacked)"}`, marker: { symbol, size: 8, color: colour("amber"), line: { width: 1.3 } }, opacity: 0.8,
+          type: "scatter", mode: "markers", name: `the paper, ${intra ? "intra-class" : "not attacked"}`, marker: { symbol, size: 8, color: colour("amber"), line: { width: 1.3 } }, opacity: 0.8,
           x: some.map((p) => p.dssim), y: some.map((p) => p.accuracy), hoverinfo: "text",
           hovertext: some.map((p) => `<b>the paper’s ${plain(p.defense)}</b>${intra ? ", intra-class" : ""}<br>${plain(p.settings)}<br>dSSIM ${short(p.dssim)}, not attacked<br>accuracy ${short(p.accuracy)}<br>cats and dogs at 256 px`),
         });
@@ -136,69 +144,99 @@
         hovertext: some.map((p) => about(p, measure)), hoverinfo: "text",
       });
     }
+    if (!points.length) return [plot, [], layout(plot, { xaxis: { visible: false }, yaxis: { visible: false }, annotations: [nothing] })];
     const seen = traces.flatMap((trace) => trace.y.filter((value) => value !== null));
     const lowest = Math.min(...seen, ...points.map((p) => p.utility.low ?? 1));
     const yRange = [Math.max(0, Math.floor(lowest * 10 - 0.5) / 10), 1.02];
     const xRange = [-0.03, Math.max(1, ...points.map((p) => p.worst[measure].high ?? 0)) + 0.03];
     const limit = line("x", data.thresholds[measure], `threshold ${short(data.thresholds[measure]).replace(/0$/, "")}`, colour("pale"), "dash");
-    const wide = plot.clientWidth - (plot.clientWidth < 560 ? 62 : 86);
-    const notes = names(points, measure, wide, plot.clientHeight - 110, xRange, yRange);
+    const blank = board.blank[measure] && line("x", board.blank[measure], "mean image", colour("pale"), "dot");
+    const levels = blank ? [limit, blank] : [limit];
+    const annotate = ({ w, h }) => { // once the axes are laid out, so that names find room
+      const scale = w / (xRange[1] - xRange[0]);
+      const near = blank && Math.abs(blank.note.x - limit.note.x) * scale < 84;
+      if (near) blank.note.yshift = 15;
+      for (const { note } of levels) if ((xRange[1] - note.x) * scale < 84) note.xanchor = "right";
+      const held = levels.flatMap(({ note }) => [10, 30, 50, 70].map((dx) => [note.x + ((note.xanchor === "right" ? -dx : dx) / scale), yRange[0] + 0.02]));
+      return [...levels.map(({ note }) => note), ...names(points, measure, [...others, ...held], w, h, xRange, yRange)];
+    };
     return [plot, traces, layout(plot, {
       xaxis: axis(`worst-case ${signs[measure]} left (0: seen as it was)`, { range: xRange }),
       yaxis: axis("utility (accuracy on clean images)", { range: yRange, tickformat: ".1f" }),
-      shapes: [limit.shape], annotations: [limit.note, ...notes],
-    })];
+      shapes: levels.map(({ shape }) => shape),
+    }), annotate];
   };
 
   const hues = ["hidden", "fails", "good", "violet", "amber", "sky", "ink"];
   const symbols = ["circle", "square", "diamond", "triangle-up", "cross", "star", "triangle-down", "hexagon"];
 
+  const dashes = ["solid", "dash", "dashdot", "longdash"];
+
   const epochs = (chart) => {
     const plot = chart.querySelector(".plot");
     const measure = chart.querySelector("input:checked").value;
-    const curves = data.boards[chart.dataset.board].curves;
-    const owners = [...new Set(curves.map((c) => `${c.defense} ${c.settings}`))];
-    const several = new Set(curves.map((c) => c.attack)).size > 1;
-    const drawn = new Set();
-    const traces = curves.flatMap((curve) => {
-      const owner = owners.indexOf(`${curve.defense} ${curve.settings}`);
-      const points = curve.points.filter((point) => point[measure]);
-      if (!points.length || (measure === "utility" && drawn.has(owner))) return [];
-      drawn.add(owner);
-      const scores = points.map((point) => point[measure]);
-      const tint = hues[owner % hues.length];
-      const named = measure === "utility" || !several ? "" : `, ${curve.attack}`;
-      return [{
-        type: "scatter", mode: "lines+markers", name: plain(`${curve.defense} ${curve.settings}${named}`),
-        x: points.map((p) => p.epochs), y: scores.map((s) => s.mean), error_y: error(scores, faint(tint, 0.7)),
-        line: { color: colour(tint), width: 2, dash: curve.control && measure !== "utility" ? "dot" : "solid" },
-        marker: { symbol: symbols[owner % symbols.length], size: 8, color: colour(tint) }, hoverinfo: "text",
-        hovertext: points.map((p, at) => [
-          `<b>${plain(curve.defense)}</b>${measure === "utility" ? "" : `, ${plain(curve.attack)}`}${curve.control && measure !== "utility" ? " (control)" : ""}`,
-          plain(curve.settings), `T = ${p.epochs}: ${figure(scores[at])}, n = ${scores[at].n}`,
-          ...(p.is_look && measure !== "utility" ? ["one release: nothing but looking"] : []),
-          ...(p.status !== "ok" ? [`not on every seed: ${plain(p.status)}`] : []),
-        ].join("<br>")),
-      }];
+    const useful = measure === "utility"; // of the model, whoever attacks
+    const owner = (curve) => [curve.defense, curve.settings].filter(Boolean).join(" ");
+    const { curves: all } = data.boards[chart.dataset.board];
+    const curves = useful ? all.filter((curve, at) => all.findIndex((other) => owner(other) === owner(curve)) === at) : all;
+    const drawn = curves.map((curve) => ({ ...curve, points: curve.points.filter((point) => point[measure]) })).filter((curve) => curve.points.length);
+    const owners = [...new Set(all.map(owner))];
+    const attacks = [...new Set(drawn.filter((curve) => !curve.control).map((curve) => curve.attack))];
+    const look = (curve) => ({
+      tint: colour(hues[owners.indexOf(owner(curve)) % hues.length]),
+      symbol: symbols[owners.indexOf(owner(curve)) % symbols.length],
+      dash: useful ? "solid" : curve.control ? "dot" : dashes[attacks.indexOf(curve.attack) % dashes.length],
     });
-    const ticks = [...new Set(curves.flatMap((c) => c.points.map((p) => p.epochs)))].sort((a, b) => a - b);
+    const traces = drawn.map((curve) => {
+      const { tint, symbol, dash } = look(curve);
+      const scores = curve.points.map((point) => point[measure]);
+      return {
+        type: "scatter", mode: "lines+markers", showlegend: false, hoverinfo: "text",
+        x: curve.points.map((p) => p.epochs), y: scores.map((s) => s.mean), error_y: error(scores, tint),
+        line: { color: tint, width: 2, dash }, marker: { symbol, size: 8, color: tint },
+        hovertext: curve.points.map((p, at) => [
+          `<b>${plain(curve.defense)}</b>${useful ? "" : `, ${plain(curve.attack)}`}${curve.control && !useful ? " (control)" : ""}`,
+          plain(curve.settings), `T = ${p.epochs}: ${figure(scores[at])}, n = ${scores[at].n}`,
+          ...(p.is_look && !useful ? ["one release: nothing but looking"] : []),
+          ...(p.status !== "ok" && !useful ? [`not on every seed: ${plain(p.status)}`] : []),
+        ].filter(Boolean).join("<br>")),
+      };
+    });
+    const key = (name, line, marker) => ({ type: "scatter", mode: marker ? "lines+markers" : "lines", name: plain(name), x: [null], y: [null], line, ...(marker && { marker }) });
+    const first = (list, of) => list.filter((curve, at) => list.findIndex((other) => of(other) === of(curve)) === at);
+    const keys = first(drawn, owner).map((curve) => {
+      const { tint, symbol } = look(curve);
+      return key(clip(owner(curve), innerWidth < 560 ? 36 : 44), { color: tint, width: 2 }, { symbol, size: 8, color: tint });
+    });
+    if (!useful && new Set(drawn.map((curve) => curve.attack)).size > 1) {
+      keys.push(...first(drawn, (curve) => curve.attack).map((curve) =>
+        key(curve.attack + (curve.control ? " (control)" : ""), { color: colour("pale"), width: 1.6, dash: look(curve).dash })));
+    }
+    const beside = plot.clientWidth > 760;
+    plot.style.height = `${beside ? Math.max(460, 60 + 20 * keys.length) : 380 + 20 * keys.length}px`;
+    const ticks = [...new Set(all.flatMap((curve) => curve.points.map((p) => p.epochs)))].sort((a, b) => a - b);
     const limit = data.thresholds[measure] && line("y", data.thresholds[measure], `threshold ${short(data.thresholds[measure]).replace(/0$/, "")}`, colour("pale"), "dash");
     const titles = { dssim: "dSSIM left", dhaar: "dHaar left", reid_rank1: "re-identified (rank 1)", utility: "utility (accuracy)" };
     const highest = Math.max(0.8, ...traces.flatMap((t) => t.y.map((y, at) => y + t.error_y.array[at])));
-    return [plot, traces, layout(plot, {
+    return [plot, [...traces, ...keys], layout(plot, {
       showlegend: true,
+      legend: { itemclick: false, itemdoubleclick: false, font: { size: 12 }, ...(beside ? { x: 1.02, y: 1 } : { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom" }) },
       xaxis: axis("epochs released, T (log scale)", { type: "log", tickvals: ticks, ticktext: ticks.map(String), range: [Math.log10(ticks[0] / 1.15), Math.log10(ticks.at(-1) * 1.15)] }),
       yaxis: axis(titles[measure], { range: [-0.02, Math.min(1.3, highest * 1.05)] }),
       shapes: limit ? [limit.shape] : [],
-      annotations: [...(limit ? [limit.note] : []), ...(traces.length ? [] : [{ text: "no figures with these records", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 }])],
+      annotations: [...(limit ? [limit.note] : []), ...(traces.length ? [] : [nothing])],
     })];
   };
 
-  const draw = ([plot, traces, drawn]) => Plotly.react(plot, traces, drawn, { responsive: true, displayModeBar: false });
+  const draw = async ([plot, traces, drawn, annotate]) => {
+    await Plotly.react(plot, traces, drawn, { responsive: true, displayModeBar: false });
+    if (annotate) await Plotly.relayout(plot, { annotations: annotate(plot._fullLayout._size) });
+  };
   for (const chart of document.querySelectorAll(".chart")) {
     const make = chart.dataset.chart === "utility" ? utility : epochs;
     charts.push(() => draw(make(chart)));
     chart.addEventListener("change", () => draw(make(chart)));
+    if (make === utility) chart.closest(".board").querySelector(".epochs")?.addEventListener("change", () => draw(make(chart)));
   }
   const all = () => charts.forEach((chart) => chart());
   document.addEventListener("themechange", all);

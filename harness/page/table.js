@@ -33,7 +33,7 @@ for (const table of document.querySelectorAll(".sortable")) {
       const stands = row.dataset.standing;
       const fits = !wanted || stands === wanted || (wanted === "judged" && stands !== "unjudged");
       row.hidden = !(fits && words.every((word) => text.includes(word)));
-      shown += row.hidden ? 0 : 1;
+      shown += row.hidden || "off" in row.dataset ? 0 : 1;
     }
     count.textContent = `${shown} of ${rows.length} row${rows.length === 1 ? "" : "s"}`;
   };
@@ -45,5 +45,19 @@ for (const table of document.querySelectorAll(".sortable")) {
   });
   filter.addEventListener("input", show);
   standing.addEventListener("change", show);
+  table.addEventListener("epochschange", show);
   show();
+}
+
+// Rows after the T that was chosen, in the grids and the table; the charts ask for it themselves.
+for (const board of document.querySelectorAll(".board:has(.epochs)")) {
+  const choose = () => {
+    const chosen = board.querySelector(".epochs input:checked").value;
+    for (const row of board.querySelectorAll("[data-epochs]")) {
+      row.toggleAttribute("data-off", chosen !== "" && row.dataset.epochs !== "" && row.dataset.epochs !== chosen);
+    }
+    board.querySelector(".sortable").dispatchEvent(new Event("epochschange"));
+  };
+  board.querySelector(".epochs").addEventListener("change", choose);
+  choose();
 }
