@@ -138,13 +138,12 @@ def _columns(rows: Sequence[Row], measure: Measure) -> list[Column]:
         return control[key], sign * sum(seen) / len(seen) if seen else math.inf, key
 
     return [
-        Column(key[0], key[1] if names.count(key[0]) > 1 else "", control[key], key) for key in sorted(having, key=order)
+        Column(key[0], key[1] if names.count(key[0]) > 1 else "", control[key], key)
+        for key in sorted(having, key=order)
     ]
 
 
-def _mark(
-    row: Row, attack: Attacked | None, column: Column, measure: Measure, reasons: dict[str, int]
-) -> Mark:
+def _mark(row: Row, attack: Attacked | None, column: Column, measure: Measure, reasons: dict[str, int]) -> Mark:
     where = f"{label(row)}, {column.name}"
     if attack is None:
         return Mark("absent", "not run", f"{where}: not run")

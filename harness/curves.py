@@ -1,4 +1,4 @@
-"""Privacy left against epochs, from a board: one curve for every defense and attack that has points at two T or more."""
+"""Privacy left against epochs, from a board: a curve for every defense and attack that has two points."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def curves(board: Board) -> list[Spending]:
     for name in found:
         several[name[:3]] += 1
     made = []
-    for (defense, chosen, attack, knobs), points in found.items():
+    for (defense, chosen, attacker, knobs), points in found.items():
         if len(points) > 1:
-            told = f"{attack} {knobs}" if several[defense, chosen, attack] > 1 and knobs else attack
+            told = f"{attacker} {knobs}" if several[defense, chosen, attacker] > 1 and knobs else attacker
             made.append(Spending(defense, chosen, told, data, [points[epochs] for epochs in sorted(points)]))
     return made
 

@@ -1,4 +1,4 @@
-"""Where the figures of a board come from: versions, code hashes, data, seeds, threads, device and dates of its records."""
+"""Where the figures of a board come from: versions, code hashes, data, seeds, threads, device, dates."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _listed(values: Iterable[Any]) -> str:
 
 
 def _metrics(used: Sequence[RunResult]) -> str:
-    found = {}
+    found: dict[str, None] = {}
     for record in used:
         for metric in record.inputs.get("metrics") or []:
             chosen = settings(metric["params"])

@@ -1,27 +1,27 @@
-"""records -> what the report shows, as data. How it looks is harness.page; figures for paper are harness.plates."""
+"""records -> what the report shows.
+
+What its charts draw is harness.drawn, how it looks is harness.page; the figures for a paper are harness.plates.
+"""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from harness import paper
 from harness.crossing import Grid, grids
 from harness.curves import curves
 from harness.errors import HarnessError
 from harness.leaderboard import Board, boards
 from harness.origins import Origins, origins
 from harness.records import Records, RunResult
-from harness.rows import THRESHOLDS, Row
+from harness.rows import Row
 from harness.sheets import Sheet, sheets
 from harness.spending import Spending
+from harness.verdict import SIGNS
 from harness.wording import settings
-
-PARTS = ("mean", "low", "high", "n")
 
 
 @dataclass(frozen=True)
@@ -122,106 +122,35 @@ def ranks(rows: Sequence[Row]) -> list[str]:
 
 
 def standing(row: Row) -> str:
-    """passes, fails, or unjudged: what lacks something is neither."""
+    """passes (by dSSIM, which ranks), fails, or unjudged: what lacks something is neither."""
     if row.lacks:
         return "unjudged"
     return "passes" if row.passes["dssim"] else "fails"
+
+
+def passing(row: Row) -> str:
+    """The same in words, with dHaar, which is judged apart."""
+    if row.lacks:
+        return "not judged"
+    passed = [SIGNS[name] for name, yes in row.passes.items() if yes]
+    return "does not pass" if not passed else "passes both" if len(passed) == 2 else f"{passed[0]} only"
 
 
 def _named(row: Row) -> tuple[str, str]:
     return row.defense, settings(row.settings)
 
 
-def document(report: Report) -> dict[str, Any]:
-    """What the charts draw, JSON-able."""
-    return {
-        "thresholds": THRESHOLDS,
-        "paper": {
-            "citation": paper.CITATION,
-            "protocol": paper.PROTOCOL,
-            "points": [asdict(point) for point in paper.TABLE_7],
-        },
-        "boards": [_board(section) for section in report.sections],
-    }
-
-
-def _board(section: Section) -> dict[str, Any]:
-    return {
-        "anchor": section.anchor,
-        "title": section.board.title,
-        "points": [_point(row, rank) for row, rank in section.rows],
-        "blank": _blank(section.board.rows),
-        "curves": [_curve(curve) for curve in section.curves],
-    }
-
-
-def _point(row: Row, rank: str) -> dict[str, Any]:
-    return {
-        "defense": row.defense,
-        "settings": settings(row.settings),
-        "epochs": row.epochs,
-        "training": row.training,
-        "seeds": row.seeds,
-        "standing": standing(row),
-        "rank": rank,
-        "pareto": row.pareto,
-        "lacks": "; ".join(row.lacks),
-        "release": {name: _statistics(row.scores.get(name)) for name in THRESHOLDS},
-        "worst": {name: _statistics(row.worst.get(name)) for name in THRESHOLDS},
-        "by": {name: row.worst[name]["attack"] for name in THRESHOLDS if name in row.worst},
-        "utility": _statistics(row.utility),
-        "lost": _statistics(row.gap),
-    }
-
-
-def _blank(rows: Sequence[Row]) -> dict[str, float]:
-    """How far one mean image is from these originals, where that control was run: a blank guess is far from all."""
-    for row in rows:
-        for attack in row.attacks:
-            if attack.name == "mean_image" and attack.left:
-                return {name: round(attack.left[name]["mean"], 6) for name in THRESHOLDS if name in attack.left}
-    return {}
-
-
-def _curve(curve: Spending) -> dict[str, Any]:
-    return {
-        "defense": curve.defense,
-        "settings": curve.settings,
-        "attack": curve.attack,
-        "control": curve.points[0].seen.group.control,
-        "basis": curve.basis,
-        "points": [
-            {
-                "epochs": point.epochs,
-                "dssim": _statistics(point.seen.left.get("dssim")),
-                "dhaar": _statistics(point.seen.left.get("dhaar")),
-                "reid_rank1": _statistics(point.seen.read.get("reid_rank1")),
-                "utility": _statistics(point.row.utility),
-                "is_look": point.seen.is_look,
-                "status": point.seen.status,
-            }
-            for point in curve.points
-        ],
-    }
-
-
-def _statistics(score: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Mean, interval and n, to six digits: a page is read, not computed with."""
-    if not score or score.get("mean") is None:
-        return None
-    kept = {part: score.get(part) for part in PARTS}
-    return {part: round(value, 6) if isinstance(value, float) else value for part, value in kept.items()}
-
-
-def _missing(records: Any, used: set[str]) -> list[str]:
+def _missing(records: Iterable[RunResult], used: set[str]) -> list[str]:
     """Releases that nobody could make: of a defense without a row on these images."""
     there = {_whose(record) for record in records if record.spec.key in used}
-    lost = {}
+    lost: dict[str, None] = {}
     for record in records:
         if record.spec.kind == "release" and record.status != "ok" and _whose(record) not in there:
             entry = record.inputs["defense"]
             chosen = settings({**entry["params"], "weights": entry["mixing"]["weights"]})
-            lost[f"{entry['name']} {chosen} on {record.inputs['dataset']['name']}: {record.status}: {record.reason}"] = None
+            lost[
+                f"{entry['name']} {chosen} on {record.inputs['dataset']['name']}: {record.status}: {record.reason}"
+            ] = None
     return list(lost)
 
 

@@ -29,7 +29,7 @@ class Sheet:
 
 
 def sheets(folder: Path, named: Sequence[Path]) -> list[Sheet]:
-    """The named files, or where none is named every PNG file in the folder of records. A named one must be a picture."""
+    """The named files, which must be pictures; where none is named, every PNG file in the folder of records."""
     if named:
         return [_read(file) for file in named]
     found = []
@@ -52,5 +52,7 @@ def _read(file: Path) -> Sheet:
             width, height = picture.size
             picture.verify()
     except Exception:  # Pillow raises many kinds for a damaged file
-        raise HarnessError(f"sheet {file}: not a sound PNG file; make one with `harness preview --out sheet.png`") from None
+        raise HarnessError(
+            f"sheet {file}: not a sound PNG file; make one with `harness preview --out sheet.png`"
+        ) from None
     return Sheet(file.name, "data:image/png;base64," + base64.b64encode(data).decode(), width, height)

@@ -1,4 +1,4 @@
-"""A whole cross by hand: six defenses by eight attacks with every status, utility, three seeds and three numbers of epochs.
+"""A whole cross by hand: six defenses by eight attacks with every status, utility, seeds and epochs.
 
 No image is computed: figures are drawn around the means given here, so that a board can be judged and looked at.
 """
@@ -53,7 +53,12 @@ def cross(seeds: int = 3, defenses: tuple = DEFENSES, dataset: dict = DATASET) -
             made.append(_made("release", given | {"targets": 1000}, _release(looked, dice)))
             for epochs in EPOCHS:
                 right = (dice.random(dataset["test"]) < accuracy - 0.3 / epochs).astype(float)
-                trained = {"name": "utility", "use": "u:u", "version": 1, "params": {"model": "resnet18", "recipe": "default"}}
+                trained = {
+                    "name": "utility",
+                    "use": "u:u",
+                    "version": 1,
+                    "params": {"model": "resnet18", "recipe": "default"},
+                }
                 more = {"epochs": epochs, "threads": 1, "utility": trained}
                 made.append(_made("utility", given | more, {"utility": right}))
             for attack in ATTACKS:
@@ -97,9 +102,19 @@ def _attacked(given, attack, defense, seed, looked, left, dice):
     if (name, defense) == ("denoise", "grey"):
         return [_made("attack", given | more, {}, "inapplicable", "denoise: this defense adds no noise")]
     if (name, defense) == ("denoise", "mix"):
-        return [_made("attack", given | more, {}, "skipped", "denoise: no weights here; fetch them with HARNESS_DOWNLOAD=1")]
+        return [
+            _made("attack", given | more, {}, "skipped", "denoise: no weights here; fetch them with HARNESS_DOWNLOAD=1")
+        ]
     if (name, defense) == ("inversion", "shuffle_mix") or (name, defense, seed) == ("denoise", "noise_mix", 1):
-        return [_made("attack", given | more, {}, "failed", f"{name}: did not converge: loss fell by 4.1 % in the last quarter")]
+        return [
+            _made(
+                "attack",
+                given | more,
+                {},
+                "failed",
+                f"{name}: did not converge: loss fell by 4.1 % in the last quarter",
+            )
+        ]
     if kind == "recognition":
         hits = (dice.random(N) < max(0.12, 0.75 - looked / 2)).astype(float)
         arrays = {"units": np.arange(N), "top1": hits, "any_source": hits, "released": hits}

@@ -28,7 +28,8 @@ def add(subparsers: Any) -> None:
 
 
 def make_report(given: argparse.Namespace) -> int:
-    from harness.report import check_out, document, gather, write
+    from harness.drawn import document
+    from harness.report import check_out, gather, write
 
     if given.out:
         check_out(given.out)

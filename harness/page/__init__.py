@@ -16,13 +16,13 @@ from markupsafe import Markup
 
 from harness import __version__, paper, verdict
 from harness.crossing import label
-from harness.report import Report, document, standing
+from harness.drawn import document
+from harness.report import Report, passing, standing
 from harness.rows import THRESHOLDS
 from harness.wording import figure, settings, short
 
 PLACE = Path(__file__).parent
 SCRIPTS = ("theme.js", "table.js", "charts.js")
-STANDINGS = {"passes": "passes", "fails": "does not pass", "unjudged": "not judged"}
 
 
 def render(report: Report) -> str:
@@ -32,7 +32,7 @@ def render(report: Report) -> str:
         loader=FileSystemLoader(PLACE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"figure": figure, "short": short, "settings": settings, "label": label}
-    environment.globals |= {"standing": standing, "standings": STANDINGS, "on_row": verdict.on_row}
+    environment.globals |= {"standing": standing, "passing": passing, "on_row": verdict.on_row}
     environment.globals |= {"on_board": verdict.on_board, "headline": verdict.headline, "interval": interval}
     environment.tests["startswith_warning"] = lambda text: text.startswith("Warning:")
     page = environment.get_template("page.html").render(

@@ -70,7 +70,7 @@
         taken.push(box);
         return [{
           x: point.worst[measure].mean, y: point.utility.mean, xshift: dx, yshift: -dy, xanchor: "left", yanchor: "middle",
-          text: plain(named), showarrow: false, font: { size: 12, color: colour(point.standing === "unjudged" ? "pale" : "ink") },
+          text: plain(named), showarrow: false, font: { size: 12, color: colour(point.judged ? "ink" : "pale") },
         }];
       }
       return [];
@@ -135,7 +135,7 @@
       });
     }
     for (const [standing, { name, tint, symbol }] of Object.entries(marks)) {
-      const some = points.filter((point) => point.standing === standing);
+      const some = points.filter((point) => (!point.judged ? "unjudged" : point.passes[measure] ? "passes" : "fails") === standing);
       if (!some.length) continue;
       traces.push({
         type: "scatter", mode: "markers", name, marker: { symbol, size: 11, color: colour(tint), line: { width: symbol.endsWith("open") ? 1.8 : 0, color: colour(tint) } },
@@ -151,15 +151,15 @@
     const xRange = [-0.03, Math.max(1, ...points.map((p) => p.worst[measure].high ?? 0)) + 0.03];
     const limit = line("x", data.thresholds[measure], `threshold ${short(data.thresholds[measure]).replace(/0$/, "")}`, colour("pale"), "dash");
     const blank = board.blank[measure] && line("x", board.blank[measure], "mean image", colour("pale"), "dot");
+    if (blank) Object.assign(blank.note, { y: 1, yanchor: "top" });
     const levels = blank ? [limit, blank] : [limit];
     const annotate = ({ w, h }) => { // once the axes are laid out, so that names find room
       const scale = w / (xRange[1] - xRange[0]);
-      const near = blank && Math.abs(blank.note.x - limit.note.x) * scale < 84;
-      if (near) blank.note.yshift = 15;
       for (const { note } of levels) if ((xRange[1] - note.x) * scale < 84) note.xanchor = "right";
-      const held = levels.flatMap(({ note }) => [10, 30, 50, 70].map((dx) => [note.x + ((note.xanchor === "right" ? -dx : dx) / scale), yRange[0] + 0.02]));
+      const held = levels.flatMap(({ note }) => [10, 30, 50, 70].map((dx) => [note.x + ((note.xanchor === "right" ? -dx : dx) / scale), note.y ? yRange[1] - 0.03 : yRange[0] + 0.03]));
       return [...levels.map(({ note }) => note), ...names(points, measure, [...others, ...held], w, h, xRange, yRange)];
     };
+    plot.style.height = plot.clientWidth < 560 ? `${340 + 19 * traces.length}px` : "";
     return [plot, traces, layout(plot, {
       xaxis: axis(`worst-case ${signs[measure]} left (0: seen as it was)`, { range: xRange }),
       yaxis: axis("utility (accuracy on clean images)", { range: yRange, tickformat: ".1f" }),
