@@ -86,6 +86,11 @@ class Grid:
     lines: Sequence[tuple[Row, Sequence[Mark]]]
     reasons: Sequence[str]
 
+    @property
+    def looked(self) -> bool:
+        """Whether the release itself has a figure here."""
+        return any(marks[0].score is not None for _, marks in self.lines)
+
 
 def grids(board: Board) -> list[Grid]:
     """One for each measure that any attack on the board has a figure or a reason for."""

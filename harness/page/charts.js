@@ -8,6 +8,12 @@
   // Plotly reads a little HTML in its texts: names stay text.
   const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
   const clip = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+  const folded = (text, most) => text.split(" ").reduce((lines, word) => {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + word.length < most) lines[lines.length - 1] = last ? `${last} ${word}` : word;
+    else lines.push(clip(word, most));
+    return lines;
+  }, []);
   const short = (value) => value.toFixed(3).replace(/^(-?)0\./, "$1.");
   const figure = (score) => !score ? "–"
     : score.low === null ? short(score.mean) : `${short(score.mean)} [${short(score.low)}, ${short(score.high)}]`;
@@ -202,18 +208,19 @@
         ].filter(Boolean).join("<br>")),
       };
     });
-    const key = (name, line, marker) => ({ type: "scatter", mode: marker ? "lines+markers" : "lines", name: plain(name), x: [null], y: [null], line, ...(marker && { marker }) });
+    const key = (name, line, marker) => ({ type: "scatter", mode: marker ? "lines+markers" : "lines", name: name.map(plain).join("<br>"), x: [null], y: [null], line, ...(marker && { marker }) });
     const first = (list, of) => list.filter((curve, at) => list.findIndex((other) => of(other) === of(curve)) === at);
     const keys = first(drawn, owner).map((curve) => {
       const { tint, symbol } = look(curve);
-      return key(clip(owner(curve), innerWidth < 560 ? 36 : 44), { color: tint, width: 2 }, { symbol, size: 8, color: tint });
+      return key(folded(owner(curve), 34), { color: tint, width: 2 }, { symbol, size: 8, color: tint });
     });
-    if (!useful && new Set(drawn.map((curve) => curve.attack)).size > 1) {
+    if (!useful) {
       keys.push(...first(drawn, (curve) => curve.attack).map((curve) =>
-        key(curve.attack + (curve.control ? " (control)" : ""), { color: colour("pale"), width: 1.6, dash: look(curve).dash })));
+        key(folded(curve.attack + (curve.control ? " (control)" : ""), 34), { color: colour("pale"), width: 1.6, dash: look(curve).dash })));
     }
+    const lines = keys.reduce((sum, { name }) => sum + name.split("<br>").length, 0);
     const beside = plot.clientWidth > 760;
-    plot.style.height = `${beside ? Math.max(460, 60 + 20 * keys.length) : 380 + 20 * keys.length}px`;
+    plot.style.height = `${beside ? Math.max(460, 60 + 19 * lines) : 380 + 19 * lines}px`;
     const ticks = [...new Set(all.flatMap((curve) => curve.points.map((p) => p.epochs)))].sort((a, b) => a - b);
     const limit = data.thresholds[measure] && line("y", data.thresholds[measure], `threshold ${short(data.thresholds[measure]).replace(/0$/, "")}`, colour("pale"), "dash");
     const titles = { dssim: "dSSIM left", dhaar: "dHaar left", reid_rank1: "re-identified (rank 1)", utility: "utility (accuracy)" };

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.crossing import Grid, Mark
+from harness.crossing import LOOK, WORST, Grid, Mark
 from harness.figures import INK, PALE
 from harness.plates.style import basis, new, plain, titled
 from harness.report import Section
@@ -24,7 +24,7 @@ def attacks_grid(section: Section, grid: Grid, rows: Sequence[Row]) -> Figure:
     """Defenses by attacks: figures on their shade; a cell without a figure is hatched and says why it has none."""
     lines = [(row, marks) for row, marks in grid.lines if any(row is kept for kept in rows)]
     counted = sum(not column.control for column in grid.columns)
-    heads = ["look", *(column.name for column in grid.columns[:counted]), "worst case"]
+    heads = [LOOK, *(column.name for column in grid.columns[:counted]), WORST]
     heads += [f"{column.name} (control)" for column in grid.columns[counted:]]
     figure = new(2.6 + 0.62 * len(heads), 2.1 + 0.42 * len(lines))
     axes = figure.subplots()
@@ -43,9 +43,8 @@ def attacks_grid(section: Section, grid: Grid, rows: Sequence[Row]) -> Figure:
     axes.spines[:].set_visible(False)
     axes.axvline(counted + 0.5, color=INK, linewidth=0.8)
     axes.axvline(counted + 1.5, color=INK, linewidth=0.8)
-    note = (
-        "orange: under the threshold; blue: at or above; hatched: no figure, or not on every seed; controls: no colour"
-    )
+    sides = "orange: under the threshold; blue: at or above" if grid.measure.threshold else "orange: beyond chance"
+    note = f"{sides}; hatched: no figure, or not on every seed; controls: no colour"
     titled(figure, section, f"{grid.measure.title}, defenses by attacks", f"{basis(rows)}; mean\n{note}")
     return figure
 
@@ -54,7 +53,7 @@ def _cell(axes: Axes, across: int, down: int, mark: Mark, pale: bool) -> None:
     from matplotlib.patches import Rectangle
 
     hatched = mark.state in ("failed", "skipped", "inapplicable", "partial")
-    colour = "white" if mark.shade is None or hatched or pale else _mixed(mark.shade)
+    colour = "white" if not mark.shade or hatched or pale else _mixed(mark.shade)
     axes.add_patch(
         Rectangle(
             (across - 0.47, down - 0.46), 0.94, 0.92, facecolor=colour, linewidth=0,
