@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.crossing import Grid, grids
+from harness.heat import Grid, grids
 from harness.curves import curves
 from harness.errors import HarnessError
 from harness.leaderboard import Board, boards

@@ -14,7 +14,7 @@ from PIL import Image
 
 from harness import paper
 from harness.cli import main
-from harness.crossing import grids
+from harness.heat import grids
 from harness.drawn import document
 from harness.leaderboard import boards
 from harness.page import in_script, policy, render

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness import __version__, paper, verdict
-from harness.crossing import label
+from harness.heat import label
 from harness.drawn import document
 from harness.report import Report, passing, standing
 from harness.rows import THRESHOLDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.crossing import LOOK, WORST, Grid, Mark
+from harness.heat import LOOK, WORST, Grid, Mark
 from harness.figures import INK, PALE
 from harness.plates.style import basis, new, plain, titled
 from harness.report import Section
