@@ -1,7 +1,7 @@
 """The straight line: load -> obfuscate -> attack -> measure -> record -> rank.
 
-A `Bench` is one data set on one device. It makes three kinds of record, each once: what the release shows by itself,
-what a model trained on it is worth, and what an attack makes of it. Cells of the cross join them.
+A `Bench` is one data set on one device. It does three kinds of piece, each once: what the release shows by itself, what
+a model trained on it is worth, and what an attack makes of it. Every piece is a record; cells of the cross join them.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from harness.records import FINISHED, Records, RunResult, RunSpec
 from harness.registry import Entry, Registry, bind
 from harness.release import as_tensor
 from harness.scoring import identified, identifiers, judges, must_beat_chance, score
+from harness.shelf import Shelf
 from harness.statistics import summarise
 from harness.train import TrainingTask, recipe_named
 from harness.types import Array, Bytes, Guess, Splits
@@ -36,6 +37,20 @@ _CHUNK = 64
 Outcome = tuple[dict[str, Any], dict[str, Array], dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Piece:
+    """One piece of work. A learned attack's has a `proof` to wait for: the same attack on undefended images."""
+
+    spec: RunSpec
+    defense: Entry
+    attack: Entry | None = None
+    proof: RunSpec | None = None
+
+    @property
+    def seed(self) -> int:
+        return int(self.spec.inputs["seed"])
+
+
 @dataclass
 class Bench:
     """One data set on one device, and where its records go.
@@ -43,6 +58,8 @@ class Bench:
     epochs   T: releases that utility trains on, one training epoch each, and that multi-release attacks see
     targets  originals that are scored, drawn by content hash
     utility  settings of the evaluator of that name: model, recipe
+    asked    how the images were asked for; records keep it beside their inputs
+    shelf    where releases are kept for whoever needs them next
     report   told the name of each piece of work that begins
     """
 
@@ -54,12 +71,14 @@ class Bench:
     targets: int = 1000
     threads: int = 1
     utility: Mapping[str, Any] = field(default_factory=dict)
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    shelf: Shelf = field(default_factory=Shelf, repr=False)
     report: Callable[[str], None] = lambda _: None
     _tried: dict[str, RunResult] = field(default_factory=dict, repr=False)
 
     @cached_property
     def client(self) -> Client:
-        return Client(self.splits, self.registry, self.device, self.epochs, self.targets)
+        return Client(self.splits, self.registry, self.device, self.epochs, self.targets, self.shelf)
 
     @cached_property
     def undefended(self) -> Entry:
@@ -80,10 +99,42 @@ class Bench:
 
     def release(self, defense: Entry, seed: int) -> RunResult:
         """Privacy of the release of epoch 0 by itself. Measured again once a metric that was missing can be had."""
-        spec = self.release_spec(defense, seed)
-        found = self._found(spec)
+        return self._once(self.release_piece(defense, seed))
+
+    def usefulness(self, defense: Entry, seed: int) -> RunResult:
+        """Accuracy on the clean test images of a model trained on T releases."""
+        return self._once(self.utility_piece(defense, seed))
+
+    def attack(self, defense: Entry, attack: Entry, seed: int) -> RunResult:
+        """What the attack makes of the release. A learned attack has first to prove itself on undefended images."""
+        piece = self.attack_piece(defense, attack, seed)
+        found = self.found(piece)
+        if found is not None or piece.proof is None:
+            return found or self._once(piece)
+        return self._once(piece, self.attack(self.undefended, attack, seed))
+
+    def _once(self, piece: Piece, proof: RunResult | None = None) -> RunResult:
+        """The record of this piece: found, or made now and written."""
+        found = self.found(piece)
+        if found is not None:
+            return found
+        self.report(" ".join([piece.spec.kind, *piece.spec.names]))
+        return self.keep(self.do(piece, proof))
+
+    def found(self, piece: Piece) -> RunResult | None:
+        """A finished record, or this run's own failure: that is tried again by the next run, not for every defense."""
+        found = self._tried.get(piece.spec.key) or self.records.find(piece.spec)
         missing = [name for name, score in (found.scores if found else {}).items() if "reason" in score]
-        return self._once(spec, lambda: self._measure(defense, seed), again=any(map(self._can_be_had, missing)))
+        if piece.spec.kind == "release" and any(map(self._can_be_had, missing)):
+            return None
+        return found
+
+    def keep(self, result: RunResult) -> RunResult:
+        """Write a record; what is not finished is remembered for this run."""
+        result = self.records.write(replace(result, asked=self.asked))
+        if result.status not in FINISHED:
+            self._tried[result.spec.key] = result
+        return result
 
     def _can_be_had(self, metric: str) -> bool:
         grey = torch.full((1, 3, *self.splits.size), 0.5, device=self.device)
@@ -93,55 +144,42 @@ class Bench:
             return False
         return True
 
-    def usefulness(self, defense: Entry, seed: int) -> RunResult:
-        """Accuracy on the clean test images of a model trained on T releases."""
-        return self._once(self.utility_spec(defense, seed), lambda: self._train(defense, seed))
-
-    def attack(self, defense: Entry, attack: Entry, seed: int) -> RunResult:
-        """What the attack makes of the release. A learned attack has first to prove itself on undefended images."""
-        spec = self.attack_spec(defense, attack, seed)
-        found = self._found(spec)
-        if found is not None:
-            return found
-        learned = "learned" in attack.traits and not self._is_undefended(defense)
-        proof = self.attack(self.undefended, attack, seed) if learned else None
-
-        def work() -> Outcome:
-            if proof and proof.status == "inapplicable":
-                raise Inapplicable(str(proof.reason))
-            if proof and proof.status != "ok":
-                raise NotConverged(f"the same recipe fails on undefended images: {proof.reason}")
-            return self._attack(defense, attack, seed)
-
-        return self._once(spec, work)
-
-    def _once(self, spec: RunSpec, work: Callable[[], Outcome], again: bool = False) -> RunResult:
-        """The record of this work: found, or made now and written."""
-        found = self._found(spec)
-        if found is not None and not again:
-            return found
+    def do(self, piece: Piece, proof: RunResult | None = None) -> RunResult:
+        """The work itself, recorded nowhere; a failure is its result."""
         start = time.perf_counter()
-        self.report(" ".join([spec.kind, *spec.names]))
         try:
-            result = RunResult(spec, "ok", None, *work())
+            result = RunResult(piece.spec, "ok", None, *self._work(piece, proof))
             json.dumps([result.scores, result.facts], allow_nan=False)  # a NaN, or what no record can hold
         except Inapplicable as reason:
-            result = RunResult(spec, "inapplicable", str(reason))
+            result = RunResult(piece.spec, "inapplicable", str(reason))
         except Skipped as reason:
-            result = RunResult(spec, "skipped", str(reason))
+            result = RunResult(piece.spec, "skipped", str(reason))
         except MemoryError:
             raise
         except Exception as error:  # a plugin's failure is this cell's, and the cross goes on
             said = str(error) if isinstance(error, HarnessError | NotConverged) else f"{type(error).__name__}: {error}"
-            result = RunResult(spec, "failed", " ".join(said.split()))
-        result = self.records.write(replace(result, seconds=time.perf_counter() - start))
-        if result.status not in FINISHED:
-            self._tried[spec.key] = result
-        return result
+            result = RunResult(piece.spec, "failed", " ".join(said.split()))
+        return replace(result, seconds=time.perf_counter() - start)
 
-    def _found(self, spec: RunSpec) -> RunResult | None:
-        """A finished record, or this run's own failure: that is tried again by the next run, not for every defense."""
-        return self._tried.get(spec.key) or self.records.find(spec)
+    def _work(self, piece: Piece, proof: RunResult | None) -> Outcome:
+        if proof is not None and proof.status == "inapplicable":
+            raise Inapplicable(str(proof.reason))
+        if proof is not None and proof.status != "ok":
+            raise NotConverged(f"the same recipe fails on undefended images: {proof.reason}")
+        if piece.attack is not None:
+            return self._attack(piece.defense, piece.attack, piece.seed)
+        return (self._measure if piece.spec.kind == "release" else self._train)(piece.defense, piece.seed)
+
+    def release_piece(self, defense: Entry, seed: int) -> Piece:
+        return Piece(self.release_spec(defense, seed), defense)
+
+    def utility_piece(self, defense: Entry, seed: int) -> Piece:
+        return Piece(self.utility_spec(defense, seed), defense)
+
+    def attack_piece(self, defense: Entry, attack: Entry, seed: int) -> Piece:
+        learned = "learned" in attack.traits and not self._is_undefended(defense)
+        proof = self.attack_spec(self.undefended, attack, seed) if learned else None
+        return Piece(self.attack_spec(defense, attack, seed), defense, attack, proof)
 
     # The work behind them
 

@@ -19,6 +19,7 @@ from harness.observation import Known, Labelled, Observation, Pairing
 from harness.randomness import derive, root_of
 from harness.registry import Entry, Registry, bind
 from harness.release import Scheme, as_tensor, empty, obfuscate, scratch, try_out
+from harness.shelf import Shelf
 from harness.types import Array, Bytes, Release, Secret, Splits
 
 IN_SIGHT = ("dssim", "dhaar")
@@ -48,6 +49,7 @@ class Client:
 
     epochs   T: how many releases there are
     targets  originals that are scored, drawn by content hash
+    shelf    where releases are kept: several clients may share one
     """
 
     splits: Splits
@@ -55,6 +57,7 @@ class Client:
     device: str
     epochs: int
     targets: int
+    shelf: Shelf = field(default_factory=Shelf, repr=False)
     _kept: dict[tuple[str, int], tuple[Release, Secret]] = field(default_factory=dict, repr=False)
 
     def scheme(self, defense: Entry) -> Scheme:
@@ -68,10 +71,16 @@ class Client:
             bind(self.registry.get("metrics", name))(grey, grey)
 
     def release(self, defense: Entry, seed: int, epoch: int) -> tuple[Release, Secret]:
-        """One epoch. Epoch 0 serves the metrics, utility and every attack: it is kept until another defense's is."""
+        """One epoch, in a copy of one's own on the CPU: made once for the metrics, utility and every attack.
+
+        A GPU obfuscates faster than a disk reads: there epoch 0 alone is kept, until another defense's is.
+        """
+        wanted = (str(provenance.resolved(defense)), seed)
+        if self.device == "cpu":
+            name, size = f"{self.splits.fingerprint} {wanted}", self.epochs * self.splits.private.images.nbytes
+            return self.shelf.take(name, epoch, size, lambda: self._obfuscate(defense, seed, epoch))
         if epoch:
             return self._obfuscate(defense, seed, epoch)
-        wanted = (str(provenance.resolved(defense)), seed)
         if wanted not in self._kept:
             self._kept.clear()
             self._kept[wanted] = self._obfuscate(defense, seed, 0)
@@ -126,7 +135,7 @@ class Client:
             given["_labels"] = release.labels.clone()
         if "releases" in granted:
             given["_releases"] = [
-                _on_disk(self.release(defense, seed, epoch)[0], "labels" in granted) for epoch in range(self.epochs)
+                _handed_over(self.release(defense, seed, epoch)[0], "labels" in granted) for epoch in range(self.epochs)
             ]
         if "defense" in granted:
             given["_known"] = Known(deepcopy(defense.params), deepcopy(scheme.mixing), frozenset(defense.traits))
@@ -140,17 +149,18 @@ class Client:
         if "plans" in granted:
             secrets = [self.release(defense, seed, epoch)[1] for epoch in range(self.epochs)]
             given["_plans"] = [Pairing(secret.sources.copy(), secret.shares.copy()) for secret in secrets]
-        images, (rows, _) = _copy(release.images), self.scored(secret)
+        images, (rows, _) = release.images if self.device == "cpu" else _copy(release.images), self.scored(secret)
         return Observation(
             images, rows, public.classes, scheme.sources, self.device, granted, public.attribute_names, **given
         )
 
 
-def _on_disk(release: Release, labelled: bool) -> Release:
-    """A copy of an epoch in scratch space: T of them need not fit into memory. Labels are -1 where none are granted."""
-    images = torch.from_numpy(scratch(tuple(release.images.shape))).copy_(release.images)
-    labels = release.labels.clone()
-    return Release(images, labels if labelled else torch.full_like(labels, -1))
+def _handed_over(release: Release, labelled: bool) -> Release:
+    """An epoch as an attack gets it: off the GPU, for T of them need not fit; labels are -1 where none are granted."""
+    images = release.images
+    if images.device.type != "cpu":
+        images = torch.from_numpy(scratch(tuple(images.shape))).copy_(images)
+    return Release(images, release.labels.clone() if labelled else torch.full_like(release.labels, -1))
 
 
 def _copy(images: Bytes) -> Bytes:

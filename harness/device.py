@@ -27,14 +27,19 @@ def choose_device(wanted: str) -> str:
     return wanted
 
 
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def use_threads(threads: int | None = None) -> int:
-    """Give torch and OpenCV the same number of threads: the cores this process may use, unless told otherwise."""
+    """Give torch, OpenCV and BLAS the same number of threads: the cores this process may use, unless told otherwise."""
     import cv2
+    import threadpoolctl
     import torch
 
-    count = (
-        threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count() or 1
-    )
+    count = threads or cores()
+    threadpoolctl.threadpool_limits(count)
     torch.set_num_threads(count)
     cv2.setNumThreads(count)
     return count

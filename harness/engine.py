@@ -1,106 +1,51 @@
-"""Run cells of the cross, here and one after the other; what fails is recorded and the rest goes on."""
+"""Crosses: what is run, with which workers, and how the records of a cross are joined into its cells."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import networks, provenance
-from harness.cell import UNDEFENDED, Bench
-from harness.datasets import load
-from harness.device import choose_device, use_threads
+from harness import provenance
+from harness.cell import UNDEFENDED, Bench, Piece
+from harness.crossing import Cell
+from harness.drive import Crew, Here, drive
 from harness.errors import HarnessError
+from harness.order import Order, bench_of, load_splits, seeds_of
 from harness.records import Records, RunResult
-from harness.registry import ALL, Entry, Registry, bind, load_registry, why_not_ready
-from harness.statistics import paired
-from harness.types import Splits
+from harness.registry import Entry, Registry, bind, load_registry, why_not_ready
+from harness.schedule import Task
+from harness.shelf import Shelf, shared_shelf
+from harness.worker import at
+
+LOCAL = "local"
+ENGINES = (LOCAL, "ray")
 
 
 @dataclass(frozen=True)
-class Order:
-    """What is asked for: the arguments of `harness run` (see there)."""
+class Engine:
+    """Who does the work.
 
-    defense: str | Sequence[str] = ALL
-    attack: str | Sequence[str] = ALL
-    dataset: str = "photos"
-    defense_settings: Mapping[str, Any] | None = None
-    attack_settings: Mapping[str, Any] | None = None
-    epochs: int = 10
-    seeds: int = 1
-    limit: int | None = None
-    targets: int = 1000
-    size: int | None = None
-    public_share: float | None = None
-    utility: bool = True
-    model: str | None = None
-    recipe: str | None = None
-    device: str = "auto"
-    threads: int | None = None
-    records: Path = Path("results")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One crossing, joined from its records.
-
-    epochs  T, the releases that utility and multi-release attacks had
-    beside  the undefended rows that it is read against: their release, their utility, the same attack on them
+    workers  how many pieces at a time; None: as many as the machine or the cluster has room for; 1: in this process
+    address  of a Ray cluster that is there already
     """
 
-    defense: Entry
-    attack: Entry
-    seed: int
-    epochs: int
-    release: RunResult
-    attacked: RunResult
-    utility: RunResult | None = None
-    beside: tuple[RunResult, ...] = ()
+    name: str = LOCAL
+    workers: int | None = None
+    address: str | None = None
 
-    @property
-    def parts(self) -> list[RunResult]:
-        return [part for part in (self.release, self.attacked, self.utility) if part is not None]
+    def check(self) -> None:
+        if self.name not in ENGINES:
+            raise HarnessError(f"engine {self.name!r} is unknown; use {' or '.join(ENGINES)}")
+        if self.workers is not None and self.workers < 1:
+            raise HarnessError(f"workers {self.workers} is too few; use 1 or more")
+        if self.address is not None and self.name == LOCAL:
+            raise HarnessError(f"address {self.address}: the local engine has none; use --engine ray")
 
-    @property
-    def status(self) -> str:
-        """The attack's, unless a part that it is read with has failed."""
-        read_with = [*self.parts, *(part for part in self.beside if part.spec.kind == "utility")]
-        return "failed" if any(part.status == "failed" for part in read_with) else self.attacked.status
 
-    @property
-    def reason(self) -> str | None:
-        reasons = {str(part.reason): part.spec.kind for part in self.parts if part.status != "ok"}
-        said = [f"{kind}: {reason}" for reason, kind in reasons.items()]
-        said += [f"undefended {p.spec.kind}: {p.reason}" for p in self.beside if p.status == "failed" and self.utility]
-        return "; ".join(said) or None
-
-    @property
-    def scores(self) -> dict[str, Any]:
-        """Everything that was measured, utility with what it lost against the undefended model on the same images."""
-        joined = {name: score for part in self.parts for name, score in part.scores.items()}
-        reference = next((part for part in self.beside if part.spec.kind == "utility" and part.arrays), None)
-        if self.utility and self.utility.arrays and reference:
-            gap = paired(reference.arrays["utility"], self.utility.arrays["utility"])
-            joined["utility_gap"] = {**gap, "p5": None, "min": None}
-        return joined
-
-    def document(self) -> dict[str, Any]:
-        """The cell as `--json` prints it."""
-        return {
-            "dataset": self.release.inputs["dataset"]["name"],
-            "defense": self.defense.name,
-            "attack": self.attack.name,
-            "seed": self.seed,
-            "epochs": self.epochs,
-            "status": self.status,
-            "reason": self.reason,
-            "params": {**self.defense.params, **(self.defense.mixing or {}), "attack": dict(self.attack.params)},
-            "granted": list(self.attack.granted),
-            "scores": self.scores,
-            "seconds": round(sum(part.seconds for part in self.parts), 3),
-            "records": [part.spec.key for part in self.parts],
-        }
+HERE = Engine(workers=1)
 
 
 @dataclass(frozen=True)
@@ -110,12 +55,13 @@ class Cross:
     bench: Bench
     defenses: list[Entry]
     attacks: list[Entry]
-    seeds: int
+    seeds: int | Sequence[int]
     utility: bool
+    order: Order = field(default_factory=Order)
 
     def at(self, epochs: int) -> Cross:
-        """The same cross at another T. The data are shared; what does not depend on T is found in its records."""
-        return replace(self, bench=replace(self.bench, epochs=epochs))
+        """The same cross at another T. The data and the releases are shared."""
+        return replace(self, bench=at(self.bench, epochs), order=replace(self.order, epochs=epochs))
 
     def refuse_what_cannot_run(self) -> None:
         """Where every attack has work to do and lacks something for it (credentials, weights): say what."""
@@ -124,52 +70,94 @@ class Cross:
         if len(lacking) == len(self.attacks) and all(lacking):
             raise HarnessError("; ".join(dict.fromkeys(map(str, lacking))))
 
-    def cells(self) -> Iterator[Cell]:
-        """Run what is not recorded yet; a cell is yielded when all its parts are."""
-        self.bench.records.check_writable()
-        for seed in range(self.seeds):
-            for defense in self.defenses:
-                yield from self._row(defense, seed)
+    def cells(self) -> list[Cell]:
+        """Run what is not recorded yet, here."""
+        return run([self])[0]
 
-    def _row(self, defense: Entry, seed: int) -> Iterator[Cell]:
+    def pieces(self) -> list[Piece]:
+        """Every piece of work, proofs first."""
         bench = self.bench
-        undefended = self._once_per_defense(bench.undefended, seed)
-        release, *utility = self._once_per_defense(defense, seed)
-        for attack in self.attacks:
-            proof = (bench.attack(bench.undefended, attack, seed),) if "learned" in attack.traits else ()
-            attacked = bench.attack(defense, attack, seed)
-            beside = (*undefended, *proof)
-            trained = utility[0] if utility else None
-            yield Cell(defense, attack, seed, bench.epochs, release, attacked, trained, beside)
+        found = []
+        for seed in seeds_of(self.seeds):
+            for defense in (bench.undefended, *self.defenses):
+                asked = defense in self.defenses
+                found.append(bench.release_piece(defense, seed))
+                shown = [attack for attack in self.attacks if asked or "learned" in attack.traits]
+                found += [bench.attack_piece(defense, attack, seed) for attack in shown]
+                if self.utility:
+                    found.append(bench.utility_piece(defense, seed))
+        return list({piece.spec.key: piece for piece in found}.values())
 
-    def _once_per_defense(self, defense: Entry, seed: int) -> list[RunResult]:
-        release = self.bench.release(defense, seed)
-        return [release, self.bench.usefulness(defense, seed)] if self.utility else [release]
+    def tasks(self) -> list[Task]:
+        return [Task(self.order, piece) for piece in self.pieces()]
+
+    def join(self, results: dict[str, RunResult]) -> Iterator[Cell]:
+        """The cells, from the results of all pieces."""
+        bench = self.bench
+        for seed in seeds_of(self.seeds):
+            undefended = self._once_per_defense(bench.undefended, seed, results)
+            for defense in self.defenses:
+                release, *utility = self._once_per_defense(defense, seed, results)
+                for attack in self.attacks:
+                    learned = "learned" in attack.traits
+                    proof = [results[bench.attack_spec(bench.undefended, attack, seed).key]] if learned else []
+                    attacked = results[bench.attack_spec(defense, attack, seed).key]
+                    trained = utility[0] if utility else None
+                    beside = (*undefended, *proof)
+                    yield Cell(defense, attack, seed, bench.epochs, release, attacked, trained, beside)
+
+    def _once_per_defense(self, defense: Entry, seed: int, results: dict[str, RunResult]) -> list[RunResult]:
+        specs = [self.bench.release_spec(defense, seed)]
+        specs += [self.bench.utility_spec(defense, seed)] if self.utility else []
+        return [results[spec.key] for spec in specs]
 
     def plan(self) -> list[dict[str, Any]]:
         """Every piece of work, with whether it is done: what `--dry-run` prints."""
-        bench, specs = self.bench, []
-        for seed in range(self.seeds):
-            for defense in (bench.undefended, *self.defenses):
-                specs.append(bench.release_spec(defense, seed))
-                if self.utility:
-                    specs.append(bench.utility_spec(defense, seed))
-                for attack in self.attacks:
-                    if defense in self.defenses or "learned" in attack.traits:
-                        specs.append(bench.attack_spec(defense, attack, seed))
-        unique = {spec.key: spec for spec in specs}.values()
         return [
             {
-                "key": spec.key,
-                "kind": spec.kind,
-                "dataset": spec.inputs["dataset"]["name"],
-                "defense": spec.inputs["defense"]["name"],
-                "attack": spec.inputs.get("attack", {}).get("name"),
-                "seed": spec.inputs["seed"],
-                "done": self.bench.records.find(spec) is not None,
+                "key": piece.spec.key,
+                "kind": piece.spec.kind,
+                "dataset": piece.spec.inputs["dataset"]["name"],
+                "defense": piece.defense.name,
+                "attack": piece.attack.name if piece.attack else None,
+                "seed": piece.seed,
+                "done": self.bench.records.find(piece.spec) is not None,
             }
-            for spec in unique
+            for piece in self.pieces()
         ]
+
+
+def run(
+    crosses: Sequence[Cross],
+    engine: Engine = HERE,
+    report: Callable[[str], None] | None = None,
+) -> list[list[Cell]]:
+    """Do what is not recorded yet of all crosses together; the cells of each."""
+    benches = {task.key: cross.bench for cross in crosses for task in cross.tasks()}
+    tasks = [task for cross in crosses for task in cross.tasks()]
+    for cross in crosses:
+        cross.bench.records.check_writable()
+    with ExitStack() as stack:
+        left = sum(benches[task.key].found(task.piece) is None for task in tasks)
+        crew = stack.enter_context(_crew(crosses, engine, left, stack, lambda task: benches[task.key]))
+        results = drive(tasks, lambda task: benches[task.key], crew, report or crosses[0].bench.report)
+    return [list(cross.join(results)) for cross in crosses]
+
+
+def _crew(
+    crosses: Sequence[Cross], engine: Engine, left: int, stack: ExitStack, benches: Callable[[Task], Bench]
+) -> Crew:
+    bench = crosses[0].bench
+    if engine.name == "ray" and left:
+        from harness.cluster import Cluster
+
+        return Cluster(benches, bench.registry.files, engine.workers, engine.address)
+    from harness.pool import Pool, how_many
+
+    workers = min(left, engine.workers or how_many(bench.device, bench.threads, left))
+    if workers < 2:
+        return Here(benches)
+    return Pool(workers, bench.device, bench.registry.files, stack.enter_context(shared_shelf()))
 
 
 def prepare(
@@ -179,77 +167,57 @@ def prepare(
     progress: Any = None,
 ) -> Cross:
     """Refuse everything that can be refused before anything runs: names, knobs, data, device, folders."""
-    _check(order)
+    order.check()
     provenance.forget()
     defenses = registry.choose("defenses", order.defense, order.defense_settings or {})
     attacks = registry.choose("attacks", order.attack, order.attack_settings or {})
+    return crossed(order, registry, defenses, attacks, report, progress)
+
+
+def crossed(
+    order: Order,
+    registry: Registry,
+    defenses: list[Entry],
+    attacks: list[Entry],
+    report: Callable[[str], None] = lambda _: None,
+    progress: Any = None,
+    bench: Bench | None = None,
+) -> Cross:
+    """These entries on the data of an order, checked; on a bench that is at hand, its data are not loaded again."""
     for entry in (*defenses, *attacks):
         bind(entry)
-    device = choose_device(order.device)
-    threads = use_threads(order.threads)
-    splits = load_splits(order, registry, progress)
-    chosen = {"model": order.model, "recipe": order.recipe}
-    bench = Bench(
-        splits,
-        registry,
-        Records(order.records),
-        device,
-        order.epochs,
-        order.targets,
-        threads,
-        {name: value for name, value in chosen.items() if value is not None},
-        report,
-    )
+    if bench is None:
+        bench = bench_of(order, registry, Records(order.records), progress, shelf=Shelf())
+    bench = replace(bench, epochs=order.epochs, report=report)
     if order.utility:
         bench.check_utility()
     for defense in defenses:
         bench.client.check(defense)
-    return Cross(bench, defenses, attacks, order.seeds, order.utility)
-
-
-def load_splits(order: Order, registry: Registry, progress: Any = None) -> Splits:
-    entries = {name: bind(entry) for name, entry in registry.section("datasets").items()}
-    return load(
-        order.dataset,
-        size=order.size,
-        limit=order.limit,
-        public_share=order.public_share,
-        entries=entries,
-        progress=progress,
-    )
+    return Cross(bench, defenses, attacks, order.seeds, order.utility, order)
 
 
 def evaluate(
-    defense: str | Sequence[str] = ALL,
-    attack: str | Sequence[str] = ALL,
+    defense: str | Sequence[str] = "all",
+    attack: str | Sequence[str] = "all",
     dataset: str = "photos",
     *,
     registry: str | Path | Sequence[str | Path] = (),
+    workers: int = 1,
     **options: Any,
 ) -> dict[str, Any]:
     """`harness run` from Python: the cells that `--json` prints. Options are the fields of `Order`.
 
     harness.evaluate(defense="shuffle_mix", attack="cnn", dataset="photos")
+
+    workers  processes; with more than one, the calling script needs `if __name__ == "__main__":` around the call
     """
     order = replace(Order(defense, attack, str(dataset)), **options)
     order = replace(order, records=Path(order.records))
     registry = [registry] if isinstance(registry, str | Path) else registry
-    return {
-        "cells": [cell.document() for cell in prepare(order, load_registry([Path(file) for file in registry])).cells()]
-    }
+    cross = prepare(order, load_registry([Path(file) for file in registry]))
+    engine = Engine(workers=workers)
+    engine.check()
+    return {"cells": [cell.document() for cell in run([cross], engine)[0]]}
 
 
-def _check(order: Order) -> None:
-    for name, least in (("epochs", 1), ("seeds", 1), ("targets", 1)):
-        if getattr(order, name) < least:
-            raise HarnessError(f"{name} {getattr(order, name)} is too few; use {least} or more")
-    settings = order.attack_settings or {}
-    if "train_epochs" in settings and settings["train_epochs"] < 1:
-        raise HarnessError(f"train_epochs {settings['train_epochs']} is too few; use 1 or more")
-    if "arch" in settings:
-        networks.check_name(str(settings["arch"]))
-    if order.threads is not None and order.threads < 1:
-        raise HarnessError(f"threads {order.threads} is too few; use 1 or more")
-
-
-__all__ = ["UNDEFENDED", "Cell", "Cross", "Order", "evaluate", "load_splits", "prepare"]
+__all__ = ["UNDEFENDED", "Cell", "Cross", "Engine", "Order", "crossed", "evaluate", "load_splits", "prepare", "run"]

@@ -10,12 +10,40 @@ from rich.console import Console
 
 from harness import figures, spending, tables, verdict
 from harness.errors import HarnessError
+from harness.estimate import Cost, cost_of
 from harness.leaderboard import Board, boards
+from harness.pool import how_many
 from harness.rows import Row
 
 if TYPE_CHECKING:
-    from harness.engine import Cell, Cross
+    from harness.engine import Cell, Cross, Engine
     from harness.registry import Entry
+
+
+def plan(crosses: Sequence[Cross]) -> list[dict[str, Any]]:
+    """Every piece of work of several crosses, once."""
+    return list({item["key"]: item for cross in crosses for item in cross.plan()}.values())
+
+
+def planned(crosses: Sequence[Cross], engine: Engine) -> tuple[dict[str, Any], str]:
+    """The plan with its cost, as `--json` prints it and to read."""
+    pieces = {piece.spec.key: piece.spec for cross in crosses for piece in cross.pieces()}
+    items, bench = plan(crosses), crosses[0].bench
+    left = [pieces[item["key"]] for item in items if not item["done"]]
+    cost = cost_of(left, bench.records.all())
+    workers = engine.workers or how_many(bench.device, bench.threads, len(left))
+    lines = [_plan_line(item) for item in items]
+    document = {"plan": items, "cost": {"seconds": round(cost.seconds, 1), **_counts(cost)}, "workers": workers}
+    return document, "\n".join([*lines, cost.text(workers)])
+
+
+def _counts(cost: Cost) -> dict[str, int]:
+    return {"known": cost.known, "unknown": cost.unknown}
+
+
+def _plan_line(item: dict[str, Any]) -> str:
+    what = " x ".join(filter(None, (item["defense"], item["attack"])))
+    return f"{'done' if item['done'] else 'to run':7} {item['kind']:8} {what:30} seed {item['seed']}  {item['key']}"
 
 
 def board_of(cells: Sequence[Cell]) -> list[Board]:

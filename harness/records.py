@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 KEY_LENGTH = 24
+ABANDONED_AFTER = 3600.0  # seconds
 Kind: TypeAlias = Literal["release", "utility", "attack"]
 Status: TypeAlias = Literal["ok", "failed", "skipped", "inapplicable"]
 FINISHED: tuple[Status, ...] = ("ok", "inapplicable")  # anything else is tried again
@@ -59,6 +61,7 @@ class RunResult:
     arrays   the numbers behind them, one per release or image
     facts    what else is worth knowing (steps, losses), JSON-able
     seconds  of the work itself
+    asked    how the images were asked for (data set, size, limit): what it takes to do it again, beside its inputs
     """
 
     spec: RunSpec
@@ -69,6 +72,7 @@ class RunResult:
     facts: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     finished: str = ""
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def inputs(self) -> Mapping[str, Any]:
@@ -92,6 +96,9 @@ class Records:
             self.folder.mkdir(parents=True, exist_ok=True)
             _replace(self.folder / ".writable", lambda file: file.write(b"ok"))
             (self.folder / ".writable").unlink(missing_ok=True)
+            for leftover in self.folder.glob(".*.tmp"):  # a killed run's; one that is being written is young
+                if time.time() - leftover.stat().st_mtime > ABANDONED_AFTER:
+                    leftover.unlink(missing_ok=True)
         except OSError as error:
             raise self._refused(error) from None
 
@@ -119,6 +126,7 @@ class Records:
             "facts": result.facts,
             "seconds": round(result.seconds, 3),
             "finished": finished,
+            "asked": dict(result.asked),
         }
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -158,7 +166,8 @@ class Records:
             elif document["status"] == "ok":
                 raise ValueError(f"{numbers.name} is missing")
             names = ("status", "reason", "scores", "facts", "seconds", "finished")
-            return RunResult(spec, arrays=arrays, **{name: document[name] for name in names})
+            asked = document.get("asked", {})  # not there yet in the first records
+            return RunResult(spec, arrays=arrays, asked=asked, **{name: document[name] for name in names})
         except Exception as fault:  # whatever a damaged file makes json, NumPy or zipfile raise
             error = f"lacks {fault}" if isinstance(fault, KeyError) else fault
             aside = path.with_name(path.name + ".corrupt")

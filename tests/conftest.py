@@ -18,6 +18,12 @@ settings.load_profile("steady")
 
 
 @pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run works in this process, where a test can reach it, unless the test asks for workers."""
+    monkeypatch.setenv("HARNESS_WORKERS", "1")
+
+
+@pytest.fixture(autouse=True)
 def nothing_learned() -> None:
     """What one test's attacks learned is not there for the next."""
     trained.forget()

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import HarnessError
 from harness.registry import Registry, load_registry
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from harness.engine import Engine
 
 
 def command(
@@ -49,6 +53,28 @@ def defense_settings(to: argparse.ArgumentParser) -> None:
 
 def device_option(to: argparse.ArgumentParser) -> None:
     to.add_argument("--device", default="auto", help="auto, cpu or cuda")
+
+
+def engine_options(to: argparse.ArgumentParser) -> None:
+    """Who does the work."""
+    to.add_argument(
+        "--threads", type=int, metavar="N", help="threads of every cell, an input of its record (1; on a GPU the cores)"
+    )
+    to.add_argument("--workers", type=int, metavar="N", help="cells at a time (as cores and memory allow)")
+    to.add_argument("--engine", default="local", metavar="NAME", help="local: processes; ray: a cluster (local)")
+    to.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster that is there already, or auto")
+
+
+def engine_of(given: argparse.Namespace) -> Engine:
+    """The engine that was asked for; HARNESS_WORKERS says how many workers where nobody else does."""
+    from harness.engine import Engine
+
+    told = os.environ.get("HARNESS_WORKERS", "")
+    if told and not re.fullmatch(r"[1-9][0-9]{0,3}", told):
+        raise HarnessError(f"HARNESS_WORKERS {told!r} is no count; use a whole number, 1 or more")
+    engine = Engine(given.engine, given.workers if given.workers is not None or not told else int(told), given.address)
+    engine.check()
+    return engine
 
 
 def records_option(to: argparse.ArgumentParser, what: str) -> None:

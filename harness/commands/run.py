@@ -15,6 +15,8 @@ from harness.commands.common import (
     defense_settings,
     device_option,
     emit,
+    engine_of,
+    engine_options,
     records_option,
     registry_of,
 )
@@ -45,7 +47,7 @@ def add(subparsers: Any) -> None:
     run.add_argument("--model", help="network of the utility model (resnet18)")
     run.add_argument("--recipe", help="its training: default or paper")
     device_option(run)
-    run.add_argument("--threads", type=int, metavar="N", help="threads of torch and OpenCV (the cores)")
+    engine_options(run)
     records_option(run, "where records go")
     run.add_argument("--dry-run", action="store_true", help="print the plan and stop")
 
@@ -54,21 +56,20 @@ def run_cross(given: argparse.Namespace) -> int:
     registry = registry_of(given)
     registry.choose("defenses", given.defense.split(","), parse_settings(given.defense_settings))  # refused at once:
     registry.choose("attacks", given.attack.split(","), parse_settings(given.attack_settings))  # torch takes seconds
-    from harness import outcome, spending
-    from harness.engine import prepare
+    from harness import engine, outcome, spending
     from harness.terminal import Watch
 
+    chosen = engine_of(given)
     with Watch() as watch:
-        cross = prepare(_order(given), registry, watch.step, watch.progress)
+        cross = engine.prepare(_order(given), registry, watch.step, watch.progress)
         crosses = [cross.at(epochs) for epochs in given.epochs]
         pairs = outcome.pairs_to_draw(crosses, given.figure)
-        plan = list({item["key"]: item for each in crosses for item in each.plan()}.values())
         if given.dry_run:
-            emit(given, {"plan": plan}, "\n".join(_plan_line(item) for item in plan))
+            emit(given, *outcome.planned(crosses, chosen))
             return 0
         cross.refuse_what_cannot_run()
-        watch.expect(sum(not item["done"] for item in plan))
-        cells = [cell for epochs in given.epochs for cell in cross.at(epochs).cells()]
+        watch.expect(sum(not item["done"] for item in outcome.plan(crosses)))
+        cells = [cell for found in engine.run(crosses, chosen, watch.step) for cell in found]
     spent = spending.spendings(cells, pairs)
     if given.json:
         emit(given, outcome.document(cells), None)
@@ -91,11 +92,6 @@ def _order(given: argparse.Namespace) -> Order:
     chosen |= {name: getattr(given, name).split(",") for name in ("defense", "attack")} | {"epochs": given.epochs[0]}
     chosen |= {name: parse_settings(getattr(given, name)) for name in ("defense_settings", "attack_settings")}
     return Order(**chosen)
-
-
-def _plan_line(item: dict[str, Any]) -> str:
-    what = " x ".join(filter(None, (item["defense"], item["attack"])))
-    return f"{'done' if item['done'] else 'to run':7} {item['kind']:8} {what:30} seed {item['seed']}  {item['key']}"
 
 
 def _epochs(text: str) -> list[int]:
