@@ -12,7 +12,20 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from harness import __version__
-from harness.commands import check, entries, external, measure, obfuscate, preview, rank, report, rerun, run, sweep, tune
+from harness.commands import (
+    check,
+    entries,
+    external,
+    measure,
+    obfuscate,
+    preview,
+    rank,
+    report,
+    rerun,
+    run,
+    sweep,
+    tune,
+)
 from harness.errors import HarnessError
 from harness.offline import staying_offline
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.heat import Grid, grids
 from harness.curves import curves
 from harness.errors import HarnessError
+from harness.heat import Grid, grids
 from harness.leaderboard import Board, boards
 from harness.origins import Origins, origins
 from harness.records import Records, RunResult

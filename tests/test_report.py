@@ -14,8 +14,8 @@ from PIL import Image
 
 from harness import paper
 from harness.cli import main
-from harness.heat import grids
 from harness.drawn import document
+from harness.heat import grids
 from harness.leaderboard import boards
 from harness.page import in_script, policy, render
 from harness.records import Records

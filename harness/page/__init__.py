@@ -15,8 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness import __version__, paper, verdict
-from harness.heat import label
 from harness.drawn import document
+from harness.heat import label
 from harness.report import Report, passing, standing
 from harness.rows import THRESHOLDS
 from harness.wording import figure, settings, short
