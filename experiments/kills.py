@@ -1,0 +1,151 @@
+"""A sweep that is killed a hundred times, driver and workers at random moments, against one that is left alone.
+
+    python experiments/kills.py --out leaderboards/kills.md
+
+Every life of the driver is ended by SIGKILL, or one of its workers is and the driver goes on. At the end the sweep is
+run to its end, and every record is compared with the undisturbed run's: there once, valid, and equal but for its times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from harness.tables import grid
+
+SWEEP = """
+dataset: photos
+size: 32
+limit: 60
+targets: 40
+epochs: 2
+seeds: {seeds}
+defenses: [none, mix, graft_mix, shuffle_mix, noise_mix, pixelize_mix, blur_mix, pixelize]
+attacks: [smooth, mean_image, random_other, oracle, denoise, wiener]
+model: mcpherson_face
+"""
+
+HEADS = ("cells", "records", "kills of the driver", "kills of a worker", "sweeps", "records that differ or are missing")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--kills", type=int, default=100)
+    arguments.add_argument("--seeds", type=int, default=2)
+    arguments.add_argument("--out", type=Path)
+    given = arguments.parse_args()
+    dice = random.Random(0)
+    with tempfile.TemporaryDirectory(prefix="kills.") as folder:
+        place = Path(folder)
+        file = place / "sweep.yaml"
+        file.write_text(SWEEP.format(seeds=given.seeds))
+        start = time.monotonic()
+        assert begin(file, place / "alone").wait() == 0
+        undisturbed = time.monotonic() - start
+        expected = told(place / "alone")
+        drivers = workers = rounds = 0
+        findings: list[str] = []
+        while drivers + workers < given.kills:
+            rounds += 1
+            records = place / f"round{rounds}"
+            while drivers + workers < given.kills:
+                driver = begin(file, records)
+                killed, finished = disturb(driver, dice, given.kills - drivers - workers)
+                workers += killed
+                drivers += not finished
+                print(f"{drivers} drivers, {workers} workers, {count(records)} of {len(expected)} records", flush=True)
+                if finished:
+                    break
+            assert begin(file, records).wait() == 0
+            findings += compare(expected, told(records), records)
+    cells = 8 * 6 * given.seeds
+    lines = [
+        "# A sweep that is killed",
+        "",
+        "`python experiments/kills.py`: SIGKILL at random moments, then the same command to its end, compared record",
+        "by record with a sweep that nobody disturbed (times apart; arrays bit for bit).",
+        "",
+        *grid(HEADS, [[str(n) for n in (cells, len(expected), drivers, workers, rounds, len(findings))]]),
+        f"Undisturbed, on two workers, the sweep takes {undisturbed:.0f} s.",
+    ]
+    print("\n".join([*lines, *findings]))
+    if given.out:
+        given.out.write_text("\n".join([*lines, *findings]) + "\n")
+    sys.exit(1 if findings else 0)
+
+
+def begin(file: Path, records: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "harness.cli", "sweep", str(file), "--workers", "2", "--records", str(records)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def disturb(driver: subprocess.Popen[bytes], dice: random.Random, left: int) -> tuple[int, bool]:
+    """Kill workers of this driver and at last itself: how many workers, and whether it came to its end before that."""
+    killed = 0
+    while killed < left:
+        try:
+            code = driver.wait(timeout=dice.uniform(0, 12))
+            assert code == 0, f"the sweep ended with {code}"
+            return killed, True
+        except subprocess.TimeoutExpired:
+            pass
+        victims = workers_of(driver.pid)
+        if victims and dice.random() < 0.6:
+            os.kill(dice.choice(victims), signal.SIGKILL)
+            killed += 1
+        else:
+            driver.kill()
+            driver.wait()
+            return killed, False
+    return killed, driver.wait() == 0
+
+
+def workers_of(pid: int) -> list[int]:
+    """The processes that do the work: those below the fork server, which is below the driver."""
+    parents = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError):
+            continue
+    servers = [child for child, parent in parents.items() if parent == pid]
+    return [child for child, parent in parents.items() if parent in servers]
+
+
+def count(records: Path) -> int:
+    return len(list(records.glob("*.json")))
+
+
+def told(records: Path) -> dict[str, object]:
+    """What every record says, without its times."""
+    said: dict[str, object] = {}
+    for path in records.glob("*.json"):
+        document = json.loads(path.read_text())
+        del document["seconds"], document["finished"]
+        numbers = {}
+        if path.with_suffix(".npz").is_file():
+            with np.load(path.with_suffix(".npz")) as file:
+                numbers = {name: file[name].tobytes() for name in file.files}
+        said[path.stem] = document, numbers
+    return said
+
+
+def compare(expected: dict[str, object], found: dict[str, object], records: Path) -> list[str]:
+    wrong = [f"{key}: missing" for key in expected.keys() - found.keys()]
+    wrong += [f"{key}: not in the undisturbed sweep" for key in found.keys() - expected.keys()]
+    wrong += [f"{key}: differs" for key in expected.keys() & found.keys() if expected[key] != found[key]]
+    return wrong + [f"{path.name}: set aside" for path in records.glob("*.corrupt")]
+
+
+if __name__ == "__main__":
+    main()
