@@ -158,7 +158,7 @@ def page(reruns: dict[tuple[int, int], dict[str, Any]], faults: dict[Fault, dict
         "## Planted",
         "",
         *grid(
-            ("planted", "exit code", "failing", "what", "largest change, in tolerances"),
+            ("planted", "exit code", "failing", "what", "largest change, against its tolerance"),
             [(fault.name, str(found["code"]), *_told(found["document"])) for fault, found in faults.items()],
         ),
         "## Clean reruns, two seeds each",
@@ -169,7 +169,7 @@ def page(reruns: dict[tuple[int, int], dict[str, Any]], faults: dict[Fault, dict
         ),
         "## What could have been detected",
         "",
-        "The least true change that a rerun of the same seeds finds with 80 % power, from defense to defense.",
+        "The least true change that a rerun of the same seeds finds with 80 % power, on the best and on the worst defense.",
         "",
         *grid(("work", "score", "least", "most"), _power(every[-1]["document"])),
     ]
