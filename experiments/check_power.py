@@ -169,7 +169,7 @@ def page(reruns: dict[tuple[int, int], dict[str, Any]], faults: dict[Fault, dict
         ),
         "## What could have been detected",
         "",
-        "The least true change that a rerun of the same seeds finds with 80 % power, on the best and on the worst defense.",
+        "The least true change that a rerun of the same seeds finds with 80 % power, from defense to defense.",
         "",
         *grid(("work", "score", "least", "most"), _power(every[-1]["document"])),
     ]
