@@ -309,3 +309,13 @@ def test_code_that_changed_during_the_run_stops_it(tmp_path):
 
     with pytest.raises(HarnessError, match="changed while this ran"):
         drive(one.tasks(), lambda _: stage, Changed(), lambda _: None)
+
+
+def test_what_ties_cells_together_is_on_no_figures_path():
+    """An edit of the engine or of a command leaves every record what it is."""
+    from harness import provenance
+
+    for kind in ("release", "utility", "attack"):
+        path = provenance._path(kind)
+        assert "harness.release" in path and "harness.statistics" in path
+        assert not {"harness.engine", "harness.drive", "harness.pool", "harness.order", "harness.records"} & set(path)
