@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -10,10 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
-from planted import attack, bench, picture_folder
+from planted import attack, bench, picture_folder, told
 
 import harness.client
 from harness.cell import Piece
@@ -89,19 +87,6 @@ def cross(place: Path, attacks, records="records", defenses=("none", "mix"), **o
         list(defenses), list(attacks), str(place / "stripes"), size=16, epochs=2, records=place / records, **options
     )
     return prepare(order, load_registry([place / "deadly.yaml"]))
-
-
-def told(folder: Path):
-    """What records say, without the times."""
-    said = {}
-    for path in folder.glob("*.json"):
-        document = json.loads(path.read_text())
-        del document["seconds"], document["finished"]
-        said[path.name] = document
-        if document["status"] == "ok":
-            with np.load(path.with_suffix(".npz")) as file:
-                said[path.stem] = {name: file[name].tobytes() for name in file.files}
-    return said
 
 
 def test_two_processes_write_the_records_that_one_writes(place):
