@@ -43,3 +43,10 @@ def renew(folder: Path, run: Callable[[Path], Iterable[RunResult]]) -> list[RunR
     except OSError as error:
         raise HarnessError(f"baseline {folder}: {error.strerror or error}; name a folder that can be written") from None
     return made
+
+
+def bring(records: Iterable[RunResult], here: Path, there: Path) -> None:
+    """Copy the files of these records from one folder to the other."""
+    for record in records:
+        for file in here.glob(f"{record.spec.key}.*"):
+            shutil.copy(file, there)
