@@ -141,6 +141,15 @@ def test_figures_that_never_differ_say_nothing_of_those_that_do() -> None:
     )
 
 
+def test_what_trained_nothing_says_nothing_of_what_trained() -> None:
+    """multi_release solves `mix` without a network, on every seed alike: that is no measure of its trainings."""
+    lively = series(*(attack(np.full(N, 0.1 * seed), seed) for seed in range(4)))
+    solved = series(*(attacked("a", seed, 0.3 + 0.001 * seed) for seed in range(4)))
+
+    alone = between_seeds(lively, [lively], "attacked_dssim")
+    assert between_seeds(lively, [lively, solved], "attacked_dssim") == alone
+
+
 def test_accuracy_is_paired_by_test_image() -> None:
     before, after = np.arange(50) % 2, (np.arange(50) % 2) | (np.arange(50) < 10)
 

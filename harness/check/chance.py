@@ -27,6 +27,7 @@ from harness.statistics import paired_p, per_unit
 from harness.types import Array
 
 POWER = 0.8
+_APART = 0.1
 
 
 @dataclass(frozen=True)
@@ -131,16 +132,18 @@ def _units(record: RunResult, array: str) -> Array:
 def between_seeds(own: Series, alike: Iterable[Series], array: str) -> tuple[float, int] | None:
     """The variance of a seed's mean, and its degrees of freedom: pooled over the defenses, or the series's own.
 
-    A few seeds tell a variance badly, so that of the same work on the suite's other defenses is pooled with it; unless
-    it is the larger one by an F-test at 5 %: then it stands alone. None where no series has two seeds.
+    A few seeds tell a variance badly, so that of the same work on the suite's other defenses is pooled with it, where
+    that work trained a network on them too (multi_release trains only where something is left to restore); unless it is
+    the larger one by an F-test at 10 %: then it stands alone. None where no series has two seeds.
 
     alike  the same work on every defense of the suite, this one among them
     """
     mine = _squares([own], array)
-    others = _squares([series for series in alike if series is not own], array)
+    trained = _trained(own)
+    others = _squares([each for each in alike if each is not own and _trained(each) == trained], array)
     if not others[1]:
         return (mine[0] / mine[1], mine[1]) if mine[1] else None
-    if mine[1] and mine[0] / mine[1] > fdtri(mine[1], others[1], 0.95) * others[0] / others[1]:
+    if mine[1] and mine[0] / mine[1] > fdtri(mine[1], others[1], 1 - _APART) * others[0] / others[1]:
         return mine[0] / mine[1], mine[1]
     freedom = mine[1] + others[1]
     return (mine[0] + others[0]) / freedom, freedom
