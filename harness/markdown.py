@@ -8,6 +8,7 @@ from typing import Any
 from harness import verdict
 from harness.attacked import Attacked
 from harness.leaderboard import Board
+from harness.reported import FIGURES, Reported
 from harness.rows import THRESHOLDS, Row
 from harness.wording import figure, settings, short
 
@@ -69,6 +70,10 @@ ATTACK_NOTES = (
     "dHaar or in re-identification. †: no difference any more after Holm's correction for all comparisons of the "
     "board. Controls never enter the worst case; what failed or was skipped says nothing for the defense."
 )
+REPORTED_NOTES = (
+    "As printed, on the authors' images and by their attacks: not measured here, without intervals, never ranked, and "
+    "not to be compared with the rows above figure by figure."
+)
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -86,7 +91,33 @@ def page(boards: Sequence[Board], records: str = "records") -> str:
                 lines += [f"#### {verdict.headline(row)}", "", *(f"* {text}" for text in verdict.on_row(row)[1:]), ""]
                 attacks = [_attack_cells(attack, records) for attack in row.attacks]
                 lines += grid(ATTACK_HEADS, [_look(row, records), *attacks])
-    return "\n".join(lines)
+    return "\n".join([*lines, *_reported(boards[0].reported)])
+
+
+def _reported(rows: Sequence[Reported]) -> list[str]:
+    """What authors report, paper by paper: the same on every board of a data set, so once a page."""
+    lines = ["## Reported by authors", "", REPORTED_NOTES, ""] if rows else []
+    for cite in dict.fromkeys(row.cite for row in rows):
+        mine = [row for row in rows if row.cite == cite]
+        shown = [name for name in FIGURES if any(name in row.figures for row in mine)]
+        lines += [f"### {cite}", "", *([f"{mine[0].about}.", ""] if mine[0].about else [])]
+        cells = [
+            (
+                "reported",
+                row.defense,
+                settings(row.settings),
+                str(row.epochs or "-"),
+                *(_printed(row.figures.get(name)) for name in shown),
+            )
+            for row in mine
+        ]
+        lines += grid(("rank", "defense", "settings", "epochs", *shown), cells)
+    return lines
+
+
+def _printed(value: float | None) -> str:
+    """.9335, as it was given: no digit more or less."""
+    return "-" if value is None else f"{value:.10g}".removeprefix("0") or "0"
 
 
 def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
