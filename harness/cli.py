@@ -12,7 +12,20 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from harness import __version__
-from harness.commands import entries, external, measure, obfuscate, preview, rank, rerun, run, sweep
+from harness.commands import (
+    check,
+    entries,
+    external,
+    measure,
+    obfuscate,
+    preview,
+    rank,
+    report,
+    rerun,
+    run,
+    sweep,
+    tune,
+)
 from harness.errors import HarnessError
 from harness.offline import staying_offline
 
@@ -49,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(prog="harness", description="Does an image-obfuscation scheme protect the pictures?")
     top.add_argument("--version", action="version", version=f"harness {__version__}")
     subparsers = top.add_subparsers(title="commands", required=True, parser_class=_Parser)
-    for command in (run, sweep, obfuscate, preview, entries, measure, rank, rerun, external):
+    for command in (run, sweep, tune, obfuscate, external, preview, entries, measure, rank, rerun, report, check):
         command.add(subparsers)
     return top
 

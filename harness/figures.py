@@ -1,4 +1,4 @@
-"""Figures, drawn with matplotlib, which is imported here and nowhere else.
+"""Figures of a run, drawn with matplotlib, which is imported here and in harness.plates, and nowhere else.
 
 Colours are Okabe and Ito's, which colour-blind readers tell apart; markers and dashes differ too, for paper in grey.
 """

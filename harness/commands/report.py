@@ -1,0 +1,48 @@
+"""`harness report`: one HTML page from records, and figures for a paper."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from harness.commands.common import command, emit, records_option
+
+
+def add(subparsers: Any) -> None:
+    report = command(subparsers, "report", make_report, "one self-contained HTML page from records, and figures")
+    records_option(report, "records")
+    report.add_argument("--out", type=Path, metavar="FILE", help="the page (report.html in the records folder)")
+    report.add_argument(
+        "--sheet",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a PNG sheet to show; several times for several (every PNG file in the records folder)",
+    )
+    report.add_argument(
+        "--figures", type=Path, metavar="DIR", help="also privacy_utility, attacks and spending as PNG and SVG"
+    )
+
+
+def make_report(given: argparse.Namespace) -> int:
+    from harness.drawn import document
+    from harness.report import check_out, gather, write
+
+    if given.out:
+        check_out(given.out)
+    out = given.out or given.records / "report.html"
+    report = gather(given.records, given.sheet)
+    figures = []
+    if given.figures:
+        from harness.plates import draw
+
+        figures = draw(report, given.figures)
+    from harness.page import render
+
+    write(out, render(report))
+    emit(given, {"page": str(out), "figures": list(map(str, figures)), **document(report)}, None)
+    print("wrote " + ", ".join(map(str, (out, *figures))), file=sys.stderr)
+    return 0

@@ -1,0 +1,63 @@
+"use strict";
+// Tables that sort by a column's head and show the rows that a reader asks for.
+for (const table of document.querySelectorAll(".sortable")) {
+  const body = table.querySelector("tbody");
+  const rows = [...body.rows];
+  const heads = [...table.querySelectorAll("thead th")];
+  const filter = table.querySelector(".filter");
+  const standing = table.querySelector(".standing");
+  const count = table.querySelector(".count");
+
+  const value = (row, column) => row.cells[column].dataset.v;
+  const compare = (column, numbers) => (a, b) => numbers
+    ? Number(value(a, column)) - Number(value(b, column))
+    : value(a, column).localeCompare(value(b, column));
+
+  const sort = (column) => {
+    const head = heads[column];
+    const descending = head.getAttribute("aria-sort") === "ascending";
+    for (const other of heads) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", descending ? "descending" : "ascending");
+    const order = compare(column, head.dataset.kind === "number");
+    const known = rows.filter((row) => value(row, column) !== "").sort(order);
+    if (descending) known.reverse();
+    body.append(...known, ...rows.filter((row) => value(row, column) === "")); // what is not known stays last
+  };
+
+  const show = () => {
+    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const wanted = standing.value;
+    let shown = 0;
+    for (const row of rows) {
+      const text = row.textContent.toLowerCase();
+      const stands = row.dataset.standing;
+      const fits = !wanted || stands === wanted || (wanted === "judged" && stands !== "unjudged");
+      row.hidden = !(fits && words.every((word) => text.includes(word)));
+      shown += row.hidden || "off" in row.dataset ? 0 : 1;
+    }
+    count.textContent = `${shown} of ${rows.length} row${rows.length === 1 ? "" : "s"}`;
+  };
+
+  heads.forEach((head, column) => {
+    const button = head.querySelector("button");
+    button.disabled = false;
+    button.addEventListener("click", () => sort(column));
+  });
+  filter.addEventListener("input", show);
+  standing.addEventListener("change", show);
+  table.addEventListener("epochschange", show);
+  show();
+}
+
+// Rows after the T that was chosen, in the grids and the table; the charts ask for it themselves.
+for (const board of document.querySelectorAll(".board:has(.epochs)")) {
+  const choose = () => {
+    const chosen = board.querySelector(".epochs input:checked").value;
+    for (const row of board.querySelectorAll("[data-epochs]")) {
+      row.toggleAttribute("data-off", chosen !== "" && row.dataset.epochs !== "" && row.dataset.epochs !== chosen);
+    }
+    board.querySelector(".sortable").dispatchEvent(new Event("epochschange"));
+  };
+  board.querySelector(".epochs").addEventListener("change", choose);
+  choose();
+}

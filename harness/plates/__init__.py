@@ -1,0 +1,69 @@
+"""The report's figures for a paper: privacy_utility, attacks and spending, each as PNG and SVG.
+
+SVG holds its text as text and is the same file for the same records.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import HarnessError
+from harness.figures import STYLE
+from harness.plates.grid import attacks_grid
+from harness.plates.scatter import privacy_utility
+from harness.plates.spent import spending
+from harness.report import Report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+KINDS = (".svg", ".png")
+
+
+def draw(report: Report, folder: Path) -> list[Path]:
+    """Every figure that the records hold, in a folder that is made where it is missing; the files written."""
+    import matplotlib
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HarnessError(f"figures folder {folder}: {error.strerror or error}; name another with --figures") from None
+    written = []
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": "harness"}):
+        for name, figure in _figures(report):
+            for kind in KINDS:
+                written.append(_save(figure, folder / f"{name}{kind}"))
+    return written
+
+
+def _figures(report: Report) -> Iterator[tuple[str, Figure]]:
+    """A name and a figure; with several boards the name says which, by data set and number."""
+    for section in report.sections:
+        several = len(report.sections) > 1
+        data = re.sub(r"[^A-Za-z0-9_.-]+", "_", str(section.board.dataset["name"]))
+        suffix = f"_{section.anchor.removeprefix('board-')}_{data}" if several else ""
+        rows = [row for row in section.board.rows if section.shown in (None, row.epochs) or row.epochs is None]
+        if any(row.utility for row in rows):
+            yield f"privacy_utility{suffix}", privacy_utility(section, [row for row in rows if row.utility])
+        for grid in section.grids[:1]:
+            yield f"attacks{suffix}", attacks_grid(section, grid, rows)
+        if section.curves:
+            yield f"spending{suffix}", spending(section)
+
+
+def _save(figure: Figure, file: Path) -> Path:
+    temporary = file.with_name(f".{file.stem}.tmp{file.suffix}")
+    try:
+        figure.savefig(temporary, facecolor="white", metadata={"Date": None} if file.suffix == ".svg" else None)
+        temporary.replace(file)
+    except OSError as error:
+        raise HarnessError(f"figure {file}: {error.strerror or error}; name another folder with --figures") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return file
+
+
+__all__ = ["draw"]

@@ -1,0 +1,158 @@
+"""records -> what the report shows.
+
+What its charts draw is harness.drawn, how it looks is harness.page; the figures for a paper are harness.plates.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.curves import curves
+from harness.errors import HarnessError
+from harness.heat import Grid, grids
+from harness.leaderboard import Board, boards
+from harness.origins import Origins, origins
+from harness.records import Records, RunResult
+from harness.rows import Row
+from harness.sheets import Sheet, sheets
+from harness.spending import Spending
+from harness.verdict import SIGNS
+from harness.wording import settings
+
+
+@dataclass(frozen=True)
+class Section:
+    """One board and what is drawn of it.
+
+    anchor  what a link to it is called
+    ranks   beside the rows: "2", "2=" where rows share the place, "" where there is none
+    """
+
+    anchor: str
+    board: Board
+    grids: Sequence[Grid]
+    curves: Sequence[Spending]
+    origins: Origins
+    ranks: Sequence[str]
+
+    @property
+    def epochs(self) -> list[int]:
+        """Every T of the board, where there are several to choose from."""
+        found = sorted({row.epochs for row in self.board.rows if row.epochs})
+        return found if len(found) > 1 else []
+
+    @property
+    def shown(self) -> int | None:
+        """The T that a reader sees first: the most, which is what a defense is worth; None, all of them, where that
+        would hide a defense."""
+        if not self.epochs:
+            return None
+        most = self.epochs[-1]
+        there = {_named(row) for row in self.board.rows if row.epochs in (most, None)}
+        return most if all(_named(row) in there for row in self.board.rows) else None
+
+    @property
+    def rows(self) -> list[tuple[Row, str]]:
+        return list(zip(self.board.rows, self.ranks, strict=True))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one folder of records says.
+
+    read, used  records that were found, and those that stand on a board
+    missing     releases that could not be made, with the reason: they have no row
+    """
+
+    sections: Sequence[Section]
+    sheets: Sequence[Sheet]
+    read: int
+    used: int
+    missing: Sequence[str]
+
+
+def gather(folder: Path, named: Sequence[Path] = ()) -> Report:
+    """Everything that the page shows; `named` are the sheets that were asked for."""
+    records = {record.spec.key: record for record in Records(folder).all()}
+    if not records:
+        raise HarnessError(f"no records in {folder}; run `harness run` first, or name a folder with --records")
+    pictures = sheets(folder, named)
+    found = boards(records.values())
+    used = {key for board in found for row in board.rows for key in row.records}
+    sections = [
+        Section(f"board-{at}", board, grids(board), curves(board), origins(board, records), ranks(board.rows))
+        for at, board in enumerate((board for board in found if board.rows), 1)
+    ]
+    return Report(sections, pictures, len(records), len(used & set(records)), _missing(records.values(), used))
+
+
+def check_out(out: Path) -> None:
+    """Refuse a page that could not be written, before the work for it is done."""
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise HarnessError(f"page {out}: expected a name that ends in .html")
+    if out.is_dir():
+        raise HarnessError(f"page {out}: is a folder; name a file with --out")
+    if not out.absolute().parent.is_dir():
+        raise HarnessError(f"page {out}: there is no folder {out.parent}; make it, or name another with --out")
+
+
+def write(out: Path, page: str) -> None:
+    """Whole or not at all."""
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        temporary.replace(out)
+    except OSError as error:
+        raise HarnessError(f"page {out}: {error.strerror or error}; name another with --out") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def ranks(rows: Sequence[Row]) -> list[str]:
+    """Rows of one training that share a place say so."""
+    shared = Counter((row.epochs, row.training, row.rank) for row in rows if row.rank)
+    return [
+        "" if not row.rank else f"{row.rank}{'=' if shared[row.epochs, row.training, row.rank] > 1 else ''}"
+        for row in rows
+    ]
+
+
+def standing(row: Row) -> str:
+    """passes (by dSSIM, which ranks), fails, or unjudged: what lacks something is neither."""
+    if row.lacks:
+        return "unjudged"
+    return "passes" if row.passes["dssim"] else "fails"
+
+
+def passing(row: Row) -> str:
+    """The same in words, with dHaar, which is judged apart."""
+    if row.lacks:
+        return "not judged"
+    passed = [SIGNS[name] for name, yes in row.passes.items() if yes]
+    return "does not pass" if not passed else "passes both" if len(passed) == 2 else f"{passed[0]} only"
+
+
+def _named(row: Row) -> tuple[str, str]:
+    return row.defense, settings(row.settings)
+
+
+def _missing(records: Iterable[RunResult], used: set[str]) -> list[str]:
+    """Releases that nobody could make: of a defense without a row on these images."""
+    there = {_whose(record) for record in records if record.spec.key in used}
+    lost: dict[str, None] = {}
+    for record in records:
+        if record.spec.kind == "release" and record.status != "ok" and _whose(record) not in there:
+            entry = record.inputs["defense"]
+            chosen = settings({**entry["params"], "weights": entry["mixing"]["weights"]})
+            lost[
+                f"{entry['name']} {chosen} on {record.inputs['dataset']['name']}: {record.status}: {record.reason}"
+            ] = None
+    return list(lost)
+
+
+def _whose(record: RunResult) -> tuple[str, str]:
+    return str(record.inputs["dataset"]), str(record.inputs["defense"])
