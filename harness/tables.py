@@ -13,8 +13,9 @@ from harness import verdict
 from harness.board_files import write
 from harness.columns import as_json, csv_text, document, flat
 from harness.leaderboard import Board
-from harness.markdown import NOTES, grid
+from harness.markdown import grid
 from harness.markdown import page as markdown
+from harness.notes import NOTES
 from harness.rows import Row
 from harness.wording import figure, settings, short, stacked
 
