@@ -63,13 +63,18 @@ def page(boards: Sequence[Board], records: str = "records") -> str:
         lines += [f"{text}\n" for text in verdict.on_board(board)]
         lines += grid(HEADS, [_cells(row, records) for row in board.rows])
         if any(row.attacks for row in board.rows):
-            lines += ["### Attack by attack", "", ATTACK_NOTES, ""]
+            lines += ["### Attack by attack", "", f"{ATTACK_NOTES}{_how_many(board)}", ""]
         for row in board.rows:
             if row.attacks:
                 lines += [f"#### {verdict.headline(row)}", "", *(f"* {text}" for text in verdict.on_row(row)[1:]), ""]
                 attacks = [_attack_cells(attack, records) for attack in row.attacks]
                 lines += grid(ATTACK_HEADS, [_look(row, records), *attacks])
     return "\n".join([*lines, *_reported(boards[0].reported)])
+
+
+def _how_many(board: Board) -> str:
+    counts = {number for row in board.rows for attack in row.attacks for _, number in attack.holm.values()}
+    return f" They are {max(counts)}." if counts else ""
 
 
 def _reported(rows: Sequence[Reported]) -> list[str]:

@@ -18,8 +18,9 @@ ATTACK_NOTES = (
     "Look is the release itself, the floor of every row. Left: the attack alone, without that floor. Below look, below "
     "smooth: how much closer the attack comes, paired over originals. Re-identified: the original comes first in a "
     "gallery. An attack sees more than smoothing where it is closer than smooth by dSSIM and, apart from that, by "
-    "dHaar or in re-identification. †: no difference any more after Holm's correction for all comparisons of the "
-    "board. Controls never enter the worst case; what failed or was skipped says nothing for the defense."
+    "dHaar or in re-identification. Controls never enter the worst case; what failed or was skipped says nothing for "
+    "the defense. †: no difference any more after Holm's correction for all comparisons of the board with look and "
+    "smooth."
 )
 REPORTED_NOTES = (
     "As printed, on the authors' images and by their attacks: not measured here, without intervals, never ranked, and "

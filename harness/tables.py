@@ -46,7 +46,8 @@ def show(boards: Sequence[Board], console: Console) -> None:
 
 
 def _sign(row: Row) -> list[str]:
-    return [*settings(row.settings).split(), *([f"epochs={row.epochs}"] if row.epochs else [])]
+    rank = [f"rank {row.place}"] if row.rank else ["reference"] if row.reference else []
+    return [*rank, *settings(row.settings).split(), *([f"epochs={row.epochs}"] if row.epochs else [])]
 
 
 def verdicts(rows: Sequence[Row], console: Console) -> None:
