@@ -32,8 +32,8 @@ class Bracket:
         if self.between is not None:
             span = Range(self.knob, *self.between, kind, direction)
             if direction is None:
-                first, *_, last = [*self.values(span)[:1], *self.values(span)]
-                span = replace(span, direction="up" if tried(last) >= tried(first) else "down")
+                values = self.values(span)
+                span = replace(span, direction="up" if tried(values[-1]) >= tried(values[0]) else "down")
             return span
         if known is not None:
             return known

@@ -75,6 +75,13 @@ class Ladder:
         before, after = ([None, *order][place], [*order, None][place + 1])
         return Tuned(self.defense, self.knob, "reached", None, order[place], (before, after), tuple(order), warnings)
 
+    def cut_short(self, direction: str | None, warnings: Sequence[str]) -> Tuned:
+        """The answer where not enough values were allowed: the lowest figure that reaches, or that none does yet."""
+        reaching = [each for each in self.rungs.values() if each.score[self.goal.by] >= self.goal.target]
+        if reaching:
+            return self.told(direction, min(reaching, key=lambda each: float(each.score["mean"])).value, warnings)
+        return replace(self.told(direction, None, warnings), status="stopped", reason=warnings[-1])
+
     def _contradictions(self, order: Sequence[Evaluation]) -> list[str]:
         """Where a stronger knob hid less: what lies between the values that were tried is not known there."""
         means = [each.score["mean"] for each in order]
@@ -134,7 +141,9 @@ def _turned(
             for beside in values[max(0, place - 1) : place + 2]:
                 tried(beside)
     except Spent:
-        warnings.append(f"stopped after {goal.most} values: a lesser one may reach; allow more with --most")
+        warnings.append(f"{defense.name} {knob}: stopped after {goal.most} values; allow more with --most")
+        if value is None:
+            return ladder.cut_short(direction, warnings)
     except Stopped as stop:
         return replace(ladder.told(direction, None), status=stop.status, reason=str(stop))
     return ladder.told(direction, value, warnings)

@@ -52,7 +52,8 @@ class Evaluation:
 class Tuned:
     """What came of one defense.
 
-    status       reached, cannot reach, nothing to tune, inapplicable, failed
+    status       reached; cannot reach; stopped: not reached by as many values as were allowed; nothing to tune;
+                 inapplicable, skipped, failed: of the first value that could not be measured
     found        the least value that reaches
     neighbours   what was tried next to it: less obfuscating, more obfuscating
     evaluations  all that was tried, from the least to the most obfuscating

@@ -174,7 +174,25 @@ def test_the_number_of_values_is_bounded_and_said():
 
     assert len(planted.measured) == 4
     assert tuned.found.score["mean"] >= 0.66
-    assert any("stopped after 4 values" in text for text in tuned.warnings)
+    assert any("sigma: stopped after 4 values" in text for text in tuned.warnings)
+
+
+@pytest.mark.parametrize(
+    "tune_table", [None, {"knob": "sigma", "low": 0, "high": 256, "kind": "integer", "direction": "up"}]
+)
+def test_a_search_that_was_cut_short_does_not_say_cannot_reach(tune_table):
+    """Two values, neither of which reaches: that is no proof."""
+    whole = entry("noise_mix", sigma=2)
+    cut = type(whole)(**{**vars(whole), "tune": tune_table})
+
+    class Peaked(Planted):
+        def looked(self, defense):
+            return (0.7 if 90 < defense.params["sigma"] < 110 else 0.1) + SPREAD
+
+    tuned = tune(Peaked(), cut, Goal("dssim", 0.66, most=2), knob="sigma")
+
+    assert (tuned.status, tuned.found) == ("stopped", None)
+    assert "stopped after 2 values" in tuned.reason
 
 
 def test_a_knob_that_hides_less_where_it_should_hide_more_is_told():
