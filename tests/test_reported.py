@@ -14,8 +14,10 @@ from harness.cli import main
 from harness.errors import HarnessError
 from harness.leaderboard import boards
 from harness.markdown import page
+from harness.paper import TABLE_7
 from harness.records import Records
 from harness.reported import read
+from harness.wording import settings
 
 PAPER = """
 - dataset: stripes
@@ -139,3 +141,16 @@ def test_the_papers_table_7_is_there_whole_and_agrees_with_the_experiment():
         found[row.defense, str(given), weights[0], within] = row.figures["dssim"]
     assert rows[0].defense == "none" and len(rows) == 31
     assert found == expected
+
+
+def test_the_points_that_the_page_draws_are_the_rows_that_the_board_shows():
+    """The paper's figures stand in two places: as a file to be edited, and in the wheel."""
+    rows = read(Path(__file__).parents[1] / "leaderboards" / "reported.yaml")
+
+    shown = {
+        (row.defense, settings({n: v for n, v in row.settings.items() if n != "intra_class"}), "intra_class" in row.settings):
+        (row.figures["dssim"], row.figures["utility"])
+        for row in rows
+    }  # fmt: skip
+    drawn = {(row.defense, row.settings, row.intra_class): (row.dssim, row.accuracy) for row in TABLE_7}
+    assert shown == drawn and len(drawn) == 31
