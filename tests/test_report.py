@@ -14,8 +14,8 @@ from PIL import Image
 
 from harness import paper
 from harness.cli import main
-from harness.heat import grids
 from harness.drawn import document
+from harness.heat import grids
 from harness.leaderboard import boards
 from harness.page import in_script, policy, render
 from harness.records import Records
@@ -158,14 +158,14 @@ def test_a_row_that_passes_by_dssim_alone_says_so(section):
 
 def test_rows_that_share_a_place_show_it(section):
     rows = [r for r in section.board.rows if r.epochs == 20][:3]
-    before = [row.rank for row in rows]
-    for row, rank in zip(rows, (1, 1, 3), strict=True):
-        row.rank = rank
+    before = [(row.rank, vars(row).get("tied", [])) for row in rows]
+    for row, rank, tied in zip(rows, (1, 1, 3), (["b"], ["a"], []), strict=True):
+        row.rank, row.tied = rank, tied
     try:
         assert ranks(rows) == ["1=", "1=", "3"]
     finally:
-        for row, rank in zip(rows, before, strict=True):
-            row.rank = rank
+        for row, (rank, tied) in zip(rows, before, strict=True):
+            row.rank, row.tied = rank, tied
 
 
 def test_a_curve_has_the_figures_of_the_attack_at_every_number_of_epochs(section):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.heat import LOOK, WORST, Grid, Mark
 from harness.figures import INK, PALE
+from harness.heat import LOOK, WORST, Grid, Mark
 from harness.plates.style import basis, new, plain, titled
 from harness.report import Section
 from harness.rows import Row
