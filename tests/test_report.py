@@ -413,6 +413,13 @@ def test_svg_holds_text_as_text_and_names_as_names(figures):
     assert "&lt;script&gt;" in text and "<script" not in text
 
 
+def test_every_row_of_the_most_epochs_is_named_in_the_figure(figures):
+    text = next(path for path in figures if path.name == "privacy_utility.svg").read_text()
+
+    assert all(f">{name}<" in text for name, *_ in DEFENSES)
+    assert text.count(">mix<") == 1
+
+
 def test_svg_is_the_same_file_for_the_same_records(small, tmp_path):
     from harness.plates import draw
 
