@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from harness.figures import INK
 from harness.plates.style import UNDER, plain
 
@@ -27,13 +29,13 @@ def write_names(
     figure = axes.get_figure(root=True)
     assert figure is not None
     figure.draw_without_rendering()  # the axes stand where they will be
-    marks = axes.transData.transform([*(mark for _, mark in named), *others]) * 72 / figure.dpi
+    marks = np.asarray(axes.transData.transform([*(mark for _, mark in named), *others])) * 72 / figure.dpi
     taken: list[Box] = [(x - 4, y - 4, x + 4, y + 4) for x, y in marks]
-    left, bottom, right, top = axes.get_window_extent().extents * 72 / figure.dpi
+    frame = np.asarray(axes.get_window_extent().extents) * 72 / figure.dpi
     for (name, mark), (x, y) in zip(named, marks, strict=False):
         for across, up in _places(WIDE * len(name)):
             box = (x + across, y + up - 1, x + across + WIDE * len(name), y + up + SIZE)
-            inside = left < box[0] and box[2] < right and bottom < box[1] and box[3] < top
+            inside = frame[0] < box[0] and box[2] < frame[2] and frame[1] < box[1] and box[3] < frame[3]
             if inside and not any(_meet(box, other) for other in taken):
                 taken.append(box)
                 axes.annotate(
