@@ -176,7 +176,7 @@
   };
 
   const hues = ["hidden", "fails", "good", "violet", "amber", "sky", "ink"];
-  const symbols = ["circle", "square", "diamond", "triangle-up", "cross", "star", "triangle-down", "hexagon"];
+  const symbols = ["circle", "square", "diamond", "triangle-up", "cross", "star", "triangle-down", "x"];
 
   const dashes = ["solid", "dash", "dashdot", "longdash"];
 

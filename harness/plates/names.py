@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.figures import INK
+from harness.figures import INK, PALE
 from harness.plates.style import UNDER, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SIZE = 8  # points
+FAR = 14  # points: a name so high or low has a line to its mark
 WIDE = 4.9  # of a letter of that size, in points
 Box = tuple[float, float, float, float]
 
@@ -38,16 +39,18 @@ def write_names(
             inside = frame[0] < box[0] and box[2] < frame[2] and frame[1] < box[1] and box[3] < frame[3]
             if inside and not any(_meet(box, other) for other in taken):
                 taken.append(box)
+                far = abs(up + SIZE / 2) > FAR
                 axes.annotate(
-                    plain(name), mark, (across, up), textcoords="offset points",
-                    fontsize=SIZE, color=INK, bbox=UNDER, zorder=5,
+                    plain(name), mark, (across, up), textcoords="offset points", fontsize=SIZE, color=INK, bbox=UNDER,
+                    zorder=5, arrowprops={"arrowstyle": "-", "color": PALE, "linewidth": 0.6} if far else None,
                 )  # fmt: skip
                 break
 
 
 def _places(wide: float) -> list[tuple[float, float]]:
     """Offsets of the name's lower left corner from its mark, in points: the preferred ones first."""
-    return [(6, 5), (6, -12), (-6 - wide, 5), (-6 - wide, -12), (-wide / 2, 9), (-wide / 2, -16), (6, 15), (6, -22)]
+    near = [(6, 5), (6, -12), (-6 - wide, 5), (-6 - wide, -12), (-wide / 2, 9), (-wide / 2, -16), (6, 15), (6, -22)]
+    return [*near, (-wide / 2, 18), (-wide / 2, -25), (9, 25), (9, -32), (-9 - wide, 25), (-9 - wide, -32)]
 
 
 def _meet(one: Box, other: Box) -> bool:
