@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from harness.groups import Group, pooled, reading
 from harness.records import RunResult
-from harness.statistics import paired
+from harness.statistics import paired, paired_p
+from harness.types import Array
 
 DISTANCES = ("dssim", "dhaar", "any_dssim", "any_dhaar")
 """To the dominant original, and to whichever source is nearest; an attack's is called attacked_..."""
 READINGS = ("reid_rank1", "reid_rank5", "top1", "any_source", "released", "attribute")
 """Shares of releases of which an attack told something, each read beside its chance."""
 SMOOTH = "smooth"
+EXTERNAL = "external"
+"""The trait, and the first part of the name, of what came from outside."""
 RELEASES = "releases"
+Pair: TypeAlias = tuple[Array, Array, Array]
+"""Ours and theirs, (M,) each, and the original of each."""
 _ROUNDING = 1e-4  # of one distance, measured in batches of other sizes
 
 
@@ -28,12 +33,15 @@ class Attacked:
     """One attack with its settings on one defense. Differences are paired over originals and pooled over seeds.
 
     look, smooth  the releases and the smoothed releases that it is read against, by seed
+    holm          (what it is compared with, distance) -> p-value corrected for the comparisons of the board, and how
+                  many they are; filled by the board
     Its figures are of the seeds on which it worked, and made when they are asked for: every interval is a bootstrap.
     """
 
     group: Group
     look: Mapping[int, RunResult]
     smooth: Mapping[int, RunResult]
+    holm: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -52,6 +60,16 @@ class Attacked:
     @property
     def reason(self) -> str | None:
         return self.group.faulty.reason if self.group.faulty else None
+
+    @property
+    def external(self) -> bool:
+        """Whether somebody outside handed it in."""
+        return EXTERNAL in self.group.entry.get("traits", [])
+
+    @property
+    def records(self) -> list[str]:
+        """The names of the records that its figures come from."""
+        return [record.spec.key for record in self.group.sound.values()]
 
     @property
     def is_look(self) -> bool:
@@ -77,12 +95,31 @@ class Attacked:
     @cached_property
     def from_look(self) -> dict[str, Any]:
         """How much closer than the release it comes (dssim, dhaar), and how many more it re-identifies (reid_rank1)."""
-        return _differences(self.group.sound, self.look, "")
+        return {name: self._compared("look", name, pair) for name, pair in self._pairs("look").items()}
 
     @cached_property
     def from_smooth(self) -> dict[str, Any]:
         """The same beyond `smooth`; empty of smooth itself, and where that was not run."""
-        return {} if self.name == SMOOTH else _differences(self.group.sound, self.smooth, "attacked_")
+        return {name: self._compared("smooth", name, pair) for name, pair in self._pairs("smooth").items()}
+
+    def p_values(self) -> dict[tuple[str, str], float]:
+        """Of every such comparison, not corrected."""
+        sides = ("look", "smooth")
+        return {
+            (side, name): paired_p(*pair[:2], units=pair[2])
+            for side in sides
+            for name, pair in self._pairs(side).items()
+        }
+
+    def _compared(self, side: str, name: str, pair: Pair) -> dict[str, Any]:
+        mine, theirs, units = pair
+        p, comparisons = self.holm.get((side, name), (None, None))
+        return {**paired(mine, theirs, units=units), "holm": p, "comparisons": comparisons}
+
+    def _pairs(self, side: str) -> dict[str, Pair]:
+        if side == "look":
+            return _pairs(self.group.sound, self.look, "")
+        return {} if self.name == SMOOTH else _pairs(self.group.sound, self.smooth, "attacked_")
 
     def _pool(self, name: str) -> dict[str, Any]:
         return pooled(self.group.sound.values(), name, proportion=False)
@@ -101,8 +138,8 @@ def attack_by_attack(releases: Sequence[RunResult], groups: Sequence[Group]) -> 
     return [Attacked(group, look, smooth) for group in sorted(groups, key=order)]
 
 
-def _differences(ours: Mapping[int, RunResult], theirs: Mapping[int, RunResult], prefix: str) -> dict[str, Any]:
-    """How much closer we come than they do, and how many more we re-identify; a positive number is more seen."""
+def _pairs(ours: Mapping[int, RunResult], theirs: Mapping[int, RunResult], prefix: str) -> dict[str, Pair]:
+    """Our figures and theirs on the same releases; ours less theirs is positive where we see or re-identify more."""
     found = {}
     for name, mine, other, sign in (
         ("dssim", "attacked_dssim", f"{prefix}dssim", -1),
@@ -113,5 +150,5 @@ def _differences(ours: Mapping[int, RunResult], theirs: Mapping[int, RunResult],
         if seeds:
             units = np.concatenate([ours[seed].arrays["units"] for seed in seeds])
             a, b = (np.concatenate([side[s].arrays[n] for s in seeds]) for side, n in ((ours, mine), (theirs, other)))
-            found[name] = paired(sign * a, sign * b, units=units)
+            found[name] = (sign * a, sign * b, units)
     return found

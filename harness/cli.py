@@ -1,6 +1,6 @@
 """The command line: which commands there are, and the exit code. Each command is a file in harness/commands.
 
-Exit codes: 0 done, 1 a cell failed, 2 wrong usage or input, 130 interrupted.
+Exit codes: 0 done, 1 a cell failed, 2 wrong usage or input, 3 something is not as it was recorded, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,20 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from harness import __version__
-from harness.commands import entries, measure, obfuscate, preview, rank, report, run, sweep
+from harness.commands import (
+    check,
+    entries,
+    external,
+    measure,
+    obfuscate,
+    preview,
+    rank,
+    report,
+    rerun,
+    run,
+    sweep,
+    tune,
+)
 from harness.errors import HarnessError
 from harness.offline import staying_offline
 
@@ -49,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(prog="harness", description="Does an image-obfuscation scheme protect the pictures?")
     top.add_argument("--version", action="version", version=f"harness {__version__}")
     subparsers = top.add_subparsers(title="commands", required=True, parser_class=_Parser)
-    for command in (run, sweep, obfuscate, preview, entries, measure, rank, report):
+    for command in (run, sweep, tune, obfuscate, external, preview, entries, measure, rank, rerun, report, check):
         command.add(subparsers)
     return top
 

@@ -5,24 +5,32 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.leaderboard import Board
 from harness.rows import Row
-from harness.verdict import attack_document
+from harness.verdict import attack_document, on_board
 from harness.wording import settings
+
+_ENDS = ("mean", "low", "high")
 
 
 def csv_text(boards: Sequence[Board]) -> str:
     """One line per row, numbers in full."""
     out = io.StringIO()
-    lines = [(board, flat(board, row)) for board in boards for row in board.rows]
+    lines = [(board, _line(board, row)) for board in boards for row in board.rows]
     names = list(dict.fromkeys(name for _, line in lines for name in line))
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(line for _, line in lines)
     return out.getvalue()
+
+
+def _line(board: Board, row: Row) -> dict[str, Any]:
+    """A row's columns, then the records of each figure, apart by blanks, and those of the row."""
+    named = {f"{name}_records": " ".join(score["records"]) for name, score, _ in _figures(row)}
+    return flat(board, row) | named | {"records": " ".join(row.records)}
 
 
 def flat(board: Board, row: Row) -> dict[str, Any]:
@@ -34,6 +42,8 @@ def flat(board: Board, row: Row) -> dict[str, Any]:
         "private": board.dataset["private"],
         "device": board.device,
         "rank": row.rank,
+        "tied": "; ".join(row.tied),
+        "reference": row.reference,
         "defense": row.defense,
         "settings": settings(row.settings),
         "epochs": row.epochs,
@@ -43,45 +53,60 @@ def flat(board: Board, row: Row) -> dict[str, Any]:
         "lacks": "; ".join(row.lacks),
         "granted": " ".join(row.granted),
     }
-    for name, score in row.scores.items():
-        line |= {f"{name}_{part}": score[part] for part in ("mean", "low", "high", "p5", "min", "n")}
-    for name, score in row.worst.items():
-        line |= {
-            f"worst_{name}_{part}": score[part] for part in ("mean", "low", "high", "p5", "min", "below", "attack")
-        }
+    for name, score, parts in _figures(row):
+        line |= {f"{name}_{part}": score.get(part) for part in parts}
     line |= {f"passes_{name}": yes for name, yes in row.passes.items()}
     if row.recognition:
         line |= {"recogniser": row.recognition["attack"], "recogniser_arch": row.recognition["arch"]}
-        for name in ("top1", "any_source", "released"):
-            line |= {f"{name}_{part}": row.recognition[name][part] for part in ("mean", "low", "high", "chance")}
         line["top1_corrected"] = row.recognition["corrected"]
     if row.reidentified:
         line["reidentifier"] = row.reidentified["attack"]
-        for name in ("rank1", "rank5"):
-            score = row.reidentified[name] or {}
-            line |= {f"worst_reid_{name}_{part}": score.get(part) for part in ("mean", "low", "high", "chance")}
     if row.attribute:
         line["attribute_reader"] = row.attribute["attack"]
-        line |= {f"attribute_{part}": row.attribute[part] for part in ("mean", "low", "high", "chance", "corrected")}
-    for name, known in (("utility", row.utility), ("utility_gap", row.gap)):
-        if known:
-            line |= {f"{name}_{part}": known[part] for part in ("mean", "low", "high")}
     return line | {"unjudged": "; ".join(row.unjudged), "warnings": "; ".join(row.warnings)}
 
 
+def _figures(row: Row) -> Iterator[tuple[str, Mapping[str, Any], Sequence[str]]]:
+    """Every figure of a row: its name, its statistics with its records, and which of them are columns."""
+    for name, score in row.scores.items():
+        yield name, score, (*_ENDS, "p5", "min", "n")
+    for name, score in row.worst.items():
+        yield f"worst_{name}", score, (*_ENDS, "p5", "min", "below", "attack")
+    for found, names, prefix in (
+        (row.recognition, ("top1", "any_source", "released"), ""),
+        (row.reidentified, ("rank1", "rank5"), "worst_reid_"),
+    ):
+        if found:
+            for name in names:
+                yield f"{prefix}{name}", {**(found[name] or {}), "records": found["records"]}, (*_ENDS, "chance")
+    if row.attribute:
+        yield "attribute", row.attribute, (*_ENDS, "chance", "corrected")
+    for name, known in (("utility", row.utility), ("utility_gap", row.gap)):
+        if known:
+            yield name, known, _ENDS
+
+
 def document(boards: Sequence[Board]) -> dict[str, Any]:
-    """Boards as `rank --json` prints them: the columns of a row, and under `attacks` every attack on it."""
+    """Boards as `rank --json` prints them: the columns of a row, under `records` the names of the records of each
+    figure, and under `attacks` every attack on it."""
+    return {"boards": [_board(board) for board in boards]}
+
+
+def _board(board: Board) -> dict[str, Any]:
     return {
-        "boards": [
+        "title": board.title,
+        "dataset": dict(board.dataset),
+        "device": board.device,
+        "targets": board.targets,
+        "notes": on_board(board),
+        "rows": [
             {
-                "title": board.title,
-                "rows": [
-                    {**flat(board, row), "attacks": [attack_document(attack) for attack in row.attacks]}
-                    for row in board.rows
-                ],
+                **flat(board, row),
+                "records": {"row": row.records} | {name: score["records"] for name, score, _ in _figures(row)},
+                "attacks": [attack_document(attack) for attack in row.attacks],
             }
-            for board in boards
-        ]
+            for row in board.rows
+        ],
     }
 
 

@@ -157,7 +157,9 @@ def _crew(
     workers = min(left, engine.workers or how_many(bench.device, bench.threads, left))
     if workers < 2:
         return Here(benches)
-    return Pool(workers, bench.device, bench.registry.files, stack.enter_context(shared_shelf()))
+    needed = ("defenses", "metrics", "evaluators")
+    first = {entry.module for entry in bench.registry.entries if entry.section in needed and entry.origin == "built-in"}
+    return Pool(workers, bench.device, bench.registry.files, stack.enter_context(shared_shelf()), sorted(first))
 
 
 def prepare(

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from harness.errors import HarnessError
+from harness.knobs import check_tune
 from harness.settings import MIXING, Loader, check_mixing, did_you_mean, is_plain, like
 
 SECTIONS = {
@@ -22,7 +23,7 @@ SECTIONS = {
 }
 COMMON = ("use", "version", "params", "traits", "cite")
 FIELDS = {
-    "defenses": (*COMMON, "mixing"),
+    "defenses": (*COMMON, "mixing", "tune"),
     "attacks": (*COMMON, "kind", "granted"),
     "metrics": (*COMMON, "higher_is"),
     "evaluators": COMMON,
@@ -48,6 +49,7 @@ class Entry:
     """One plugin as the registry announces it.
 
     origin  who announced it: 'built-in', the name of a file, or the name of an installed distribution
+    tune    which knob `harness tune` turns, and how far (see harness.knobs); it changes no outcome
     """
 
     name: str
@@ -62,6 +64,7 @@ class Entry:
     higher_is: str | None = None
     cite: str = ""
     origin: str = "built-in"
+    tune: dict[str, Any] | None = None
 
     @property
     def noun(self) -> str:
@@ -149,6 +152,7 @@ def _entry(file: Path, origin: str, section: str, name: Any, fields: Any) -> Ent
         higher_is=fields.get("higher_is"),
         cite=fields["cite"],
         origin=origin,
+        tune=check_tune(where, fields["tune"], fields) if "tune" in fields else None,
     )
 
 

@@ -6,12 +6,13 @@ A board is a pure function of a folder of records.
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from harness.comparisons import correct
+from harness.ranking import rank
 from harness.records import RunResult
 from harness.rows import Row, make_row
 
@@ -38,9 +39,9 @@ class Board:
 
 
 def boards(records: Iterable[RunResult]) -> list[Board]:
-    """Every board that these records make, the newest record of each piece of work counting."""
+    """Every board that these records make, the newest record of each piece of work counting, in whatever order."""
     groups: dict[str, list[RunResult]] = defaultdict(list)
-    for record in _newest(records):
+    for record in _newest(sorted(records, key=lambda record: record.spec.key)):
         inputs = record.inputs
         groups[json.dumps([inputs["dataset"], inputs["device"]], sort_keys=True)].append(record)
     return [board for _, group in sorted(groups.items()) for board in _by_targets(group)]
@@ -103,7 +104,8 @@ def _board(records: list[RunResult]) -> Board:
             ]
             seen = [record for record in attacked if record.inputs.get("epochs", epochs) == epochs]
             rows.append(make_row(shown, seen, used, alike, epochs))
-    _rank(rows)
+    rank(rows, UNDEFENDED)
+    correct(rows)
     first = records[0].inputs
     targets = next((record.inputs["targets"] for record in releases), None)
     return Board(first["dataset"], first["device"], targets, rows)
@@ -133,23 +135,3 @@ def _is_undefended(record: RunResult) -> bool:
 
 def _training(record: RunResult) -> tuple[int, str]:
     return record.inputs["epochs"], json.dumps(record.inputs["utility"]["params"], sort_keys=True)
-
-
-def _rank(rows: list[Row]) -> None:
-    """Rank by utility among complete rows of one training that pass by dSSIM; mark their Pareto front; sort to read."""
-    for training in {(row.epochs, row.training) for row in rows}:
-        complete = [row for row in rows if (row.epochs, row.training) == training and not row.lacks]
-        points = {id(row): (row.worst["dssim"]["mean"], row.utility["mean"]) for row in complete if row.utility}
-        for row in complete:
-            here = points.get(id(row))
-            row.pareto = here is not None and not any(_dominates(there, here) for there in points.values())
-        ranked = [row for row in complete if row.passes["dssim"] and row.utility]
-        for place, row in enumerate(sorted(ranked, key=lambda row: -(row.utility or {})["mean"]), 1):
-            row.rank = place
-    rows.sort(
-        key=lambda row: (row.rank or math.inf, row.defense != UNDEFENDED, -row.worst["dssim"]["mean"], row.epochs or 0)
-    )
-
-
-def _dominates(a: tuple[float, float], b: tuple[float, float]) -> bool:
-    return a[0] >= b[0] and a[1] >= b[1] and a != b

@@ -52,17 +52,19 @@ class Pool:
 
     files  registry files, for they load the same one
     shelf  the folder where they share releases
+    first  modules that all of them need: imported once, before the first fork
     """
 
     workers: int
     device: str
     files: Sequence[Path]
     shelf: Path
+    first: Sequence[str] = ()
     _hands: list[_Hand] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["harness.worker"])
+        self._context.set_forkserver_preload(["harness.worker", *self.first])
         self._hands = [self._hire() for _ in range(self.workers)]
         return self
 

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from harness.atomic import SUFFIX, write_whole
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -94,9 +94,9 @@ class Records:
         """Refuse a folder that will not take a record, before the work for it is done."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _replace(self.folder / ".writable", lambda file: file.write(b"ok"))
+            write_whole(self.folder / ".writable", lambda file: file.write(b"ok"))
             (self.folder / ".writable").unlink(missing_ok=True)
-            for leftover in self.folder.glob(".*.tmp"):  # a killed run's; one that is being written is young
+            for leftover in self.folder.glob(f".*{SUFFIX}"):  # a killed run's; one that is being written is young
                 if time.time() - leftover.stat().st_mtime > ABANDONED_AFTER:
                     leftover.unlink(missing_ok=True)
         except OSError as error:
@@ -132,12 +132,12 @@ class Records:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / f"{result.spec.key}.json"
             if result.arrays:
-                _replace(
+                write_whole(
                     path.with_suffix(".npz"),
                     lambda file: np.savez_compressed(file, **result.arrays),  # type: ignore[arg-type]
                 )
             text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-            _replace(path, lambda file: file.write(text.encode()))
+            write_whole(path, lambda file: file.write(text.encode()))
         except OSError as error:
             raise self._refused(error) from None
         return replace(result, finished=finished)
@@ -185,13 +185,3 @@ class _Nowhere(Records):
 
     def write(self, result: RunResult) -> RunResult:
         return result
-
-
-def _replace(path: Path, write: Any) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
+from harness.atomic import write_whole
 from harness.types import Release, Secret
 
 Epoch: TypeAlias = tuple[Release, Secret]
@@ -111,8 +112,8 @@ def _write(place: Path, epoch: int, made: Epoch) -> None:
     rest = {"labels": release.labels.numpy(), "shape": np.array(release.images.shape)} | {
         name: getattr(secret, name) for name in ("sources", "shares", "dominant")
     }
-    _replace(place / f"{epoch}{_REST}", lambda file: np.savez(file, **rest))
-    _replace(place / f"{epoch}{_IMAGES}", release.images.numpy().tofile)  # last: it says that all is there
+    write_whole(place / f"{epoch}{_REST}", lambda file: np.savez(file, **rest))
+    write_whole(place / f"{epoch}{_IMAGES}", release.images.numpy().tofile)  # last: it says that all is there
 
 
 def _read(place: Path, epoch: int) -> Epoch | None:
@@ -125,16 +126,6 @@ def _read(place: Path, epoch: int) -> Epoch | None:
     with os.fdopen(os.open(images, os.O_RDONLY), "rb") as handle:  # opened by number: the map keeps no name
         released = torch.from_numpy(np.memmap(handle, np.uint8, "c", shape=shape))
     return Release(released, torch.from_numpy(rest.pop("labels"))), Secret(**rest)
-
-
-def _replace(path: Path, write: Callable[..., object]) -> None:
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

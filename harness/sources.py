@@ -145,9 +145,19 @@ def reachable_modules(modules: Sequence[str]) -> list[str]:
             tree = parse(place.file)
         except (SyntaxError, ValueError, OSError):
             continue
-        names = imported(ast.walk(tree), name, place.is_package)
+        names = imported(_run(tree), name, place.is_package)
         waiting += [other for other in names if _is_own(other, name, place)]
     return sorted(found | parents)
+
+
+def _run(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node but those under `if TYPE_CHECKING:`, which never run."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        typing_only = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        waiting += node.orelse if typing_only else ast.iter_child_nodes(node)  # type: ignore[attr-defined]
 
 
 def _parents(module: str) -> list[str]:

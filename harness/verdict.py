@@ -6,10 +6,12 @@ or in re-identification, each by a paired interval: dSSIM alone flatters smooth 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from harness.attacked import SMOOTH, Attacked
 from harness.leaderboard import Board
+from harness.ranking import LEVEL, named
 from harness.rows import MULTI_RELEASE, THRESHOLDS, Row
 from harness.wording import figure, settings, short
 
@@ -22,9 +24,14 @@ def on_board(board: Board) -> list[str]:
     for lacks in dict.fromkeys("; ".join(row.lacks) for row in board.rows if row.lacks):
         names = dict.fromkeys(row.defense for row in board.rows if "; ".join(row.lacks) == lacks)
         lines.append(f"Not yet judged, so not ranked: {', '.join(names)}. Lacking: {lacks}.")
+    lines += [_tied(row) for row in board.rows if row.tied]
     if any(not row.lacks for row in board.rows) and not any(row.rank for row in board.rows):
         lines.append("No defense passes: none keeps a worst-case dSSIM of 0.66. Rows are not ranked.")
     return lines
+
+
+def _tied(row: Row) -> str:
+    return f"Rank {row.place}: {named(row)} cannot be told apart in utility from {', '.join(row.tied)}."
 
 
 def on_row(row: Row) -> list[str]:
@@ -44,18 +51,34 @@ def on_row(row: Row) -> list[str]:
 
 def headline(row: Row) -> str:
     """noise_mix (sigma=20 weights=0.75,0.25), 10 epochs, 500 originals, 3 seeds"""
-    chosen = settings(row.settings)
-    parts = [f"{row.defense} ({chosen})" if chosen else row.defense]
+    parts = [named(row)]
     parts += [_count(row.epochs, "epoch")] if row.epochs else []
     return ", ".join([*parts, _count(row.worst["dssim"]["n"], "original"), _count(row.seeds, "seed")])
 
 
 def beyond_smoothing(attack: Attacked) -> bool | None:
-    """Whether an attack sees more than smoothing does: by dSSIM, and by dHaar or re-identification. None: not known."""
-    gained = {name: more["low"] is not None and more["low"] > 0 for name, more in attack.from_smooth.items()}
+    """Whether an attack sees more than smoothing does: by dSSIM, and by dHaar or re-identification. None: not known.
+
+    Each by its paired interval and, on a board, after the correction for all of its comparisons.
+    """
+    gained = {
+        name: more["low"] is not None and more["low"] > 0 and survives(more)
+        for name, more in attack.from_smooth.items()
+    }
     if "dssim" not in gained:
         return None
     return gained["dssim"] and (gained.get("dhaar", False) or gained.get("reid_rank1", False))
+
+
+def survives(more: Mapping[str, Any]) -> bool:
+    """Whether a paired difference is one after Holm's correction; taken on trust where there was none to correct."""
+    return more.get("holm") is None or bool(more["holm"] < LEVEL)
+
+
+def only_uncorrected(more: Mapping[str, Any]) -> bool:
+    """Whether its interval holds no zero and the correction takes that back."""
+    ends = (more["low"], more["high"])
+    return not survives(more) and None not in ends and not ends[0] <= 0 <= ends[1]
 
 
 def _worst(row: Row) -> str:
@@ -183,6 +206,7 @@ def attack_document(attack: Attacked) -> dict[str, Any]:
         "status": attack.status,
         "reason": attack.reason,
         "control": group.control,
+        "external": attack.external,
         "granted": list(group.granted),
         "epochs": group.epochs,
         "seeds": sorted(group.sound),
@@ -192,4 +216,5 @@ def attack_document(attack: Attacked) -> dict[str, Any]:
         "from_look": attack.from_look,
         "from_smooth": attack.from_smooth,
         "beyond_smoothing": beyond_smoothing(attack),
+        "records": attack.records,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,19 @@ def picture_folder(root: Path, each=25, classes=CLASSES, size=SIZE) -> Path:
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image.transpose(1, 2, 0)).save(file)
     return root
+
+
+def told(folder: Path):
+    """What records say, without the times."""
+    said = {}
+    for path in folder.glob("*.json"):
+        document = json.loads(path.read_text())
+        del document["seconds"], document["finished"]
+        said[path.name] = document
+        if document["status"] == "ok":
+            with np.load(path.with_suffix(".npz")) as file:
+                said[path.stem] = {name: file[name].tobytes() for name in file.files}
+    return said
 
 
 # Attacks. Each is what a third party might write, good or bad.

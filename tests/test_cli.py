@@ -652,7 +652,7 @@ def test_rank_prints_one_document(run, harness, place):
 
     (board,) = json.loads(out)["boards"]
     assert code == 0 and {line["defense"] for line in board["rows"]} == {"none", "mix"}
-    assert sorted(path.name for path in (place / "boards").iterdir()) == ["stripes.csv", "stripes.md"]
+    assert sorted(path.name for path in (place / "boards").iterdir()) == ["stripes.csv", "stripes.json", "stripes.md"]
 
 
 def test_rank_without_records_is_refused(harness, place):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -10,10 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
-from planted import attack, bench, picture_folder
+from planted import attack, bench, picture_folder, told
 
 import harness.client
 from harness.cell import Piece
@@ -89,19 +87,6 @@ def cross(place: Path, attacks, records="records", defenses=("none", "mix"), **o
         list(defenses), list(attacks), str(place / "stripes"), size=16, epochs=2, records=place / records, **options
     )
     return prepare(order, load_registry([place / "deadly.yaml"]))
-
-
-def told(folder: Path):
-    """What records say, without the times."""
-    said = {}
-    for path in folder.glob("*.json"):
-        document = json.loads(path.read_text())
-        del document["seconds"], document["finished"]
-        said[path.name] = document
-        if document["status"] == "ok":
-            with np.load(path.with_suffix(".npz")) as file:
-                said[path.stem] = {name: file[name].tobytes() for name in file.files}
-    return said
 
 
 def test_two_processes_write_the_records_that_one_writes(place):
@@ -309,3 +294,13 @@ def test_code_that_changed_during_the_run_stops_it(tmp_path):
 
     with pytest.raises(HarnessError, match="changed while this ran"):
         drive(one.tasks(), lambda _: stage, Changed(), lambda _: None)
+
+
+def test_what_ties_cells_together_is_on_no_figures_path():
+    """An edit of the engine or of a command leaves every record what it is."""
+    from harness import provenance
+
+    for kind in ("release", "utility", "attack"):
+        path = provenance._path(kind)
+        assert "harness.release" in path and "harness.statistics" in path
+        assert not {"harness.engine", "harness.drive", "harness.pool", "harness.order", "harness.records"} & set(path)

@@ -461,8 +461,9 @@ def test_the_board_fits_eighty_columns(board):
 def test_pages_and_tables_are_written_by_data_set(board, tmp_path):
     paths = tables.write(board, tmp_path / "boards")
 
-    assert sorted(path.name for path in paths) == ["stripes.csv", "stripes.md"]
+    assert sorted(path.name for path in paths) == ["stripes.csv", "stripes.json", "stripes.md"]
     assert (tmp_path / "boards" / "stripes.csv").read_text() == tables.csv_text(board)
+    assert json.loads((tmp_path / "boards" / "stripes.json").read_text()) == tables.document(board)
 
 
 def test_a_board_is_a_function_of_the_folder(tmp_path, board):

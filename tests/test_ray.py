@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
-from planted import picture_folder
+from planted import picture_folder, told
 
 from harness.cli import main
 from harness.engine import Order, prepare, run
@@ -50,17 +47,6 @@ threading.Thread(target=kill, daemon=True).start()
 print("statuses", {cell.status for cell in cells}, len(cells), flush=True)
 cluster.shutdown()
 '''
-
-
-def told(folder: Path):
-    said = {}
-    for path in folder.glob("*.json"):
-        document = json.loads(path.read_text())
-        del document["seconds"], document["finished"]
-        said[path.name] = document
-        with np.load(path.with_suffix(".npz")) as file:
-            said[path.stem] = {name: file[name].tobytes() for name in file.files}
-    return said
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -1,33 +1,57 @@
-"""`harness rank`: tables from records."""
+"""`harness rank`: tables from records, and whether written ones are what the records say."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.commands.common import command, console, emit, records_option
 from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.leaderboard import Board
+
+DIFFERS = 3
 
 
 def add(subparsers: Any) -> None:
     rank = command(subparsers, "rank", rank_records, "tables from records, printed and written")
     records_option(rank, "records")
     rank.add_argument("--out", type=Path, default=Path("leaderboards"), metavar="DIR", help="tables (leaderboards/)")
+    rank.add_argument(
+        "--verify", action="store_true", help="write nothing; fail (3) where a table in DIR is not what the records say"
+    )
 
 
 def rank_records(given: argparse.Namespace) -> int:
     from harness import columns, tables
     from harness.leaderboard import boards
     from harness.records import Records
+    from harness.untouched import read_all
 
-    found = boards(Records(given.records).all())
+    found = boards(read_all(given.records) if given.verify else Records(given.records).all())
     if not found:
         raise HarnessError(f"no records in {given.records}; run `harness run` first, or name a folder with --records")
+    if given.verify:
+        return _verify(given, found)
     paths = tables.write(found, given.out, given.records)
     emit(given, columns.document(found), None)
     if not given.json:
         tables.show(found, console())
     print("wrote " + ", ".join(map(str, paths)), file=sys.stderr)
     return 0
+
+
+def _verify(given: argparse.Namespace, found: list[Board]) -> int:
+    from harness.board_files import texts
+    from harness.verify import differences
+
+    expected = texts(found, given.out, given.records)
+    unlike = differences(expected, given.out)
+    document = {"files": [str(path) for path in expected], "differences": [each.document() for each in unlike]}
+    emit(given, document, None if unlike else f"{len(expected)} tables are what {given.records} says")
+    for each in unlike:
+        print(each, file=sys.stderr)
+    return DIFFERS if unlike else 0

@@ -13,6 +13,7 @@ from harness.commands.common import command, console, emit, engine_of, engine_op
 def add(subparsers: Any) -> None:
     sweep = command(subparsers, "sweep", run_sweep, "the crosses of a file: lists and ranges of everything")
     sweep.add_argument("file", type=Path, help="YAML, such as experiments/table7.yaml")
+    sweep.add_argument("--dataset", help="in the place of the file's")
     engine_options(sweep)
     records_option(sweep, "where records go")
     sweep.add_argument("--offline", action="store_true", help="download nothing; what is missing is named")
@@ -26,7 +27,8 @@ def run_sweep(given: argparse.Namespace) -> int:
 
     chosen = engine_of(given)
     with Watch() as watch:
-        crosses = sweep.crosses(given.file, registry, given.records, watch.step, watch.progress, threads=given.threads)
+        instead = {"threads": given.threads, "dataset": given.dataset}
+        crosses = sweep.crosses(given.file, registry, given.records, watch.step, watch.progress, **instead)
         if given.dry_run:
             emit(given, *outcome.planned(crosses, chosen))
             return 0

@@ -1,0 +1,211 @@
+"""Does `harness check` see a weakening, and does it keep quiet where nothing is weaker?
+
+    python experiments/check_power.py --work check_power/
+
+In copies of this tree: a baseline, clean reruns on seeds of their own, and one run for every fault in FAULTS, planted
+as an edit of a line or two. Each is the command itself, and a failure is its exit code 3. What is finished stands in
+--work, so that the same command continues; the tables go to leaderboards/check.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.tables import grid
+from harness.wording import short
+
+TREE = Path(__file__).resolve().parent.parent
+PARTS = ("harness", "defenses", "attacks", "evaluators", "registry.yaml")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Edits of files, each (file, text that stands there once, text instead), and whether the check has to fail."""
+
+    name: str
+    edits: tuple[tuple[str, str, str], ...]
+    fails: bool = True
+
+
+_NOISE = ("defenses/noise_mix.py", "weights[:, 0], sigma / 255)")
+_FLAT = "if trainee.steps >= least and fall < _LEAST_FALL and (learned or trainee.steps >= _SLOW * least):"
+_COUNT = "    k = source_count(mixing)\n"
+_SHUFFLE = "sources = sources[rng.permutation(len(sources))]"
+_MORE = (*_NOISE, "weights[:, 0], 1.25 * sigma / 255)")
+_RAISED = ("registry.yaml", "version: 2\n    params: {sigma: 20", "version: 3\n    params: {sigma: 20")
+_HAAR = ("registry.yaml", "{c: 30.0,", "{c: 25.0,")
+_SSIM = ("registry.yaml", "{window: 11, sigma: 1.5,", "{window: 11, sigma: 1.2,")
+
+FAULTS = (
+    Fault("a defense: the noise of `noise_mix` halved", ((*_NOISE, "weights[:, 0], sigma / 510)"),)),
+    Fault(
+        "an attack: trainings stop after some 40 steps", (("harness/convergence.py", _FLAT, "if trainee.steps >= 40:"),)
+    ),
+    Fault("the order: mixtures are not shuffled", (("harness/mixing.py", _SHUFFLE, "rng.permutation(len(sources))"),)),
+    Fault("a metric: HaarPSI's constant C 25 for 30", (_HAAR,)),
+    Fault("a metric: SSIM's window narrowed, sigma 1.2 for 1.5", (_SSIM,)),
+    Fault("privacy gained: a quarter more noise, nothing said", (_MORE,)),
+    Fault("the same with the version of `noise_mix` raised", (_MORE, _RAISED), fails=False),
+    Fault("a comment", (("harness/mixing.py", _COUNT, _COUNT.replace("\n", "  # how many\n")),), fails=False),
+    Fault("nothing: the same code, the same seeds", (), fails=False),
+)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument(
+        "--work", type=Path, required=True, help="folder for the copies, the baseline and what is done"
+    )
+    arguments.add_argument("--suite", type=Path, default=TREE / "experiments" / "ci.yaml")
+    arguments.add_argument("--baseline", type=Path, help="one that is there; it is copied (a new one is made)")
+    arguments.add_argument("--reruns", type=int, default=10, help="clean ones, each on two seeds of its own (10)")
+    arguments.add_argument("--workers", default="2")
+    arguments.add_argument("--out", type=Path, default=TREE / "leaderboards" / "check.md")
+    given = arguments.parse_args()
+    given.work.mkdir(parents=True, exist_ok=True)
+    bench = Checks(given.work.resolve(), given.suite.resolve(), given.workers)
+    bench.make_baseline(given.baseline)
+    seeds = [(100 + 2 * number, 101 + 2 * number) for number in range(given.reruns)]
+    reruns = {pair: bench.check(f"seeds_{pair[0]}", "--seeds", f"{pair[0]},{pair[1]}") for pair in seeds}
+    faults = {fault: bench.check(f"fault_{number}", edits=fault.edits) for number, fault in enumerate(FAULTS)}
+    given.out.write_text(page(reruns, faults))
+    print(f"wrote {given.out}")
+    wrong = [fault.name for fault, found in faults.items() if (found["code"] == 3) != fault.fails]
+    wrong += [f"seeds {pair}" for pair, found in reruns.items() if found["code"] != 0]
+    if wrong:
+        sys.exit(f"not as it should be: {'; '.join(wrong)}")
+
+
+@dataclass
+class Checks:
+    """Runs of `harness check` in copies of the tree, one after the other; a finished one is read."""
+
+    work: Path
+    suite: Path
+    workers: str
+
+    def make_baseline(self, ready: Path | None) -> None:
+        if not (self.work / "baseline").is_dir():
+            if ready:
+                shutil.copytree(ready, self.work / "baseline")
+            else:
+                found = self.check("baseline", "--update")
+                if found["code"]:
+                    sys.exit(f"no baseline: {found['said']}")
+
+    def check(self, name: str, *options: str, edits: tuple[tuple[str, str, str], ...] = ()) -> dict[str, Any]:
+        """What it said, its exit code and its wall time."""
+        kept = self.work / f"{name}.json"
+        if not kept.is_file():
+            print(name, flush=True)
+            tree = self._planted(edits)
+            command = [sys.executable, "-m", "harness.cli", "check", str(self.work / "baseline"), "--json"]
+            command += ["--suite", str(self.suite), "--workers", self.workers, *options]
+            environment = {**os.environ, "PYTHONPATH": str(tree)}
+            start = time.perf_counter()
+            done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+            found = {"code": done.returncode, "seconds": time.perf_counter() - start, "said": done.stderr[-2000:]}
+            if done.returncode not in (0, 1, 3):
+                sys.exit(f"{name}: exit code {done.returncode}: {done.stderr[-2000:]}")
+            kept.write_text(json.dumps(found | {"document": json.loads(done.stdout)}))
+        return json.loads(kept.read_text())
+
+    def _planted(self, edits: tuple[tuple[str, str, str], ...]) -> Path:
+        """A fresh copy of the tree with the edits made."""
+        tree = self.work / "tree"
+        shutil.rmtree(tree, ignore_errors=True)
+        tree.mkdir()
+        for part in PARTS:
+            source = TREE / part
+            if source.is_dir():
+                shutil.copytree(source, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, tree / part)
+        for file, before, after in edits:
+            text = (tree / file).read_text()
+            if text.count(before) != 1:
+                sys.exit(f"{file} holds {text.count(before)} times: {before}")
+            (tree / file).write_text(text.replace(before, after))
+        return tree
+
+
+def page(reruns: dict[tuple[int, int], dict[str, Any]], faults: dict[Fault, dict[str, Any]]) -> str:
+    """leaderboards/check.md"""
+    every = [*reruns.values(), *faults.values()]
+    alarms = sum(found["code"] != 0 for found in reruns.values())
+    caught = sum(found["code"] == 3 for fault, found in faults.items() if fault.fails)
+    planted = sum(fault.fails for fault in faults)
+    seconds = sorted(found["seconds"] for found in every)
+    first = every[0]["document"]
+    lines = [
+        "# What `harness check` sees, and what it leaves alone",
+        "",
+        f"Made by `python experiments/check_power.py`. {caught} of {planted} planted faults fail the check, {alarms} "
+        f"of {len(reruns)} clean reruns on other seeds. Each run compares about {first['compared']} figures; it took "
+        f"{seconds[0]:.0f} to {seconds[-1]:.0f} s. A figure fails where p, corrected after Holm for all of them, is "
+        "below .05 and the change is larger than its tolerance.",
+        "",
+        "## Planted",
+        "",
+        *grid(
+            ("planted", "exit code", "failing", "what", "largest change, in tolerances"),
+            [(fault.name, str(found["code"]), *_told(found["document"])) for fault, found in faults.items()],
+        ),
+        "## Clean reruns, two seeds each",
+        "",
+        *grid(
+            ("seeds", "exit code", "failing", "smallest p, Holm", "largest change over what could have been detected"),
+            [(f"{a}, {b}", str(found["code"]), *_quiet(found["document"])) for (a, b), found in reruns.items()],
+        ),
+        "## What could have been detected",
+        "",
+        "The least true change that a rerun of the same seeds finds with 80 % power, from defense to defense.",
+        "",
+        *grid(("work", "score", "least", "most"), _power(every[-1]["document"])),
+    ]
+    return "\n".join(lines)
+
+
+def _told(document: dict[str, Any]) -> tuple[str, str, str]:
+    failed = [change for change in document["changes"] if change["failed"]]
+    kinds = Counter(change["what"] for change in failed)
+    moved = [change for change in failed or document["changes"] if change["change"] is not None and change["tolerance"]]
+    most = max(moved, key=lambda change: abs(change["change"]) / change["tolerance"], default=None)
+    said = f"{most['cell']}: {most['score']} {short(most['before'])} -> {short(most['after'])}" if most else "-"
+    return (
+        f"{len(failed)} of {document['compared']}",
+        ", ".join(f"{what} ({number})" for what, number in kinds.most_common()) or "-",
+        said if most and most["change"] else "none",
+    )
+
+
+def _quiet(document: dict[str, Any]) -> tuple[str, str, str]:
+    figures = [change for change in document["changes"] if change["detectable"]]
+    most = max(figures, key=lambda change: abs(change["change"]) / change["detectable"])
+    least = min((change["p"] for change in document["changes"] if change["p"] is not None), default=None)
+    share = abs(most["change"]) / most["detectable"]
+    failed = sum(change["failed"] for change in document["changes"])
+    return f"{failed} of {document['compared']}", short(least), f"{share:.2f} ({most['cell']}: {most['score']})"
+
+
+def _power(document: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    groups: dict[tuple[str, str], list[float]] = {}
+    for change in document["changes"]:
+        if change["detectable"] is not None:
+            work = change["cell"].partition(" x ")[2] or change["cell"].rpartition(" ")[2]
+            groups.setdefault((work, change["score"]), []).append(change["detectable"])
+    return [(*names, short(min(some)), short(max(some))) for names, some in sorted(groups.items())]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""The run behind a check: every piece of work that the suite asks for, on its first seeds or on named ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import engine as engines
+from harness import sweep
+from harness.engine import Cell, Engine
+from harness.order import seeds_of
+from harness.outcome import plan
+from harness.records import RunResult
+from harness.registry import Registry
+
+if TYPE_CHECKING:
+    from harness.terminal import Watch
+
+
+def builtin_suite() -> Path:
+    """ci.yaml: inside the package in a wheel, under experiments/ in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "ci.yaml"
+    return inside if inside.is_file() else package.parent / "experiments" / "ci.yaml"
+
+
+def run(
+    suite: Path,
+    registry: Registry,
+    records: Path,
+    seeds: int | Sequence[int] | None,
+    engine: Engine,
+    threads: int | None,
+    watch: Watch,
+) -> list[RunResult]:
+    """The results of all pieces, each once.
+
+    suite    a sweep file
+    records  folder that finished pieces are kept in, and found in
+    seeds    how many of the suite's, or which; None: all of the suite's
+    """
+    crosses = sweep.crosses(suite, registry, records, watch.step, watch.progress, threads=threads)
+    if seeds is not None:
+        chosen = [seeds if not isinstance(seeds, int) else seeds_of(cross.seeds)[:seeds] for cross in crosses]
+        crosses = [
+            replace(cross, seeds=some, order=replace(cross.order, seeds=some))
+            for cross, some in zip(crosses, chosen, strict=True)
+        ]
+    watch.expect(sum(not item["done"] for item in plan(crosses)))
+    found = engines.run(crosses, engine, watch.step)
+    return _parts(cell for cells in found for cell in cells)
+
+
+def _parts(cells: Iterable[Cell]) -> list[RunResult]:
+    """With what they are read beside: the undefended rows are part of the suite."""
+    parts = [part for cell in cells for part in (*cell.parts, *cell.beside)]
+    return list({part.spec.key: part for part in parts}.values())
