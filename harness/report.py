@@ -113,12 +113,22 @@ def write(out: Path, page: str) -> None:
 
 
 def ranks(rows: Sequence[Row]) -> list[str]:
-    """Rows of one training that share a place say so."""
+    """The place of each row among those of its training; an equals sign where it is shared or cannot be told apart."""
     shared = Counter((row.epochs, row.training, row.rank) for row in rows if row.rank)
     return [
-        "" if not row.rank else f"{row.rank}{'=' if shared[row.epochs, row.training, row.rank] > 1 else ''}"
+        f"{row.rank}{'=' if tied(row) or shared[row.epochs, row.training, row.rank] > 1 else ''}" if row.rank else ""
         for row in rows
     ]
+
+
+def tied(row: Row) -> list[str]:
+    """Rows that cannot be told from this one in utility, where the board says so."""
+    return list(getattr(row, "tied", []))
+
+
+def reference(row: Row) -> bool:
+    """A yardstick, which is listed and never ranked, where the board says so."""
+    return bool(getattr(row, "reference", False))
 
 
 def standing(row: Row) -> str:

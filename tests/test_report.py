@@ -158,14 +158,14 @@ def test_a_row_that_passes_by_dssim_alone_says_so(section):
 
 def test_rows_that_share_a_place_show_it(section):
     rows = [r for r in section.board.rows if r.epochs == 20][:3]
-    before = [row.rank for row in rows]
-    for row, rank in zip(rows, (1, 1, 3), strict=True):
-        row.rank = rank
+    before = [(row.rank, vars(row).get("tied", [])) for row in rows]
+    for row, rank, tied in zip(rows, (1, 1, 3), (["b"], ["a"], []), strict=True):
+        row.rank, row.tied = rank, tied
     try:
         assert ranks(rows) == ["1=", "1=", "3"]
     finally:
-        for row, rank in zip(rows, before, strict=True):
-            row.rank = rank
+        for row, (rank, tied) in zip(rows, before, strict=True):
+            row.rank, row.tied = rank, tied
 
 
 def test_a_curve_has_the_figures_of_the_attack_at_every_number_of_epochs(section):
@@ -411,6 +411,13 @@ def test_svg_holds_text_as_text_and_names_as_names(figures):
 
     assert ">.684<" in text and ">noise_mix (not judged)<" in text
     assert "&lt;script&gt;" in text and "<script" not in text
+
+
+def test_every_row_of_the_most_epochs_is_named_in_the_figure(figures):
+    text = next(path for path in figures if path.name == "privacy_utility.svg").read_text()
+
+    assert all(f">{name}<" in text for name, *_ in DEFENSES)
+    assert text.count(">mix<") == 1
 
 
 def test_svg_is_the_same_file_for_the_same_records(small, tmp_path):
