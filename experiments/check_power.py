@@ -111,7 +111,7 @@ class Checks:
             tree = self._planted(edits)
             command = [sys.executable, "-m", "harness.cli", "check", str(self.work / "baseline"), "--json"]
             command += ["--suite", str(self.suite), "--workers", self.workers, *options]
-            environment = {**os.environ, "PYTHONPATH": str(tree)}
+            environment = {"NUMBA_CACHE_DIR": str(self.work / "numba"), **os.environ, "PYTHONPATH": str(tree)}
             start = time.perf_counter()
             done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
             found = {"code": done.returncode, "seconds": time.perf_counter() - start, "said": done.stderr[-2000:]}
@@ -158,7 +158,7 @@ def page(reruns: dict[tuple[int, int], dict[str, Any]], faults: dict[Fault, dict
         "## Planted",
         "",
         *grid(
-            ("planted", "exit code", "failing", "what", "largest change, in tolerances"),
+            ("planted", "exit code", "failing", "what", "largest change, against its tolerance"),
             [(fault.name, str(found["code"]), *_told(found["document"])) for fault, found in faults.items()],
         ),
         "## Clean reruns, two seeds each",

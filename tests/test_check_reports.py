@@ -51,7 +51,7 @@ def test_what_moved_is_said_with_how_much(worse):
         in said
     )
     assert "sigma 20 -> 10" in said
-    assert "FAILED   noise_mix x smooth: status; ok -> failed: it < burst & gone" in said
+    assert "FAILED   noise_mix x smooth: status changed; ok -> failed: it < burst & gone" in said
     assert "new      mix release: new; not in the baseline" in said
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
 import sys
+from pathlib import Path
 
 import pytest
 from planted import picture_folder
@@ -108,3 +110,12 @@ def test_the_suite_of_this_project_is_one_that_runs():
     found = crosses(builtin_suite(), load_registry(), records=builtin_suite().parent / "nowhere")
 
     assert sum(len(cross.plan()) for cross in found) > 50
+
+
+def test_the_faults_of_the_experiment_can_still_be_planted():
+    """Each edit is of a text that stands in its file once."""
+    tree = Path(__file__).resolve().parent.parent
+    faults = runpy.run_path(str(tree / "experiments" / "check_power.py"))["FAULTS"]
+
+    counts = [(tree / file).read_text().count(before) for fault in faults for file, before, _ in fault.edits]
+    assert counts == [1] * len(counts) and len(counts) > 6

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 LEVEL = 0.05
 SAME, WITHIN, EXPLAINED, NEW, GAINED = "unchanged", "within chance or tolerance", "explained", "new", "utility gained"
 LOST, UNEXPLAINED, WEAKER, USELESS = "privacy lost", "unexplained privacy gained", "attack weaker", "utility lost"
-MISSING, STATUS, OTHER, SHIFTED, TOLD = "missing", "status", "not comparable", "figure moved", "order told"
+MISSING, STATUS, OTHER, SHIFTED, TOLD = "missing", "status changed", "not comparable", "figure moved", "order told"
 FAILING = (LOST, UNEXPLAINED, WEAKER, USELESS, MISSING, STATUS, OTHER, SHIFTED, TOLD)
 
 
