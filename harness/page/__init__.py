@@ -17,7 +17,7 @@ from markupsafe import Markup
 from harness import __version__, paper, verdict
 from harness.drawn import document
 from harness.heat import label
-from harness.report import Report, passing, reference, standing, tied
+from harness.report import Report, passing, standing
 from harness.rows import THRESHOLDS
 from harness.wording import figure, settings, short
 
@@ -32,14 +32,8 @@ def render(report: Report) -> str:
         loader=FileSystemLoader(PLACE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"figure": figure, "short": short, "settings": settings, "label": label}
-    environment.globals |= {
-        "standing": standing,
-        "passing": passing,
-        "tied": tied,
-        "reference": reference,
-        "on_row": verdict.on_row,
-    }
-    environment.globals |= {"on_board": verdict.on_board, "headline": verdict.headline, "interval": interval}
+    environment.globals |= {"standing": standing, "passing": passing, "interval": interval}
+    environment.globals |= {"on_board": verdict.on_board, "on_row": verdict.on_row, "headline": verdict.headline}
     environment.tests["startswith_warning"] = lambda text: text.startswith("Warning:")
     page = environment.get_template("page.html").render(
         report=report,
