@@ -125,6 +125,12 @@ def test_update_makes_a_baseline_where_there_is_none(check, tmp_path):
     assert code == 0 and len(kept(tmp_path / "new" / "base")) == 2
 
 
+def test_an_update_can_keep_its_records_to_continue_from(check, baseline, tmp_path):
+    check(WORSE, baseline, "--update", "--records", tmp_path / "kept")
+
+    assert kept(baseline) == kept(tmp_path / "kept") and len(kept(baseline)) == 2
+
+
 def test_a_failed_cell_is_no_baseline(check, baseline):
     before = kept(baseline)
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.records import Records, RunResult
 
+_SUFFIXES = (".json", ".npz")
+
 
 def read(folder: Path) -> list[RunResult]:
     """Its records; a folder without any is refused."""
@@ -35,7 +37,7 @@ def renew(folder: Path, run: Callable[[Path], Iterable[RunResult]]) -> list[RunR
             before = {record.spec.key for record in Records(fresh).all()}
             made = list(run(fresh))
             for key in before - {record.spec.key for record in made}:
-                for suffix in (".json", ".npz"):
+                for suffix in _SUFFIXES:
                     (fresh / key).with_suffix(suffix).unlink(missing_ok=True)
             if folder.is_dir():
                 folder.rename(Path(place) / "stale")
@@ -43,3 +45,11 @@ def renew(folder: Path, run: Callable[[Path], Iterable[RunResult]]) -> list[RunR
     except OSError as error:
         raise HarnessError(f"baseline {folder}: {error.strerror or error}; name a folder that can be written") from None
     return made
+
+
+def bring(records: Iterable[RunResult], here: Path, there: Path) -> None:
+    """Copy the files of these records from one folder to the other."""
+    for record in records:
+        for file in (here / f"{record.spec.key}{suffix}" for suffix in _SUFFIXES):
+            if file.is_file():
+                shutil.copy(file, there)

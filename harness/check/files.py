@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from harness.atomic import write_whole
 from harness.errors import HarnessError
 
 
@@ -20,9 +21,7 @@ def put(file: Path, text: str) -> None:
     try:
         if file.exists() and not file.is_file():
             file.write_text(text)
-            return
-        temporary = file.with_name(f".{file.name}.tmp")
-        temporary.write_text(text)
-        temporary.replace(file)
+        else:
+            write_whole(file, lambda opened: opened.write(text.encode(errors="replace")))
     except OSError as error:
         raise HarnessError(f"{file}: {error.strerror or error}; name a file that can be written") from None

@@ -84,7 +84,10 @@ def _renewed(given: argparse.Namespace, registry: Registry, watch: Watch) -> lis
     from harness.check import baseline, suite
 
     def run(folder: Path) -> list[RunResult]:
-        made = suite.run(_suite(given), registry, folder, None, engine_of(given), given.threads, watch)
+        place = given.records or folder
+        made = suite.run(_suite(given), registry, place, None, engine_of(given), given.threads, watch)
+        if given.records:
+            baseline.bring(made, place, folder)
         broken = [f"{' '.join(each.spec.names)}: {each.reason}" for each in made if each.status == "failed"]
         if broken:
             raise HarnessError(f"baseline {given.baseline} is left as it was, for a cell failed: {broken[0]}")
