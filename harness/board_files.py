@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.atomic import write_whole
 from harness.columns import as_json, csv_text, document
 from harness.errors import HarnessError
 from harness.leaderboard import Board
@@ -30,20 +30,10 @@ def write(boards: Sequence[Board], folder: Path, records: Path | None = None) ->
     made = texts(boards, folder, records)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path, text in made.items():
-            _replace(path, text)
+        for path, text in made.items():  # as UTF-8 with plain line ends, wherever this runs
+            write_whole(path, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
     except OSError as error:
         raise HarnessError(
             f"leaderboards folder {folder}: {error.strerror or error}; name another with --out"
         ) from None
     return list(made)
-
-
-def _replace(path: Path, text: str) -> None:
-    """As UTF-8 with plain line ends, wherever this runs."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        temporary.write_bytes(text.encode())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -40,10 +40,10 @@ class Challenge:
     published: bool = False
 
     def spec(self, spec: RunSpec) -> RunSpec:
-        """A published release has a row of its own: its hash belongs to what its defense is."""
+        """A published release has a row of its own, whatever the code: its hash stands for both."""
         inputs = {**spec.inputs, "challenge": self.hash} if spec.kind == "attack" else dict(spec.inputs)
         if self.published:
-            inputs["defense"] = {**inputs["defense"], "published": self.hash}
+            inputs |= {"defense": {**inputs["defense"], "published": self.hash}, "release": self.hash}
         return RunSpec(spec.kind, inputs)
 
 

@@ -107,6 +107,7 @@ def _board(board: Board) -> dict[str, Any]:
             }
             for row in board.rows
         ],
+        "reported": [row.document() for row in board.reported],
     }
 
 

@@ -32,13 +32,13 @@ def _board(section: Section) -> dict[str, Any]:
     return {
         "anchor": section.anchor,
         "title": section.board.title,
-        "points": [_point(row, rank) for row, rank in section.rows],
+        "points": [_point(row) for row in section.board.rows],
         "blank": _blank(section.board.rows),
         "curves": [_curve(curve) for curve in section.curves],
     }
 
 
-def _point(row: Row, rank: str) -> dict[str, Any]:
+def _point(row: Row) -> dict[str, Any]:
     return {
         "defense": row.defense,
         "settings": settings(row.settings),
@@ -47,7 +47,7 @@ def _point(row: Row, rank: str) -> dict[str, Any]:
         "seeds": row.seeds,
         "judged": not row.lacks,
         "passes": row.passes,
-        "rank": rank,
+        "rank": row.place if row.rank else "",
         "pareto": row.pareto,
         "lacks": "; ".join(row.lacks),
         "release": {name: _statistics(row.scores.get(name)) for name in THRESHOLDS},

@@ -53,11 +53,7 @@ def judge(challenge: Challenge, submission: Submission, entry: Entry, claimed: s
         if len(said) < 8 or not challenge.hash.startswith(said):
             raise HarnessError(f"the submission is for release {said}, and this is {challenge.hash}; give that release")
     bench, defense, seed = challenge.bench, challenge.defense, challenge.seed
-    made = []
-    if challenge.published:
-        piece = bench.release_piece(defense, seed)
-        spec = challenge.spec(piece.spec)
-        made.append(bench.records.find(spec) or bench.records.write(replace(bench.do(piece), spec=spec)))
+    made = [_release(challenge)]
     start = time.perf_counter()
     candidates = None if submission.candidates is None else torch.from_numpy(submission.candidates)
     guess = Guess(candidates=candidates, scores=submission.scores)
@@ -66,3 +62,18 @@ def judge(challenge: Challenge, submission: Submission, entry: Entry, claimed: s
     spec = challenge.spec(bench.attack_spec(defense, entry, seed))
     result = RunResult(spec, "ok", None, scores, arrays, facts, time.perf_counter() - start)
     return [*made, bench.records.write(replace(result, asked=bench.asked))]
+
+
+def _release(challenge: Challenge) -> RunResult:
+    """The record of what was attacked: of a published release it is made; a row has to be there, or its entry would
+    stand nowhere."""
+    bench, piece = challenge.bench, challenge.bench.release_piece(challenge.defense, challenge.seed)
+    spec = challenge.spec(piece.spec)
+    found = bench.records.find(spec)
+    if found is None and not challenge.published:
+        raise HarnessError(
+            f"{bench.records.folder} holds no release of {challenge.defense.name} with these settings, seed "
+            f"{challenge.seed} and {bench.targets} targets that this code has made; run that row first, or name its "
+            "folder with --records"
+        )
+    return found or bench.records.write(replace(bench.do(piece), spec=spec))

@@ -16,7 +16,7 @@ from harness.leaderboard import Board
 from harness.rows import THRESHOLDS, Row
 from harness.wording import figure, settings, short
 
-LOOK, WORST = "look", "worst case"
+LOOK, WORST, STRONGEST = "look", "worst case", "strongest"
 
 
 @dataclass(frozen=True)

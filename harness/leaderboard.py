@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.comparisons import correct
 from harness.ranking import rank
 from harness.records import RunResult
+from harness.reported import Reported
 from harness.rows import Row, make_row
 
 UNDEFENDED = "none"
@@ -21,12 +22,16 @@ UNDEFENDED = "none"
 
 @dataclass
 class Board:
-    """Rows that can be compared: one set of images in the same roles, on one kind of device."""
+    """Rows that can be compared: one set of images in the same roles, on one kind of device.
+
+    reported  what authors report of this data set: beside the rows, never among them
+    """
 
     dataset: dict[str, Any]
     device: str
     targets: int | None
     rows: list[Row]
+    reported: list[Reported] = field(default_factory=list)
 
     @property
     def title(self) -> str:
@@ -38,13 +43,21 @@ class Board:
         )
 
 
-def boards(records: Iterable[RunResult]) -> list[Board]:
-    """Every board that these records make, the newest record of each piece of work counting, in whatever order."""
+def boards(records: Iterable[RunResult], reported: Iterable[Reported] = ()) -> list[Board]:
+    """Every board that these records make, the newest record of each piece of work counting, in whatever order.
+
+    reported  rows of papers; each goes to the boards of its data set
+    """
     groups: dict[str, list[RunResult]] = defaultdict(list)
     for record in _newest(sorted(records, key=lambda record: record.spec.key)):
         inputs = record.inputs
         groups[json.dumps([inputs["dataset"], inputs["device"]], sort_keys=True)].append(record)
-    return [board for _, group in sorted(groups.items()) for board in _by_targets(group)]
+    found = [board for _, group in sorted(groups.items()) for board in _by_targets(group)]
+    for paper in reported:
+        for board in found:
+            if board.dataset["name"] == paper.dataset:
+                board.reported.append(paper)
+    return found
 
 
 def _by_targets(records: list[RunResult]) -> list[Board]:

@@ -8,7 +8,9 @@ from typing import Any
 from harness import verdict
 from harness.attacked import Attacked
 from harness.leaderboard import Board
-from harness.rows import THRESHOLDS, Row
+from harness.notes import ATTACK_NOTES, NOTES, REPORTED_NOTES
+from harness.reported import FIGURES, Reported
+from harness.rows import Row
 from harness.wording import figure, settings, short
 
 HEADS = (
@@ -50,25 +52,6 @@ ATTACK_HEADS = (
     "chance",
     "granted",
 )
-NOTES = (
-    "Mean [95 % interval]; distances to the dominant original, bootstrap over n originals; proportions by Wilson. "
-    "Worst: per original the minimum over looking at the release (look) and every reconstruction run, controls apart. "
-    "Recognised: top-1 of the strongest recogniser against the dominant source's class; read it against the row none. "
-    "Utility: accuracy on clean test images; lost: paired, against undefended; with one seed the intervals do not hold "
-    "what another training would do. Rank: by utility among judged rows that pass by dSSIM, 1 + the rows that are "
-    "better by a paired difference (Holm); = tied with another; ref: a reference, listed and not ranked. "
-    "* on the Pareto front of both, among judged rows. Passes: lower end of the worst case at or above "
-    + " and ".join(f"{value} ({name})" for name, value in THRESHOLDS.items())
-    + ", thresholds of a survey at 96 to 256 px: at 64 px a blank grey image has dSSIM .80 to a photograph. "
-    "A figure links to its record, small numbers to others behind it; a worst case to those of the named attack."
-)
-ATTACK_NOTES = (
-    "Look is the release itself, the floor of every row. Left: the attack alone, without that floor. Below look, below "
-    "smooth: how much closer the attack comes, paired over originals. Re-identified: the original comes first in a "
-    "gallery. An attack sees more than smoothing where it is closer than smooth by dSSIM and, apart from that, by "
-    "dHaar or in re-identification. †: no difference any more after Holm's correction for all comparisons of the "
-    "board. Controls never enter the worst case; what failed or was skipped says nothing for the defense."
-)
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -80,13 +63,44 @@ def page(boards: Sequence[Board], records: str = "records") -> str:
         lines += [f"{text}\n" for text in verdict.on_board(board)]
         lines += grid(HEADS, [_cells(row, records) for row in board.rows])
         if any(row.attacks for row in board.rows):
-            lines += ["### Attack by attack", "", ATTACK_NOTES, ""]
+            lines += ["### Attack by attack", "", f"{ATTACK_NOTES}{_how_many(board)}", ""]
         for row in board.rows:
             if row.attacks:
                 lines += [f"#### {verdict.headline(row)}", "", *(f"* {text}" for text in verdict.on_row(row)[1:]), ""]
                 attacks = [_attack_cells(attack, records) for attack in row.attacks]
                 lines += grid(ATTACK_HEADS, [_look(row, records), *attacks])
-    return "\n".join(lines)
+    return "\n".join([*lines, *_reported(boards[0].reported)])
+
+
+def _how_many(board: Board) -> str:
+    counts = {number for row in board.rows for attack in row.attacks for _, number in attack.holm.values()}
+    return f" They are {max(counts)}." if counts else ""
+
+
+def _reported(rows: Sequence[Reported]) -> list[str]:
+    """What authors report, paper by paper: the same on every board of a data set, so once a page."""
+    lines = ["## Reported by authors", "", REPORTED_NOTES, ""] if rows else []
+    for cite in dict.fromkeys(row.cite for row in rows):
+        mine = [row for row in rows if row.cite == cite]
+        shown = [name for name in FIGURES if any(name in row.figures for row in mine)]
+        lines += [f"### {cite}", "", *([f"{mine[0].about}.", ""] if mine[0].about else [])]
+        cells = [
+            (
+                "reported",
+                row.defense,
+                settings(row.settings),
+                str(row.epochs or "-"),
+                *(_printed(row.figures.get(name)) for name in shown),
+            )
+            for row in mine
+        ]
+        lines += grid(("rank", "defense", "settings", "epochs", *shown), cells)
+    return lines
+
+
+def _printed(value: float | None) -> str:
+    """.9335, as it was given: no digit more or less."""
+    return "-" if value is None else f"{value:.10g}".removeprefix("0") or "0"
 
 
 def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -5,12 +5,11 @@ What its charts draw is harness.drawn, how it looks is harness.page; the figures
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.atomic import write_whole
 from harness.curves import curves
 from harness.errors import HarnessError
 from harness.heat import Grid, grids
@@ -29,7 +28,6 @@ class Section:
     """One board and what is drawn of it.
 
     anchor  what a link to it is called
-    ranks   beside the rows: "2", "2=" where rows share the place, "" where there is none
     """
 
     anchor: str
@@ -37,7 +35,6 @@ class Section:
     grids: Sequence[Grid]
     curves: Sequence[Spending]
     origins: Origins
-    ranks: Sequence[str]
 
     @property
     def epochs(self) -> list[int]:
@@ -54,10 +51,6 @@ class Section:
         most = self.epochs[-1]
         there = {_named(row) for row in self.board.rows if row.epochs in (most, None)}
         return most if all(_named(row) in there for row in self.board.rows) else None
-
-    @property
-    def rows(self) -> list[tuple[Row, str]]:
-        return list(zip(self.board.rows, self.ranks, strict=True))
 
 
 @dataclass(frozen=True)
@@ -84,7 +77,7 @@ def gather(folder: Path, named: Sequence[Path] = ()) -> Report:
     found = boards(records.values())
     used = {key for board in found for row in board.rows for key in row.records}
     sections = [
-        Section(f"board-{at}", board, grids(board), curves(board), origins(board, records), ranks(board.rows))
+        Section(f"board-{at}", board, grids(board), curves(board), origins(board, records))
         for at, board in enumerate((board for board in found if board.rows), 1)
     ]
     return Report(sections, pictures, len(records), len(used & set(records)), _missing(records.values(), used))
@@ -102,23 +95,10 @@ def check_out(out: Path) -> None:
 
 def write(out: Path, page: str) -> None:
     """Whole or not at all."""
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(out)
+        write_whole(out, lambda file: file.write(page.encode()))
     except OSError as error:
         raise HarnessError(f"page {out}: {error.strerror or error}; name another with --out") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def ranks(rows: Sequence[Row]) -> list[str]:
-    """Rows of one training that share a place say so."""
-    shared = Counter((row.epochs, row.training, row.rank) for row in rows if row.rank)
-    return [
-        "" if not row.rank else f"{row.rank}{'=' if shared[row.epochs, row.training, row.rank] > 1 else ''}"
-        for row in rows
-    ]
 
 
 def standing(row: Row) -> str:

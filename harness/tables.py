@@ -13,8 +13,9 @@ from harness import verdict
 from harness.board_files import write
 from harness.columns import as_json, csv_text, document, flat
 from harness.leaderboard import Board
-from harness.markdown import NOTES, grid
+from harness.markdown import grid
 from harness.markdown import page as markdown
+from harness.notes import NOTES
 from harness.rows import Row
 from harness.wording import figure, settings, short, stacked
 
@@ -45,7 +46,8 @@ def show(boards: Sequence[Board], console: Console) -> None:
 
 
 def _sign(row: Row) -> list[str]:
-    return [*settings(row.settings).split(), *([f"epochs={row.epochs}"] if row.epochs else [])]
+    rank = [f"rank {row.place}"] if row.rank else ["reference"] if row.reference else []
+    return [*rank, *settings(row.settings).split(), *([f"epochs={row.epochs}"] if row.epochs else [])]
 
 
 def verdicts(rows: Sequence[Row], console: Console) -> None:

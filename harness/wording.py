@@ -26,7 +26,7 @@ def short(value: float | None) -> str:
     """.710; a dash for what is not known."""
     if value is None:
         return "-"
-    text = f"{value:.3f}"
+    text = f"{round(value, 3) + 0.0:.3f}"  # no -.000
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 

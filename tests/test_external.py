@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from planted import CLASSES, picture_folder
 
+from harness import provenance
 from harness.cli import main
 from harness.complete import lacking
 from harness.leaderboard import boards
@@ -317,6 +318,26 @@ def test_a_secret_that_cannot_be_read_is_named(place, tmp_path, score, secret):
 
     guesses = copied(place, "own", tmp_path / "guesses")
     refused(score("own", guesses, "--secret", str(tmp_path / secret)), secret)
+
+
+def test_an_entry_on_a_row_that_is_not_there_is_refused(place, tmp_path, score):
+    """It would stand on no board. Other settings are another row; so is another seed."""
+    guesses = copied(place, "row", tmp_path / "guesses")
+
+    refused(score("row", guesses, "-D", "weights=0.9,0.1"), "noise_mix", "run that row first")
+    refused(score("row", guesses, "--seed", "7"), "seed 7")
+    refused(score("row", guesses, "--records", str(tmp_path / "nowhere")), "nowhere")
+
+
+def test_a_published_release_keeps_its_entries_though_the_harness_is_edited(place, tmp_path, score, monkeypatch):
+    """Files that lie somewhere do not change with the code that reads them."""
+    score("own", copied(place, "own", tmp_path / "one", smoothed))
+    plain = provenance.code
+    monkeypatch.setattr(provenance, "code", lambda kind, entries: plain(kind, entries)[::-1])
+    score("own", copied(place, "own", tmp_path / "two"), name="Roe 2028")
+
+    _, row = row_of(tmp_path / "records", published=True)
+    assert {attack.name for attack in row.attacks} == {"external:Doe 2027", "external:Roe 2028"}
 
 
 def test_an_entry_from_outside_is_not_run_again(place, tmp_path, score, capsys):

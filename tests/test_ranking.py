@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from rich.console import Console
 from scipy.stats import ttest_rel
 from test_leaderboard import RELEASED, N, attacked, complete, release, rows
 
-from harness import columns, verdict
+from harness import columns, tables, verdict
 from harness.leaderboard import boards
 from harness.markdown import page
 from harness.statistics import holm
@@ -29,6 +32,12 @@ def right(wrong: int, start: int = 0) -> np.ndarray:
     hits = np.ones(TESTED)
     hits[start : start + wrong] = 0
     return hits
+
+
+def shown(board) -> str:
+    console = Console(file=io.StringIO(), width=80)
+    tables.show([board], console)
+    return console.file.getvalue()
 
 
 def places(*made) -> dict[str, str]:
@@ -110,7 +119,7 @@ def test_the_board_says_who_is_tied():
     assert any(
         "Rank 1=: a (weights=0.5,0.5) cannot be told apart in utility from b" in t for t in verdict.on_board(board)
     )
-    assert "| 1= | a" in page([board])
+    assert "| 1= | a" in page([board]) and "rank 1=" in shown(board)
     assert [row["tied"] for row in columns.document([board])["boards"][0]["rows"]] == [
         "b (weights=0.5,0.5)",
         "a (weights=0.5,0.5)",
@@ -145,7 +154,9 @@ def test_one_attack_alone_is_believed_and_the_same_among_thirty_is_not():
 
 def test_the_correction_is_holms_over_every_comparison_of_the_board():
     """Looking and smoothing, dSSIM and dHaar, every attack but controls."""
-    _, attacks = judged(attacked("peek", dssim=barely()), attacked("oracle", dssim=RELEASED - 0.3, traits=("control",)))
+    board, attacks = judged(
+        attacked("peek", dssim=barely()), attacked("oracle", dssim=RELEASED - 0.3, traits=("control",))
+    )
 
     names = [("smooth", attacks["smooth"]), ("peek", attacks["peek"])]
     asked = [(attack, key, p) for _, attack in names for key, p in attack.p_values().items()]
@@ -154,7 +165,7 @@ def test_the_correction_is_holms_over_every_comparison_of_the_board():
     for (attack, key, _), p in zip(asked, expected, strict=True):
         assert attack.holm[key] == (pytest.approx(p), 6)
     assert attacks["oracle"].holm == {}
-    assert attacks["peek"].from_smooth["dssim"]["comparisons"] == 6
+    assert attacks["peek"].from_smooth["dssim"]["comparisons"] == 6 and "They are 6." in page([board])
 
 
 def test_an_attack_that_is_far_closer_survives_any_correction():

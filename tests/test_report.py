@@ -19,7 +19,7 @@ from harness.heat import grids
 from harness.leaderboard import boards
 from harness.page import in_script, policy, render
 from harness.records import Records
-from harness.report import gather, passing, ranks, standing
+from harness.report import gather, passing, standing
 
 NASTY = (EVIL, {"k<b>": "</script>"}, [0.5, 0.5], 0.5, 0.3, 0.7)
 
@@ -142,11 +142,14 @@ def test_one_attack_with_two_settings_is_two_columns_that_say_which():
 # Points and curves
 
 
-def test_only_what_is_judged_is_ranked_and_what_is_not_looks_it(section):
-    for row, rank in section.rows:
+def test_only_what_is_judged_is_ranked_and_what_is_not_looks_it(section, report):
+    points = document(report)["boards"][0]["points"]
+
+    for row, point in zip(section.board.rows, points, strict=True):
         assert (standing(row) == "unjudged") == bool(row.lacks)
-        assert not (rank and row.lacks)
-        assert passing(row) == "not judged" or not row.lacks
+        assert not (point["rank"] and row.lacks)
+        assert (passing(row) == "not judged") == bool(row.lacks)
+    assert any(point["rank"] for point in points)
 
 
 def test_a_row_that_passes_by_dssim_alone_says_so(section):
@@ -156,16 +159,23 @@ def test_a_row_that_passes_by_dssim_alone_says_so(section):
     assert passing(row) == "dSSIM only"
 
 
-def test_rows_that_share_a_place_show_it(section):
-    rows = [r for r in section.board.rows if r.epochs == 20][:3]
-    before = [row.rank for row in rows]
-    for row, rank in zip(rows, (1, 1, 3), strict=True):
-        row.rank = rank
-    try:
-        assert ranks(rows) == ["1=", "1=", "3"]
-    finally:
-        for row, rank in zip(rows, before, strict=True):
-            row.rank = rank
+def test_rows_that_cannot_be_told_apart_share_a_place_and_name_each_other(tmp_path):
+    """The same utility on the same images, twice: heavy noise under two names."""
+    heavy = DEFENSES[4]
+    records = cross(defenses=(heavy,))
+    twin = [
+        type(r)(
+            type(r.spec)(r.spec.kind, {**r.inputs, "defense": {**r.inputs["defense"], "name": "twin"}}),
+            r.status, arrays=r.arrays, scores=r.scores, finished=r.finished,
+        )
+        for r in records
+    ]  # fmt: skip
+    found = gather(write(tmp_path, [*records, *twin, *cross(defenses=DEFENSES[:1])]))
+
+    points = [p for p in document(found)["boards"][0]["points"] if p["epochs"] == 20 and p["rank"]]
+    page = Elements(render(found)).text
+    assert [point["rank"] for point in points] == ["1=", "1="]
+    assert "tied with 1 row" in page and "cannot be told from that of twin (sigma=90 weights=0.5,0.5)" in page
 
 
 def test_a_curve_has_the_figures_of_the_attack_at_every_number_of_epochs(section):
@@ -411,6 +421,13 @@ def test_svg_holds_text_as_text_and_names_as_names(figures):
 
     assert ">.684<" in text and ">noise_mix (not judged)<" in text
     assert "&lt;script&gt;" in text and "<script" not in text
+
+
+def test_every_row_of_the_most_epochs_is_named_in_the_figure(figures):
+    text = next(path for path in figures if path.name == "privacy_utility.svg").read_text()
+
+    assert all(f">{name}<" in text for name, *_ in DEFENSES)
+    assert text.count(">mix<") == 1
 
 
 def test_svg_is_the_same_file_for_the_same_records(small, tmp_path):

@@ -205,3 +205,11 @@ def test_a_page_of_two_datasets_is_two_files(tmp_path):
         f"{n}.{s}" for n in ("dots", "stripes") for s in ("csv", "json", "md")
     ]
     assert not list(tmp_path.glob(".*"))
+
+
+def test_the_committed_tables_are_what_the_committed_records_say(capsys):
+    boards_ = Path(__file__).parents[1] / "leaderboards"
+
+    assert main(["rank", "--records", str(boards_ / "records"), "--out", str(boards_), "--verify"]) == 0, (
+        capsys.readouterr().err
+    )

@@ -12,6 +12,7 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.leaderboard import Board
+    from harness.reported import Reported
 
 DIFFERS = 3
 
@@ -20,6 +21,12 @@ def add(subparsers: Any) -> None:
     rank = command(subparsers, "rank", rank_records, "tables from records, printed and written")
     records_option(rank, "records")
     rank.add_argument("--out", type=Path, default=Path("leaderboards"), metavar="DIR", help="tables (leaderboards/)")
+    rank.add_argument(
+        "--reported",
+        type=Path,
+        metavar="FILE",
+        help="figures of papers (reported.yaml beside the records)",
+    )
     rank.add_argument(
         "--verify", action="store_true", help="write nothing; fail (3) where a table in DIR is not what the records say"
     )
@@ -31,7 +38,8 @@ def rank_records(given: argparse.Namespace) -> int:
     from harness.records import Records
     from harness.untouched import read_all
 
-    found = boards(read_all(given.records) if given.verify else Records(given.records).all())
+    records = read_all(given.records) if given.verify else Records(given.records).all()
+    found = boards(records, _reported(given))
     if not found:
         raise HarnessError(f"no records in {given.records}; run `harness run` first, or name a folder with --records")
     if given.verify:
@@ -40,8 +48,17 @@ def rank_records(given: argparse.Namespace) -> int:
     emit(given, columns.document(found), None)
     if not given.json:
         tables.show(found, console())
+    if any(board.reported for board in found) and not given.json:
+        print("figures that authors report are in the tables, apart from the rows", file=sys.stderr)
     print("wrote " + ", ".join(map(str, paths)), file=sys.stderr)
     return 0
+
+
+def _reported(given: argparse.Namespace) -> list[Reported]:
+    from harness.reported import read
+
+    file = given.reported or given.records.resolve().parent / "reported.yaml"
+    return read(file) if given.reported or file.is_file() else []
 
 
 def _verify(given: argparse.Namespace, found: list[Board]) -> int:

@@ -32,8 +32,8 @@ def render(report: Report) -> str:
         loader=FileSystemLoader(PLACE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"figure": figure, "short": short, "settings": settings, "label": label}
-    environment.globals |= {"standing": standing, "passing": passing, "on_row": verdict.on_row}
-    environment.globals |= {"on_board": verdict.on_board, "headline": verdict.headline, "interval": interval}
+    environment.globals |= {"standing": standing, "passing": passing, "interval": interval}
+    environment.globals |= {"on_board": verdict.on_board, "on_row": verdict.on_row, "headline": verdict.headline}
     environment.tests["startswith_warning"] = lambda text: text.startswith("Warning:")
     page = environment.get_template("page.html").render(
         report=report,

@@ -64,10 +64,11 @@
     const x = (value) => ((value - left) / (right - left)) * width;
     const y = (value) => (1 - (value - bottom) / (top - bottom)) * height;
     const marks = points.map((p) => [x(p.worst[measure].mean), y(p.utility.mean)]);
+    const several = new Set(points.map((point) => point.epochs)).size > 1;
     const taken = [...marks, ...others.map(([ox, oy]) => [x(ox), y(oy)])].map(([px, py]) => [px - 5, py - 5, px + 5, py + 5]);
     const meets = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
     return points.flatMap((point, at) => {
-      const named = clip(point.defense, 24);
+      const named = clip(point.defense, 24) + (several ? ` T=${point.epochs}` : "");
       const wide = 7 * named.length + 4;
       const [px, py] = marks[at];
       for (const [dx, dy] of [[9, -9], [9, 9], [-9 - wide, -9], [-9 - wide, 9], [-wide / 2, -15], [-wide / 2, 15], [9, -21], [9, 21]]) {
@@ -120,6 +121,7 @@
       });
     }
     const others = [];
+    for (const box of chart.querySelectorAll(".paper, .intra")) box.disabled = measure !== "dssim"; // it reports no dHaar
     if (measure === "dssim") {
       for (const [intra, symbol] of [[false, "diamond-open"], [true, "triangle-up-open"]]) {
         if (!chart.querySelector(intra ? ".intra" : ".paper").checked) continue;
@@ -174,7 +176,7 @@
   };
 
   const hues = ["hidden", "fails", "good", "violet", "amber", "sky", "ink"];
-  const symbols = ["circle", "square", "diamond", "triangle-up", "cross", "star", "triangle-down", "hexagon"];
+  const symbols = ["circle", "square", "diamond", "triangle-up", "cross", "star", "triangle-down", "x"];
 
   const dashes = ["solid", "dash", "dashdot", "longdash"];
 

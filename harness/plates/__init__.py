@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.atomic import write_whole
 from harness.errors import HarnessError
 from harness.figures import STYLE
 from harness.plates.grid import attacks_grid
@@ -55,14 +56,12 @@ def _figures(report: Report) -> Iterator[tuple[str, Figure]]:
 
 
 def _save(figure: Figure, file: Path) -> Path:
-    temporary = file.with_name(f".{file.stem}.tmp{file.suffix}")
+    metadata = {"Date": None} if file.suffix == ".svg" else None
+    kind = file.suffix.removeprefix(".")
     try:
-        figure.savefig(temporary, facecolor="white", metadata={"Date": None} if file.suffix == ".svg" else None)
-        temporary.replace(file)
+        write_whole(file, lambda stream: figure.savefig(stream, format=kind, facecolor="white", metadata=metadata))
     except OSError as error:
         raise HarnessError(f"figure {file}: {error.strerror or error}; name another folder with --figures") from None
-    finally:
-        temporary.unlink(missing_ok=True)
     return file
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.figures import INK, PALE
-from harness.heat import LOOK, WORST, Grid, Mark
+from harness.heat import LOOK, STRONGEST, WORST, Grid, Mark
 from harness.plates.style import basis, new, plain, titled
 from harness.report import Section
 from harness.rows import Row
@@ -24,25 +24,26 @@ def attacks_grid(section: Section, grid: Grid, rows: Sequence[Row]) -> Figure:
     """Defenses by attacks: figures on their shade; a cell without a figure is hatched and says why it has none."""
     lines = [(row, marks) for row, marks in grid.lines if any(row is kept for kept in rows)]
     counted = sum(not column.control for column in grid.columns)
-    heads = [LOOK, *(column.name for column in grid.columns[:counted]), WORST]
-    heads += [f"{column.name} (control)" for column in grid.columns[counted:]]
-    figure = new(2.6 + 0.62 * len(heads), 2.1 + 0.42 * len(lines))
+    heads = [WORST if grid.measure.threshold else STRONGEST, *([LOOK] if grid.looked else [])]
+    attacked = len(heads)
+    heads += [f"{column.name} (control)" if column.control else column.name for column in grid.columns]
+    named = max(len(part) for row, _ in lines for part in _line(row).split("\n"))
+    figure = new(max(6.2, 0.9 + 0.06 * named + 0.62 * len(heads)), 2.1 + 0.42 * len(lines))
     axes = figure.subplots()
     for down, (row, marks) in enumerate(lines):
-        ordered = [*marks[: counted + 1], marks[-1], *marks[counted + 1 : -1]]
-        for across, mark in enumerate(ordered):
-            control = across > counted + 1
-            unsure = across == counted + 1 and bool(row.lacks) and (mark.shade or 0) >= 0
+        for across, mark in enumerate([marks[-1], *marks[1 if attacked == 1 else 0 : -1]]):
+            control = across >= attacked + counted
+            unsure = across == 0 and bool(row.lacks) and (mark.shade or 0) >= 0
             _cell(axes, across, down, mark, control or unsure)
     axes.set_xlim(-0.5, len(heads) - 0.5)
     axes.set_ylim(len(lines) - 0.5, -0.5)
-    axes.set_xticks(range(len(heads)), [plain(head) for head in heads], rotation=45, ha="left", fontsize=8)
+    axes.set_xticks(range(len(heads)), list(map(plain, heads)), rotation=45, ha="left", fontsize=8)
     axes.xaxis.tick_top()
     axes.set_yticks(range(len(lines)), [plain(_line(row)) for row, _ in lines], fontsize=7.5)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.axvline(counted + 0.5, color=INK, linewidth=0.8)
-    axes.axvline(counted + 1.5, color=INK, linewidth=0.8)
+    for edge in dict.fromkeys((1, attacked + counted)):
+        axes.axvline(edge - 0.5, color=INK, linewidth=0.8)
     sides = "orange: under the threshold; blue: at or above" if grid.measure.threshold else "orange: beyond chance"
     note = f"{sides}; hatched: no figure, or not on every seed; controls: no colour"
     titled(figure, section, f"{grid.measure.title}, defenses by attacks", f"{basis(rows)}; mean\n{note}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.figures import PALE
-from harness.plates.style import UNDER, basis, new, plain, reach, titled
+from harness.plates.style import basis, new, plain, reach, titled
 from harness.report import Section
 from harness.rows import THRESHOLDS
 from harness.spending import Spending
@@ -32,11 +32,9 @@ def spending(section: Section) -> Figure:
     attacks = list(dict.fromkeys(c.attack for c in section.curves if not c.points[0].seen.group.control))
     for panel, (name, sign) in zip(panels, SIGNS.items(), strict=True):
         panel.axhline(THRESHOLDS[name], color=PALE, linewidth=0.9, linestyle=(0, (5, 2)), zorder=1)
-        told = f"threshold {short(THRESHOLDS[name]).rstrip('0')}"
-        panel.text(
-            0.99, THRESHOLDS[name], told, transform=panel.get_yaxis_transform(), ha="right", va="center", fontsize=8,
-            color=PALE, bbox={**UNDER, "alpha": 1}, zorder=5,
-        )  # fmt: skip
+        told = f"threshold\n{short(THRESHOLDS[name]).rstrip('0')}"
+        beside = panel.get_yaxis_transform()
+        panel.text(1.01, THRESHOLDS[name], told, transform=beside, va="center", fontsize=8, color=PALE)
         for curve in section.curves:
             _curve(panel, curve, name, owners.index(_owner(curve)), attacks)
         _epochs(panel, sorted({point.epochs for curve in section.curves for point in curve.points}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from harness.figures import INK, PALE
@@ -28,11 +29,15 @@ def titled(figure: Figure, section: Section, title: str, more: str) -> None:
     height = figure.get_figheight()
     engine = figure.get_layout_engine()
     assert engine is not None
-    strip = STRIP + 0.16 * more.count("\n")
+    told = [
+        part
+        for line in (section.board.title, *more.split("\n"))
+        for part in wrap(line, int(16.5 * figure.get_figwidth()))
+    ]
+    strip = STRIP + 0.16 * (len(told) - 2)
     engine.set(rect=(0, 0, 1, 1 - strip / height))  # type: ignore[call-arg]
     figure.text(0.012, 1 - 0.1 / height, plain(title), va="top", fontsize=12, fontweight="bold", color=INK)
-    below = f"{section.board.title}\n{more}"
-    figure.text(0.012, 1 - 0.36 / height, plain(below), va="top", fontsize=8, color=PALE, linespacing=1.4)
+    figure.text(0.012, 1 - 0.36 / height, plain("\n".join(told)), va="top", fontsize=8, color=PALE, linespacing=1.4)
 
 
 def basis(rows: Sequence[Row]) -> str:
