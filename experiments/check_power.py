@@ -66,7 +66,7 @@ def main() -> None:
     arguments.add_argument(
         "--work", type=Path, required=True, help="folder for the copies, the baseline and what is done"
     )
-    arguments.add_argument("--suite", type=Path, default=TREE / "experiments" / "ci.yaml")
+    arguments.add_argument("--suite", type=Path, default=TREE / "experiments" / "check_power.yaml")
     arguments.add_argument("--baseline", type=Path, help="one that is there; it is copied (a new one is made)")
     arguments.add_argument("--reruns", type=int, default=10, help="clean ones, each on two seeds of its own (10)")
     arguments.add_argument("--workers", default="2")
@@ -78,7 +78,7 @@ def main() -> None:
     seeds = [(100 + 2 * number, 101 + 2 * number) for number in range(given.reruns)]
     reruns = {pair: bench.check(f"seeds_{pair[0]}", "--seeds", f"{pair[0]},{pair[1]}") for pair in seeds}
     faults = {fault: bench.check(f"fault_{number}", edits=fault.edits) for number, fault in enumerate(FAULTS)}
-    given.out.write_text(page(reruns, faults))
+    given.out.write_text(page(reruns, faults, given.suite.name))
     print(f"wrote {given.out}")
     wrong = [fault.name for fault, found in faults.items() if (found["code"] == 3) != fault.fails]
     wrong += [f"seeds {pair}" for pair, found in reruns.items() if found["code"] != 0]
@@ -139,7 +139,7 @@ class Checks:
         return tree
 
 
-def page(reruns: dict[tuple[int, int], dict[str, Any]], faults: dict[Fault, dict[str, Any]]) -> str:
+def page(reruns: dict[tuple[int, int], dict[str, Any]], faults: dict[Fault, dict[str, Any]], suite: str) -> str:
     """leaderboards/check.md"""
     every = [*reruns.values(), *faults.values()]
     alarms = sum(found["code"] != 0 for found in reruns.values())
@@ -150,7 +150,7 @@ def page(reruns: dict[tuple[int, int], dict[str, Any]], faults: dict[Fault, dict
     lines = [
         "# What `harness check` sees, and what it leaves alone",
         "",
-        f"Made by `python experiments/check_power.py`. {caught} of {planted} planted faults fail the check, {alarms} "
+        f"Made by `python experiments/check_power.py` on the suite `{suite}`. {caught} of {planted} planted faults fail the check, {alarms} "
         f"of {len(reruns)} clean reruns on other seeds. Each run compares about {first['compared']} figures; it took "
         f"{seconds[0]:.0f} to {seconds[-1]:.0f} s. A figure fails where p, corrected after Holm for all of them, is "
         "below .05 and the change is larger than its tolerance.",
