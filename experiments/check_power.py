@@ -150,7 +150,8 @@ def page(reruns: dict[tuple[int, int], dict[str, Any]], faults: dict[Fault, dict
     lines = [
         "# What `harness check` sees, and what it leaves alone",
         "",
-        f"Made by `python experiments/check_power.py` on the suite `{suite}`. {caught} of {planted} planted faults fail the check, {alarms} "
+        f"Made by `python experiments/check_power.py` on the suite `{suite}`. "
+        f"{caught} of {planted} planted faults fail the check, {alarms} "
         f"of {len(reruns)} clean reruns on other seeds. Each run compares about {first['compared']} figures; it took "
         f"{seconds[0]:.0f} to {seconds[-1]:.0f} s. A figure fails where p, corrected after Holm for all of them, is "
         "below .05 and the change is larger than its tolerance.",
