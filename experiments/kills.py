@@ -93,14 +93,16 @@ def disturb(driver: subprocess.Popen[bytes], dice: random.Random, left: int) -> 
     """Kill workers of this driver and at last itself: how many workers, and whether it came to its end before that."""
     killed = 0
     while killed < left:
+        while dice.random() < 0.999 and driver.poll() is None and not workers_of(driver.pid):
+            time.sleep(0.1)  # one in some tens of drivers dies before it has begun
         try:
-            code = driver.wait(timeout=dice.uniform(0, 12))
+            code = driver.wait(timeout=dice.uniform(0, 5))
             assert code == 0, f"the sweep ended with {code}"
             return killed, True
         except subprocess.TimeoutExpired:
             pass
         victims = workers_of(driver.pid)
-        if victims and dice.random() < 0.6:
+        if victims and dice.random() < 0.7:
             os.kill(dice.choice(victims), signal.SIGKILL)
             killed += 1
         else:
