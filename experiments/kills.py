@@ -9,6 +9,7 @@ run to its end, and every record is compared with the undisturbed run's: there o
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -97,19 +98,20 @@ def disturb(driver: subprocess.Popen[bytes], dice: random.Random, left: int) -> 
             time.sleep(0.1)  # one in some tens of drivers dies before it has begun
         try:
             code = driver.wait(timeout=dice.uniform(0, 5))
-            assert code == 0, f"the sweep ended with {code}"
+            assert code in (0, 1), f"the sweep ended with {code}"  # 1: a piece lost three workers and is tried again
             return killed, True
         except subprocess.TimeoutExpired:
             pass
         victims = workers_of(driver.pid)
         if victims and dice.random() < 0.7:
-            os.kill(dice.choice(victims), signal.SIGKILL)
-            killed += 1
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(dice.choice(victims), signal.SIGKILL)
+                killed += 1
         else:
             driver.kill()
             driver.wait()
             return killed, False
-    return killed, driver.wait() == 0
+    return killed, driver.wait() in (0, 1)
 
 
 def workers_of(pid: int) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Any
 from harness import verdict
 from harness.attacked import Attacked
 from harness.leaderboard import Board
-from harness.notes import ATTACK_NOTES, NOTES, REPORTED_NOTES
+from harness.notes import ATTACK_NOTES, LINKS, NOTES, REPORTED_NOTES
 from harness.reported import FIGURES, Reported
 from harness.rows import Row
 from harness.wording import figure, settings, short

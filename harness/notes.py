@@ -11,9 +11,9 @@ NOTES = (
     "better by a paired difference (Holm); = tied with another; ref: a reference, listed and not ranked. "
     "* on the Pareto front of both, among judged rows. Passes: lower end of the worst case at or above "
     + " and ".join(f"{value} ({name})" for name, value in THRESHOLDS.items())
-    + ", thresholds of a survey at 96 to 256 px: at 64 px a blank grey image has dSSIM .80 to a photograph. "
-    "A figure links to its record, small numbers to others behind it; a worst case to those of the named attack."
+    + ", thresholds of a survey at 96 to 256 px: at 64 px a blank grey image has dSSIM .80 to a photograph."
 )
+LINKS = "A figure links to its record, small numbers to others behind it; a worst case to those of the named attack."
 ATTACK_NOTES = (
     "Look is the release itself, the floor of every row. Left: the attack alone, without that floor. Below look, below "
     "smooth: how much closer the attack comes, paired over originals. Re-identified: the original comes first in a "
