@@ -57,7 +57,7 @@ _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 def page(boards: Sequence[Board], records: str = "records") -> str:
     """The page of one data set; figures and rows link to their records, in a folder relative to the page."""
-    lines = [f"# {boards[0].dataset['name']}", "", NOTES, ""]
+    lines = [f"# {boards[0].dataset['name']}", "", f"{NOTES} {LINKS}", ""]
     for board in boards:
         lines += [f"## {board.title}", ""]
         lines += [f"{text}\n" for text in verdict.on_board(board)]
