@@ -20,15 +20,15 @@ from harness.images import average
 import torch
 
 
-def veil(sources, weights, rng, *, strength):
+def shroud(sources, weights, rng, *, strength):
     mixed = average(sources, weights)
     noise = torch.rand(mixed.shape, generator=rng)
     return torch.lerp(mixed, noise, strength)
 """
 REGISTRY = """
 defenses:
-  veil:
-    use: veil:veil
+  shroud:
+    use: shroud:shroud
     version: 1
     params: {strength: 0.4}
     mixing: {weights: [0.75, 0.25], pairing: permutation, intra_class: false, label: dominant}
@@ -38,7 +38,7 @@ SUITE = """
 dataset: DATA
 epochs: 2
 seeds: 3
-defenses: [veil]
+defenses: [shroud]
 attacks: [look]
 utility: false
 device: cpu
@@ -58,10 +58,10 @@ def check(tmp_path, pictures, monkeypatch, capsys):
     (tmp_path / "suite.yaml").write_text(SUITE.replace("DATA", str(pictures)))
 
     def call(code, registry, *arguments):
-        (tmp_path / "veil.py").write_text(code)
-        (tmp_path / "veil.yaml").write_text(registry)
-        sys.modules.pop("veil", None)
-        files = ("--suite", tmp_path / "suite.yaml", "--registry", tmp_path / "veil.yaml")
+        (tmp_path / "shroud.py").write_text(code)
+        (tmp_path / "shroud.yaml").write_text(registry)
+        sys.modules.pop("shroud", None)
+        files = ("--suite", tmp_path / "suite.yaml", "--registry", tmp_path / "shroud.yaml")
         exit_code = main(["check", str(tmp_path / "base"), *map(str, (*files, *arguments))])
         return exit_code, capsys.readouterr().out
 
@@ -77,7 +77,7 @@ def test_a_comment_and_another_seed_change_nothing_and_half_the_noise_does(check
 
     assert code == 0 and "15 figures against" in out and "15 of them the same to the last digit" in out
     assert others == 0
-    assert weaker == 3 and "veil release: dssim" in said and "privacy lost" in said
+    assert weaker == 3 and "shroud release: dssim" in said and "privacy lost" in said
 
 
 def test_more_noise_needs_a_raised_version(check):
@@ -87,7 +87,7 @@ def test_more_noise_needs_a_raised_version(check):
     told, explained = check(more, REGISTRY.replace("version: 1", "version: 2"))
 
     assert silent == 3 and "unexplained privacy gained" in said
-    assert told == 0 and "version of veil raised, 1 -> 2" in explained
+    assert told == 0 and "version of shroud raised, 1 -> 2" in explained
 
 
 def test_an_order_that_is_not_shuffled_is_caught(check, monkeypatch):

@@ -34,3 +34,10 @@ def test_the_readme_prints_the_two_commands() -> None:
 
     assert "pip install -e . && harness run --defense shuffle_mix --attack cnn" in text
     assert 'pip install -e ".[dev]" && pytest' in text
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_of_the_documents_leads_to_a_file(page: str) -> None:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / page).read_text())
+
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ CODE = '''
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 from harness.types import Guess
@@ -151,17 +153,22 @@ def test_workers_end_with_the_one_who_drives_them(place, blow):
     command = [sys.executable, "-m", "harness.cli", "run", "--defense", "none,mix", "--attack", "slow"]
     command += ["--dataset", str(place / "stripes"), "--size", "16", "--no-utility", "--workers", "2"]
     command += ["--registry", str(place / "deadly.yaml"), "--records", str(place / "records")]
-    driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs are deaf to Ctrl-C
+    driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     assert driver.stderr is not None
-    for line in driver.stderr:
-        if "attack mix slow" in line or "attack none slow" in line:
-            break
-    workers = _below(driver.pid)
-    assert len(workers) >= 2
+    try:
+        for line in driver.stderr:
+            if "attack mix slow" in line or "attack none slow" in line:
+                break
+        workers = _below(driver.pid)
+        assert len(workers) >= 2
 
-    driver.send_signal(blow)
-    code = driver.wait(timeout=20)
-    driver.stderr.close()
+        driver.send_signal(blow)
+        code = driver.wait(timeout=20)
+    finally:
+        driver.kill()
+        driver.wait()
+        driver.stderr.close()
 
     assert code == (130 if blow == signal.SIGINT else -9)
     deadline = time.monotonic() + 15

@@ -25,11 +25,11 @@ from harness.tune import tune
 from harness.tuned import Goal, parse_target
 
 SPREAD = np.linspace(-0.1, 0.1, 41)
-VEIL = '''
+DUSK = '''
 from harness.errors import HarnessError
 
 
-def veil(sources, weights, rng, *, amount: float, lines: int):
+def dusk(sources, weights, rng, *, amount: float, lines: int):
     """Grey over everything: amount of it, 0 to 1."""
     if not 0 <= amount <= 1:
         raise HarnessError(f"amount {amount} is no share; use 0 to 1")
@@ -43,14 +43,14 @@ def nothing(observation, rng):
 '''
 ENTRIES = """
 defenses:
-  veil:
-    use: veil:veil
+  dusk:
+    use: dusk:dusk
     version: 1
     params: {amount: 0.1, lines: 8}
     mixing: {weights: [1.0], pairing: permutation, intra_class: false, label: dominant}
     cite: planted
 attacks:
-  never: {use: "veil:nothing", version: 1, kind: reconstruction, cite: planted}
+  never: {use: "dusk:nothing", version: 1, kind: reconstruction, cite: planted}
 """
 
 
@@ -68,9 +68,9 @@ def pictures(tmp_path_factory):
 @pytest.fixture
 def outside(tmp_path):
     """Someone's own defense, whose entry says nothing of tuning."""
-    (tmp_path / "veil.py").write_text(VEIL)
-    (tmp_path / "veil.yaml").write_text(ENTRIES)
-    return tmp_path / "veil.yaml"
+    (tmp_path / "dusk.py").write_text(DUSK)
+    (tmp_path / "dusk.yaml").write_text(ENTRIES)
+    return tmp_path / "dusk.yaml"
 
 
 @pytest.fixture
@@ -405,10 +405,10 @@ def test_all_defenses_are_in_the_table_with_what_became_of_them(command):
 
     found = tuned_of(said)
     assert code == 0
-    assert set(found) == set(load_registry().section("defenses")) | {"veil"}
-    assert found["none"]["status"] == found["veil"]["status"] == "nothing to tune"
+    assert set(found) == set(load_registry().section("defenses")) | {"dusk"}
+    assert found["none"]["status"] == found["dusk"]["status"] == "nothing to tune"
     assert found["none"]["reason"] == "it has no knob"
-    assert "name a knob with --knob (amount, lines)" in found["veil"]["reason"]
+    assert "name a knob with --knob (amount, lines)" in found["dusk"]["reason"]
     assert found["mix"]["status"] == "cannot reach"
     assert found["mix"]["maximum"]["value"] == 0.5
     answers = [one for each in found.values() for one in (each, *each["then"]) if one["reached"]]
@@ -420,10 +420,10 @@ def test_all_defenses_are_in_the_table_with_what_became_of_them(command):
 
 
 def test_a_knob_of_which_nothing_is_known_is_bracketed_by_doubling(command):
-    """A veil of grey: the answer is the least of a thousand amounts that reaches, up to what is near enough."""
-    code, said, _ = command("--defense", "veil", "--knob", "amount", "--target", "dssim=0.2", "--json")
+    """A dusk of grey: the answer is the least of a thousand amounts that reaches, up to what is near enough."""
+    code, said, _ = command("--defense", "dusk", "--knob", "amount", "--target", "dssim=0.2", "--json")
 
-    found = tuned_of(said)["veil"]
+    found = tuned_of(said)["dusk"]
     values = [each["value"] for each in found["evaluations"]]
     assert (code, found["status"]) == (0, "reached")
     assert 0.2 <= found["score"]["mean"] <= 0.205
