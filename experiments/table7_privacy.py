@@ -9,33 +9,18 @@ Knobs in pixels are scaled by size / 256 (at least 2); grid and sigma are kept. 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from harness.cell import Bench
 from harness.datasets import load
 from harness.device import choose_device, kind_of, use_threads
+from harness.paper import TABLE_7, Reported
 from harness.records import Records
-from harness.registry import load_registry
+from harness.registry import load_registry, parse_settings
 from harness.tables import figure, grid
 
-LAMBDAS = {0.75: [0.75, 0.25], 0.6: [0.6, 0.4], 0.5: [0.5, 0.5]}
-ROWS = (  # (defense, knob, its value at 256 px, lambda, the paper's privacy, and intra-class)
-    ("mix", None, None, 0.75, 0.14, 0.15),
-    ("mix", None, None, 0.6, 0.29, 0.28),
-    ("mix", None, None, 0.5, 0.32, 0.30),
-    ("noise_mix", "sigma", 20, 0.75, 0.65, 0.68),
-    ("noise_mix", "sigma", 20, 0.5, 0.72, 0.71),
-    ("noise_mix", "sigma", 30, 0.75, 0.80, 0.79),
-    ("noise_mix", "sigma", 30, 0.5, 0.81, 0.83),
-    ("shuffle_mix", "block", 4, 0.75, 0.46, 0.47),
-    ("shuffle_mix", "block", 4, 0.5, 0.56, 0.56),
-    ("shuffle_mix", "block", 8, 0.75, 0.63, 0.63),
-    ("shuffle_mix", "block", 8, 0.5, 0.70, 0.70),
-    ("pixelize_mix", "grid", 32, 0.75, 0.52, 0.52),
-    ("pixelize_mix", "grid", 32, 0.5, 0.56, 0.57),
-    ("pixelize_mix", "grid", 16, 0.5, 0.57, 0.61),
-    ("pixelize_mix", "grid", 16, 0.75, 0.59, 0.59),
-)
 IN_PIXELS = ("block", "kernel")
 HEADS = (
     "size",
@@ -64,22 +49,36 @@ def main() -> None:
     for size in given.sizes:
         splits = load(given.dataset, size=size, limit=given.limit)
         bench = Bench(splits, registry, Records(given.records), device, threads=threads)
-        for name, knob, value, share, paper, paper_intra in ROWS:
-            for intra in (False, True):
-                scaled = max(2, value * size // 256) if knob in IN_PIXELS else value
-                settings = {"weights": LAMBDAS[share], "intra_class": intra} | ({knob: scaled} if knob else {})
-                entry = registry.get("defenses", name).with_settings(settings)
-                scores = bench.release(entry, 0).scores
-                after = "-"
-                if name == "noise_mix":
-                    after = figure(bench.release(entry.with_settings({"noise_after": True}), 0).scores["dssim"])
-                told = f"{knob} {scaled}" + (f" (paper's {value})" if scaled != value else "") if knob else "-"
-                reported = paper_intra if intra else paper
-                first = (size, name, told, share, "yes" if intra else "no", reported)
-                lines.append((*first, figure(scores["dssim"]), figure(scores["dhaar"]), after, scores["dssim"]["n"]))
-                print(*lines[-1], flush=True)
+        for row in rows():
+            asked = parse_settings(row.settings.split())
+            scaled = asked | {knob: max(2, asked[knob] * size // 256) for knob in IN_PIXELS if knob in asked}
+            entry = registry.get("defenses", row.defense).with_settings(scaled | {"intra_class": row.intra_class})
+            scores = bench.release(entry, 0).scores
+            after = "-"
+            if row.defense == "noise_mix":
+                after = figure(bench.release(entry.with_settings({"noise_after": True}), 0).scores["dssim"])
+            first = (size, row.defense, told(asked, scaled), asked["weights"][0], "yes" if row.intra_class else "no")
+            lines.append(
+                (*first, row.dssim, figure(scores["dssim"]), figure(scores["dhaar"]), after, scores["dssim"]["n"])
+            )
+            print(*lines[-1], flush=True)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(page(lines, splits.name, kind_of(device)))
+
+
+def rows() -> Iterator[Reported]:
+    """The paper's mixtures, each with partners of any class and then of the same one."""
+    mixtures = [row for row in TABLE_7 if row.defense != "none"]
+    for row in mixtures:
+        if not row.intra_class:
+            yield from (other for other in mixtures if (other.defense, other.settings) == (row.defense, row.settings))
+
+
+def told(asked: Mapping[str, Any], scaled: Mapping[str, Any]) -> str:
+    """The knob beside the weights, and what the paper's value was where it was scaled."""
+    knobs = [knob for knob in asked if knob != "weights"]
+    was = {knob: f" (paper's {asked[knob]})" if scaled[knob] != asked[knob] else "" for knob in knobs}
+    return " ".join(f"{knob} {scaled[knob]}{was[knob]}" for knob in knobs) or "-"
 
 
 def page(lines: list[tuple[object, ...]], dataset: str, device: str) -> str:

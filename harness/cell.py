@@ -32,6 +32,7 @@ from harness.train import TrainingTask, recipe_named
 from harness.types import Array, Bytes, Guess, Splits
 
 UNDEFENDED = "none"
+OUT_OF_MEMORY = "out of memory; use fewer --workers, or a smaller --size or --limit"
 _CHUNK = 64
 
 Outcome = tuple[dict[str, Any], dict[str, Array], dict[str, Any]]
@@ -155,7 +156,7 @@ class Bench:
         except Skipped as reason:
             result = RunResult(piece.spec, "skipped", str(reason))
         except MemoryError:
-            raise
+            result = RunResult(piece.spec, "failed", OUT_OF_MEMORY)
         except Exception as error:  # a plugin's failure is this cell's, and the cross goes on
             said = str(error) if isinstance(error, HarnessError | NotConverged) else f"{type(error).__name__}: {error}"
             result = RunResult(piece.spec, "failed", " ".join(said.split()))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from harness import __version__
+from harness.allocator import keep_freed_memory
 from harness.commands import (
     check,
     entries,
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def entry_point() -> NoReturn:
+    keep_freed_memory()
     sys.exit(main())
 
 

@@ -6,7 +6,7 @@ Records are the state: whatever is killed, the same command finds what is done a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -42,22 +42,19 @@ class Crew(AbstractContextManager["Crew"], Protocol):
 
 
 def drive(
-    tasks: Iterable[Task], benches: Callable[[Task], Bench], crew: Crew, report: Callable[[str], None]
+    tasks: Iterable[Task],
+    done: Mapping[str, RunResult],
+    benches: Callable[[Task], Bench],
+    crew: Crew,
+    report: Callable[[str], None],
 ) -> dict[str, RunResult]:
-    """Results by key, of all tasks; those that are recorded already are read.
+    """Results by key, of these tasks and of those that were done before.
 
-    benches  where a task's record is looked for and kept
+    benches  where a task's record is looked for, once more when its turn comes, and kept
     report   told the name of each piece that begins
     """
-    results: dict[str, RunResult] = {}
-    left = []
-    for task in {task.key: task for task in tasks}.values():
-        found = benches(task).found(task.piece)
-        if found is None:
-            left.append(task)
-        else:
-            results[task.key] = found
-    queue, running, lost = Queue.of(left), 0, Counter[str]()
+    results = dict(done)
+    queue, running, lost = Queue.of(tasks), 0, Counter[str]()
     while queue or running:
         for worker in crew.free():
             ready = _to_do(queue, worker, benches, results)

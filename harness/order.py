@@ -100,6 +100,13 @@ def bench_of(
     )
 
 
+def at(bench: Bench, epochs: int) -> Bench:
+    """The same bench at another T: data and releases are shared."""
+    if bench.epochs == epochs:
+        return bench
+    return replace(bench, epochs=epochs)
+
+
 def load_splits(order: Order, registry: Registry, progress: Any = None) -> Splits:
     entries = {name: bind(entry) for name, entry in registry.section("datasets").items()}
     return load(

@@ -16,7 +16,9 @@ from harness.pool import how_many
 from harness.rows import Row
 
 if TYPE_CHECKING:
-    from harness.engine import Cell, Cross, Engine
+    from harness.cross import Cross
+    from harness.crossing import Cell
+    from harness.engine import Engine
     from harness.registry import Entry
 
 

@@ -144,39 +144,62 @@ class Records:
 
     def all(self) -> Iterator[RunResult]:
         """Every sound record, in the order of their names."""
-        for path in sorted(self.folder.glob("[0-9a-f]" * KEY_LENGTH + ".json")):
+        for path in paths(self.folder):
             result = self._read(path)
             if result is not None:
                 yield result
 
     def _read(self, path: Path) -> RunResult | None:
         try:
-            document = json.loads(path.read_text())
-            if document.get("format", FORMAT) != FORMAT:
-                log.warning("record %s is of format %s, not %s: left out", path, document["format"], FORMAT)
-                return None
-            spec = RunSpec(document["kind"], document["inputs"])
-            if spec.key != document["key"] or spec.key != path.stem:
-                raise ValueError("its inputs do not hash to its name")
-            numbers = path.with_suffix(".npz")
-            arrays: dict[str, Array] = {}
-            if numbers.is_file():
-                with numbers.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-                    arrays = {name: file[name] for name in file.files}
-            elif document["status"] == "ok":
-                raise ValueError(f"{numbers.name} is missing")
-            names = ("status", "reason", "scores", "facts", "seconds", "finished")
-            asked = document.get("asked", {})  # not there yet in the first records
-            return RunResult(spec, arrays=arrays, asked=asked, **{name: document[name] for name in names})
-        except Exception as fault:  # whatever a damaged file makes json, NumPy or zipfile raise
-            error = f"lacks {fault}" if isinstance(fault, KeyError) else fault
+            return read(path)
+        except FormatError as fault:
+            log.warning("record %s is %s: left out", path, fault)
+        except DamageError as fault:
             aside = path.with_name(path.name + ".corrupt")
-            log.warning("record %s is damaged (%s): set aside as %s", path, error, aside.name)
+            log.warning("record %s is damaged (%s): set aside as %s", path, fault, aside.name)
             try:
                 os.replace(path, aside)
             except OSError as denied:
                 log.warning("record %s cannot be set aside: %s", path, denied.strerror)
-            return None
+        return None
+
+
+def paths(folder: Path) -> list[Path]:
+    """The JSON files of all records of a folder, in the order of their names."""
+    return sorted(folder.glob("[0-9a-f]" * KEY_LENGTH + ".json"))
+
+
+class DamageError(Exception):
+    """A file is no record, or not the one that its name says; the message says why."""
+
+
+class FormatError(DamageError):
+    """A record that another version of the harness wrote."""
+
+
+def read(path: Path) -> RunResult:
+    """One record from its JSON file and the numbers beside it. DamageError where that cannot be."""
+    try:
+        document = json.loads(path.read_text())
+        if document.get("format", FORMAT) != FORMAT:
+            raise FormatError(f"of format {document['format']}, not {FORMAT}")
+        spec = RunSpec(document["kind"], document["inputs"])
+        if spec.key != document["key"] or spec.key != path.stem:
+            raise DamageError("its inputs do not hash to its name")
+        numbers = path.with_suffix(".npz")
+        arrays: dict[str, Array] = {}
+        if numbers.is_file():
+            with numbers.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        elif document["status"] == "ok":
+            raise DamageError(f"{numbers.name} is missing")
+        names = ("status", "reason", "scores", "facts", "seconds", "finished")
+        asked = document.get("asked", {})  # not there yet in the first records
+        return RunResult(spec, arrays=arrays, asked=asked, **{name: document[name] for name in names})
+    except DamageError:
+        raise
+    except Exception as fault:  # whatever a damaged file makes json, NumPy or zipfile raise
+        raise DamageError(f"lacks {fault}" if isinstance(fault, KeyError) else str(fault)) from fault
 
 
 class _Nowhere(Records):

@@ -18,7 +18,8 @@ from harness.rows import Row
 from harness.wording import settings, stacked
 
 if TYPE_CHECKING:
-    from harness.engine import Cell, Cross
+    from harness.cross import Cross
+    from harness.crossing import Cell
     from harness.registry import Entry
 
 

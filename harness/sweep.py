@@ -24,7 +24,9 @@ from typing import Any
 
 import yaml
 
-from harness.engine import Cross, crossed
+from harness import provenance
+from harness.cross import Cross
+from harness.engine import crossed
 from harness.errors import HarnessError
 from harness.order import Order
 from harness.registry import ALL, Entry, Registry, parse_settings
@@ -58,6 +60,7 @@ def crosses(
 
     options  fields of `Order` that take the place of the file's
     """
+    provenance.forget()
     found: list[Cross] = []
     for table in read(file):
         try:

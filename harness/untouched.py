@@ -5,20 +5,15 @@
 
 from __future__ import annotations
 
-import logging
-import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.records import KEY_LENGTH, Records, RunResult
-
-log = logging.getLogger("harness")
+from harness.records import DamageError, RunResult, paths, read
 
 
 def read_all(folder: Path) -> list[RunResult]:
     """Every record of a folder, in the order of their names; a damaged one is an error."""
-    return _read(folder, sorted(folder.glob("[0-9a-f]" * KEY_LENGTH + ".json")))
+    return [_read(path) for path in paths(folder)]
 
 
 def read_one(given: str, folder: Path) -> RunResult:
@@ -32,28 +27,14 @@ def read_one(given: str, folder: Path) -> RunResult:
         (path,) = found
     if not path.is_file():
         raise HarnessError(f"record {path}: there is no such file; give a record's JSON file, or its key")
-    (record,) = _read(path.parent, [path])
-    return record
+    return _read(path)
 
 
-def _read(folder: Path, paths: Iterable[Path]) -> list[RunResult]:
-    """Through links in a folder of their own: what is set aside there is a link."""
-    read = []
-    with tempfile.TemporaryDirectory() as scratch:
-        elsewhere = Records(Path(scratch))
-        for path in paths:
-            for file in (path, path.with_suffix(".npz")):
-                if file.exists():
-                    (elsewhere.folder / file.name).symlink_to(file.resolve())
-        silent, log.disabled = log.disabled, True
-        try:
-            read = list(elsewhere.all())
-        finally:
-            log.disabled = silent
-    missing = sorted({path.stem for path in paths} - {record.spec.key for record in read})
-    if missing:
+def _read(path: Path) -> RunResult:
+    try:
+        return read(path)
+    except DamageError as fault:
         raise HarnessError(
-            f"record {folder / missing[0]}.json is damaged, of another format, or lacks its numbers (.npz beside it); "
+            f"record {path} is damaged, or of another format ({fault}); "
             "restore it, or remove it and run that cell again"
-        )
-    return read
+        ) from None

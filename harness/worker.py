@@ -7,14 +7,15 @@ import queue
 import signal
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from harness.cell import Bench
+from harness.allocator import keep_freed_memory
+from harness.cell import OUT_OF_MEMORY, Bench
 from harness.errors import HarnessError
-from harness.order import Order, bench_of
+from harness.order import Order, at, bench_of
 from harness.records import Records, RunResult
 from harness.registry import Registry, load_registry
 from harness.schedule import Task
@@ -34,14 +35,14 @@ class Worker:
 
     registry: Registry
     shelf: Shelf
-    _benches: dict[Order, Bench] = field(default_factory=dict)
+    _benches: dict[Order, dict[int, Bench]] = field(default_factory=dict)
 
     def do(self, task: Task, proof: RunResult | None, splits: Splits | None = None) -> RunResult:
         """The piece's result; what is wrong with data, device or memory is a failure of this piece too."""
         try:
             return self._bench(task.order, splits).do(task.piece, proof)
         except MemoryError:
-            reason = "out of memory; use fewer --workers"
+            reason = OUT_OF_MEMORY
         except HarnessError as error:
             reason = str(error)
         return RunResult(task.piece.spec, "failed", reason)
@@ -52,20 +53,17 @@ class Worker:
             while len(self._benches) >= _SETS:
                 self._benches.pop(next(iter(self._benches)))
             bench = bench_of(order, self.registry, Records.nowhere(), splits=splits, shelf=self.shelf)
-            self._benches[stage] = bench
-        return at(self._benches[stage], order.epochs)
-
-
-def at(bench: Bench, epochs: int) -> Bench:
-    """The same bench at another T: data and releases are shared."""
-    if bench.epochs == epochs:
-        return bench
-    return replace(bench, epochs=epochs)
+            self._benches[stage] = {order.epochs: bench}
+        found = self._benches[stage]
+        if order.epochs not in found:
+            found[order.epochs] = at(next(iter(found.values())), order.epochs)
+        return found[order.epochs]
 
 
 def serve(connection: Connection, files: Sequence[Path], shelf: Path, environment: dict[str, str]) -> None:
     """A process's life: a task comes in, its result goes out. It ends with whoever sends them, however that ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sender's to answer
+    keep_freed_memory()
     os.environ.clear()
     os.environ.update(environment)
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()

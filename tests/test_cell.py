@@ -12,7 +12,8 @@ import pytest
 from planted import attack, bench, defense, picture_folder, splits
 
 from harness import provenance
-from harness.engine import Order, evaluate, prepare
+from harness.cross import Cross
+from harness.engine import Order, evaluate, prepare, run
 from harness.errors import HarnessError
 from harness.records import Records
 from harness.registry import load_registry
@@ -27,8 +28,6 @@ def names(folder: Path):
 
 def crossed(folder, entries, defenses, attacks, data=None, utility=False, **options):
     """A cross on planted data, and its bench."""
-    from harness.engine import Cross
-
     stage = bench(folder, data, *entries, **options)
     chosen = [stage.registry.get("defenses", name) for name in defenses]
     return stage, Cross(stage, chosen, [stage.registry.get("attacks", name) for name in attacks], 1, utility)
@@ -42,7 +41,7 @@ def test_every_piece_of_work_has_one_record(tmp_path):
     entries = (LOOK, attack("first_class", "recognition"))
     stage, cross = crossed(tmp_path, entries, ("none", "mix"), ("the_release", "first_class"), utility=True)
 
-    cells = list(cross.cells())
+    cells = run([cross])[0]
 
     kinds = sorted(record.spec.kind for record in stage.records.all())
     assert kinds == ["attack"] * 4 + ["release"] * 2 + ["utility"] * 2
@@ -55,7 +54,7 @@ def test_every_piece_of_work_has_one_record(tmp_path):
 
 def test_a_finished_command_run_again_costs_no_training(tmp_path, monkeypatch):
     arguments = ((LOOK,), ("mix",), ("the_release",))
-    first = [cell.scores for cell in crossed(tmp_path, *arguments, utility=True)[1].cells()]
+    first = [cell.scores for cell in run([crossed(tmp_path, *arguments, utility=True)[1]])[0]]
     before = {path: path.read_bytes() for path in (tmp_path / "records").iterdir()}
 
     def forbidden(*_):
@@ -64,7 +63,7 @@ def test_a_finished_command_run_again_costs_no_training(tmp_path, monkeypatch):
     monkeypatch.setattr(Learner, "epoch", forbidden)
     monkeypatch.setattr(planted, "the_release", forbidden)
     monkeypatch.setattr("harness.client.obfuscate", forbidden)
-    again = [cell.scores for cell in crossed(tmp_path, *arguments, utility=True)[1].cells()]
+    again = [cell.scores for cell in run([crossed(tmp_path, *arguments, utility=True)[1]])[0]]
 
     assert again == first
     assert {path: path.read_bytes() for path in (tmp_path / "records").iterdir()} == before
@@ -76,7 +75,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path):
     stage, cross = crossed(tmp_path, entries, ("mix",), ("the_release", "stop"))
 
     with pytest.raises(KeyboardInterrupt):
-        list(cross.cells())
+        run([cross])[0]
 
     kept = [record.spec.names for record in stage.records.all() if record.spec.kind == "attack"]
     assert kept == [["mix", "the_release"]]
@@ -232,7 +231,7 @@ def test_utility_is_read_against_the_undefended_model_on_the_same_images(tmp_pat
     """The gap is the mean over test images of undefended minus defended; of the undefended row itself it is zero."""
     _, cross = crossed(tmp_path, (LOOK,), ("none", "noise_mix"), ("the_release",), utility=True)
 
-    plain, noisy = cross.cells()
+    plain, noisy = run([cross])[0]
 
     assert plain.scores["utility_gap"]["mean"] == 0
     lost = plain.utility.arrays["utility"] - noisy.utility.arrays["utility"]
@@ -259,7 +258,7 @@ def test_a_failing_attack_is_told_and_the_rest_goes_on(tmp_path):
     entries = (attack("burst"), LOOK)
     _, cross = crossed(tmp_path, entries, ("mix",), ("burst", "the_release"))
 
-    failed, fine = cross.cells()
+    failed, fine = run([cross])[0]
 
     assert (failed.status, failed.reason) == ("failed", "attack: RuntimeError: the attack burst")
     assert fine.status == "ok"
@@ -348,7 +347,7 @@ def test_a_failing_proof_is_made_once_in_a_run(tmp_path):
     planted.learned_nothing.runs = 0
     _, cross = crossed(tmp_path, (entry,), ("none", "mix", "noise_mix"), ("learned_nothing",))
 
-    cells = list(cross.cells())
+    cells = run([cross])[0]
 
     assert [cell.status for cell in cells] == ["failed"] * 3
     assert planted.learned_nothing.runs == 1

@@ -15,9 +15,10 @@ import yaml
 from planted import attack, bench, picture_folder, told
 
 import harness.client
-from harness.cell import Piece
+from harness.cell import OUT_OF_MEMORY, Piece
+from harness.cross import Cross
 from harness.drive import TRIES
-from harness.engine import Cross, Engine, Order, prepare, run
+from harness.engine import Engine, Order, prepare, run
 from harness.errors import HarnessError
 from harness.records import Records, RunSpec
 from harness.registry import load_registry
@@ -141,11 +142,12 @@ def test_a_piece_that_kills_every_worker_has_failed_and_the_rest_goes_on(place):
     assert f"lost {TRIES} times (killed by signal 9; out of memory? use fewer --workers)" in cells[0].reason
 
 
-def test_a_worker_out_of_memory_says_so_in_its_cell(place):
-    (cells,) = run([cross(place, ("no_memory", "the_release"), utility=False)], Engine(workers=2))
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_out_of_memory_says_so_in_its_cell(place, workers):
+    (cells,) = run([cross(place, ("no_memory", "the_release"), utility=False)], Engine(workers=workers))
 
     assert [cell.status for cell in cells] == ["failed", "ok"] * 2
-    assert cells[0].reason == "attack: out of memory; use fewer --workers"
+    assert cells[0].reason == f"attack: {OUT_OF_MEMORY}"
 
 
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
@@ -300,7 +302,7 @@ def test_code_that_changed_during_the_run_stops_it(tmp_path):
     from harness.drive import drive
 
     with pytest.raises(HarnessError, match="changed while this ran"):
-        drive(one.tasks(), lambda _: stage, Changed(), lambda _: None)
+        drive(one.tasks(), {}, lambda _: stage, Changed(), lambda _: None)
 
 
 def test_what_ties_cells_together_is_on_no_figures_path():

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 from test_leaderboard import DATASET, N, complete, np, release
 
 from harness import columns
@@ -119,28 +118,6 @@ def test_what_is_wrong_in_the_file_is_named_with_its_place_and_value(paper, chan
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(HarnessError, match="nowhere"):
         read(tmp_path / "nowhere.yaml")
-
-
-def test_the_papers_table_7_is_there_whole_and_agrees_with_the_experiment():
-    """15 rows in two kinds of mixing and the reference; the same privacy as experiments/table7_privacy.py has it."""
-    root = Path(__file__).parents[1]
-    rows = read(root / "leaderboards" / "reported.yaml")
-    text = (root / "experiments" / "table7_privacy.py").read_text()
-    held = text[text.index("ROWS = (") : text.index("IN_PIXELS")].split("\n", 1)[1].rsplit(")", 1)[0]
-    paper = yaml.safe_load("[" + held.replace("(", "[").replace(")", "]").replace("None", "null") + "]")
-
-    expected = {}
-    for name, knob, value, share, privacy, intra in paper:
-        knobs = {knob: value} if knob else {}
-        for within, figure in ((False, privacy), (True, intra)):
-            expected[name, str(knobs), share, within] = figure
-    found = {}
-    for row in rows[1:]:
-        given = dict(row.settings)
-        weights, within = given.pop("weights"), given.pop("intra_class", False)
-        found[row.defense, str(given), weights[0], within] = row.figures["dssim"]
-    assert rows[0].defense == "none" and len(rows) == 31
-    assert found == expected
 
 
 def test_the_points_that_the_page_draws_are_the_rows_that_the_board_shows():

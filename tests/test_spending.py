@@ -16,9 +16,9 @@ from PIL import Image
 from planted import bench, defense, picture_folder
 from rich.console import Console
 
-from harness import figures, spending
+from harness import engine, figures, spending
 from harness.cli import main
-from harness.engine import Cross
+from harness.cross import Cross
 from harness.registry import Entry, load_registry
 from harness.train import Learner
 from harness.types import Guess
@@ -64,7 +64,7 @@ def spent(tmp_path_factory):
     """Averaging over 1, 2 and 4 epochs, and an attack that does not depend on them."""
     attacks = [entry(averaged), entry(once, ())]
     cross = Cross(bench(tmp_path_factory.mktemp("spent"), None, *attacks), [NOISY], attacks, 1, False)
-    cells = [cell for epochs in (4, 1, 2) for cell in cross.at(epochs).cells()]
+    cells = [cell for found in engine.run([cross.at(epochs) for epochs in (4, 1, 2)]) for cell in found]
     return cells, spending.spendings(cells, spending.curves(cross))
 
 
@@ -123,7 +123,7 @@ def test_utility_stands_beside_privacy_at_the_same_epochs(tmp_path, monkeypatch)
     attacks = [entry(averaged)]
     made = bench(tmp_path, None, *attacks, utility={"model": "mcpherson_face"})
     cross = Cross(made, [defense("turn")], attacks, 1, True)
-    cells = [cell for epochs in (1, 2) for cell in cross.at(epochs).cells()]
+    cells = [cell for found in engine.run([cross.at(epochs) for epochs in (1, 2)]) for cell in found]
 
     (curve,) = spending.spendings(cells, spending.curves(cross))
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from harness import engine as engines
 from harness import sweep
-from harness.engine import Cell, Engine
+from harness.crossing import Cell
+from harness.engine import Engine
 from harness.order import seeds_of
 from harness.outcome import plan
 from harness.records import RunResult
