@@ -17,10 +17,11 @@ from typing import Any
 
 from PIL import Image
 
-from harness.datasets import EXTENSIONS, Published
+from harness.datasets import Published
 from harness.decode import FORMATS, Picture, read_image
 from harness.download import Archive, check_space, fetch, to_come
 from harness.errors import HarnessError
+from harness.folders import EXTENSIONS
 from harness.keep import INDEX, Facts, kept
 from harness.offline import offline
 from harness.roles import TEST, TRAIN

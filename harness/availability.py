@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from harness.sources import Location, imported, locate, parse
+from harness.imports import imported, parse
+from harness.locate import Location, locate
 
 if TYPE_CHECKING:
     from harness.registry import Entry

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
+from harness.imports import reachable_modules
 from harness.registry import Entry, plugin_modules, source_hash
-from harness.sources import reachable_modules
 from harness.types import Splits
 
 REACHED = {

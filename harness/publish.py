@@ -16,10 +16,10 @@ import numpy as np
 
 from harness import __version__, roles
 from harness.client import check_scheme, scheme_of
-from harness.datasets import image_folder
 from harness.decode import decode_into, mapped
 from harness.device import use_threads
 from harness.errors import HarnessError
+from harness.folders import image_folder
 from harness.randomness import derive
 from harness.registry import Entry, Registry
 from harness.release import Scheme, obfuscate

@@ -11,9 +11,9 @@ import yaml
 
 from harness.entries import SECTIONS
 from harness.errors import HarnessError
+from harness.locate import locate
 from harness.registry import load_registry
 from harness.settings import did_you_mean
-from harness.sources import locate
 
 DEFENSE = '''"""NAME: what it does to an image, in one line. Reference: authors, year, section."""
 
