@@ -1,0 +1,78 @@
+"""`harness list` and `harness show`; wrong usage."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from answers import refused
+
+
+@pytest.mark.parametrize("words", [(), ("fly",), ("list", "defences"), ("show",), ("new", "dataset", "x"), ("run",)])
+def test_wrong_usage_is_one_line(harness, words):
+    assert refused(harness(*words), "--help")
+
+
+def test_list_names_every_entry(harness):
+    code, out, _ = harness("list")
+
+    assert code == 0
+    for word in ("defenses", "shuffle_mix", "attacks", "cnn", "metrics", "dssim", "datasets", "photos", "Raynal"):
+        assert word in out
+
+
+def test_a_section_is_listed_alone_and_parses(harness):
+    code, out, _ = harness("list", "metrics", "--json")
+
+    (listed,) = json.loads(out).values()
+    assert code == 0
+    assert [entry["name"] for entry in listed] == ["dssim", "dhaar", "mse", "phash", "fid"]
+    assert all(entry["unavailable"] is None for entry in listed)
+
+
+def test_a_plugin_that_cannot_be_imported_is_listed_with_the_reason_and_breaks_nothing_else(harness, tmp_path, run):
+    file = tmp_path / "broken.yaml"
+    file.write_text("attacks: {broken: {use: 'no_such_module_at_all:fn', version: 1, kind: recognition, cite: nobody}}")
+
+    code, out, _ = harness("list", "attacks", "--registry", file)
+
+    assert code == 0
+    assert "No module named 'no_such_module_at_all'" in out and "cnn" in out
+    assert refused(run("--registry", file, "--defense", "mix", "--attack", "broken"), "no_such_module_at_all")
+    assert run("--registry", file, "--defense", "mix", "--attack", "same", "--no-utility")[0] == 0
+
+
+def test_list_answers_at_once_and_without_torch():
+    """Half a second of processor time, once its bytecode is written; torch alone takes two."""
+    code = (
+        "import resource, sys; from harness.cli import main; main(['list', '--json']);"
+        "used = resource.getrusage(resource.RUSAGE_SELF);"
+        "print(used.ru_utime + used.ru_stime, [m for m in ('torch', 'numpy') if m in sys.modules], file=sys.stderr)"
+    )
+
+    written = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=written)
+        seconds, modules = done.stderr.split(maxsplit=1)
+        if float(seconds) < 0.5:
+            break
+
+    assert modules.strip() == "[]"
+    assert float(seconds) < 0.5
+    assert set(json.loads(done.stdout)) >= {"defenses", "attacks", "metrics", "datasets"}
+
+
+def test_show_tells_an_entry_whole(harness):
+    code, out, _ = harness("show", "shuffle_mix", "--json")
+
+    shown = json.loads(out)
+    assert code == 0
+    assert shown["params"] == {"block": 8} and shown["mixing"]["weights"] == [0.75, 0.25]
+    assert "section 3.3" in shown["cite"] and shown["version"] == 2
+
+
+def test_show_of_an_unknown_name_is_refused(harness):
+    assert refused(harness("show", "dsim"), "'dsim'", "did you mean 'dssim'")
