@@ -7,9 +7,10 @@ python experiments/inversion_reid.py leaderboards/photos
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
-from harness.markdown import grid
+from harness.markdown import grid, linked
 from harness.statistics import paired, paired_p
 from harness.untouched import read_all
 from harness.wording import figure, settings, short
@@ -19,12 +20,13 @@ HEADS = ("defense", "settings", "look", "inversion", "difference", "p", "steps",
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("records", type=Path)
+    arguments.add_argument("dataset")
+    arguments.add_argument("--records", type=Path, default=Path("leaderboards/records"))
     arguments.add_argument("--out", type=Path, default=Path("leaderboards/inversion_reid.md"))
     given = arguments.parse_args()
     cells = {}
     for record in read_all(given.records):
-        if record.spec.kind == "attack" and record.status == "ok":
+        if record.spec.kind == "attack" and record.status == "ok" and record.inputs["dataset"]["name"] == given.dataset:
             cells[(*record.spec.names, record.inputs["seed"])] = record
     lines = []
     for (defense, attack, seed), found in cells.items():
@@ -33,7 +35,8 @@ def main() -> None:
             continue
         pair = found.arrays["reid_rank1"], look.arrays["reid_rank1"]
         knobs = settings({**found.inputs["defense"]["params"], "weights": found.inputs["defense"]["mixing"]["weights"]})
-        scores = [figure(cell.scores["reid_rank1"]) for cell in (look, found)]
+        beside = os.path.relpath(given.records, given.out.parent)
+        scores = [linked(figure(cell.scores["reid_rank1"]), [cell.spec.key], beside) for cell in (look, found)]
         apart = figure(paired(*pair, units=found.arrays["units"]))
         p = short(paired_p(*pair, units=found.arrays["units"]))
         steps, n = str(found.facts["steps"]), str(found.scores["reid_rank1"]["n"])
