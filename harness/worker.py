@@ -37,6 +37,9 @@ class Worker:
     shelf: Shelf
     _benches: dict[Order, dict[int, Bench]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        keep_freed_memory()
+
     def do(self, task: Task, proof: RunResult | None, splits: Splits | None = None) -> RunResult:
         """The piece's result; what is wrong with data, device or memory is a failure of this piece too."""
         try:
@@ -63,7 +66,6 @@ class Worker:
 def serve(connection: Connection, files: Sequence[Path], shelf: Path, environment: dict[str, str]) -> None:
     """A process's life: a task comes in, its result goes out. It ends with whoever sends them, however that ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sender's to answer
-    keep_freed_memory()
     os.environ.clear()
     os.environ.update(environment)
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
