@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from attacks.cnn import learn
-from attacks.linking import along, tracks_of_targets
 from harness.errors import Inapplicable
 from harness.observation import Observation
+from harness.plugins.attacks.cnn import learn
+from harness.plugins.attacks.linking.link import along, tracks_of_targets
 from harness.train import Learner
-from harness.trained import once
+from harness.train.memo import memoised
 from harness.types import Array, Generator, Guess, Labels, Release, Scores, Secret
 
 
@@ -51,7 +51,7 @@ def reader(observation: Observation, arch: str, train_epochs: int) -> tuple[Lear
     def train(key: bytes) -> tuple[Learner, dict[str, Any]]:
         return learn(observation, key, answer, len(observation.attributes), arch, train_epochs)
 
-    return once(observation, "attribute", (arch, train_epochs), train)
+    return memoised(observation, "attribute", (arch, train_epochs), train)
 
 
 def _attributes(observation: Observation) -> Array:

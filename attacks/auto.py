@@ -18,23 +18,23 @@ from typing import Any
 
 import numpy as np
 
-from attacks import stage
-from attacks.deconvolution import deconvolution
-from attacks.denoise import denoise_tuned, level_of
-from attacks.interpolation import interpolation
-from attacks.inversion import inversion
-from attacks.invert import invert
-from attacks.levels import levels
-from attacks.look import look
-from attacks.multi_release import inversion_linked, multi_release
-from attacks.pairs import published_shares, shared_pairs
-from attacks.smooth import smooth
-from attacks.standing import FAR, order_stands, standing
-from attacks.trials import Member, Trials
-from attacks.undo import undone
-from attacks.unmix import unmix
 from harness.errors import Inapplicable
 from harness.observation import Observation
+from harness.plugins.attacks.deconvolution import deconvolution
+from harness.plugins.attacks.denoise import denoise_tuned, level_of
+from harness.plugins.attacks.ensemble import rehearsal
+from harness.plugins.attacks.ensemble.brightness_contrast import levels
+from harness.plugins.attacks.ensemble.known_linear_map import undone
+from harness.plugins.attacks.ensemble.selection import Member, Selection
+from harness.plugins.attacks.ensemble.unshuffled_order import FAR, order_stands, standing
+from harness.plugins.attacks.interpolation import interpolation
+from harness.plugins.attacks.inversion import inversion
+from harness.plugins.attacks.invert import invert
+from harness.plugins.attacks.linking.repeated_pairs import published_shares, shared_pairs
+from harness.plugins.attacks.look import look
+from harness.plugins.attacks.multi_release import inversion_linked, multi_release
+from harness.plugins.attacks.smooth import smooth
+from harness.plugins.attacks.unmix import unmix
 from harness.randomness import key_from
 from harness.types import Generator, Guess
 
@@ -44,31 +44,33 @@ _LOOKED_AT = 200  # targets that are looked for again
 
 
 _GAUSSIANS = (0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
-_LOOK = Member("look", look, stage.alone)
-_SMOOTH = Member("smooth", partial(smooth, gaussians=_GAUSSIANS, medians=(3, 5, 7, 9)), stage.alone)
-_LEVELS = Member("levels", levels, stage.alone)
-_DENOISE = Member("denoise_tuned", partial(denoise_tuned, non_local=(0.4, 0.6, 0.8), dct=(2.0, 2.4, 3.0)), stage.alone)
+_LOOK = Member("look", look, rehearsal.alone)
+_SMOOTH = Member("smooth", partial(smooth, gaussians=_GAUSSIANS, medians=(3, 5, 7, 9)), rehearsal.alone)
+_LEVELS = Member("levels", levels, rehearsal.alone)
+_DENOISE = Member(
+    "denoise_tuned", partial(denoise_tuned, non_local=(0.4, 0.6, 0.8), dct=(2.0, 2.4, 3.0)), rehearsal.alone
+)
 _DECONVOLUTION = Member(
     "deconvolution",
     partial(deconvolution, noise=(0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001, 0.00003, 0.00001)),
-    stage.alone,
+    rehearsal.alone,
 )
-_INTERPOLATION = Member("interpolation", partial(interpolation, rounds=10, rehearsed=64), stage.alone)
+_INTERPOLATION = Member("interpolation", partial(interpolation, rounds=10, rehearsed=64), rehearsal.alone)
 _INVERT = Member(
     "invert",
     partial(invert, steps=60, rate=0.05, variation=(0.0, 0.0001, 0.001, 0.01, 0.03, 0.1)),
-    stage.alone,
+    rehearsal.alone,
     dear=True,
 )
-_STANDING = Member("standing", partial(standing, gaussians=_GAUSSIANS, dct=(2.0, 2.4, 3.0)), stage.standing_still)
-_UNMIX = Member("unmix", partial(unmix, steps=40, smoothness=2.0), stage.same_partners)
+_STANDING = Member("standing", partial(standing, gaussians=_GAUSSIANS, dct=(2.0, 2.4, 3.0)), rehearsal.standing_still)
+_UNMIX = Member("unmix", partial(unmix, steps=40, smoothness=2.0), rehearsal.same_partners)
 _MULTI_RELEASE = Member(
-    "multi_release", partial(multi_release, train_epochs=20, width=24, batch=8), stage.together, dear=True
+    "multi_release", partial(multi_release, train_epochs=20, width=24, batch=8), rehearsal.together, dear=True
 )
 _INVERSION_LINKED = Member(
-    "inversion_linked", partial(inversion_linked, train_epochs=20, width=24, batch=8), stage.together, dear=True
+    "inversion_linked", partial(inversion_linked, train_epochs=20, width=24, batch=8), rehearsal.together, dear=True
 )
-_INVERSION = Member("inversion", partial(inversion, train_epochs=20, width=24, batch=12), stage.alone, dear=True)
+_INVERSION = Member("inversion", partial(inversion, train_epochs=20, width=24, batch=12), rehearsal.alone, dear=True)
 
 
 def auto(observation: Observation, rng: Generator) -> Guess:
@@ -78,7 +80,7 @@ def auto(observation: Observation, rng: Generator) -> Guess:
     rehearses to tune itself is its own affair. It is counted, not timed, and so the same on every machine.
     """
     seen, undoing = _without_the_map(observation)
-    trials = Trials(seen, key_from(rng))
+    trials = Selection(seen, key_from(rng))
     for member in composed(seen):
         trials.rehearse(member)
     candidates, chosen = trials.attack()

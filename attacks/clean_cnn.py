@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from attacks.cnn import _held_out_hits, _learner, _recipe, _split
 from harness.errors import Inapplicable
 from harness.observation import Observation
+from harness.plugins.attacks.cnn import _held_out_hits, _learner, _recipe, _split
 from harness.randomness import derive, key_from, numpy_generator
 from harness.train import Learner, batch_for, dice, fit_until_flat
-from harness.trained import once
+from harness.train.memo import memoised
 from harness.types import Generator, Guess
 
 
@@ -25,7 +25,7 @@ def clean_cnn(observation: Observation, rng: Generator, *, arch: str, train_epoc
     arch          mcpherson_face, mcpherson_cifar, or any torchvision or timm network (from scratch)
     train_epochs  passes over the adversary's images, at least; raised to 1,000 steps, and on until the loss is flat
     """
-    learner, report = once(
+    learner, report = memoised(
         observation,
         "clean_cnn",
         (arch, train_epochs),

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from attacks.linking import along, tracks_of_targets
-from harness import networks
 from harness.errors import HarnessError, Inapplicable
-from harness.mcpherson import RECIPE
 from harness.observation import Observation
+from harness.plugins.attacks.linking.link import along, tracks_of_targets
 from harness.randomness import derive, key_from, numpy_generator
-from harness.train import Learner, Recipe, batch_for, dice, fit_until_flat, hits
-from harness.trained import once
+from harness.train import Learner, Recipe, batch_for, dice, fit_until_flat, hits, networks
+from harness.train.memo import memoised
+from harness.train.networks import RECIPE
 from harness.types import Array, Bytes, Generator, Guess, Labels, Release, Secret
 
 _HELD_OUT = 5  # one image in five judges when to stop
@@ -54,7 +53,7 @@ def reader(observation: Observation, arch: str, train_epochs: int) -> tuple[Lear
         labels = lambda release, secret, rows: release.labels  # noqa: E731
         return learn(observation, key, labels, len(observation.classes), arch, train_epochs)
 
-    return once(observation, "cnn", (arch, train_epochs), train)
+    return memoised(observation, "cnn", (arch, train_epochs), train)
 
 
 def learn(

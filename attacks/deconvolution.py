@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from attacks import tuning
 from harness.errors import Inapplicable
 from harness.images import gaussian_window, separable, to_bytes, to_images
 from harness.observation import Observation
+from harness.plugins.attacks.common import rehearse
 from harness.types import Bytes, Generator, Guess, Images
 
 
@@ -29,10 +29,10 @@ def deconvolution(observation: Observation, rng: Generator, *, noise: Sequence[f
     def sharpened(releases: Bytes, ratio: float) -> Bytes:
         return to_bytes(deconvolved(to_images(releases), kernel, ratio).clamp_(0, 1))
 
-    ratio, scores = tuning.best(observation, sorted(map(float, noise), reverse=True), sharpened)
+    ratio, scores = rehearse.best(observation, sorted(map(float, noise), reverse=True), sharpened)
     return Guess(
-        candidates=tuning.restore(observation, lambda releases: sharpened(releases, ratio)),
-        report=tuning.told(ratio, scores),
+        candidates=rehearse.restore(observation, lambda releases: sharpened(releases, ratio)),
+        report=rehearse.told(ratio, scores),
     )
 
 

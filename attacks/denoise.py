@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from attacks import tuning
-from attacks.smooth import each
 from harness.errors import HarnessError
 from harness.observation import Observation
+from harness.plugins.attacks.common import rehearse
+from harness.plugins.attacks.smooth import each
 from harness.types import Array, Bytes, Generator, Guess
 
 _TEMPLATE, _SEARCH = 7, 21  # windows of non-local means that OpenCV recommends, in pixels
@@ -39,7 +39,7 @@ def denoise(observation: Observation, rng: Generator, *, h: float, h_color: floa
     def denoised(picture: Array) -> Array:
         return non_local_means(picture, h, h_color, template, search)
 
-    return Guess(candidates=tuning.restore(observation, lambda releases: each(releases, denoised)))
+    return Guess(candidates=rehearse.restore(observation, lambda releases: each(releases, denoised)))
 
 
 def denoise_tuned(
@@ -66,20 +66,20 @@ def denoise_tuned(
         return denoised_by(releases, levels(releases), setting)
 
     if len(settings) == 1:
-        setting, report = settings[0], {"setting": tuning.name(settings[0])}
+        setting, report = settings[0], {"setting": rehearse.name(settings[0])}
     else:
-        setting, scores = tuning.best(observation, [("none", 0.0), *settings], denoised)
-        report = tuning.told(setting, scores)
+        setting, scores = rehearse.best(observation, [("none", 0.0), *settings], denoised)
+        report = rehearse.told(setting, scores)
     some = observation.images[observation.targets[:_REPORTED]]
     return Guess(
-        candidates=tuning.restore(observation, lambda releases: denoised(releases, setting)),
+        candidates=rehearse.restore(observation, lambda releases: denoised(releases, setting)),
         report={**report, "sigma": float(levels(some).median()), "sigma_measured": measured >= _ROUNDING},
     )
 
 
 def level_of(observation: Observation) -> float:
     """Standard deviation of what the defense adds to a grey card, in grey levels: none of its settings is read."""
-    rows = tuning.some(observation, _REPORTED)
+    rows = rehearse.some(observation, _REPORTED)
     card = torch.full((len(rows), *observation.images.shape[1:]), 128, dtype=torch.uint8, device=observation.device)
     release, _ = observation.rehearse(card, observation.public.labels[rows], epoch=-1)
     return float(release.images.float().sub_(128).square().mean().sqrt())

@@ -14,11 +14,11 @@ import torch
 from sklearn.decomposition import FastICA
 from sklearn.exceptions import ConvergenceWarning
 
-from attacks.pairs import published_shares, shared_pairs
-from attacks.unmix import check_mixture, mixtures
 from harness.errors import HarnessError, Inapplicable
 from harness.images import to_bytes
 from harness.observation import Observation
+from harness.plugins.attacks.linking.repeated_pairs import published_shares, shared_pairs
+from harness.plugins.attacks.unmix import check_mixture, mixtures
 from harness.randomness import key_from, numpy_generator
 from harness.types import Array, Generator, Guess
 

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from attacks import vision_service
-from attacks.synonyms import vocabulary
-from attacks.vision_cache import Answer, Cache, key_of
 from harness.errors import HarnessError
 from harness.observation import Observation
+from harness.plugins.attacks.vision import service
+from harness.plugins.attacks.vision.cache import Answer, Cache, key_of
+from harness.plugins.attacks.vision.synonyms import vocabulary
 from harness.types import Bytes, Generator, Guess
 
 BATCH = 16  # images in a request: the service's limit
@@ -31,7 +31,7 @@ _made = 0  # requests made by this process
 
 def check_ready(*, endpoint: str, **knobs: Any) -> None:
     """Raise `Skipped` where the service cannot be asked."""
-    vision_service.check(endpoint)
+    service.check(endpoint)
 
 
 def google_vision(
@@ -57,7 +57,7 @@ def google_vision(
         raise HarnessError(f"google_vision: labels {labels} is 1 to 50, max_requests {max_requests} is 0 or more")
     names = vocabulary(observation.classes, synonyms)
     check_ready(endpoint=endpoint)
-    question = f"{endpoint} {vision_service.API} LABEL_DETECTION {labels}"
+    question = f"{endpoint} {service.API} LABEL_DETECTION {labels}"
     answers, made = _annotate(observation, Cache(question), endpoint, labels, max_requests)
     scores = names.scores([answer.labels for answer in answers], max)
     dates = sorted(answer.date for answer in answers)
@@ -87,7 +87,7 @@ def _annotate(
     _announce(len(keys), len(wanted), -(-len(wanted) // batch), max_requests)
     if wanted:
         cache.check_writable()
-        with vision_service.connect(endpoint) as client:
+        with service.connect(endpoint) as client:
             for row, answer in _ask_until_answered(client, images, list(wanted.values()), batch, labels, max_requests):
                 cache.keep(keys[row], answer)
                 known[keys[row]] = answer
@@ -139,17 +139,17 @@ def _ask_until_answered(
 
 def _reply_even_if_interrupted(
     client: Any, images: Bytes, labels: int
-) -> tuple[vision_service.Reply, KeyboardInterrupt | None]:
+) -> tuple[service.Reply, KeyboardInterrupt | None]:
     """One request. A request under way is paid for: Ctrl-C waits for its answer, a second one does not."""
     with ThreadPoolExecutor(1) as apart:
-        sent, interrupted = apart.submit(vision_service.ask, client, images, labels), None
+        sent, interrupted = apart.submit(service.ask, client, images, labels), None
         try:
             try:
                 reply = sent.result()
             except KeyboardInterrupt as stop:
                 interrupted, reply = stop, sent.result()
-        except vision_service.Transient as reason:
-            reply = vision_service.Reply({}, str(reason))
+        except service.Transient as reason:
+            reply = service.Reply({}, str(reason))
     return reply, interrupted
 
 

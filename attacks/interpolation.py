@@ -17,11 +17,11 @@ import piq
 import torch
 from torch import Tensor
 
-from attacks import filling, masks
-from attacks.mask_network import trained
 from harness.errors import HarnessError, Inapplicable
 from harness.images import to_bytes, to_images
 from harness.observation import Observation
+from harness.plugins.attacks.grafting import inpainting, masks_em
+from harness.plugins.attacks.grafting.mask_network import trained
 from harness.randomness import derive, key_from, numpy_generator
 from harness.types import Array, Bytes, Generator, Guess, Images, Secret
 
@@ -38,7 +38,7 @@ def interpolation(observation: Observation, rng: Generator, *, rounds: int, rehe
         raise HarnessError(f"interpolation: rounds {rounds} find nothing; use 1 or more (10)")
     p, per = _grafting(observation)
     stage = _rehearsal(observation, rng, rehearsed)
-    return _filled(observation, stage, p, lambda images: masks.unmixed(images, p, per, rounds=rounds), {})
+    return _filled(observation, stage, p, lambda images: masks_em.unmixed(images, p, per, rounds=rounds), {})
 
 
 def interpolation_learned(observation: Observation, rng: Generator, *, steps: int, rehearsed: int) -> Guess:
@@ -109,33 +109,35 @@ def _filled(observation: Observation, stage: _Rehearsal, p: float, belief: Belie
     targets = torch.from_numpy(observation.targets)
     count = min(2, observation.sources)
     candidates = torch.empty((len(targets), count, *observation.images.shape[1:]), dtype=torch.uint8)
-    for start in range(0, len(targets), masks.CHUNK):
-        rows = slice(start, start + masks.CHUNK)
+    for start in range(0, len(targets), masks_em.CHUNK):
+        rows = slice(start, start + masks_em.CHUNK)
         images = to_images(observation.images[targets[rows]].to(observation.device))
         weights = belief(images)
-        first = filling.dominant(images, weights, share, method)
+        first = inpainting.dominant(images, weights, share, method)
         candidates[rows, 0] = to_bytes(first).cpu()
         if count == 2:
             best = first if share else images  # the mixture alone, where it holds nothing of the dominant source
-            candidates[rows, 1] = to_bytes(filling.remainder(images, weights, share, best, width)).cpu()
+            candidates[rows, 1] = to_bytes(inpainting.remainder(images, weights, share, best, width)).cpu()
     return Guess(candidates, report={**facts, **chosen, "share_in_mixed": share})
 
 
 def _choice(stage: _Rehearsal, belief: Belief, share: float) -> tuple[str, float, dict[str, Any]]:
     """The filling nearest to the rehearsed dominant originals, and the width nearest to the others, by dSSIM."""
-    fills, rests = dict.fromkeys(filling.METHODS, 0.0), dict.fromkeys(filling.REST, 0.0)
+    fills, rests = dict.fromkeys(inpainting.METHODS, 0.0), dict.fromkeys(inpainting.REST, 0.0)
     inputs = []
-    for start in range(0, len(stage.released), masks.CHUNK):
-        images, originals = (to_images(part[start : start + masks.CHUNK]) for part in (stage.released, stage.originals))
+    for start in range(0, len(stage.released), masks_em.CHUNK):
+        images, originals = (
+            to_images(part[start : start + masks_em.CHUNK]) for part in (stage.released, stage.originals)
+        )
         weights = belief(images)
         inputs.append((images, originals, weights))
         for name in fills:
-            fills[name] += _distance(filling.dominant(images, weights, share, name), originals[:, 0])
+            fills[name] += _distance(inpainting.dominant(images, weights, share, name), originals[:, 0])
     method = min(fills, key=fills.__getitem__)
     for images, originals, weights in inputs if stage.originals.shape[1] > 1 else []:
-        first = filling.dominant(images, weights, share, method)
+        first = inpainting.dominant(images, weights, share, method)
         for sigma in rests:
-            rests[sigma] += _distance(filling.remainder(images, weights, share, first, sigma), originals[:, 1])
+            rests[sigma] += _distance(inpainting.remainder(images, weights, share, first, sigma), originals[:, 1])
     width, n = min(rests, key=rests.__getitem__), len(stage.released)
     seen = {f"rehearsed_{name}": total / n for name, total in fills.items()}
     return method, width, {"filling": method, "rest_width": width, **seen}

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from attacks.restorer import MOST_PICTURES, Lesson, Restorer, fit
 from harness.errors import HarnessError, Inapplicable, NotConverged
 from harness.observation import Labelled, Observation
+from harness.plugins.attacks.restoration.training import MOST_PICTURES, Batch, Restorer, fit
 from harness.randomness import derive, numpy_generator
-from harness.trained import once
+from harness.train.memo import memoised
 from harness.types import Array, Bytes, Generator, Guess, Secret
 
 _NEAR, _LEARNED = 0.02, 0.002  # of a constant guess's loss: what is near enough, and the least that must be learned
@@ -35,7 +35,7 @@ def inversion(observation: Observation, rng: Generator, *, train_epochs: int, wi
     """
     if min(train_epochs, width, batch) < 1:
         raise HarnessError(f"inversion: train_epochs {train_epochs}, width {width}, batch {batch}; use 1 or more")
-    restorer = once(
+    restorer = memoised(
         observation,
         "inversion",
         (train_epochs, width, batch),
@@ -53,7 +53,7 @@ def _learn(observation: Observation, key: bytes, train_epochs: int, width: int, 
     each = -(-len(learning) // _ROUND)  # rounds that make an epoch
     restorer = fit(
         lambda done: _rehearsal(observation, learning, done, key),
-        Lesson(*(torch.cat(parts) for parts in zip(*held_out, strict=True))),
+        Batch(*(torch.cat(parts) for parts in zip(*held_out, strict=True))),
         key=derive(key, "restorer"),
         device=observation.device,
         rounds=train_epochs * each,
@@ -96,7 +96,7 @@ def split(public: Labelled, observation: Observation) -> tuple[Array, Array]:
     return learn, judge
 
 
-def _rehearsal(observation: Observation, rows: Array, epoch: int, key: bytes) -> Lesson:
+def _rehearsal(observation: Observation, rows: Array, epoch: int, key: bytes) -> Batch:
     """A fresh release of some of the rows, half of them mirrored, and what it was made of."""
     rng, public = numpy_generator(derive(key, "rehearsal", epoch)), observation.public
     if len(rows) > _ROUND:
@@ -107,7 +107,7 @@ def _rehearsal(observation: Observation, rows: Array, epoch: int, key: bytes) ->
     release, secret = observation.rehearse(images, public.labels[rows], epoch)
     sources, shares = _ordered(secret)
     truths: Bytes = images[torch.from_numpy(sources).to(images.device)]
-    return Lesson(release.images, truths, torch.from_numpy(shares))
+    return Batch(release.images, truths, torch.from_numpy(shares))
 
 
 def _enough_alike(rows: Array, observation: Observation) -> Array:

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attacks import tuning
-from attacks.deconvolution import deconvolved, known_kernel
 from harness.errors import Inapplicable
 from harness.images import average, to_bytes, to_images
 from harness.mixing import plan
 from harness.observation import Observation
+from harness.plugins.attacks.common import rehearse
+from harness.plugins.attacks.deconvolution import deconvolved, known_kernel
 from harness.randomness import derive, key_from, numpy_generator
 from harness.types import Bytes, Generator, Guess, Images, Sources, Weights
 
@@ -54,10 +54,10 @@ def invert(observation: Observation, rng: Generator, *, steps: int, rate: float,
         guesses = torch.cat([sources[:, :1], average(sources, shares).unsqueeze(1), sources[:, 1:]], 1)
         return to_bytes(guesses[:, : len(weights)])
 
-    strength, scores = tuning.best(observation, sorted(map(float, variation)), inverted, images=_REHEARSED)
+    strength, scores = rehearse.best(observation, sorted(map(float, variation)), inverted, images=_REHEARSED)
     return Guess(
-        candidates=tuning.restore(observation, lambda releases: inverted(releases, strength)),
-        report=tuning.told(strength, scores),
+        candidates=rehearse.restore(observation, lambda releases: inverted(releases, strength)),
+        report=rehearse.told(strength, scores),
     )
 
 

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from attacks.linking import link
-from attacks.pixels import pool, solve
-from attacks.restoring import Solver, learn_restoration
 from harness.images import to_bytes, to_images
 from harness.observation import Observation, Pairing
+from harness.plugins.attacks.linking.link import link
+from harness.plugins.attacks.linking.solve import pool, solve
+from harness.plugins.attacks.restoration.linked import Solver, learn_restoration
 from harness.release import empty
 from harness.types import Array, Bytes, Generator, Guess
 

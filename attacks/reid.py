@@ -13,11 +13,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from attacks.cnn import fit_and_judge
 from harness.errors import NotConverged
 from harness.images import to_bytes, to_images
-from harness.likeness import Eye
+from harness.images.thumbnails import ThumbnailEmbedding
 from harness.observation import Observation
+from harness.plugins.attacks.cnn import fit_and_judge
 from harness.randomness import derive, key_from
 from harness.train import Learner, Recipe, dice, fit_until_flat, prepare
 from harness.types import Array, Bytes, Generator, Guess, Labels, Scores
@@ -36,7 +36,7 @@ def reid_raw(observation: Observation, rng: Generator, *, grid: int, floor: floa
     grid   cells a side of a thumbnail
     floor  variance added to every principal component of the gallery, as a share of the largest
     """
-    eye = Eye.used_to(observation.gallery, grid, floor, observation.device)
+    eye = ThumbnailEmbedding.fit(observation.gallery, grid, floor, observation.device)
     return Guess(gallery=_raw(eye, observation.images[observation.targets], observation.gallery))
 
 
@@ -48,7 +48,7 @@ def reid(observation: Observation, rng: Generator, *, grid: int, floor: float, t
     """
     gallery, device, key = observation.gallery, observation.device, key_from(rng)
     fit, judge = fit_and_judge(observation, derive(key, "split"))
-    eye, strangers = Eye.used_to(gallery, grid, floor, device), _small(gallery)
+    eye, strangers = ThumbnailEmbedding.fit(gallery, grid, floor, device), _small(gallery)
     pairs, owners = _pairs(observation, judge, -1, _JUDGED)
     shown, originals, truth = _apart(pairs, owners)
     candidates = torch.cat([originals.cpu(), strangers])  # found among as many as it will have to be
@@ -80,7 +80,7 @@ def reid(observation: Observation, rng: Generator, *, grid: int, floor: float, t
     return Guess(gallery=answer, report={**report, **facts})
 
 
-def _raw(eye: Eye, images: Bytes, gallery: Bytes) -> Scores:
+def _raw(eye: ThumbnailEmbedding, images: Bytes, gallery: Bytes) -> Scores:
     return (eye.see(images) @ eye.see(gallery).T).float()
 
 
@@ -121,7 +121,7 @@ def _reciprocal_ranks(scores: Scores, truth: Labels) -> Array:
 class _Embedding(nn.Module):
     """Whitened thumbnails to begin with; from there a matrix and a small convolutional network learn what to add."""
 
-    def __init__(self, eye: Eye):
+    def __init__(self, eye: ThumbnailEmbedding):
         super().__init__()
         self.grid = eye.grid
         self.register_buffer("mean", eye.mean.float())

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from attacks import tuning
-from attacks.deconvolution import blur_response, cosines, known_kernel
 from harness.images import to_bytes, to_images
 from harness.observation import Observation
+from harness.plugins.attacks.common import rehearse
+from harness.plugins.attacks.deconvolution import blur_response, cosines, known_kernel
 from harness.types import Bytes, Generator, Guess, Images
 
 _LEAST = 1 / 1024  # a quarter of a grey level: black pixels must be able to grow
@@ -30,10 +30,10 @@ def richardson_lucy(observation: Observation, rng: Generator, *, iterations: Seq
     def sharpened(releases: Bytes, rounds: int) -> Bytes:
         return to_bytes(sharpen(to_images(releases), kernel, rounds).clamp_(0, 1))
 
-    rounds, scores = tuning.best(observation, sorted(map(int, iterations)), sharpened)
+    rounds, scores = rehearse.best(observation, sorted(map(int, iterations)), sharpened)
     return Guess(
-        candidates=tuning.restore(observation, lambda releases: sharpened(releases, rounds)),
-        report=tuning.told(rounds, scores),
+        candidates=rehearse.restore(observation, lambda releases: sharpened(releases, rounds)),
+        report=rehearse.told(rounds, scores),
     )
 
 

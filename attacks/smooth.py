@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import torch
 
-from attacks import tuning
 from harness.observation import Observation
+from harness.plugins.attacks.common import rehearse
 from harness.types import Array, Bytes, Generator, Guess
 
 
@@ -27,10 +27,10 @@ def smooth(observation: Observation, rng: Generator, *, gaussians: Sequence[floa
     """
     widths = [("gaussian", float(sigma)) for sigma in gaussians] + [("median", int(side)) for side in medians]
     settings: list[tuple[str, float]] = [("gaussian", 0.0), *widths]
-    setting, scores = tuning.best(observation, settings, smoothed)
+    setting, scores = rehearse.best(observation, settings, smoothed)
     return Guess(
-        candidates=tuning.restore(observation, lambda releases: smoothed(releases, setting)),
-        report=tuning.told(setting, scores),
+        candidates=rehearse.restore(observation, lambda releases: smoothed(releases, setting)),
+        report=rehearse.told(setting, scores),
     )
 
 

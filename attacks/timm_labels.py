@@ -13,13 +13,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from attacks.synonyms import Label, vocabulary
-from harness import networks
-from harness.device import low_precision
 from harness.errors import HarnessError, Inapplicable, Skipped
 from harness.images import to_images
 from harness.observation import Observation
-from harness.train import autocast
+from harness.plugins.attacks.vision.synonyms import Label, vocabulary
+from harness.system.device import low_precision
+from harness.train import autocast, networks
 from harness.types import Bytes, Generator, Guess
 
 _BATCH = 64

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from attacks.pairs import Match, published_shares, shared_pairs
 from harness.errors import HarnessError, Inapplicable
 from harness.images import to_bytes, to_images
 from harness.observation import Observation
+from harness.plugins.attacks.linking.repeated_pairs import Match, published_shares, shared_pairs
 from harness.types import Generator, Guess, Images, Release
 
 CHUNK = 16

@@ -12,15 +12,15 @@ from __future__ import annotations
 import numpy as np
 from scipy import signal
 
-from attacks import tuning
-from attacks.smooth import each
 from harness.observation import Observation
+from harness.plugins.attacks.common import rehearse
+from harness.plugins.attacks.smooth import each
 from harness.types import Array, Generator, Guess
 
 
 def wiener(observation: Observation, rng: Generator) -> Guess:
     """Every release through `scipy.signal.wiener` with its default window."""
-    return Guess(candidates=tuning.restore(observation, lambda releases: each(releases, local_wiener)))
+    return Guess(candidates=rehearse.restore(observation, lambda releases: each(releases, local_wiener)))
 
 
 def local_wiener(picture: Array) -> Array:

@@ -14,12 +14,11 @@ import torch
 from PIL import Image
 
 from benchmarks.transforms import transforms
-from evaluators.privacy import dhaar, dssim, mse, phash
-from harness import networks
-from harness.device import use_threads
 from harness.images import to_bytes
+from harness.plugins.evaluators.privacy import dhaar, dssim, mse, phash
 from harness.randomness import derive, torch_generator
-from harness.train import RECIPES, Learner, dice
+from harness.system.device import use_threads
+from harness.train import RECIPES, Learner, dice, networks
 
 SIZES = (64, 96, 256)
 REPEATS = 7

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from harness import images as verbs
-from harness.client import scheme_of
-from harness.datasets import load
-from harness.draws import Draws
+from harness.client.client import scheme_of
+from harness.data.load import load
 from harness.images import to_bytes
+from harness.images.draws import Draws
 from harness.randomness import derive, torch_generator
 from harness.registry import Registry, bind
 from harness.release import Scheme

@@ -19,15 +19,14 @@ import numpy as np
 import torch
 
 from benchmarks.equality import KEY, Line, equal_defenses, equal_metrics
-from harness import networks
-from harness.client import scheme_of
-from harness.datasets import load
-from harness.device import choose_device, kind_of, low_precision, use_threads
+from harness.client.client import scheme_of
+from harness.data.load import load
 from harness.randomness import torch_generator
 from harness.registry import Registry, load_registry
 from harness.release import Scheme, as_tensor, obfuscate
-from harness.tables import grid
-from harness.train import RECIPES, Learner, batch_for, dice, prepare, steps_per_epoch
+from harness.report.terminal import grid
+from harness.system.device import choose_device, kind_of, low_precision, use_threads
+from harness.train import RECIPES, Learner, batch_for, dice, networks, prepare, steps_per_epoch
 
 GFLOP = 14.2  # of one ResNet-18 training step per image of 256 px, forward and backward
 PEAK = 790.0  # dense bf16 TFLOP/s, measured on one H200

@@ -32,7 +32,7 @@ def kernels(images: Images) -> ModuleType | None:
 @lru_cache(maxsize=1)
 def _load() -> ModuleType | None:
     try:
-        from evaluators import kernels
+        from harness.plugins.evaluators import kernels
     except (ImportError, OSError, RuntimeError):  # numba is missing, or does not suit this Python, NumPy or machine
         return None
     return kernels

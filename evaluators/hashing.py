@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from evaluators.compiled import at_once, each, kernels
+from harness.plugins.evaluators.compiled import at_once, each, kernels
 
 if TYPE_CHECKING:
     from harness.types import Array, Images

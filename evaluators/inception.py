@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 
 from harness.errors import Skipped
-from harness.weights import impatient, in_home, may_download
+from harness.train.pretrained import impatient, in_home, may_download
 
 if TYPE_CHECKING:
     from harness.types import Images

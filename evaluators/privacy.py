@@ -22,9 +22,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 
-from evaluators.compiled import at_once, each, kernels
-from evaluators.hashing import hash_bits
 from harness.errors import HarnessError
+from harness.plugins.evaluators.compiled import at_once, each, kernels
+from harness.plugins.evaluators.hashing import hash_bits
 
 if TYPE_CHECKING:
     from harness.types import Array, Images
@@ -170,7 +170,7 @@ def phash(images: Images, originals: Images, *, hash_size: int, highfreq_factor:
 
 def fid(images: Images, originals: Images) -> torch.Tensor:
     """Squared distance of the two images' pooled Inception-v3 features; `Skipped` where its weights are missing."""
-    from evaluators.inception import features
+    from harness.plugins.evaluators.inception import features
 
     _check("fid", images, originals, least=1)
     return _in_chunks(lambda x, y: (features(x) - features(y)).square().sum(1), images, originals)

@@ -1,6 +1,7 @@
-"""Who is it? The rank of the true original in a gallery, and the fixed eye that ranks reconstructions and releases.
+"""Re-identification: the rank of the true original in a gallery, and the embedding that ranks images.
 
-Reference: closed-set identification and its ranks, Phillips et al. 2000 (FERET). The eye: see harness.likeness.
+Reference: closed-set identification and its ranks, Phillips et al. 2000 (FERET). The embedding:
+harness.images.thumbnails.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 
 from harness.errors import HarnessError, NotConverged
-from harness.likeness import Eye
+from harness.images.thumbnails import ThumbnailEmbedding
 from harness.types import Array, Bytes, Scores
 
 RANKS = (1, 5)
@@ -49,6 +50,6 @@ def identity(images: Bytes, gallery: Bytes, device: str, *, grid: int, floor: fl
     """
     if images.shape[2:] != gallery.shape[1:]:
         raise HarnessError(f"images of {tuple(images.shape[2:])} and a gallery of {tuple(gallery.shape[1:])} differ")
-    eye = Eye.used_to(gallery, grid, floor, device)
+    eye = ThumbnailEmbedding.fit(gallery, grid, floor, device)
     likeness: Scores = (eye.see(images.flatten(0, 1)) @ eye.see(gallery).T).float()
     return likeness.view(*images.shape[:2], len(gallery))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from harness import networks
 from harness.randomness import derive
-from harness.train import Learner, TrainingTask, batch_for, dice, hits, recipe_named, steps_per_epoch
+from harness.train import Learner, TrainingTask, batch_for, dice, hits, networks, recipe_named, steps_per_epoch
 from harness.types import Array
 
 

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.tables import grid
-from harness.wording import short
+from harness.leaderboard.format import short
+from harness.report.terminal import grid
 
 TREE = Path(__file__).resolve().parent.parent
 PARTS = ("harness", "defenses", "attacks", "evaluators", "registry.yaml")
@@ -49,7 +49,8 @@ _SSIM = ("registry.yaml", "{window: 11, sigma: 1.5,", "{window: 11, sigma: 1.2,"
 FAULTS = (
     Fault("a defense: the noise of `noise_mix` halved", ((*_NOISE, "weights[:, 0], sigma / 510)"),)),
     Fault(
-        "an attack: trainings stop after some 40 steps", (("harness/convergence.py", _FLAT, "if trainee.steps >= 40:"),)
+        "an attack: trainings stop after some 40 steps",
+        (("harness/train/convergence.py", _FLAT, "if trainee.steps >= 40:"),),
     ),
     Fault("the order: mixtures are not shuffled", (("harness/mixing.py", _SHUFFLE, "rng.permutation(len(sources))"),)),
     Fault("a metric: HaarPSI's constant C 25 for 30", (_HAAR,)),

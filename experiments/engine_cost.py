@@ -13,9 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness.engine import Engine, Order, prepare, run
 from harness.registry import load_registry
-from harness.tables import grid
+from harness.report.terminal import grid
+from harness.run.engine import Engine, RunOptions, prepare, run
 
 CELLS = (1, 2, 4, 8)
 
@@ -35,7 +35,7 @@ def main() -> None:
         row = []
         for cells in CELLS:
             with tempfile.TemporaryDirectory() as folder:
-                order = Order(
+                order = RunOptions(
                     "blur_mix", "invert", seeds=cells, limit=given.limit, utility=False, records=Path(folder), threads=1
                 )
                 start = time.perf_counter()

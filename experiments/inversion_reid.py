@@ -10,10 +10,10 @@ import argparse
 import os
 from pathlib import Path
 
-from harness.markdown import grid, linked
+from harness.leaderboard.format import figure, settings, short
+from harness.records.store import read_all
+from harness.report.markdown import grid, linked
 from harness.statistics import paired, paired_p
-from harness.untouched import read_all
-from harness.wording import figure, settings, short
 
 HEADS = ("defense", "settings", "look", "inversion", "difference", "p", "steps", "n")
 

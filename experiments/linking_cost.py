@@ -45,12 +45,12 @@ def main() -> None:
 
 
 def measure(given: argparse.Namespace, originals: int, epochs: int) -> dict[str, Any]:
-    from harness.client import Client
-    from harness.datasets import load
-    from harness.device import choose_device, use_threads
+    from harness.client.client import Client
+    from harness.data.load import load
     from harness.randomness import derive, root_of, torch_generator
     from harness.registry import bind, load_registry
-    from harness.scoring import score
+    from harness.run.scoring import score
+    from harness.system.device import choose_device, use_threads
 
     use_threads(given.threads)
     registry, device = load_registry(), choose_device("auto")
@@ -80,7 +80,7 @@ def _look(guess: Any, observation: Any) -> Any:
 
 
 def write(given: argparse.Namespace, found: list[dict[str, Any]]) -> None:
-    from harness.tables import grid
+    from harness.report.terminal import grid
 
     given.out.write_text(
         "\n".join(

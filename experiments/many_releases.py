@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from harness.cell import Bench
-from harness.datasets import load
-from harness.device import choose_device, kind_of, use_threads
+from harness.data.load import load
+from harness.leaderboard.format import figure
 from harness.randomness import derive, root_of, torch_generator
 from harness.records import Records, RunResult
 from harness.registry import bind, load_registry
-from harness.settings import as_setting
-from harness.tables import grid
-from harness.wording import figure
+from harness.registry.settings import as_setting
+from harness.report.terminal import grid
+from harness.run.bench import Bench
+from harness.system.device import choose_device, kind_of, use_threads
 
 DRAWN = [[0.5, 0.5], [0.6, 0.4], [0.7, 0.3]]
 CASES = (

@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.cell import Bench
-from harness.datasets import load
-from harness.device import choose_device, kind_of, use_threads
-from harness.paper import TABLE_7, Reported
+from harness.data.load import load
+from harness.leaderboard.paper import TABLE_7, PublishedRow
 from harness.records import Records
 from harness.registry import load_registry, parse_settings
-from harness.tables import figure, grid
+from harness.report.terminal import figure, grid
+from harness.run.bench import Bench
+from harness.system.device import choose_device, kind_of, use_threads
 
 IN_PIXELS = ("block", "kernel")
 HEADS = (
@@ -66,7 +66,7 @@ def main() -> None:
     given.out.write_text(page(lines, splits.name, kind_of(device)))
 
 
-def rows() -> Iterator[Reported]:
+def rows() -> Iterator[PublishedRow]:
     """The paper's mixtures, each with partners of any class and then of the same one."""
     mixtures = [row for row in TABLE_7 if row.defense != "none"]
     for row in mixtures:

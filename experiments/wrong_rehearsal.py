@@ -11,15 +11,15 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from harness.cell import Bench
-from harness.datasets import load
-from harness.device import choose_device, kind_of, use_threads
+from harness.data.load import load
 from harness.randomness import derive, root_of, torch_generator
 from harness.records import Records
 from harness.registry import bind, load_registry
-from harness.scoring import score
+from harness.report.terminal import figure
+from harness.run.bench import Bench
+from harness.run.scoring import score
 from harness.statistics import paired
-from harness.tables import figure
+from harness.system.device import choose_device, kind_of, use_threads
 
 
 def main() -> None:

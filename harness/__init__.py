@@ -9,10 +9,12 @@ __version__ = "0.1.0"
 __all__ = ["evaluate"]
 
 if TYPE_CHECKING:
-    from harness.engine import evaluate
+    from harness.run.engine import evaluate
 
 
 def __getattr__(name: str) -> Any:
     if name == "evaluate":  # on demand: importing the harness must not import torch
-        return import_module("harness.engine").evaluate  # no import statement: what it reaches is on no figure's path
+        return import_module(
+            "harness.run.engine"
+        ).evaluate  # no import statement: what it reaches is on no figure's path
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

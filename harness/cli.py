@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from harness import __version__
-from harness.allocator import keep_freed_memory
 from harness.commands import (
     check,
-    entries,
     external,
     measure,
     obfuscate,
+    plugins,
     preview,
     rank,
     report,
@@ -28,7 +27,8 @@ from harness.commands import (
     tune,
 )
 from harness.errors import HarnessError
-from harness.offline import staying_offline
+from harness.system.device import keep_freed_memory
+from harness.system.offline import staying_offline
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(prog="harness", description="Does an image-obfuscation scheme protect the pictures?")
     top.add_argument("--version", action="version", version=f"harness {__version__}")
     subparsers = top.add_subparsers(title="commands", required=True, parser_class=_Parser)
-    for command in (run, sweep, tune, obfuscate, external, preview, entries, measure, rank, rerun, report, check):
+    for command in (run, sweep, tune, obfuscate, external, preview, plugins, measure, rank, rerun, report, check):
         command.add(subparsers)
     return top
 

@@ -11,7 +11,7 @@ import skimage.data
 import torch
 from hypothesis import settings
 
-from harness import trained
+from harness.train import memo
 
 settings.register_profile("steady", derandomize=True, deadline=None, database=None)
 settings.load_profile("steady")
@@ -26,7 +26,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def nothing_learned() -> None:
     """What one test's attacks learned is not there for the next."""
-    trained.forget()
+    memo.forget()
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ dimension and its bounds are constants, numba's code is as fast as C; ask its as
 and its helpers share a file, for numba compiles anew only when the kernel's own file has changed.
 """
 
-from evaluators.kernels.haar import haar_loss
-from evaluators.kernels.shrink import pillow_shrink
-from evaluators.kernels.squares import squared_difference
-from evaluators.kernels.ssim import ssim_loss
+from harness.plugins.evaluators.kernels.haar import haar_loss
+from harness.plugins.evaluators.kernels.shrink import pillow_shrink
+from harness.plugins.evaluators.kernels.squares import squared_difference
+from harness.plugins.evaluators.kernels.ssim import ssim_loss
 
 __all__ = ["haar_loss", "pillow_shrink", "squared_difference", "ssim_loss"]

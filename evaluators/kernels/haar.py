@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from evaluators.kernels.jit import helper, kernel, part
+from harness.plugins.evaluators.kernels.jit import helper, kernel, part
 
 STRIP = 32  # columns of the result
 FIELDS = 8  # across: sums of 2, 4 and 8 columns, differences of 1, 2 and 4, sums of 2 of I and Q

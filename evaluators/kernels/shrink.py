@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evaluators.kernels.jit import helper, kernel
+from harness.plugins.evaluators.kernels.jit import helper, kernel
 
 HALF = 2**21  # of the unit of Pillow's coefficients
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evaluators.kernels.jit import helper, kernel
+from harness.plugins.evaluators.kernels.jit import helper, kernel
 
 STRIP = 32  # columns of the result
 ROW = 4 * STRIP  # mean and variance of a, mean and variance of b

@@ -12,22 +12,36 @@ the registry:
 
 A metric's or a judge's version explains like a defense's, gains alone. Whatever is explained is reported and does not
 fail; whatever else is meant goes into the baseline with --update.
+
+Does the order of a release tell whose it is? Read from the records alone, and from the new run's only.
+
+A release is shuffled anew each epoch; "if index i always held x_i, averaging epochs would undo everything" (Raynal et
+al. 2020, section 2, as read here). A record lists the originals in the order of the release, so that an order that was
+not shuffled shows as a rank correlation between an original's place in the set and its place in the release.
+
+Reference: Spearman 1904; of a random order the correlation has mean 0 and variance 1 / (n - 1).
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.check.chance import Moved, between_seeds, moved
+import numpy as np
+from scipy.special import ndtr
+from scipy.stats import rankdata
+
 from harness.check.changes import (
     EXPLAINED,
+    FARTHER,
     GAINED,
     LEVEL,
     LOST,
     MISSING,
+    NEARER,
     NEW,
     OTHER,
     SAME,
@@ -40,12 +54,15 @@ from harness.check.changes import (
     WITHIN,
     Change,
     Comparison,
+    compared,
+    measured_by,
+    tolerance_of,
 )
-from harness.check.scores import FARTHER, NEARER, compared, measured_by, tolerance_of
+from harness.check.noise import Moved, between_seeds, moved
 from harness.check.series import Match, Series, matched
-from harness.check.shuffled import told_by_order
 from harness.records import RunResult
 from harness.statistics import holm
+from harness.types import Array
 
 _ORDER = 0.2  # rank correlation of an order that somebody left in
 
@@ -65,7 +82,7 @@ def compare(
 ) -> Comparison:
     """Hold a new run's records against the baseline's. Pure: nothing is run, read or written.
 
-    tolerances  per score, in its own unit, over the ones of harness.check.scores
+    tolerances  per score, in its own unit, over the ones of harness.check.changes
     """
     matches = sorted(matched(before, after), key=_place)
     changes = [change for match in matches for change in _standing(match)]
@@ -206,3 +223,20 @@ def _remarks(matches: Sequence[Match]) -> list[str]:
 
 def _numbers(seeds: Iterable[int]) -> str:
     return ",".join(map(str, sorted(seeds)))
+
+
+def told_by_order(releases: Iterable[RunResult]) -> tuple[float, float]:
+    """The mean rank correlation over seeds, and its two-sided p-value under a random order; (0, 1) where too few."""
+    found = [(_correlation(record.arrays["units"]), len(record.arrays["units"])) for record in releases]
+    counted = [(rho, n) for rho, n in found if n > 2]
+    if not counted:
+        return 0.0, 1.0
+    far = sum(rho * math.sqrt(n - 1) for rho, n in counted) / math.sqrt(len(counted))
+    return float(np.mean([rho for rho, _ in counted])), float(2 * ndtr(-abs(far)))
+
+
+def _correlation(units: Array) -> float:
+    """Spearman's, in [-1, 1]; 0 where all are one original's."""
+    if len(units) < 2 or (units == units[0]).all():
+        return 0.0
+    return float(np.corrcoef(rankdata(units), np.arange(len(units)))[0, 1])

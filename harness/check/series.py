@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.leaderboard.format import settings
 from harness.records import RunResult
-from harness.wording import settings
 
 _WORST_FIRST = ("failed", "skipped", "inapplicable", "ok")
 _COMPARABLE = {"dataset": "images", "device": "device", "targets": "choice of targets", "epochs": "epochs"}

@@ -7,17 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import engine as engines
-from harness import sweep
-from harness.crossing import Cell
-from harness.engine import Engine
-from harness.order import seeds_of
-from harness.outcome import plan
 from harness.records import RunResult
 from harness.registry import Registry
+from harness.report.run_summary import plan
+from harness.run import engine as engines
+from harness.run import sweep
+from harness.run.cross import Cell
+from harness.run.engine import Engine
+from harness.run.options import seeds_of
 
 if TYPE_CHECKING:
-    from harness.terminal import Watch
+    from harness.system.progress import Watch
 
 
 def builtin_suite() -> Path:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from harness.commands.common import command, emit, engine_of, engine_options, registry_of
 from harness.errors import HarnessError
 from harness.registry import Registry
-from harness.settings import did_you_mean
+from harness.registry.settings import did_you_mean
 
 if TYPE_CHECKING:
     from harness.check.changes import Comparison
     from harness.records import RunResult
-    from harness.terminal import Watch
+    from harness.system.progress import Watch
 
 
 def add(subparsers: Any) -> None:
@@ -44,11 +44,11 @@ def run_check(given: argparse.Namespace) -> int:
     tolerances = _tolerances(given.tolerance, registry)
     if given.update and given.seeds is not None:
         raise HarnessError("--seeds: a baseline holds all seeds of its suite; remove --seeds, or change the suite's")
-    from harness.check import baseline, words
+    from harness.check import baseline, output
     from harness.check.compare import compare
-    from harness.check.files import refuse_nowhere
     from harness.records import Records
-    from harness.terminal import Watch
+    from harness.system.files import refuse_nowhere
+    from harness.system.progress import Watch
 
     refuse_nowhere(given.summary, given.junit)
     engine_of(given)
@@ -60,7 +60,9 @@ def run_check(given: argparse.Namespace) -> int:
     _write(given, comparison, time.perf_counter() - start)
     name = str(given.baseline)
     emit(
-        given, words.document(comparison, name), "\n".join([words.headline(comparison, name), *words.lines(comparison)])
+        given,
+        output.document(comparison, name),
+        "\n".join([output.headline(comparison, name), *output.lines(comparison)]),
     )
     broken = [f"{' '.join(each.spec.names)}: {each.reason}" for each in after if each.status == "failed"]
     for line in dict.fromkeys(broken):
@@ -103,9 +105,8 @@ def _suite(given: argparse.Namespace) -> Path:
 
 
 def _write(given: argparse.Namespace, comparison: Comparison, seconds: float) -> None:
-    from harness.check.files import put
-    from harness.check.junit import junit
-    from harness.check.words import markdown
+    from harness.check.output import junit, markdown
+    from harness.system.files import put
 
     if given.summary:
         put(given.summary, markdown(comparison, str(given.baseline)))
@@ -124,7 +125,7 @@ def _seeds(text: str) -> int | tuple[int, ...]:
 
 
 def _tolerances(given: Sequence[str], registry: Registry) -> dict[str, float]:
-    from harness.check.scores import FARTHER, NEARER
+    from harness.check.changes import FARTHER, NEARER
 
     known = [*FARTHER, *NEARER, "utility", *registry.section("metrics")]
     found = {}

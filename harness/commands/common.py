@@ -17,7 +17,7 @@ from harness.registry import Registry, load_registry
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.engine import Engine
+    from harness.run.engine import Engine
 
 
 def command(
@@ -67,7 +67,7 @@ def engine_options(to: argparse.ArgumentParser) -> None:
 
 def engine_of(given: argparse.Namespace) -> Engine:
     """The engine that was asked for; HARNESS_WORKERS says how many workers where nobody else does."""
-    from harness.engine import Engine
+    from harness.run.engine import Engine
 
     told = os.environ.get("HARNESS_WORKERS", "")
     if told and not re.fullmatch(r"[1-9][0-9]{0,3}", told):

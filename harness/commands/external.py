@@ -21,9 +21,9 @@ from harness.errors import HarnessError
 from harness.registry import parse_settings
 
 if TYPE_CHECKING:
-    from harness.cell import Bench
-    from harness.challenge import Challenge
+    from harness.publish.challenge import Challenge
     from harness.registry import Entry, Registry
+    from harness.run.bench import Bench
 
 
 def add(subparsers: Any) -> None:
@@ -64,7 +64,7 @@ def _row_options(to: argparse.ArgumentParser) -> None:
 
 
 def print_hash(given: argparse.Namespace) -> int:
-    from harness.challenge import folder_hash
+    from harness.publish.challenge import folder_hash
 
     found = folder_hash(given.folder)
     emit(given, {"release": str(given.folder), "hash": found}, found)
@@ -72,7 +72,7 @@ def print_hash(given: argparse.Namespace) -> int:
 
 
 def write_release(given: argparse.Namespace) -> int:
-    from harness.challenge import write_row
+    from harness.publish.challenge import write_row
 
     registry = registry_of(given)
     bench, defense = _row(given, registry)
@@ -83,8 +83,8 @@ def write_release(given: argparse.Namespace) -> int:
 
 
 def score_submission(given: argparse.Namespace) -> int:
-    from harness.external import entry_of, judge
-    from harness.submission import read_reconstructions, read_scores
+    from harness.publish.score import entry_of, judge
+    from harness.publish.submission import read_reconstructions, read_scores
 
     challenge = _challenge(given)
     if given.reconstructions:
@@ -101,8 +101,8 @@ def score_submission(given: argparse.Namespace) -> int:
 
 
 def _challenge(given: argparse.Namespace) -> Challenge:
-    from harness.challenge import of_row
-    from harness.published import of_published
+    from harness.publish.challenge import of_row
+    from harness.publish.published import of_published
     from harness.records import Records
 
     registry = registry_of(given)
@@ -115,14 +115,14 @@ def _challenge(given: argparse.Namespace) -> Challenge:
 
 
 def _row(given: argparse.Namespace, registry: Registry) -> tuple[Bench, Entry]:
-    from harness.order import Order, bench_of
     from harness.records import Records
+    from harness.run.options import RunOptions, bench_of
 
     if not given.defense:
         raise HarnessError("whose release? name a row with --defense, or a client's with --release and --secret")
     defense = registry.get("defenses", given.defense).with_settings(parse_settings(given.defense_settings))
     names = ("dataset", "size", "limit", "public_share", "epochs", "targets", "device")
-    order = Order(**{name: getattr(given, name) for name in names})
+    order = RunOptions(**{name: getattr(given, name) for name in names})
     order.check()
     bench = bench_of(order, registry, Records(getattr(given, "records", Path())))
     bench.client.check(defense)
@@ -130,6 +130,6 @@ def _row(given: argparse.Namespace, registry: Registry) -> tuple[Bench, Entry]:
 
 
 def _lines(scores: Mapping[str, Any], title: str) -> list[str]:
-    from harness.wording import figure
+    from harness.leaderboard.format import figure
 
     return [title, *(f"  {name}: {figure(score)}, n = {score['n']}" for name, score in scores.items())]

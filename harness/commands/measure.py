@@ -18,9 +18,9 @@ def add(subparsers: Any) -> None:
 
 
 def measure_files(given: argparse.Namespace) -> int:
-    from harness.device import use_threads
-    from harness.measure import measure
-    from harness.wording import figure
+    from harness.leaderboard.format import figure
+    from harness.system.device import use_threads
+    from harness.tools.measure import measure
 
     registry = registry_of(given)
     names = given.metric or list(registry.section("metrics"))

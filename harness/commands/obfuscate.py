@@ -39,10 +39,10 @@ def obfuscate_folder(given: argparse.Namespace) -> int:
     bind(defense)
     if given.seed is not None:
         print(f"harness: --seed {given.seed} is for tests: whoever guesses it undoes the release", file=sys.stderr)
-    from harness.device import choose_device
-    from harness.publish import publish
+    from harness.publish.obfuscate import publish
     from harness.randomness import ROOT_BYTES, root_of
-    from harness.terminal import Watch
+    from harness.system.device import choose_device
+    from harness.system.progress import Watch
 
     with Watch() as watch:
         images = publish(

@@ -29,14 +29,14 @@ def preview_sheet(given: argparse.Namespace) -> int:
     registry = registry_of(given)
     defenses = registry.choose("defenses", given.defense.split(","), parse_settings(given.defense_settings))
     attacks = registry.choose("attacks", given.attack.split(","), {}) if given.attack else []
-    from harness import preview
-    from harness.client import Client
-    from harness.device import choose_device, use_threads
-    from harness.engine import Order, load_splits
+    from harness.client.client import Client
+    from harness.run.engine import RunOptions, load_splits
+    from harness.system.device import choose_device, use_threads
+    from harness.tools import preview
 
     preview.check(given.out, given.images, attacks)
     use_threads()
-    order = Order(dataset=given.dataset, size=given.size, limit=given.limit, public_share=given.public_share)
+    order = RunOptions(dataset=given.dataset, size=given.size, limit=given.limit, public_share=given.public_share)
     splits = load_splits(order, registry)
     client = Client(splits, registry, choose_device(given.device), given.epochs, len(splits.private))
     rows = preview.draw(client, defenses, attacks, given.images, given.out)

@@ -11,8 +11,8 @@ from harness.commands.common import command, console, emit, records_option
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.leaderboard import Board
-    from harness.reported import Reported
+    from harness.leaderboard.board import Board
+    from harness.leaderboard.reported import PublishedRow
 
 DIFFERS = 3
 
@@ -33,10 +33,10 @@ def add(subparsers: Any) -> None:
 
 
 def rank_records(given: argparse.Namespace) -> int:
-    from harness import columns, tables
-    from harness.leaderboard import boards
+    from harness.leaderboard.board import boards
     from harness.records import Records
-    from harness.untouched import read_all
+    from harness.records.store import read_all
+    from harness.report import table_data, terminal
 
     records = read_all(given.records) if given.verify else Records(given.records).all()
     found = boards(records, _reported(given))
@@ -44,26 +44,25 @@ def rank_records(given: argparse.Namespace) -> int:
         raise HarnessError(f"no records in {given.records}; run `harness run` first, or name a folder with --records")
     if given.verify:
         return _verify(given, found)
-    paths = tables.write(found, given.out, given.records)
-    emit(given, columns.document(found), None)
+    paths = terminal.write(found, given.out, given.records)
+    emit(given, table_data.document(found), None)
     if not given.json:
-        tables.show(found, console())
+        terminal.show(found, console())
     if any(board.reported for board in found) and not given.json:
         print("figures that authors report are in the tables, apart from the rows", file=sys.stderr)
     print("wrote " + ", ".join(map(str, paths)), file=sys.stderr)
     return 0
 
 
-def _reported(given: argparse.Namespace) -> list[Reported]:
-    from harness.reported import read
+def _reported(given: argparse.Namespace) -> list[PublishedRow]:
+    from harness.leaderboard.reported import read
 
     file = given.reported or given.records.resolve().parent / "reported.yaml"
     return read(file) if given.reported or file.is_file() else []
 
 
 def _verify(given: argparse.Namespace, found: list[Board]) -> int:
-    from harness.board_files import texts
-    from harness.verify import differences
+    from harness.report.files import differences, texts
 
     expected = texts(found, given.out, given.records)
     unlike = differences(expected, given.out)

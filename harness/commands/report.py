@@ -28,8 +28,8 @@ def add(subparsers: Any) -> None:
 
 
 def make_report(given: argparse.Namespace) -> int:
-    from harness.drawn import document
-    from harness.report import check_out, gather, write
+    from harness.report.collect import check_out, gather, write
+    from harness.report.html.chart_data import document
 
     if given.out:
         check_out(given.out)
@@ -37,10 +37,10 @@ def make_report(given: argparse.Namespace) -> int:
     report = gather(given.records, given.sheet)
     figures = []
     if given.figures:
-        from harness.plates import draw
+        from harness.report.figures.draw import draw
 
         figures = draw(report, given.figures)
-    from harness.page import render
+    from harness.report.html.page import render
 
     write(out, render(report))
     emit(given, {"page": str(out), "figures": list(map(str, figures)), **document(report)}, None)

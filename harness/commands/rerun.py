@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.commands.common import command, data_options, emit, records_option, registry_of
 
 if TYPE_CHECKING:
-    from harness.agreement import Agreement, Moved
+    from harness.run.rerun import Agreement, Moved
 
 DISAGREES = 3
 
@@ -25,9 +25,9 @@ def add(subparsers: Any) -> None:
 
 def rerun_record(given: argparse.Namespace) -> int:
     registry = registry_of(given)
-    from harness.rerun import rerun
-    from harness.terminal import Watch
-    from harness.untouched import read_one
+    from harness.records.store import read_one
+    from harness.run.rerun import rerun
+    from harness.system.progress import Watch
 
     record = read_one(given.record, given.records)
     with Watch() as watch:
@@ -88,7 +88,7 @@ def _lines(found: Agreement) -> list[str]:
 
 
 def _figure(figure: Moved) -> str:
-    from harness.wording import figure as written
+    from harness.leaderboard.format import figure as written
 
     if figure.equal:
         return f"  {figure.name}: {written(figure.then)}, bit for bit"

@@ -23,7 +23,7 @@ from harness.commands.common import (
 from harness.registry import parse_settings
 
 if TYPE_CHECKING:
-    from harness.engine import Order
+    from harness.run.engine import RunOptions
 
 
 def add(subparsers: Any) -> None:
@@ -56,42 +56,43 @@ def run_cross(given: argparse.Namespace) -> int:
     registry = registry_of(given)
     registry.choose("defenses", given.defense.split(","), parse_settings(given.defense_settings))  # refused at once:
     registry.choose("attacks", given.attack.split(","), parse_settings(given.attack_settings))  # torch takes seconds
-    from harness import engine, outcome, spending
-    from harness.terminal import Watch
+    from harness.report import epoch_curves, run_summary
+    from harness.run import engine
+    from harness.system.progress import Watch
 
     chosen = engine_of(given)
     with Watch() as watch:
         cross = engine.prepare(_order(given), registry, watch.step, watch.progress)
         crosses = [cross.at(epochs) for epochs in given.epochs]
-        pairs = outcome.pairs_to_draw(crosses, given.figure)
+        pairs = run_summary.pairs_to_draw(crosses, given.figure)
         if given.dry_run:
-            emit(given, *outcome.planned(crosses, chosen))
+            emit(given, *run_summary.planned(crosses, chosen))
             return 0
         cross.refuse_what_cannot_run()
-        watch.expect(sum(not item["done"] for item in outcome.plan(crosses)))
+        watch.expect(sum(not item["done"] for item in run_summary.plan(crosses)))
         cells = [cell for found in engine.run(crosses, chosen, watch.step) for cell in found]
-    spent = spending.spendings(cells, pairs)
+    spent = epoch_curves.spendings(cells, pairs)
     if given.json:
-        emit(given, outcome.document(cells), None)
+        emit(given, run_summary.document(cells), None)
     else:
-        outcome.show(cells, spent, console())
-    for line in outcome.troubles(cells):
+        run_summary.show(cells, spent, console())
+    for line in run_summary.troubles(cells):
         print(line, file=sys.stderr)
-    for file in outcome.draw(spent, given.records, given.figure):
+    for file in run_summary.draw(spent, given.records, given.figure):
         print(f"drew {file}", file=sys.stderr)
     if all(cell.status == "skipped" for cell in cells):  # nothing was attacked: what it lacks is the caller's to mend
         return 2
     return 1 if any(cell.status == "failed" for cell in cells) else 0
 
 
-def _order(given: argparse.Namespace) -> Order:
-    from harness.engine import Order
+def _order(given: argparse.Namespace) -> RunOptions:
+    from harness.run.engine import RunOptions
 
-    names = Order.__dataclass_fields__
+    names = RunOptions.__dataclass_fields__
     chosen = {name: value for name, value in vars(given).items() if name in names}
     chosen |= {name: getattr(given, name).split(",") for name in ("defense", "attack")} | {"epochs": given.epochs[0]}
     chosen |= {name: parse_settings(getattr(given, name)) for name in ("defense_settings", "attack_settings")}
-    return Order(**chosen)
+    return RunOptions(**chosen)
 
 
 def _epochs(text: str) -> list[int]:

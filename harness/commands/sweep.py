@@ -22,22 +22,23 @@ def add(subparsers: Any) -> None:
 
 def run_sweep(given: argparse.Namespace) -> int:
     registry = registry_of(given)
-    from harness import engine, outcome, sweep
-    from harness.terminal import Watch
+    from harness.report import run_summary
+    from harness.run import engine, sweep
+    from harness.system.progress import Watch
 
     chosen = engine_of(given)
     with Watch() as watch:
         instead = {"threads": given.threads, "dataset": given.dataset}
         crosses = sweep.crosses(given.file, registry, given.records, watch.step, watch.progress, **instead)
         if given.dry_run:
-            emit(given, *outcome.planned(crosses, chosen))
+            emit(given, *run_summary.planned(crosses, chosen))
             return 0
-        watch.expect(sum(not item["done"] for item in outcome.plan(crosses)))
+        watch.expect(sum(not item["done"] for item in run_summary.plan(crosses)))
         cells = [cell for found in engine.run(crosses, chosen, watch.step) for cell in found]
     if given.json:
-        emit(given, outcome.document(cells), None)
+        emit(given, run_summary.document(cells), None)
     else:
-        outcome.show(cells, [], console())
-    for line in outcome.troubles(cells):
+        run_summary.show(cells, [], console())
+    for line in run_summary.troubles(cells):
         print(line, file=sys.stderr)
     return 1 if any(cell.status == "failed" for cell in cells) else 0

@@ -22,13 +22,13 @@ from harness.commands.common import (
 )
 from harness.errors import HarnessError
 from harness.registry import Registry, parse_settings
-from harness.settings import did_you_mean
+from harness.registry.settings import did_you_mean
 
 if TYPE_CHECKING:
-    from harness.cell import Bench
     from harness.registry import Entry
-    from harness.terminal import Watch
-    from harness.tuned import Goal, Tuned
+    from harness.run.bench import Bench
+    from harness.system.progress import Watch
+    from harness.tune.result import Goal, Tuned
 
 UNMEASURED = ("inapplicable", "skipped")
 
@@ -63,11 +63,11 @@ def tune_knobs(given: argparse.Namespace) -> int:
     defenses = registry.choose("defenses", given.defense.split(","), parse_settings(given.defense_settings))
     _check_knobs(given, defenses)
     goal = _goal(given, registry)
-    from harness import tuned_tables
-    from harness.terminal import Watch
+    from harness.system.progress import Watch
+    from harness.tune import tables
 
     if given.out:
-        tuned_tables.check_page(given.out)
+        tables.check_page(given.out)
     with Watch() as watch:
         bench = _bench(given, registry, watch)
     found = [_tuned(given, bench, defense, goal, alone=len(defenses) == 1) for defense in defenses]
@@ -77,10 +77,10 @@ def tune_knobs(given: argparse.Namespace) -> int:
     if given.json:
         emit(given, _document(found, bench, goal), None)
     else:
-        tuned_tables.show(found, bench.splits, goal, console())
+        tables.show(found, bench.splits, goal, console())
     if given.out:
         links = os.path.relpath(given.records, given.out.parent)
-        tuned_tables.write(tuned_tables.markdown(found, bench.splits, goal, links), given.out)
+        tables.write(tables.markdown(found, bench.splits, goal, links), given.out)
         print(f"wrote {given.out}", file=sys.stderr)
     return 1 if any(tuned.status == "failed" for tuned in found) else 0
 
@@ -95,7 +95,7 @@ def _check_knobs(given: argparse.Namespace, defenses: list[Entry]) -> None:
 
 
 def _goal(given: argparse.Namespace, registry: Registry) -> Goal:
-    from harness.tuned import Goal, check_attacks, parse_target
+    from harness.tune.result import Goal, check_attacks, parse_target
 
     if given.seed < 0:
         raise HarnessError(f"seed {given.seed} is no seed; use 0 or more")
@@ -111,10 +111,10 @@ def _attacks(given: argparse.Namespace) -> list[str]:
 
 def _bench(given: argparse.Namespace, registry: Registry, watch: Watch) -> Bench:
     """The bench of `harness run`. Knobs are checked one by one later: the registry's own need not suit the images."""
-    from harness.engine import UNDEFENDED, Order, prepare
+    from harness.run.engine import UNDEFENDED, RunOptions, prepare
 
     names = ("dataset", "limit", "size", "public_share", "epochs", "targets", "device", "threads", "records")
-    order = Order(
+    order = RunOptions(
         defense=UNDEFENDED,
         attack=_attacks(given),
         attack_settings=parse_settings(given.attack_settings),
@@ -128,8 +128,8 @@ def _bench(given: argparse.Namespace, registry: Registry, watch: Watch) -> Bench
 
 def _tuned(given: argparse.Namespace, bench: Bench, defense: Entry, goal: Goal, alone: bool) -> Tuned:
     """Of several defenses one that cannot be tuned so is a line of the table, and the others go on."""
-    from harness.tune import tune
-    from harness.tuned import Tuned
+    from harness.tune.result import Tuned
+    from harness.tune.tune import tune
 
     try:
         return tune(bench, defense, goal, given.knob, given.between, given.then, _say)
@@ -144,7 +144,7 @@ def _say(text: str) -> None:
 
 
 def _document(found: list[Tuned], bench: Bench, goal: Goal) -> dict[str, Any]:
-    from harness.tuned import document
+    from harness.tune.result import document
 
     return {
         "dataset": bench.splits.name,

@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from harness import trained
-from harness.cell import Bench
-from harness.contract.findings import Broken, Check, require
-from harness.contract.pictures import dataset
+from harness.contract.checks import Broken, Check, dataset, require
 from harness.errors import HarnessError, Skipped
 from harness.randomness import derive, torch_generator
 from harness.records import Records
 from harness.registry import Entry, Registry
-from harness.scoring import score
+from harness.run.bench import Bench
+from harness.run.scoring import score
+from harness.train import memo
 from harness.types import Guess, Splits
 
 
@@ -42,7 +41,7 @@ def checks(entry: Entry, function: Callable[..., Any], registry: Registry) -> It
 
     def same_dice() -> None:
         _need(made)
-        trained.forget()
+        memo.forget()
         again = run()
         for name in ("scores", "candidates", "gallery"):
             first, second = getattr(made[0], name), getattr(again, name)

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.contract.findings import Broken, Check, require
-from harness.contract.pictures import CLASSES, SIZE, noise, pictures
+from harness.contract.checks import CLASSES, SIZE, Broken, Check, noise, pictures, require
 from harness.errors import Skipped
 from harness.images import to_images
 from harness.mixing import source_count

@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from harness.contract.findings import Check, require
-from harness.contract.pictures import pictures
+from harness.contract.checks import Check, pictures, require
 from harness.images import to_images
 from harness.randomness import derive, torch_generator
 from harness.registry import Entry

@@ -5,24 +5,24 @@ from __future__ import annotations
 import sys
 
 import pytest
-from planted import picture_folder
 
 from harness.cli import main
+from tests.helpers.planted import picture_folder
 
 PLANTED = """
 defenses:
   turn:
-    use: planted:turn
+    use: tests.helpers.planted:turn
     version: 1
     mixing: {weights: [1.0], pairing: permutation, intra_class: false, label: dominant}
     cite: planted
 attacks:
-  same: {use: "planted:the_release", version: 1, kind: reconstruction, cite: planted}
-  first: {use: "planted:first_class", version: 1, kind: recognition, cite: planted}
-  burst: {use: "planted:burst", version: 1, kind: reconstruction, cite: planted}
-  stop: {use: "planted:stop", version: 1, kind: reconstruction, cite: planted}
-  keyed: {use: "planted:wants_a_key", version: 1, kind: reconstruction, cite: planted}
-  spread: {use: "planted:three_candidates", version: 1, kind: reconstruction, cite: planted}
+  same: {use: "tests.helpers.planted:the_release", version: 1, kind: reconstruction, cite: planted}
+  first: {use: "tests.helpers.planted:first_class", version: 1, kind: recognition, cite: planted}
+  burst: {use: "tests.helpers.planted:burst", version: 1, kind: reconstruction, cite: planted}
+  stop: {use: "tests.helpers.planted:stop", version: 1, kind: reconstruction, cite: planted}
+  keyed: {use: "tests.helpers.planted:wants_a_key", version: 1, kind: reconstruction, cite: planted}
+  spread: {use: "tests.helpers.planted:three_candidates", version: 1, kind: reconstruction, cite: planted}
 """
 
 

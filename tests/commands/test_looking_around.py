@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from answers import refused
+
+from tests.helpers.answers import refused
 
 
 @pytest.mark.parametrize("words", [(), ("fly",), ("list", "defences"), ("show",), ("new", "dataset", "x"), ("run",)])

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from answers import SCORE, refused
 from PIL import Image
-from planted import stripes
+
+from tests.helpers.answers import SCORE, refused
+from tests.helpers.planted import stripes
 
 
 def save(path: Path, pixels) -> Path:

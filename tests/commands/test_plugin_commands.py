@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from answers import refused
+
+from tests.helpers.answers import refused
 
 
 @pytest.mark.parametrize("name", ["noise_mix", "none", "dhaar"])

@@ -6,7 +6,8 @@ import csv
 import json
 
 import pytest
-from answers import refused
+
+from tests.helpers.answers import refused
 
 
 def test_rank_writes_a_page_and_a_table(run, harness, place):

@@ -6,10 +6,10 @@ import json
 import re
 
 import pytest
-from answers import SCORE
 
 from harness.records import Records
 from harness.train import Learner
+from tests.helpers.answers import SCORE
 
 
 def test_a_run_prints_one_document_with_the_fields_that_scripts_rely_on(run):
@@ -69,7 +69,7 @@ def test_a_run_again_trains_nothing(run, monkeypatch):
         raise AssertionError("trained again")
 
     monkeypatch.setattr(Learner, "epoch", forbidden)
-    monkeypatch.setattr("harness.client.obfuscate", forbidden)
+    monkeypatch.setattr("harness.client.client.obfuscate", forbidden)
     code, out, _ = run(*arguments)
 
     again = json.loads(out)
@@ -82,7 +82,7 @@ def test_a_dry_run_trains_and_writes_nothing(run, place, monkeypatch):
         raise AssertionError("something was run")
 
     monkeypatch.setattr(Learner, "epoch", forbidden)
-    monkeypatch.setattr("harness.client.obfuscate", forbidden)
+    monkeypatch.setattr("harness.client.client.obfuscate", forbidden)
     code, out, _ = run("--defense", "mix,turn", "--attack", "cnn", "--dry-run")
 
     assert code == 0

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from answers import refused
 from PIL import Image
-from planted import CLASSES, picture_folder
+
+from tests.helpers.answers import refused
+from tests.helpers.planted import CLASSES, picture_folder
 
 REFUSED = {
     "unknown defense": (("--defense", "shufle_mix"), ("no defense called 'shufle_mix'", "did you mean 'shuffle_mix'")),

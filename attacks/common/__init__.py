@@ -1,0 +1,1 @@
+"""What several attacks use: settings chosen on rehearsals, filters."""

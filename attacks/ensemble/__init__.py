@@ -1,0 +1,1 @@
+"""The members of `auto`, and how it chooses among them."""

@@ -1,0 +1,1 @@
+"""Masks and inpainting against grafting."""

@@ -1,0 +1,148 @@
+"""A network of some thousand parameters that tells unmixed pixels from mixed ones, trained on rehearsals.
+
+It sees a pixel's surroundings and how far the pixel is from their median, in 15 x 15 pixels around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812  (its usual name)
+from torch import Tensor, nn
+
+from harness.errors import HarnessError, Inapplicable, NotConverged
+from harness.images import to_images
+from harness.observation import Observation
+from harness.plugins.attacks.grafting.masks_em import CHUNK, median
+from harness.randomness import derive, numpy_generator
+from harness.train import dice
+from harness.types import Array, Bytes, Images, Secret
+
+_WIDTH = 16  # channels
+_CROP, _BATCH = 32, 8
+_FRESH = 50  # steps on one rehearsal
+_RATE = 5e-3
+_HELD_OUT = 5  # one public image in five judges
+
+
+class MaskNetwork(nn.Module):
+    """(N, 3, H, W) releases and their 3x3 medians -> (N, 1 or 3, H, W) log odds of being unmixed."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        reaches = (1, 2, 3)
+        layers: list[nn.Module] = [nn.Conv2d(6, _WIDTH, 3, padding=1), nn.ReLU()]
+        for reach in reaches:
+            layers += [nn.Conv2d(_WIDTH, _WIDTH, 3, padding=reach, dilation=reach), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(_WIDTH, outputs, 1))
+
+    def forward(self, images: Images, medians: Images) -> Tensor:
+        odds: Tensor = self.layers(torch.cat([images - 0.5, 4 * (images - medians)], 1))
+        return odds
+
+
+def trained(
+    observation: Observation, key: bytes, *, p: float, per: str, steps: int
+) -> tuple[Callable[[Images], Tensor], dict[str, Any]]:
+    """The probability of every pixel to be unmixed, as a function of images; and how the training went.
+
+    Fewer held-out pixels told rightly than by always giving the commoner answer is NotConverged.
+    """
+    if steps < 1:
+        raise HarnessError(f"interpolation_learned: steps {steps} train nothing; use 1,000 or so")
+    fit, judge = _split(observation, numpy_generator(derive(key, "split")))
+    outputs, device = 3 if per == "channel" else 1, observation.device
+    with dice(key, device):
+        network = MaskNetwork(outputs).to(device)
+    optimizer = torch.optim.Adam(network.parameters(), _RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps)
+    losses = []
+    for images, medians, kept in _crops(observation, fit, outputs, steps, numpy_generator(derive(key, "crops"))):
+        loss = F.binary_cross_entropy_with_logits(network(images, medians), kept)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.detach())
+
+    @torch.no_grad()
+    def belief(images: Images) -> Tensor:
+        return torch.sigmoid(network(images, median(images, 3)))
+
+    figures = _judged(belief, *_rehearsed(observation, judge, -1, outputs))
+    if not figures["held_out_accuracy"] > figures["held_out_chance"] and 0 < p < 1:
+        raise NotConverged(
+            f"{figures['held_out_accuracy']:.3f} of the held-out pixels are told rightly, "
+            f"no more than by a constant answer ({figures['held_out_chance']:.3f})"
+        )
+    last = float(torch.stack(losses[-max(1, steps // 10) :]).mean())
+    parameters = sum(weights.numel() for weights in network.parameters())
+    return belief, {"steps": steps, "parameters": parameters, "train_loss": last, **figures}
+
+
+def _split(observation: Observation, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Public images to train on and to judge by, by class; enough of each class where mixtures stay within it."""
+    labels = observation.public.labels
+    least = observation.sources if observation.defense.mixing["intra_class"] else 1
+    fit, judge = [], []
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        held = max(least, len(rows) // _HELD_OUT)
+        judge.append(rows[:held])
+        fit.append(rows[held:])
+    if not fit or min(map(len, fit)) < least or min(sum(map(len, part)) for part in (fit, judge)) < observation.sources:
+        raise Inapplicable(f"{len(labels)} public images are too few to learn from and to judge by")
+    return np.concatenate(fit), np.concatenate(judge)
+
+
+def _rehearsed(observation: Observation, rows: Array, epoch: int, outputs: int) -> tuple[Bytes, Tensor]:
+    """A rehearsed release, and (n, 1 or 3, H, W) where it equals its dominant original."""
+    public = observation.public
+    images = public.images[torch.from_numpy(rows)].to(observation.device)
+    release, secret = observation.rehearse(images, public.labels[rows], epoch)
+    return release.images, _equal(release.images, images, secret, outputs)
+
+
+def _equal(released: Bytes, originals: Bytes, secret: Secret, outputs: int) -> Tensor:
+    dominant = originals[torch.from_numpy(secret.dominant_rows).to(originals.device)]
+    # The release rounds what is already whole: an unmixed value is equal, not merely near.
+    same = released == dominant
+    return same if outputs == 3 else same.all(1, keepdim=True)
+
+
+def _crops(
+    observation: Observation, rows: Array, outputs: int, steps: int, rng: np.random.Generator
+) -> Iterator[tuple[Images, Images, Tensor]]:
+    """Batches of crops, a fresh rehearsal every so many steps."""
+    height, width = observation.images.shape[2:]
+    tall, wide = min(_CROP, height), min(_CROP, width)
+    for step in range(steps):
+        if step % _FRESH == 0:
+            some = rows if observation.defense.mixing["intra_class"] else rng.permutation(rows)[: _FRESH * _BATCH]
+            released, kept = _rehearsed(observation, some, step // _FRESH, outputs)
+        chosen = torch.from_numpy(rng.integers(len(released), size=_BATCH)).to(released.device)
+        top, left = rng.integers(height - tall + 1), rng.integers(width - wide + 1)
+        window = (slice(None), slice(None), slice(top, top + tall), slice(left, left + wide))
+        images = to_images(released[chosen][window])
+        yield images, median(images, 3), kept[chosen][window].float()
+
+
+def _judged(belief: Callable[[Images], Tensor], released: Bytes, kept: Tensor) -> dict[str, Any]:
+    """How many held-out pixels are told rightly, how many by the better constant answer, and the mask's precision."""
+    right = found = true = 0
+    for start in range(0, len(released), CHUNK):
+        truth = kept[start : start + CHUNK]
+        answer = belief(to_images(released[start : start + CHUNK])) >= 0.5
+        right += int((answer == truth).sum())
+        found += int(answer.sum())
+        true += int((answer & truth).sum())
+    share = float(kept.float().mean())
+    return {
+        "held_out_accuracy": right / kept.numel(),
+        "held_out_chance": max(share, 1 - share),
+        "held_out_precision": true / max(found, 1),
+        "held_out_pixels": kept.numel(),
+    }

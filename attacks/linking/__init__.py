@@ -1,0 +1,1 @@
+"""Who was mixed with whom over several epochs, and the originals solved from it."""

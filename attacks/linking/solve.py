@@ -1,0 +1,200 @@
+"""The originals' pixels, once it is known (or guessed) who was mixed with whom.
+
+Linear defenses: ridge regression over all releases, a block of pixels at a time, so that neither the originals nor the
+releases are ever held as floats. Grafting keeps whole pixels of the dominant source: there the most frequent value over
+the epochs is the pixel itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from harness.images import to_bytes, to_images
+from harness.observation import Observation, Pairing
+from harness.plugins.attacks.linking.features import block_of, some_public
+from harness.plugins.attacks.linking.link import dominated
+from harness.plugins.attacks.linking.ridge import Mixing
+from harness.randomness import derive, torch_generator
+from harness.release import empty
+from harness.types import Array, Bytes, Images, Release
+
+_COLUMNS = 2**24  # floats per block of pixels
+_TRACKS = 64
+_STRETCH = 4
+_PROBED = 256  # images that tell the noise
+_ROUNDING = 12**-0.5 / 255  # standard deviation of what rounding to bytes adds
+_NOTHING = -1000  # where an original dominates no release of an epoch
+_NEAR = 3  # grey levels: within rounding of the value that most epochs agree on
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The originals as far as regression finds them.
+
+    images  (K, 3, H, W) uint8, in scratch space where they are many
+    spread  (K, 3, H, W) uint8: how much a pixel, or a block whose pixels a defense permutes, varies over the epochs
+            (four times the standard deviation in grey levels, to use the range); None where that says nothing
+    """
+
+    images: Bytes
+    spread: Bytes | None = None
+
+    def planes(self) -> Bytes:
+        """(K, 3 or 6, H, W): what a restoring network looks at."""
+        return self.images if self.spread is None else torch.cat([self.images, self.spread], 1)
+
+
+def solve(
+    observation: Observation, releases: Sequence[Release], pairings: Sequence[Pairing], originals: int
+) -> Solution:
+    """Estimates of `originals` originals from releases of the observed defense and their pairing, true or guessed."""
+    known = observation.defense
+    found = empty((originals, *releases[0].images.shape[1:]), "cpu")
+    if "linear" not in known.traits:
+        return pool(observation, releases, pairings, originals)
+    if "keeps_pixels" in known.traits:
+        whole = known.params.get("per") == "pixel"
+        return Solution(_most_frequent(releases, pairings, found, whole, observation.device))
+    block = block_of(observation)
+    if block is None:
+        return Solution(_ridge(observation, releases, pairings, found, 1))
+    means = _ridge(observation, releases, pairings, found, block)
+    return Solution(means, _spread(releases, pairings, means, block, observation.device))
+
+
+def pool(
+    observation: Observation, releases: Sequence[Release], pairings: Sequence[Pairing], originals: int
+) -> Solution:
+    """Mean and deviation of every pixel over the releases that an original dominates: for any defense at all."""
+    rows = dominated(pairings, originals)
+    means, spread = (empty((originals, *releases[0].images.shape[1:]), "cpu") for _ in range(2))
+    for start in range(0, originals, _TRACKS):
+        some = slice(start, start + _TRACKS)
+        total = squares = torch.zeros(())
+        for layer in _layers(releases, rows[some], observation.device):
+            total, squares = total + layer.nan_to_num(), squares + layer.nan_to_num().square()
+        count = torch.from_numpy((rows[some] >= 0).sum(1)).clamp(min=1).view(-1, 1, 1, 1).to(total.device)
+        mean = total / count
+        means[some] = to_bytes(mean).cpu()
+        spread[some] = to_bytes(_STRETCH * (squares / count - mean.square()).clamp(min=0).sqrt()).cpu()
+    return Solution(means, spread)
+
+
+def _layers(releases: Sequence[Release], rows: Array, device: str) -> Iterator[Images]:
+    """(n, 3, H, W) of every epoch, the release of each row; NaN where it is -1."""
+    for epoch, release in enumerate(releases):
+        layer = _floats(release.images[torch.from_numpy(np.maximum(rows[:, epoch], 0))], device)
+        layer[torch.from_numpy(rows[:, epoch] < 0).to(device)] = float("nan")
+        yield layer
+
+
+def _ridge(
+    observation: Observation, releases: Sequence[Release], pairings: Sequence[Pairing], found: Bytes, block: int
+) -> Bytes:
+    """Least squares for the means of blocks (of single pixels: block 1), some rows of the images at a time."""
+    device, originals, width = observation.device, len(found), found.shape[-1]
+    mixing = Mixing(pairings, originals, device)
+    ridge = noise_to_signal(observation, block)
+    stacks = [release.images.flatten(1) for release in releases]
+    pixels, strip = int(np.prod(found.shape[1:])), block * width if block > 1 else 1
+    step = max(1, _COLUMNS // (strip * max(originals, max(map(len, stacks))))) * strip
+
+    def means(stack: Bytes) -> Tensor:
+        values = _floats(stack, device)
+        return values if block == 1 else values.view(len(values), -1, block, width // block, block).mean((2, 4))
+
+    for start in range(0, pixels, step):
+        columns = slice(start, min(start + step, pixels))
+        level = torch.stack([means(stack[:512, columns]).mean(0) for stack in stacks]).mean(0)
+        right = torch.zeros(originals, level.numel(), device=device)
+        for epoch, stack in enumerate(stacks):
+            right += mixing.gather(epoch, (means(stack[:, columns]) - level).flatten(1))
+        solved = to_bytes(mixing.solve(right, ridge).view(originals, *level.shape) + level).cpu()
+        if block > 1:
+            solved = solved.repeat_interleave(block, -1).repeat_interleave(block, -2)
+        found.flatten(1)[:, columns] = solved.flatten(1)
+    return found
+
+
+def noise_to_signal(observation: Observation, block: int = 1) -> float:
+    """Variance that a release owes to the defense's dice and to rounding, in units of the images' own.
+
+    Of the means of blocks. What a defense takes away from every image alike (blur) is no noise: it is restored later.
+    """
+    public = some_public(observation, _PROBED)
+    secret = observation.rehearse(public.images, public.labels, -3)[1]
+    sources = to_images(public.images[torch.from_numpy(secret.sources)].to(observation.device))
+    shares = torch.from_numpy(secret.shares).to(observation.device)
+    rng = torch_generator(derive(b"", "noise to signal"), observation.device)
+    one, other = (functional.avg_pool2d(observation.apply(sources, shares, rng), block) for _ in range(2))
+    images = functional.avg_pool2d(to_images(public.images), block)
+    signal = float((images - images.mean(0)).square().mean())
+    noise = float((one - other).square().mean()) / 2 + (_ROUNDING / block) ** 2
+    return noise / max(signal, _ROUNDING**2)
+
+
+def _block_means(images: Images, block: int) -> Images:
+    means = functional.avg_pool2d(images, block)
+    return means.repeat_interleave(block, -1).repeat_interleave(block, -2)
+
+
+def _spread(releases: Sequence[Release], pairings: Sequence[Pairing], found: Bytes, block: int, device: str) -> Bytes:
+    """The deviation inside every block, over the releases that an original dominates."""
+    rows, spread = dominated(pairings, len(found)), empty(tuple(found.shape), "cpu")
+    for start in range(0, len(found), _TRACKS):
+        some = slice(start, start + _TRACKS)
+        variance, count = torch.zeros((), device=device), torch.zeros((), device=device)
+        for layer in _layers(releases, rows[some], device):
+            there = ~layer[:, :1, :1, :1].isnan()
+            inside = _block_means((layer - _block_means(layer, block)).square(), block)
+            variance, count = variance + inside.nan_to_num(), count + there
+        spread[some] = to_bytes(_STRETCH * (variance / count.clamp(min=1)).sqrt()).cpu()
+    return spread
+
+
+def _most_frequent(
+    releases: Sequence[Release], pairings: Sequence[Pairing], found: Bytes, whole: bool, device: str
+) -> Bytes:
+    """The value that most of the releases that an original dominates agree on; where no two do, their mean.
+
+    whole  whether a pixel's three channels are kept together: then they are compared together
+    """
+    rows = dominated(pairings, len(found))
+    some = max(1, _COLUMNS // (len(releases) * int(np.prod(found.shape[1:]))))
+    for start in range(0, len(found), some):
+        layers = []
+        for release, own in zip(releases, rows[start : start + some].T, strict=True):
+            layer = release.images[torch.from_numpy(np.maximum(own, 0))].to(device, torch.int16)
+            layer[torch.from_numpy(own < 0).to(device)] = _NOTHING
+            layers.append(layer)
+        found[start : start + some] = to_bytes(_agreed(torch.stack(layers), whole) / 255).cpu()
+    return found
+
+
+def _agreed(stack: Tensor, whole: bool) -> Tensor:
+    """(T, n, 3, H, W) int16 grey levels, or _NOTHING -> (n, 3, H, W) float grey levels."""
+    most, winner = torch.ones_like(stack[0], dtype=torch.int16), torch.full_like(stack[0], _NOTHING)
+    for layer in stack:
+        votes = _near(stack, layer, whole).sum(0, dtype=torch.int16).expand_as(layer)
+        better = (votes > most) & (layer != _NOTHING)
+        most, winner = torch.where(better, votes, most), torch.where(better, layer, winner)
+    there = stack != _NOTHING
+    counted = there & (_near(stack, winner, whole) | (winner == _NOTHING))  # where nobody agrees all count
+    count = counted.sum(0)
+    total = torch.where(counted, stack, 0).sum(0)
+    return torch.where(count > 0, total / count.clamp(min=1), 127.5)
+
+
+def _near(stack: Tensor, layer: Tensor, whole: bool) -> Tensor:
+    far = (stack - layer).abs_()
+    return (far.amax(2, keepdim=True) if whole else far) <= _NEAR
+
+
+def _floats(stored: Bytes, device: str) -> Tensor:
+    return stored.to(device).float().div_(255)

@@ -1,0 +1,1 @@
+"""The restoring U-Net."""

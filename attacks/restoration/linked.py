@@ -1,0 +1,104 @@
+"""What regression leaves of an image, undone: noise, blur, cells, the order inside blocks.
+
+The adversary rehearses all T epochs on its own images, solves them with the pairing that it knows there, and trains a
+network from the solutions to the originals (attacks.restorer). Where the solutions are as good as the originals, or the
+network does no better on held-out images than leaving them alone, they are left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.images import to_images
+from harness.observation import Observation, Pairing
+from harness.plugins.attacks.inversion import split
+from harness.plugins.attacks.linking.solve import Solution
+from harness.plugins.attacks.restoration.loss import restoration_loss
+from harness.plugins.attacks.restoration.training import Batch, Restorer, fit
+from harness.randomness import derive, numpy_generator
+from harness.train.memo import memoised
+from harness.types import Array, Bytes, Release
+
+_BANK = 512  # rehearsed solutions to learn from, about
+_GOOD = 0.01  # L1 + 1 - SSIM that needs no restoring
+_CHUNK = 64
+
+
+Solver = Callable[[Observation, Sequence[Release], Sequence[Pairing], int], Solution]
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """What to do with solutions: a trained network, or nothing."""
+
+    restorer: Restorer | None
+    report: dict[str, Any]
+
+    def of(self, solution: Solution) -> Bytes:
+        """(K, 3, H, W) uint8"""
+        return self.restorer.restore(solution.planes())[:, 0] if self.restorer else solution.images
+
+
+def learn_restoration(
+    observation: Observation, solver: Solver, *, train_epochs: int, width: int, batch: int
+) -> Restoration:
+    """How to restore what this solver makes of the linked releases.
+
+    train_epochs, width, batch  of the network: see attacks.inversion
+    """
+    settings = solver.__name__, len(observation.releases), train_epochs, width, batch
+
+    def learn(key: bytes) -> Restoration:
+        learning, judging = split(observation.public, observation)
+        held_out = _rehearsed(observation, solver, judging, -1)
+        before = _loss(held_out)
+        if before < _GOOD:
+            return Restoration(None, {"held_out_before": before})
+        rounds = max(1, -(-_BANK // len(learning)))
+        bank = [_rehearsed(observation, solver, learning, number) for number in range(rounds)]
+        restorer = fit(
+            lambda done: _mirrored(bank[done % rounds], numpy_generator(derive(key, "mirror", done))),
+            held_out,
+            key=derive(key, "restorer"),
+            device=observation.device,
+            rounds=train_epochs,
+            width=width,
+            batch=batch,
+        )
+        helps = restorer.report["held_out_loss"] < before
+        return Restoration(restorer if helps else None, {"held_out_before": before, **restorer.report})
+
+    return memoised(observation, f"restoration {solver.__name__}", settings, learn)
+
+
+def _rehearsed(observation: Observation, solver: Solver, rows: Array, number: int) -> Batch:
+    """All T epochs on some of the adversary's images, solved with their true pairing."""
+    images, labels = observation.public.images[torch.from_numpy(rows)], observation.public.labels[rows]
+    own, epochs = images.to(observation.device), len(observation.releases)
+    made = [observation.rehearse(own, labels, (number + 2) * epochs + epoch) for epoch in range(epochs)]
+    pairings = [Pairing(secret.sources, secret.shares) for _, secret in made]
+    solution = solver(observation, [release for release, _ in made], pairings, len(images))
+    return Batch(solution.planes(), images[:, None], torch.ones(len(images), 1))
+
+
+def _mirrored(lesson: Batch, rng: np.random.Generator) -> Batch:
+    flip = torch.from_numpy(rng.random(len(lesson.inputs)) < 0.5)
+    inputs = torch.where(flip.view(-1, 1, 1, 1), lesson.inputs.flip(-1), lesson.inputs)
+    truths = torch.where(flip.view(-1, 1, 1, 1, 1), lesson.truths.flip(-1), lesson.truths)
+    return Batch(inputs, truths, lesson.weights)
+
+
+def _loss(lesson: Batch) -> float:
+    """Of leaving the solutions as they are."""
+    parts: list[Tensor] = []
+    for start in range(0, len(lesson.inputs), _CHUNK):
+        some = slice(start, start + _CHUNK)
+        pictures = to_images(lesson.inputs[some, :3])[:, None]
+        parts.append(restoration_loss(pictures, to_images(lesson.truths[some]), lesson.weights[some], True))
+    return float(torch.cat(parts).mean())

@@ -1,0 +1,1 @@
+"""Label services on the network."""

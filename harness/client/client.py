@@ -1,0 +1,168 @@
+"""The client's side of the wall: the private images, what is released of them, and what an adversary is handed."""
+
+from __future__ import annotations
+
+import hashlib
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.client.gallery import Gallery, gallery_of
+from harness.client.release_cache import ReleaseCache
+from harness.errors import HarnessError, Inapplicable
+from harness.mixing import plan
+from harness.observation import Known, Labelled, Observation, Pairing
+from harness.randomness import derive, root_of
+from harness.records import provenance
+from harness.registry import Entry, Registry, bind
+from harness.release import Scheme, as_tensor, empty, obfuscate, scratch, try_out
+from harness.types import Array, Bytes, Release, Secret, Splits
+
+IN_SIGHT = ("dssim", "dhaar")
+"""The metrics that are measured against every source, and of reconstructions."""
+
+
+def scheme_of(defense: Entry, registry: Registry) -> Scheme:
+    """The defense, ready to run; without data, seed or plan."""
+    mixing = deepcopy(defense.mixing or {})
+    metric = bind(registry.get("metrics", "dssim")) if mixing["weights"] == "distortion" else None
+    return Scheme(defense.name, bind(defense), mixing, metric)
+
+
+def check_scheme(scheme: Scheme, labels: Array, size: tuple[int, int]) -> None:
+    """Refuse knobs that do not suit images of this size, and sets too small to mix, before anything runs."""
+    try_out(scheme, size)
+    equal = {**scheme.mixing, "weights": [1 / scheme.sources] * scheme.sources}
+    try:
+        plan(labels, equal, np.random.Generator(np.random.Philox(0)))
+    except HarnessError as error:
+        raise HarnessError(f"{scheme.name}: {error}") from None
+
+
+@dataclass
+class Client:
+    """One data set on one device.
+
+    epochs   T: how many releases there are
+    targets  originals that are scored, drawn by content hash
+    shelf    where releases are kept: several clients may share one
+    """
+
+    splits: Splits
+    registry: Registry
+    device: str
+    epochs: int
+    targets: int
+    shelf: ReleaseCache = field(default_factory=ReleaseCache, repr=False)
+    _kept: dict[tuple[str, int], tuple[Release, Secret]] = field(default_factory=dict, repr=False)
+
+    def scheme(self, defense: Entry) -> Scheme:
+        return scheme_of(defense, self.registry)
+
+    def check(self, defense: Entry) -> None:
+        """Refuse knobs that do not suit the images, and sets too small to mix, before anything runs."""
+        check_scheme(self.scheme(defense), self.splits.private.labels, self.splits.size)
+        grey = torch.full((1, 3, *self.splits.size), 0.5)
+        for name in IN_SIGHT:
+            bind(self.registry.get("metrics", name))(grey, grey)
+
+    def release(self, defense: Entry, seed: int, epoch: int) -> tuple[Release, Secret]:
+        """One epoch, in a copy of one's own on the CPU: made once for the metrics, utility and every attack.
+
+        A GPU obfuscates faster than a disk reads: there epoch 0 alone is kept, until another defense's is.
+        """
+        wanted = (str(provenance.resolved(defense)), seed)
+        if self.device == "cpu":
+            name, size = f"{self.splits.fingerprint} {wanted}", self.epochs * self.splits.private.images.nbytes
+            return self.shelf.take(name, epoch, size, lambda: self._obfuscate(defense, seed, epoch))
+        if epoch:
+            return self._obfuscate(defense, seed, epoch)
+        if wanted not in self._kept:
+            self._kept.clear()
+            self._kept[wanted] = self._obfuscate(defense, seed, 0)
+        return self._kept[wanted]
+
+    def _obfuscate(self, defense: Entry, seed: int, epoch: int) -> tuple[Release, Secret]:
+        private, key = self.splits.private, derive(root_of(seed), "release", epoch)
+        return obfuscate(self.scheme(defense), self._resident, private.labels, len(private.classes), key, self.device)
+
+    @cached_property
+    def _resident(self) -> Array | Bytes:
+        """The private images where the work is: on the GPU whole, on the CPU as the memory map that they are."""
+        images = self.splits.private.images
+        return images if self.device == "cpu" else as_tensor(images).to(self.device)
+
+    def originals(self, rows: Array) -> Bytes:
+        """(..., 3, H, W) uint8 originals."""
+        if isinstance(self._resident, torch.Tensor):
+            return self._resident[torch.from_numpy(rows).to(self._resident.device)]
+        return torch.from_numpy(self._resident[rows])
+
+    def scored(self, secret: Secret) -> tuple[Array, Array]:
+        """Rows of the release that are scored, and the original that dominates each."""
+        rows = np.flatnonzero(self._targets[secret.dominant_rows])
+        if not len(rows):
+            raise Inapplicable(f"none of the {self.targets} targets dominates a release; use a larger --targets")
+        return rows, secret.dominant_rows[rows]
+
+    @cached_property
+    def _targets(self) -> Array:
+        """(N,) whether each original is scored: the first by a hash of their content, whatever the seed or defense."""
+        hashes = self.splits.private.hashes
+        order = sorted(range(len(hashes)), key=lambda row: hashlib.sha256(b"target " + bytes(hashes[row])).digest())
+        chosen = np.zeros(len(hashes), bool)
+        chosen[order[: self.targets]] = True
+        return chosen
+
+    @cached_property
+    def gallery(self) -> Gallery:
+        """Every target, whether or not a coin lets it dominate a release, among distractors: the same for all cells."""
+        return gallery_of(self.splits, np.flatnonzero(self._targets))
+
+    def observe(self, defense: Entry, attack: Entry, seed: int) -> Observation:
+        """The adversary's view: copies, and only of what the attack is granted."""
+        granted, public = frozenset(attack.granted), self.splits.public
+        if "public" in granted and not len(public):
+            raise Inapplicable("the attack needs public images and there are none (--public-share 0)")
+        release, secret = self.release(defense, seed, 0)
+        scheme = self.scheme(defense)
+        given: dict[str, Any] = {}
+        if "labels" in granted:
+            given["_labels"] = release.labels.clone()
+        if "releases" in granted:
+            given["_releases"] = [
+                _handed_over(self.release(defense, seed, epoch)[0], "labels" in granted) for epoch in range(self.epochs)
+            ]
+        if "defense" in granted:
+            given["_known"] = Known(deepcopy(defense.params), deepcopy(scheme.mixing), frozenset(defense.traits))
+            given["_scheme"] = scheme
+            given["_key"] = derive(root_of(seed), "rehearsal")  # the same for every attack
+        if "public" in granted:
+            attributes = None if public.attributes is None else public.attributes.copy()
+            given["_public"] = Labelled(as_tensor(public.images), public.labels.copy(), attributes)
+        if "gallery" in granted:
+            given["_gallery"] = _copy(self.gallery.images)
+        if "plans" in granted:
+            secrets = [self.release(defense, seed, epoch)[1] for epoch in range(self.epochs)]
+            given["_plans"] = [Pairing(secret.sources.copy(), secret.shares.copy()) for secret in secrets]
+        images, (rows, _) = release.images if self.device == "cpu" else _copy(release.images), self.scored(secret)
+        return Observation(
+            images, rows, public.classes, scheme.sources, self.device, granted, public.attribute_names, **given
+        )
+
+
+def _handed_over(release: Release, labelled: bool) -> Release:
+    """An epoch as an attack gets it: off the GPU, for T of them need not fit; labels are -1 where none are granted."""
+    images = release.images
+    if images.device.type != "cpu":
+        images = torch.from_numpy(scratch(tuple(images.shape))).copy_(images)
+    return Release(images, release.labels.clone() if labelled else torch.full_like(release.labels, -1))
+
+
+def _copy(images: Bytes) -> Bytes:
+    """A copy that an attack may do with as it likes; in scratch space where it is large."""
+    return empty(tuple(images.shape), str(images.device)).copy_(images)

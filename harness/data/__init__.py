@@ -1,0 +1,1 @@
+"""Which images: find, fetch, decode and split a data set."""

@@ -1,0 +1,1 @@
+"""Data sets by name: where each one's images come from."""

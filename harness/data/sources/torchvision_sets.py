@@ -1,0 +1,167 @@
+"""CIFAR-10, STL-10, Oxford-IIIT Pets (cat or dog) and Imagenette, from where torchvision says and read by it.
+
+`harness.data.download` fetches the archives, checked against torchvision's checksums, to where torchvision finds them.
+torchvision verifies its checksums on every start (2.7 GB for STL-10); so the labelled images are copied once into
+plain arrays in the downloads folder, and later starts neither verify nor import torchvision.
+References: Krizhevsky 2009; Coates, Ng and Lee 2011; Parkhi, Vedaldi, Zisserman and Jawahar 2012; Howard 2019.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from tarfile import TarError
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from harness.data.cache import Facts, kept
+from harness.data.decode import Picture, file_picture, mapped
+from harness.data.download import Archive, fetch, name_of
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.types import Array
+
+    Fetched: TypeAlias = dict[str, tuple[Array, Any, list[str]]]
+    """Per role: (N, 3, H, W) uint8 images, class numbers, class names."""
+
+LOCAL = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT}
+
+
+def cifar10(downloads: Path) -> list[Picture]:
+    """60,000 images of 32 px in ten classes."""
+
+    def copy(root: Path) -> Fetched:
+        from torchvision.datasets import CIFAR10
+
+        fetch(Archive(CIFAR10.filename, CIFAR10.url, CIFAR10.tgz_md5), root, "cifar10")
+        with _explained("cifar10", root):
+            parts = {role: CIFAR10(str(root), train=role == "train", download=True) for role in ("train", "test")}
+        return {
+            role: (part.data.transpose(0, 3, 1, 2), part.targets, list(part.classes)) for role, part in parts.items()
+        }
+
+    return _from_arrays(downloads / "cifar10", copy)
+
+
+def stl10(downloads: Path) -> list[Picture]:
+    """The 13,000 labelled images of 96 px in ten classes; the unlabelled ones are not used."""
+
+    def copy(root: Path) -> Fetched:
+        from torchvision.datasets import STL10
+
+        fetch(Archive(STL10.filename, STL10.url, STL10.tgz_md5), root, "stl10")
+        with _explained("stl10", root):
+            parts = {role: STL10(str(root), split=role, download=True) for role in ("train", "test")}
+        return {role: (part.data, part.labels, list(part.classes)) for role, part in parts.items()}
+
+    return _from_arrays(downloads / "stl10", copy)
+
+
+def oxford_pets(downloads: Path) -> list[Picture]:
+    """7,349 photographs of many sizes, cat or dog; needs --size."""
+    folder = downloads / "oxford_pets"
+
+    def write(_: Path) -> Facts:
+        from torchvision.datasets import OxfordIIITPet
+
+        extracted = folder / "oxford-iiit-pet"
+        for url, digest in OxfordIIITPet._RESOURCES:
+            fetch(Archive(name_of(url), url, digest), extracted, "oxford_pets")
+        for part in ("images", "annotations"):  # an interrupted extraction looks complete to torchvision
+            shutil.rmtree(extracted / part, ignore_errors=True)
+        with _explained("oxford_pets", extracted):
+            parts = {
+                role: OxfordIIITPet(str(folder), split=split, target_types="binary-category", download=True)
+                for role, split in (("train", "trainval"), ("test", "test"))
+            }
+        return {
+            role: [
+                [str(path.relative_to(folder)), part.bin_classes[number].lower()]
+                for path, number in zip(part._images, part._bin_labels, strict=True)
+            ]
+            for role, part in parts.items()
+        }
+
+    return _from_files(folder, write)
+
+
+def imagenette(downloads: Path) -> list[Picture]:
+    """13,394 photographs of ten classes of ImageNet, the shorter side 160 px; needs --size."""
+    folder = downloads / "imagenette"
+
+    def write(_: Path) -> Facts:
+        from torchvision.datasets import Imagenette
+
+        url, digest = Imagenette._ARCHIVES["160px"]
+        fetch(Archive(name_of(url), url, digest), folder, "imagenette")
+        shutil.rmtree(folder / Path(url).stem, ignore_errors=True)  # an interrupted extraction looks complete
+        with _explained("imagenette", folder):
+            parts = {
+                role: Imagenette(str(folder), split=split, size="160px", download=True)
+                for role, split in (("train", "train"), ("test", "val"))
+            }
+        return {
+            role: [
+                [str(Path(path).relative_to(folder)), part.classes[number][0].lower().replace(" ", "_")]
+                for path, number in part._samples
+            ]
+            for role, part in parts.items()
+        }
+
+    return _from_files(folder, write)
+
+
+def _from_files(folder: Path, write: Callable[[Path], Facts]) -> list[Picture]:
+    listing = kept(folder / "listing", write, lambda _: True)
+    return [
+        file_picture(folder / file, f"{role}/{label}/{Path(file).name}", label, role)
+        for role, files in listing.items()
+        for file, label in files
+    ]
+
+
+def _from_arrays(folder: Path, copy: Callable[[Path], Fetched]) -> list[Picture]:
+    def write(temporary: Path) -> Facts:
+        facts: Facts = {}
+        for role, (images, numbers, classes) in copy(folder).items():
+            with (temporary / f"{role}.bin").open("wb") as file:
+                for planes in images:
+                    file.write(np.ascontiguousarray(planes, np.uint8).data)
+            facts[role] = {"shape": images.shape, "labels": [classes[int(number)] for number in numbers]}
+        return facts
+
+    pictures: list[Picture] = []
+    for role, held in kept(folder / "arrays", write, lambda _: True).items():
+        path = folder / "arrays" / f"{role}.bin"
+        images = mapped(path, held["shape"])
+        stamp = f"{path.stat().st_size} {path.stat().st_mtime_ns}"
+        for row, label in enumerate(held["labels"]):
+            name = f"{role}/{label}/{row:05}"
+            pictures.append(Picture(name, label, role, partial(_row, images, row), f"{stamp} {row}"))
+    return pictures
+
+
+def _row(images: Array, row: int) -> Array:
+    pixels: Array = images[row].transpose(1, 2, 0)
+    return pixels
+
+
+@contextmanager
+def _explained(name: str, folder: Path) -> Iterator[None]:
+    """Turn what torchvision raises into one line with the mend."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # CIFAR's pickles are older than NumPy's rules on dtypes
+            yield
+    except (OSError, RuntimeError, TarError, EOFError) as error:
+        if isinstance(error, OSError) and error.errno in LOCAL:
+            raise HarnessError(f"{name}: cannot write {folder}: {error.strerror}; free some space") from error
+        reason = " ".join(str(error).split())
+        raise HarnessError(f"{name}: cannot be unpacked ({reason}); remove {folder} and run again") from error

@@ -1,0 +1,132 @@
+"""Loops over pixels and words that Numba compiles; `harness.images.cpu` says what each does without it.
+
+No fast arithmetic: every sum is made in the order that NumPy makes it in, so both give the same bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+
+@njit(nogil=True, cache=True)
+def fill(state: Any, words: Any) -> None:
+    """SFC64 (Doty-Humphrey 2010), all lanes of (n, lanes) a step at a time."""
+    a, b, c, counter = state[0], state[1], state[2], state[3]
+    for i in range(len(words)):
+        for lane in range(words.shape[1]):
+            word = a[lane] + b[lane] + counter[lane]
+            counter[lane] += np.uint64(1)
+            a[lane] = b[lane] ^ (b[lane] >> np.uint64(11))
+            b[lane] = c[lane] + (c[lane] << np.uint64(3))
+            c[lane] = ((c[lane] << np.uint64(24)) | (c[lane] >> np.uint64(40))) + word
+            words[i, lane] = word
+
+
+@njit(nogil=True, cache=True)
+def shuffle(images: Any, draws: Any, block: int, width: int, made: Any) -> None:
+    """Fisher and Yates in every block, then every channel of a row of blocks in that order.
+
+    images  (n, channels, H * W)
+    draws   (n, blocks, block * block) uint32: the i-th settles which of the first i + 1 pixels comes i-th
+    made    as images, to be written to
+    """
+    count, channels, pixels = images.shape
+    size, across, band = block * block, width // block, block * width
+    places = np.array([i // block * width + i % block for i in range(size)])  # within a row of blocks
+    order = np.empty_like(places)
+    source = np.empty(band, np.int64)
+    for image in range(count):
+        for row in range(pixels // band):
+            for column in range(across):
+                for i in range(size):
+                    order[i] = places[i]
+                for last in range(size - 1, 0, -1):
+                    pick = (np.uint64(draws[image, row * across + column, last]) * np.uint64(last + 1)) >> np.uint64(32)
+                    order[last], order[pick] = order[pick], order[last]
+                for i in range(size):
+                    source[places[i] + column * block] = order[i] + column * block
+            for channel in range(channels):
+                for i in range(band):
+                    made[image, channel, row * band + i] = images[image, channel, row * band + source[i]]
+
+
+@njit(nogil=True, cache=True)
+def pixelize(planes: Any, down: Any, across: Any, made: Any) -> None:
+    """Average planes (n, H, W) float32 over the cells of a grid and fill the cells of `made` with their averages.
+
+    down, across  (pixels, weights), (grid, longest) each: what a cell's average is made of, along H and along W
+    """
+    (rows, row_weights), (columns, column_weights) = down, across
+    count, height, width = planes.shape
+    grid, tall = rows.shape
+    wide = columns.shape[1]
+    line, cells = np.empty(width, np.float32), np.empty(grid, np.float32)
+    cell_of = np.array([x * grid // width for x in range(width)])
+    for plane in range(count):
+        for cell in range(grid):
+            row, weight = planes[plane, rows[cell, 0]], row_weights[cell, 0]
+            for x in range(width):
+                line[x] = weight * row[x]
+            for j in range(1, tall):
+                row, weight = planes[plane, rows[cell, j]], row_weights[cell, j]
+                for x in range(width):
+                    line[x] += weight * row[x]
+            for other in range(grid):
+                total = column_weights[other, 0] * line[columns[other, 0]]
+                for j in range(1, wide):
+                    total += column_weights[other, j] * line[columns[other, j]]
+                cells[other] = total
+            for x in range(width):
+                line[x] = cells[cell_of[x]]
+            for y in range(-(-cell * height // grid), -(-(cell + 1) * height // grid)):
+                row = made[plane, y]
+                for x in range(width):
+                    row[x] = line[x]
+
+
+@njit(nogil=True, cache=True)
+def blur(planes: Any, half: Any, made: Any) -> None:
+    """Blur planes, row by row: down the columns into `line`, then along it into `made`.
+
+    Four pairs of pixels are weighed in one go, so that their sum is loaded and stored once for all.
+
+    planes  (n, H, W) float32
+    half    the window from its middle outwards, with zeros to 1 + a multiple of four
+    made    as planes, to be written to
+    """
+    count, height, width = planes.shape
+    reach = len(half) - 1
+    padded = np.zeros(width + 2 * reach, np.float32)
+    near = np.empty(height + 2 * reach, np.int64)
+    for y in range(len(near)):
+        mirrored = abs(y - reach)
+        near[y] = max(0, min(mirrored, 2 * (height - 1) - mirrored))  # what a second mirror would show has no weight
+    for plane in range(count):
+        for y in range(height):
+            line, rows = padded[reach : reach + width], near[y : y + 2 * reach + 1]
+            for x in range(width):
+                line[x] = half[0] * planes[plane, y, x]
+            for j in range(1, reach, 4):
+                w1, w2, w3, w4 = half[j], half[j + 1], half[j + 2], half[j + 3]
+                a1, b1 = planes[plane, rows[reach - j]], planes[plane, rows[reach + j]]
+                a2, b2 = planes[plane, rows[reach - j - 1]], planes[plane, rows[reach + j + 1]]
+                a3, b3 = planes[plane, rows[reach - j - 2]], planes[plane, rows[reach + j + 2]]
+                a4, b4 = planes[plane, rows[reach - j - 3]], planes[plane, rows[reach + j + 3]]
+                for x in range(width):
+                    total = line[x] + w1 * (a1[x] + b1[x]) + w2 * (a2[x] + b2[x])
+                    line[x] = total + w3 * (a3[x] + b3[x]) + w4 * (a4[x] + b4[x])
+            for x in range(min(reach, width - 1)):
+                padded[reach - 1 - x] = line[x + 1]
+                padded[reach + width + x] = line[width - 2 - x]
+            target = made[plane, y]
+            for x in range(width):
+                target[x] = half[0] * line[x]
+            for j in range(1, reach, 4):
+                w1, w2, w3, w4 = half[j], half[j + 1], half[j + 2], half[j + 3]
+                a, b = padded[reach - j - 3 : reach - j + width], padded[reach + j : reach + j + 3 + width]
+                for x in range(width):
+                    total = target[x] + w1 * (a[x + 3] + b[x]) + w2 * (a[x + 2] + b[x + 1])
+                    target[x] = total + w3 * (a[x + 1] + b[x + 2]) + w4 * (a[x] + b[x + 3])

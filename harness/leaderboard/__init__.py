@@ -1,0 +1,1 @@
+"""Records to rows, worst cases, ranks and verdicts: pure functions."""

@@ -1,0 +1,127 @@
+"""The records of one attack over seeds, and figures pooled over them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.records import RunResult
+from harness.statistics import per_unit, summarise
+from harness.types import Array
+
+_WORST_FIRST = ("failed", "skipped", "inapplicable", "ok")
+log = logging.getLogger("harness")
+
+
+@dataclass(frozen=True)
+class AttackRuns:
+    """The records of one attack with its settings, one for each seed; `sound` are those that a row can be read with."""
+
+    entry: Mapping[str, Any]
+    records: Mapping[int, RunResult]
+    sound: Mapping[int, RunResult]
+
+    @property
+    def name(self) -> str:
+        return str(self.entry["name"])
+
+    @property
+    def control(self) -> bool:
+        return "control" in self.entry.get("traits", [])
+
+    @property
+    def granted(self) -> tuple[str, ...]:
+        return tuple(self.entry.get("granted", []))
+
+    @property
+    def faulty(self) -> RunResult | None:
+        """The record that says why the attack is not ok on every seed."""
+        worst = min(self.records.values(), key=lambda record: _WORST_FIRST.index(record.status))
+        return None if worst.status == "ok" else worst
+
+    @property
+    def epochs(self) -> int | None:
+        """T, where the attack depends on it."""
+        return next((record.inputs.get("epochs") for record in self.records.values()), None)
+
+    def has(self, array: str) -> bool:
+        return any(array in record.arrays for record in self.sound.values())
+
+    def mean(self, array: str) -> float:
+        """Over originals, without an interval."""
+        values, units = _joined(self.sound.values(), array)
+        return float(per_unit(values, units).mean())
+
+
+def grouped(releases: Sequence[RunResult], attacks: Iterable[RunResult]) -> list[AttackRuns]:
+    """Attacks by name and settings; of several versions of one on a seed the last that worked counts."""
+    groups: dict[str, dict[int, RunResult]] = defaultdict(dict)
+    for record in attacks:
+        entry, seed = record.inputs["attack"], record.inputs["seed"]
+        records = groups[json.dumps([entry["name"], entry["params"]], sort_keys=True)]
+        if seed not in records or _worth(records[seed]) <= _worth(record):
+            records[seed] = record
+    whose = {release.inputs["seed"]: release.arrays["units"] for release in releases}
+    made = []
+    for records in groups.values():
+        sound = {
+            seed: record
+            for seed, record in records.items()
+            if record.status == "ok" and _joins(record, whose.get(seed))
+        }
+        latest = max(records.values(), key=_worth)
+        made.append(AttackRuns(latest.inputs["attack"], dict(sorted(records.items())), dict(sorted(sound.items()))))
+    return made
+
+
+def _worth(record: RunResult) -> tuple[bool, int, str]:
+    return record.status == "ok", record.inputs["attack"].get("version", 0), record.finished
+
+
+def _joins(record: RunResult, units: Array | None) -> bool:
+    """Whether an attack's figures are of the originals of its release, in their order."""
+    if units is None:
+        return False
+    if np.array_equal(record.arrays["units"], units):
+        return True
+    log.warning("attack record %s is on other originals than its release: left out", record.spec.key)
+    return False
+
+
+def pooled(records: Iterable[RunResult], name: str, proportion: bool | None = None) -> dict[str, Any]:
+    """Over seeds: an original's figure is the mean over all its releases."""
+    values, units = _joined(records, name)
+    return summarise(values, units=units, proportion=proportion)
+
+
+def _joined(records: Iterable[RunResult], name: str) -> tuple[Array, Array]:
+    having = [record for record in records if name in record.arrays]
+    return tuple(np.concatenate([record.arrays[part] for record in having]) for part in (name, "units"))  # type: ignore[return-value]
+
+
+def reading(records: Iterable[RunResult], name: str) -> dict[str, Any]:
+    """A share of hits with its chance, the mean over seeds, and the success beyond it; both None where none is said."""
+    having = [record for record in records if name in record.arrays]
+    chances = [record.scores.get(name, {}).get("chance") for record in having]
+    score = pooled(having, name)
+    if any(chance is None for chance in chances):
+        return {**score, "chance": None, "corrected": None}
+    chance = float(np.mean(chances))
+    return {**score, "chance": chance, "corrected": (score["mean"] - chance) / (1 - chance) if chance < 1 else 0.0}
+
+
+def fall(group: AttackRuns, releases: Sequence[RunResult], metric: str) -> float:
+    """By how much the attack alone lowers the mean over originals, looking where it was not run."""
+    seen, looked, units = [], [], []
+    for release in releases:
+        attack = group.sound.get(release.inputs["seed"])
+        seen.append((attack.arrays if attack else {}).get(f"attacked_{metric}", release.arrays[metric]))
+        looked.append(release.arrays[metric])
+        units.append(release.arrays["units"])
+    return float(per_unit(np.concatenate(looked) - np.concatenate(seen), np.concatenate(units)).mean())

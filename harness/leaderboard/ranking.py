@@ -1,0 +1,89 @@
+"""Rank, ties and the Pareto front: by utility among the complete rows that pass, within one way of training.
+
+A row is better than another where the paired difference over the same test images says so: its interval holds no zero
+and its p-value stays below 5 % after Holm's correction for the pairs of that training. What cannot be told apart is a
+tie. The rank is 1 + the number of better rows.
+
+A board compares every attack with looking and with smoothing: so many comparisons are corrected for their number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+
+from harness.leaderboard.format import settings
+from harness.leaderboard.row import Row
+from harness.statistics import holm, paired, paired_p
+from harness.types import Array
+
+LEVEL = 0.05
+
+
+def rank(rows: list[Row], undefended: str) -> None:
+    """Rank and mark rows in place, and sort them to be read: the ranked, then references, then the most private."""
+    for training in dict.fromkeys((row.epochs, row.training) for row in rows):
+        complete = [row for row in rows if (row.epochs, row.training) == training and not row.lacks]
+        _mark_front(complete)
+        _place([row for row in complete if row.passes["dssim"] and row.utility and not row.reference])
+    rows.sort(
+        key=lambda row: (
+            row.rank or math.inf,
+            -(row.utility or {"mean": 0})["mean"] if row.rank else 0,
+            row.defense != undefended,
+            not row.reference,
+            -row.worst["dssim"]["mean"],
+            row.epochs or 0,
+            named(row),
+        )
+    )
+
+
+def named(row: Row) -> str:
+    """noise_mix (sigma=20 weights=0.75,0.25)"""
+    chosen = settings(row.settings)
+    return f"{row.defense} ({chosen})" if chosen else row.defense
+
+
+def _mark_front(complete: Sequence[Row]) -> None:
+    points = {id(row): (row.worst["dssim"]["mean"], row.utility["mean"]) for row in complete if row.utility}
+    for row in complete:
+        here = points.get(id(row))
+        row.pareto = here is not None and not any(_dominates(there, here) for there in points.values())
+
+
+def _dominates(a: tuple[float, float], b: tuple[float, float]) -> bool:
+    return a[0] >= b[0] and a[1] >= b[1] and a != b
+
+
+def _place(ranked: list[Row]) -> None:
+    pairs = list(combinations(sorted(ranked, key=lambda row: -(row.utility or {})["mean"]), 2))
+    hits = [_same_images(better, worse) for better, worse in pairs]
+    corrected = holm([paired_p(*both) for both in hits])
+    for row in ranked:
+        row.rank, row.tied = 1, []
+    for (better, worse), both, p in zip(pairs, hits, corrected, strict=True):
+        if p < LEVEL and (paired(*both)["low"] or 0.0) > 0:
+            worse.rank = (worse.rank or 1) + 1
+        else:
+            better.tied.append(named(worse))
+            worse.tied.append(named(better))
+
+
+def _same_images(one: Row, other: Row) -> tuple[Array, Array]:
+    """Accuracy per test image of both, over the seeds that both were trained with; over all where they share none."""
+    shared = sorted(set(one.hits) & set(other.hits))
+    first, second = (np.mean([row.hits[seed] for seed in shared or sorted(row.hits)], axis=0) for row in (one, other))
+    return first, second
+
+
+def correct(rows: Sequence[Row]) -> None:
+    """Holm over every comparison of the rows' attacks, controls apart: each attack is told its corrected p-values."""
+    attacks = [attack for row in rows for attack in row.attacks if not attack.group.control]
+    asked = [(attack, name, p) for attack in attacks for name, p in attack.p_values().items()]
+    corrected = holm([p for *_, p in asked])
+    for (attack, name, _), p in zip(asked, corrected.tolist(), strict=True):
+        attack.holm[name] = (p, len(asked))

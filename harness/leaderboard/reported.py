@@ -1,0 +1,104 @@
+"""Figures that authors report of their own defenses: shown under a board as `reported`, never ranked, nothing checked.
+
+A YAML file of papers. `settings` are as -D takes them, in the authors' own units and at their own image size.
+
+    - dataset: cats_vs_dogs                 # the boards that it is shown under
+      cite: "Raynal et al. 2020, Table 7"
+      about: "256 px; privacy of the release by dSSIM; ResNet-18 after 20 epochs"
+      rows:
+        - {defense: mix, settings: {weights: [0.75, 0.25]}, dssim: 0.14, utility: 0.9275}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.errors import HarnessError
+
+FIGURES = ("dssim", "dhaar", "worst_dssim", "worst_dhaar", "utility")
+"""All from 0 to 1: distances of the release, distances under the authors' strongest attack, accuracy."""
+_PAPER = {"dataset", "cite", "about", "rows"}
+_ROW = {"defense", "settings", "epochs", *FIGURES}
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One row of a paper."""
+
+    dataset: str
+    cite: str
+    about: str
+    defense: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    epochs: int | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "status": "reported",
+            "cite": self.cite,
+            "about": self.about,
+            "defense": self.defense,
+            "settings": dict(self.settings),
+            "epochs": self.epochs,
+            **self.figures,
+        }
+
+
+def read(file: Path) -> list[PublishedRow]:
+    """Every row of the file; what is wrong in it is one error with the place and the value."""
+    try:
+        papers = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        raise HarnessError(
+            f"reported figures {file}: {reason}; mend the file, or name another with --reported"
+        ) from None
+    if not isinstance(papers, list):
+        raise HarnessError(
+            f"reported figures {file}: a list of papers is expected, each with {', '.join(sorted(_PAPER))}"
+        )
+    return [row for place, paper in enumerate(papers, 1) for row in _paper(paper, f"{file}: paper {place}")]
+
+
+def _paper(paper: Any, where: str) -> list[PublishedRow]:
+    _check_names(paper, _PAPER, {"dataset", "cite", "rows"}, where)
+    if not isinstance(paper["rows"], list):
+        raise HarnessError(f"{where}: rows is {paper['rows']!r}; give a list")
+    about = str(paper.get("about", ""))
+    return [
+        _row(row, str(paper["dataset"]), str(paper["cite"]), about, f"{where}, row {place}")
+        for place, row in enumerate(paper["rows"], 1)
+    ]
+
+
+def _row(row: Any, dataset: str, cite: str, about: str, where: str) -> PublishedRow:
+    _check_names(row, _ROW, {"defense"}, where)
+    settings, epochs = row.get("settings", {}), row.get("epochs")
+    if not isinstance(settings, dict):
+        raise HarnessError(f"{where}: settings is {settings!r}; give knobs with values, as {{sigma: 20}}")
+    if epochs is not None and (type(epochs) is not int or epochs < 1):
+        raise HarnessError(f"{where}: epochs is {epochs!r}; give a whole number, 1 or more")
+    figures = {name: row[name] for name in FIGURES if name in row}
+    for name, value in figures.items():
+        if type(value) not in (int, float) or not 0 <= value <= 1:
+            raise HarnessError(f"{where}: {name} is {value!r}; give a number from 0 to 1")
+    if not figures:
+        raise HarnessError(f"{where}: no figure is reported; give at least one of {', '.join(FIGURES)}")
+    return PublishedRow(dataset, cite, about, str(row["defense"]), settings, epochs, figures)
+
+
+def _check_names(thing: Any, known: set[str], needed: set[str], where: str) -> None:
+    if not isinstance(thing, dict):
+        raise HarnessError(f"{where}: {thing!r} is no mapping; give {', '.join(sorted(known))}")
+    for name in thing:
+        if name not in known:
+            raise HarnessError(f"{where}: {name!r} is unknown; use {', '.join(sorted(known))}")
+    for name in sorted(needed):
+        if name not in thing:
+            raise HarnessError(f"{where}: {name} is missing; add it")

@@ -1,0 +1,1 @@
+"""A client's own release on disk, and the scoring of outside submissions."""

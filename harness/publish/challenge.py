@@ -1,0 +1,115 @@
+"""A release that somebody outside has attacked, as its judge sees it: the files, and what undoes them.
+
+Here the very release that a row of a board is about (a defense, a data set and a seed), written as PNG files by
+`harness external release`; a client's own is in `harness.publish.published`. The hash of a release is over the names
+and pixels of all its epochs; the files of the first epoch are what is reconstructed.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.publish.release_files import write_images, write_labels
+from harness.records import RunSpec
+from harness.registry import Entry
+from harness.run.bench import Bench
+from harness.system.files import folder_in_the_making
+from harness.types import Array, Release, Secret
+
+HASH = 32  # hexadecimal digits
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """files  (N,) where each image of the first epoch is; published: another's release, and no row of a run"""
+
+    bench: Bench
+    defense: Entry
+    seed: int
+    files: tuple[str, ...]
+    release: Release
+    secret: Secret
+    hash: str
+    published: bool = False
+
+    def spec(self, spec: RunSpec) -> RunSpec:
+        """A published release has a row of its own, whatever the code: its hash stands for both."""
+        inputs = {**spec.inputs, "challenge": self.hash} if spec.kind == "attack" else dict(spec.inputs)
+        if self.published:
+            inputs |= {"defense": {**inputs["defense"], "published": self.hash}, "release": self.hash}
+        return RunSpec(spec.kind, inputs)
+
+
+def folder_hash(folder: Path) -> str:
+    """Of every PNG file below a folder, in the order of their paths."""
+    paths = sorted(folder.rglob("*.png"), key=lambda path: path.relative_to(folder).as_posix())
+    if not paths:
+        raise HarnessError(f"release {folder}: there is no PNG file in it; name the folder of a release")
+    return hash_of((path.relative_to(folder).as_posix(), pixels_of(path)) for path in paths)
+
+
+def hash_of(images: Iterable[tuple[str, Array]]) -> str:
+    """Over names and (3, H, W) uint8 pixels, in the order given."""
+    digest = hashlib.sha256()
+    for name, pixels in images:
+        digest.update(f"{name} {pixels.shape}\n".encode() + np.ascontiguousarray(pixels).tobytes())
+    return digest.hexdigest()[:HASH]
+
+
+# A row's own release
+
+
+def of_row(bench: Bench, defense: Entry, seed: int) -> Challenge:
+    """The T releases behind a row of a board, under plain numbers for names."""
+    release, secret = bench.client.release(defense, seed, 0)
+    found = hash_of(_epochs(bench, defense, seed))
+    return Challenge(bench, defense, seed, tuple(_numbered(0, len(release))), release, secret, found)
+
+
+def write_row(bench: Bench, defense: Entry, seed: int, out: Path) -> Challenge:
+    """Those releases as PNG files in a new folder, with the labels that are public."""
+    challenge = of_row(bench, defense, seed)
+    with folder_in_the_making(out.resolve()) as making:
+        for epoch in range(bench.epochs):
+            release, _ = bench.client.release(defense, seed, epoch)
+            names = np.array(_numbered(epoch, len(release)))
+            write_images(making, names, release, bench.threads)
+            _write_labels(making / f"labels_{epoch:03d}.csv", names, release, bench.splits.classes)
+    return challenge
+
+
+def _write_labels(file: Path, names: Array, release: Release, classes: Sequence[str]) -> None:
+    """The public label of every file; of soft ones the share of every class."""
+    if release.labels.ndim == 2:
+        write_labels(file, names, release.labels.cpu().numpy(), list(classes))
+        return
+    lines = [(name, classes[label]) for name, label in zip(names, release.labels.tolist(), strict=True)]
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([("file", "label"), *lines])
+
+
+def _epochs(bench: Bench, defense: Entry, seed: int) -> Iterator[tuple[str, Array]]:
+    for epoch in range(bench.epochs):
+        release, _ = bench.client.release(defense, seed, epoch)
+        images = release.images.cpu().numpy()
+        yield from zip(_numbered(epoch, len(release)), images, strict=True)
+
+
+def _numbered(epoch: int, count: int) -> list[str]:
+    return [f"epoch_{epoch:03d}/{row:06d}.png" for row in range(count)]
+
+
+def pixels_of(path: Path) -> Array:
+    import cv2
+
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise HarnessError(f"{path} cannot be read as an image; restore it")
+    return np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1))

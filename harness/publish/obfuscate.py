@@ -1,0 +1,186 @@
+"""`harness obfuscate`: a client's own folder -> a folder of PNG files that may leave, and the secret that may not.
+
+Everything in the folder is private and is released once per epoch. Nothing of a file but its class survives: names are
+random numbers, files carry pixels alone and are written in the order of those numbers, all times are the same.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness import __version__
+from harness.client.client import check_scheme, scheme_of
+from harness.data import splits
+from harness.data.decode import decode_into, mapped
+from harness.data.image_folder import image_folder
+from harness.errors import HarnessError
+from harness.publish.release_files import file_names, same_times, write_images, write_labels, write_secret
+from harness.randomness import derive
+from harness.registry import Entry, Registry
+from harness.release import Scheme, obfuscate
+from harness.system.device import use_threads
+from harness.system.files import folder_in_the_making
+
+if TYPE_CHECKING:
+    from harness.data.decode import Picture
+    from harness.types import Array, Progress, Secret
+
+
+@dataclass(frozen=True)
+class Originals:
+    """The client's images, decoded.
+
+    images  (N, 3, H, W) uint8
+    labels  (N,) int64, positions in `classes`
+    names   (N,) paths relative to the folder
+    """
+
+    images: Array
+    labels: Array
+    names: list[str]
+    classes: list[str]
+
+
+def publish(
+    defense: Entry,
+    registry: Registry,
+    folder: Path,
+    out: Path,
+    secret: Path,
+    *,
+    epochs: int,
+    root: bytes,
+    size: int | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> int:
+    """Write `epochs` releases of a folder `<class>/*` and, apart from them, what undoes them; how many images.
+
+    out       `out/epoch_000/<class>/<number>.png`; with soft labels `out/epoch_000/<number>.png` and `out/labels.csv`
+    secret    an .npz of mode 0600: `epoch` (M,), `file` (M,) relative to `out`, `sources` (M, k) original relative
+              paths, `weights` (M, k), `dominant` (M,) the column that gave the label, `root` 16 bytes, `about` JSON
+    root      128 bits from which everything random descends; must come from the operating system
+    size      the shorter side in pixels, then a centre crop; None: images as they are, all of one size
+    """
+    out, secret = Path(out).resolve(), Path(secret).absolute()
+    check_places(out, secret)
+    pictures = private_pictures(Path(folder))
+    scheme = scheme_of(defense, registry)
+    arrays: dict[str, Array] = {}
+    try:
+        with tempfile.TemporaryFile() as scratch, folder_in_the_making(out) as making:
+            originals = _decode(pictures, size, scratch, progress)
+            height, width = originals.images.shape[2:]
+            check_scheme(scheme, originals.labels, (height, width))
+            ledger = _release_all(scheme, originals, making, epochs, root, device, progress)
+            about = json.dumps(_about(defense, (height, width), device))
+            arrays = {**ledger, "root": np.frombuffer(root, np.uint8), "about": np.array(about)}
+            write_secret(secret, arrays)
+    except BaseException:
+        if arrays and not (out / arrays["file"][0]).exists():  # the folder did not get its name
+            secret.unlink(missing_ok=True)
+        raise
+    return len(arrays["file"])
+
+
+def _release_all(
+    scheme: Scheme,
+    originals: Originals,
+    out: Path,
+    epochs: int,
+    root: bytes,
+    device: str,
+    progress: Progress | None,
+) -> dict[str, Array]:
+    """Every epoch's files; which file holds what."""
+    threads = use_threads()
+    ledger: dict[str, list[Array]] = {name: [] for name in ("epoch", "file", "sources", "weights", "dominant")}
+    soft: list[Array] = []
+    for epoch in range(epochs):
+        if progress:
+            progress("releasing epochs", epoch, epochs)
+        key = derive(root, "release", epoch)
+        release, kept = obfuscate(scheme, originals.images, originals.labels, len(originals.classes), key, device)
+        files = file_names(release, originals.classes, epoch, derive(root, "names", epoch))
+        write_images(out, files, release, threads)
+        _note(ledger, epoch, files, kept, originals.names)
+        if release.labels.ndim == 2:
+            soft.append(release.labels.cpu().numpy())
+    joined = {name: np.concatenate(parts) for name, parts in ledger.items()}
+    if soft:
+        write_labels(out / "labels.csv", joined["file"], np.concatenate(soft), originals.classes)
+    same_times(out)
+    if progress:
+        progress("releasing epochs", epochs, epochs)
+    return joined
+
+
+def check_places(out: Path, secret: Path) -> None:
+    """Refuse places that would overwrite something, mix two runs, or release the secret."""
+    for what, place in (("output folder", out), ("secret", secret)):
+        if not place.parent.is_dir():
+            raise HarnessError(f"{what} {place}: there is no folder {place.parent}; make it first")
+    if out.exists() and not out.is_dir():
+        raise HarnessError(f"output folder {out} is a file; name a folder that is empty or not there")
+    if out.is_dir() and any(out.iterdir()):
+        raise HarnessError(
+            f"output folder {out} is not empty; name one that is empty or not there (two runs never mix)"
+        )
+    inside = secret.parent.resolve() / secret.name
+    if out in (inside, *inside.parents):
+        raise HarnessError(f"secret {secret} lies inside the release {out}; keep it outside, it undoes the release")
+    if secret.exists() or secret.is_symlink():
+        raise HarnessError(f"secret {secret} is there already and may belong to a release; name another file")
+
+
+def private_pictures(folder: Path) -> list[Picture]:
+    """Every image of a folder `<class>/*`; a data set in two roles is refused, because all of a folder is released."""
+    for role in (splits.TRAIN, splits.TEST):
+        if (folder / role).is_dir() and any(path.is_dir() for path in (folder / role).iterdir()):
+            raise HarnessError(
+                f"{folder} holds {role}/ with classes in it, and obfuscate releases all of a folder; "
+                f"pass {folder / splits.TRAIN}, and keep test images to yourself"
+            )
+    return image_folder(folder)
+
+
+def _decode(pictures: list[Picture], size: int | None, scratch: IO[bytes], progress: Progress | None) -> Originals:
+    """The images in an unnamed file: no copy of them is left, whatever happens."""
+    pictures = sorted(pictures, key=lambda picture: picture.name)
+    try:
+        facts = decode_into(scratch, pictures, size, progress)
+        images = mapped(scratch, facts["shape"])
+    except OSError as error:
+        raise HarnessError(f"no scratch space: {error.strerror}; set TMPDIR to a larger disk") from None
+    readable = [pictures[row] for row in facts["rows"]]
+    classes = sorted({picture.label for picture in pictures})
+    labels = np.array([classes.index(picture.label) for picture in readable], np.int64)
+    return Originals(images, labels, [picture.name for picture in readable], classes)
+
+
+def _note(ledger: dict[str, list[Array]], epoch: int, files: Array, kept: Secret, names: list[str]) -> None:
+    ledger["epoch"].append(np.full(len(files), epoch, np.int64))
+    ledger["file"].append(files)
+    ledger["sources"].append(np.array(names)[kept.sources])
+    ledger["weights"].append(kept.shares)
+    ledger["dominant"].append(kept.dominant.astype(np.int64))
+
+
+def _about(defense: Entry, size: tuple[int, int], device: str) -> dict[str, Any]:
+    """What else it takes to make the same release from the same files and the root."""
+    return {
+        "harness": __version__,
+        "defense": defense.name,
+        "version": defense.version,
+        "params": defense.params,
+        "mixing": defense.mixing,
+        "height": size[0],
+        "width": size[1],
+        "device": device,
+    }

@@ -1,0 +1,87 @@
+"""What a release is on disk: PNG files under random numbers, a table of soft labels, the secret, equal times."""
+
+from __future__ import annotations
+
+import csv
+import os
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.randomness import numpy_generator
+from harness.system.files import write_private
+
+if TYPE_CHECKING:
+    from harness.types import Array, Release
+
+MOMENT = 946_684_800  # every file's time, in seconds: 2000-01-01 UTC
+NUMBERS = 10**12  # file names are drawn from these, without replacement
+AT_ONCE = 256  # images in the hands of the PNG encoders
+
+
+def file_names(release: Release, classes: list[str], epoch: int, key: bytes) -> Array:
+    """(N,) where each image of an epoch goes, relative to the output folder."""
+    numbers = numpy_generator(key).choice(NUMBERS, len(release), replace=False)
+    folder = f"epoch_{epoch:03d}"
+    if release.labels.ndim == 2:
+        return np.array([f"{folder}/{number:012d}.png" for number in numbers])
+    labels = release.labels.tolist()
+    return np.array(
+        [f"{folder}/{classes[label]}/{number:012d}.png" for label, number in zip(labels, numbers, strict=True)]
+    )
+
+
+def write_images(out: Path, files: Array, release: Release, threads: int) -> None:
+    """PNG files without metadata, in the order of their names."""
+    import cv2
+
+    def write(row: int, pixels: Array) -> None:
+        fits, png = cv2.imencode(".png", pixels[:, :, ::-1])
+        if not fits:
+            raise HarnessError(f"OpenCV cannot write {files[row]} as PNG")
+        (out / files[row]).write_bytes(png.tobytes())
+
+    for folder in sorted({str(Path(file).parent) for file in files}):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    order = np.argsort(files)
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(order), AT_ONCE):
+            rows = order[start : start + AT_ONCE]
+            pixels = release.images[rows].cpu().numpy().transpose(0, 2, 3, 1)
+            list(pool.map(write, rows, pixels))
+
+
+def write_labels(file: Path, files: Array, shares: Array, classes: list[str]) -> None:
+    with file.open("w", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["file", *classes])
+        for row in np.argsort(files):
+            rows.writerow([files[row], *(f"{share:.6g}" for share in shares[row])])
+
+
+def write_secret(file: Path, arrays: dict[str, Array]) -> None:
+    """As `np.savez_compressed` writes them, which cannot take an array that is called `file`."""
+
+    def write(stream: BinaryIO) -> None:
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+
+    try:
+        write_private(file, write)
+    except OSError as error:
+        raise HarnessError(
+            f"cannot write the secret {file}: {error.strerror}; nothing was released, name another --secret"
+        ) from None
+
+
+def same_times(folder: Path) -> None:
+    """Every file and folder at the same moment: when and in which order they were made is nobody's business."""
+    for path, folders, files in os.walk(folder, topdown=False):
+        for name in (*files, *folders, "."):
+            os.utime(Path(path) / name, (MOMENT, MOMENT))

@@ -1,0 +1,79 @@
+"""Entries from outside: what somebody's own attack made of a release, scored here and recorded as `external:NAME`.
+
+Scored by the same evaluators as every attack, over the same originals: it enters a row's worst case and can lower it.
+What a row lacks is not its business: nobody outside is asked for every seed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from harness.errors import HarnessError
+from harness.leaderboard import attack_results
+from harness.publish.challenge import Challenge
+from harness.publish.submission import Submission
+from harness.records import RunResult
+from harness.registry import Entry
+from harness.run.scoring import score
+from harness.types import Guess
+
+GRANTS = ("defense", "labels", "public", "releases")
+"""What an author may say that the attack was given, beyond the images."""
+
+
+def entry_of(name: str, submission: Submission, granted: Sequence[str], cite: str) -> Entry:
+    """The attack as a registry would announce it."""
+    unknown = [grant for grant in granted if grant not in GRANTS]
+    if unknown:
+        raise HarnessError(f"granted {unknown[0]!r} is unknown; use {', '.join(GRANTS)}, with commas")
+    if not name.strip() or "\n" in name:
+        raise HarnessError(f"name {name!r} says nothing; use one like 'Doe 2027'")
+    return Entry(
+        f"{attack_results.EXTERNAL}:{name.strip()}",
+        "attacks",
+        "harness.publish.score:judge",
+        params={"submission": submission.digest},
+        traits=(attack_results.EXTERNAL,),
+        granted=tuple(sorted(granted)),
+        kind="reconstruction" if submission.candidates is not None else "recognition",
+        cite=cite,
+    )
+
+
+def judge(challenge: Challenge, submission: Submission, entry: Entry, claimed: str | None = None) -> list[RunResult]:
+    """Score a submission and write its record; for a published release that of the release too, once.
+
+    claimed  the hash of the release that its author says it is for
+    """
+    for said in filter(None, (claimed, submission.release)):
+        if len(said) < 8 or not challenge.hash.startswith(said):
+            raise HarnessError(f"the submission is for release {said}, and this is {challenge.hash}; give that release")
+    bench, defense, seed = challenge.bench, challenge.defense, challenge.seed
+    made = [_release(challenge)]
+    start = time.perf_counter()
+    candidates = None if submission.candidates is None else torch.from_numpy(submission.candidates)
+    guess = Guess(candidates=candidates, scores=submission.scores)
+    scores, arrays = score(bench.client, entry, guess, challenge.release, challenge.secret)
+    facts = {"release": challenge.hash, "submission": submission.digest, "cite": entry.cite}
+    spec = challenge.spec(bench.attack_spec(defense, entry, seed))
+    result = RunResult(spec, "ok", None, scores, arrays, facts, time.perf_counter() - start)
+    return [*made, bench.records.write(replace(result, asked=bench.asked))]
+
+
+def _release(challenge: Challenge) -> RunResult:
+    """The record of what was attacked: of a published release it is made; a row has to be there, or its entry would
+    stand nowhere."""
+    bench, piece = challenge.bench, challenge.bench.release_piece(challenge.defense, challenge.seed)
+    spec = challenge.spec(piece.spec)
+    found = bench.records.find(spec)
+    if found is None and not challenge.published:
+        raise HarnessError(
+            f"{bench.records.folder} holds no release of {challenge.defense.name} with these settings, seed "
+            f"{challenge.seed} and {bench.targets} targets that this code has made; run that row first, or name its "
+            "folder with --records"
+        )
+    return found or bench.records.write(replace(bench.do(piece), spec=spec))

@@ -1,0 +1,243 @@
+"""RunSpec, RunResult: one JSON file per finished piece of work, and beside it the per-image numbers.
+
+A record holds everything that can change its outcome, and its name is the hash of that: an edited plugin is a new cell,
+and a finished command run again finds all its cells done. Written under a temporary name and renamed.
+
+Records read where nothing may be moved or written: to verify tables, and to repeat a cell.
+
+`Records` sets a damaged file aside under another name. Here it is left as it is, and named.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.system.files import SUFFIX, write_whole
+
+if TYPE_CHECKING:
+    from harness.types import Array
+
+FORMAT = 1
+KEY_LENGTH = 24
+ABANDONED_AFTER = 3600.0  # seconds
+Kind: TypeAlias = Literal["release", "utility", "attack"]
+Status: TypeAlias = Literal["ok", "failed", "skipped", "inapplicable"]
+FINISHED: tuple[Status, ...] = ("ok", "inapplicable")  # anything else is tried again
+log = logging.getLogger("harness")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What is to be run, whole: JSON-able inputs, nothing that names a machine."""
+
+    kind: Kind
+    inputs: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        text = json.dumps([FORMAT, self.kind, self.inputs], sort_keys=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
+
+    @property
+    def names(self) -> list[str]:
+        """The defense, and the attack where there is one."""
+        entries = [self.inputs.get(part) for part in ("defense", "attack")]
+        return [entry["name"] for entry in entries if entry]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What happened.
+
+    scores   name -> {mean, low, high, p5, min, n, ...}
+    arrays   the numbers behind them, one per release or image
+    facts    what else is worth knowing (steps, losses), JSON-able
+    seconds  of the work itself
+    asked    how the images were asked for (data set, size, limit): what it takes to do it again, beside its inputs
+    """
+
+    spec: RunSpec
+    status: Status
+    reason: str | None = None
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    finished: str = ""
+    asked: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        return self.spec.inputs
+
+
+class Records:
+    """A folder of records."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    @classmethod
+    def nowhere(cls) -> Records:
+        """Keeps nothing and finds nothing: for trials."""
+        return _Nowhere(Path())
+
+    def check_writable(self) -> None:
+        """Refuse a folder that will not take a record, before the work for it is done."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_whole(self.folder / ".writable", lambda file: file.write(b"ok"))
+            (self.folder / ".writable").unlink(missing_ok=True)
+            for leftover in self.folder.glob(f".*{SUFFIX}"):  # a killed run's; one that is being written is young
+                if time.time() - leftover.stat().st_mtime > ABANDONED_AFTER:
+                    leftover.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._refused(error) from None
+
+    def _refused(self, error: OSError) -> HarnessError:
+        reason = "is a file" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror or error
+        return HarnessError(f"records folder {self.folder}: {reason}; name another with --records")
+
+    def find(self, spec: RunSpec) -> RunResult | None:
+        """The finished record of this work; None where there is none, or only a failure that is worth another try."""
+        path = self.folder / f"{spec.key}.json"
+        result = self._read(path) if path.is_file() else None
+        return result if result and result.status in FINISHED else None
+
+    def write(self, result: RunResult) -> RunResult:
+        """Keep a result: numbers first, so that a JSON file never stands without them."""
+        finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        document = {
+            "format": FORMAT,
+            "key": result.spec.key,
+            "kind": result.spec.kind,
+            "inputs": result.spec.inputs,
+            "status": result.status,
+            "reason": result.reason,
+            "scores": result.scores,
+            "facts": result.facts,
+            "seconds": round(result.seconds, 3),
+            "finished": finished,
+            "asked": dict(result.asked),
+        }
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"{result.spec.key}.json"
+            if result.arrays:
+                write_whole(
+                    path.with_suffix(".npz"),
+                    lambda file: np.savez_compressed(file, **result.arrays),  # type: ignore[arg-type]
+                )
+            text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+            write_whole(path, lambda file: file.write(text.encode()))
+        except OSError as error:
+            raise self._refused(error) from None
+        return replace(result, finished=finished)
+
+    def all(self) -> Iterator[RunResult]:
+        """Every sound record, in the order of their names."""
+        for path in paths(self.folder):
+            result = self._read(path)
+            if result is not None:
+                yield result
+
+    def _read(self, path: Path) -> RunResult | None:
+        try:
+            return read(path)
+        except FormatError as fault:
+            log.warning("record %s is %s: left out", path, fault)
+        except DamageError as fault:
+            aside = path.with_name(path.name + ".corrupt")
+            log.warning("record %s is damaged (%s): set aside as %s", path, fault, aside.name)
+            try:
+                os.replace(path, aside)
+            except OSError as denied:
+                log.warning("record %s cannot be set aside: %s", path, denied.strerror)
+        return None
+
+
+def paths(folder: Path) -> list[Path]:
+    """The JSON files of all records of a folder, in the order of their names."""
+    return sorted(folder.glob("[0-9a-f]" * KEY_LENGTH + ".json"))
+
+
+class DamageError(Exception):
+    """A file is no record, or not the one that its name says; the message says why."""
+
+
+class FormatError(DamageError):
+    """A record that another version of the harness wrote."""
+
+
+def read(path: Path) -> RunResult:
+    """One record from its JSON file and the numbers beside it. DamageError where that cannot be."""
+    try:
+        document = json.loads(path.read_text())
+        if document.get("format", FORMAT) != FORMAT:
+            raise FormatError(f"of format {document['format']}, not {FORMAT}")
+        spec = RunSpec(document["kind"], document["inputs"])
+        if spec.key != document["key"] or spec.key != path.stem:
+            raise DamageError("its inputs do not hash to its name")
+        numbers = path.with_suffix(".npz")
+        arrays: dict[str, Array] = {}
+        if numbers.is_file():
+            with numbers.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        elif document["status"] == "ok":
+            raise DamageError(f"{numbers.name} is missing")
+        names = ("status", "reason", "scores", "facts", "seconds", "finished")
+        asked = document.get("asked", {})  # not there yet in the first records
+        return RunResult(spec, arrays=arrays, asked=asked, **{name: document[name] for name in names})
+    except DamageError:
+        raise
+    except Exception as fault:  # whatever a damaged file makes json, NumPy or zipfile raise
+        raise DamageError(f"lacks {fault}" if isinstance(fault, KeyError) else str(fault)) from fault
+
+
+class _Nowhere(Records):
+    def find(self, spec: RunSpec) -> RunResult | None:
+        return None
+
+    def write(self, result: RunResult) -> RunResult:
+        return result
+
+
+def read_all(folder: Path) -> list[RunResult]:
+    """Every record of a folder, in the order of their names; a damaged one is an error."""
+    return [_read(path) for path in paths(folder)]
+
+
+def read_one(given: str, folder: Path) -> RunResult:
+    """One record: the path of its JSON file, or its key in `folder`, of which a beginning is enough."""
+    path = Path(given)
+    if path.suffix != ".json":
+        found = sorted(folder.glob(f"{given}*.json")) if given.isalnum() else []
+        if len(found) != 1:
+            said = f"{len(found)} records begin so" if found else "there is none"
+            raise HarnessError(f"record {given}: {said} in {folder}; give its file, or its key with --records")
+        (path,) = found
+    if not path.is_file():
+        raise HarnessError(f"record {path}: there is no such file; give a record's JSON file, or its key")
+    return _read(path)
+
+
+def _read(path: Path) -> RunResult:
+    try:
+        return read(path)
+    except DamageError as fault:
+        raise HarnessError(
+            f"record {path} is damaged, or of another format ({fault}); "
+            "restore it, or remove it and run that cell again"
+        ) from None

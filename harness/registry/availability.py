@@ -1,0 +1,118 @@
+"""Can a plugin be imported? Answered from its source, without importing it: `harness list` must be quick."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from harness.registry.source import Location, imported, locate, parse
+
+if TYPE_CHECKING:
+    from harness.registry.entry import Entry
+
+
+_HERE = __name__.split(".")[0]
+
+
+def why_unavailable(entry: Entry, sound: set[str] | None = None) -> str | None:
+    """The reason why the plugin cannot be used, in words, or None where nothing speaks against it.
+
+    sound  modules that were found importable before, not looked at again; those found now are added
+    """
+    seen: set[str] = set() if sound is None else set(sound)
+    if entry.module not in seen:
+        reason = _why_not_importable(entry.module, seen)
+        if reason:
+            return reason
+        if sound is not None:
+            sound |= seen
+    place = locate(entry.module)
+    if place is None or place.file is None or not place.is_python:
+        return None  # compiled or built in: only importing it could tell
+    if not _defines(parse(place.file).body, entry.function):
+        return f"no function {entry.function!r} in {place.file}"
+    return None
+
+
+def _why_not_importable(module: str, seen: set[str]) -> str | None:
+    """Follows the module's own package; of other packages it only asks whether they are there."""
+    seen.add(module)
+    place = _locate_as_import_does(module)
+    if isinstance(place, str):
+        return f"No module named {place!r}"
+    if place.file is None or not place.is_python:
+        return None
+    try:
+        body = parse(place.file).body
+    except SyntaxError as error:
+        return f"syntax error in {place.file}, line {error.lineno}: {error.msg}"
+    except (ValueError, OSError) as error:
+        return f"{place.file} cannot be read: {error}"
+    top = module.split(".")[0]
+    for name in _required(body, module, place.is_package):
+        own = name.split(".")[0] == top
+        missing = _missing(name, exactly=own or name.startswith("harness."))
+        if missing:
+            return f"No module named {missing!r} (imported by {module})"
+        if own and top != _HERE and name not in seen and locate(name) is not None:  # this very package is there
+            reason = _why_not_importable(name, seen)
+            if reason:
+                return reason
+    return None
+
+
+def _locate_as_import_does(module: str) -> Location | str:
+    """The module's place, or the first of its parents (or itself) that is missing."""
+    parts = module.split(".")
+    for depth in range(1, len(parts) + 1):
+        place = locate(".".join(parts[:depth]))
+        if place is None:
+            return ".".join(parts[:depth])
+    assert place is not None
+    return place
+
+
+def _missing(module: str, *, exactly: bool) -> str | None:
+    """The part of a module's name that cannot be found; a foreign package counts as found once it is there."""
+    parts = module.split(".")
+    for depth in range(1, len(parts) + 1):
+        name = ".".join(parts[:depth])
+        place = locate(name)
+        if place is None:
+            return name
+        if not exactly and not place.is_namespace:
+            return None  # a regular package may make its submodules as it likes
+    return None
+
+
+def _required(body: Iterable[ast.stmt], module: str, is_package: bool) -> Iterator[str]:
+    """What the module must import to be imported: statements at its top, not those under `try` or `if`."""
+    for node in body:
+        if isinstance(node, ast.Import):
+            yield from imported([node], module, is_package)
+        elif isinstance(node, ast.ImportFrom) and node.module != "__future__":
+            names = list(imported([node], module, is_package))
+            yield names[0]
+            place = locate(names[0])
+            if place is not None and place.is_package:  # else they are functions, not submodules
+                yield from (name for name in names[1:] if locate(name) is not None)
+
+
+def _defines(body: Iterable[ast.stmt], name: str) -> bool:
+    return any(found in (name, "*", "__getattr__") for statement in body for found in _names(statement))
+
+
+def _names(node: ast.stmt) -> Iterator[str]:
+    """Names that a statement at the top of a module binds, also inside `if`, `try` and `with`."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        yield from (alias.asname or alias.name for alias in node.names)
+    elif isinstance(node, ast.Assign | ast.AnnAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        yield from (found.id for target in targets for found in ast.walk(target) if isinstance(found, ast.Name))
+    elif isinstance(node, ast.If | ast.Try | ast.With):
+        for child in ast.walk(node):
+            if isinstance(child, ast.stmt) and child is not node:
+                yield from _names(child)

@@ -1,0 +1,158 @@
+"""registry.yaml -> Entry: which plugins there are. harness.registry.binding makes a function of an entry.
+
+Three layers, one name space: the built-in file, files announced by installed packages (entry point group
+`harness.registries`), and the user's own files (--registry). No plugin is imported, and no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.registry.entry import BUILT_IN, SECTIONS, Entry, read_registry
+from harness.registry.settings import did_you_mean
+from harness.registry.source import locate, reachable_modules
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Every plugin that is known, in the order of the files.
+
+    problems  what is wrong with installed packages that announce a registry; nothing else suffers from it
+    files     the user's own files, for processes that have to load the same registry
+    """
+
+    entries: tuple[Entry, ...]
+    problems: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+
+    def section(self, section: str) -> dict[str, Entry]:
+        """The entries of 'defenses', 'attacks', 'metrics' or 'datasets', by name."""
+        return {entry.name: entry for entry in self.entries if entry.section == section}
+
+    def get(self, section: str, name: str) -> Entry:
+        entries = self.section(section)
+        if name not in entries:
+            near = did_you_mean(name, entries)
+            raise HarnessError(f"no {SECTIONS[section]} called {name!r}{near} (harness list {section})")
+        return entries[name]
+
+    def find(self, name: str) -> Entry:
+        """The entry of that name in any section; `attacks/blur` where several sections have a `blur`."""
+        section, slash, short = name.partition("/")
+        if slash and section in SECTIONS:
+            return self.get(section, short)
+        found = [entry for entry in self.entries if entry.name == name]
+        if len(found) > 1:
+            choices = " or ".join(f"{entry.section}/{name}" for entry in found)
+            raise HarnessError(f"{name!r} names several things; say {choices}")
+        if not found:
+            near = did_you_mean(name, [entry.name for entry in self.entries])
+            raise HarnessError(f"nothing is called {name!r}{near} (harness list)")
+        return found[0]
+
+    def choose(self, section: str, names: str | Sequence[str], settings: Mapping[str, Any]) -> list[Entry]:
+        """The named entries (or "all") with the settings.
+
+        Of several, each takes the knobs that it has; one that none has is refused. A mixing setting is not for
+        references that do not mix: they have a single weight.
+        """
+        asked = [names] if isinstance(names, str) else list(names)
+        if "" in asked:
+            raise HarnessError(f"an empty {SECTIONS[section]} name; remove the comma")
+        every = self.section(section)
+        entries = [self.get(section, name) for name in (every if ALL in asked else asked)]
+        if len(entries) == 1:
+            return [entries[0].with_settings(settings)]
+        known = {knob for entry in entries for knob in entry.knobs}
+        for knob in settings:
+            if knob not in known:
+                raise HarnessError(f"none of these {section} has a knob {knob!r}{did_you_mean(knob, known)}")
+        return [entry.with_settings({k: v for k, v in settings.items() if _takes(entry, k)}) for entry in entries]
+
+
+def _takes(entry: Entry, knob: str) -> bool:
+    alone = entry.mixing is not None and entry.mixing["weights"] == [1.0]
+    return knob in entry.params or (knob in entry.knobs and not alone)
+
+
+def load_registry(extra_files: Sequence[Path] = ()) -> Registry:
+    """The built-in file, then installed packages, then `extra_files`; a name announced twice is an error.
+
+    The folder of an extra file joins the end of sys.path, so that `use: mydefense:fn` finds mydefense.py beside it.
+    """
+    layers = [read_registry(builtin_file(), BUILT_IN)]
+    seen = {builtin_file().resolve()}
+    problems = []
+    for point in _announcements():
+        distribution = point.dist.name if point.dist else point.name
+        try:
+            file = _announced_file(point.value)
+            layer = [] if file.resolve() in seen else read_registry(file, distribution)
+        except HarnessError as error:
+            problems.append(f"package {distribution!r} is unavailable: {error}")
+            continue
+        layers.append(layer)
+        seen.add(file.resolve())
+    for file in map(Path, extra_files):
+        if file.resolve() in seen:
+            continue
+        layers.append(read_registry(file, file.name))
+        seen.add(file.resolve())
+        _make_importable(file.resolve().parent)
+    entries = tuple(entry for layer in layers for entry in layer)
+    _refuse_duplicates(entries)
+    return Registry(entries, tuple(problems), tuple(Path(file).resolve() for file in extra_files))
+
+
+def builtin_file() -> Path:
+    """registry.yaml: inside this package in a wheel, at the root of a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "registry.yaml"
+    return inside if inside.is_file() else package.parent / "registry.yaml"
+
+
+def _announcements() -> list[importlib.metadata.EntryPoint]:
+    points = importlib.metadata.entry_points(group="harness.registries")
+    return sorted(points, key=lambda point: (point.dist.name if point.dist else "", point.name))
+
+
+def _announced_file(package: str) -> Path:
+    """`harness.registries` entry points name a package; its registry.yaml is read, the package is not imported."""
+    place = locate(package)
+    if place is None:
+        raise HarnessError(f"No module named {package!r}")
+    for folder in place.folders:
+        if (folder / "registry.yaml").is_file():
+            return folder / "registry.yaml"
+    raise HarnessError(f"{package!r} holds no registry.yaml; add it to the package's data")
+
+
+def _make_importable(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))  # at the end: a user's file hides no installed module
+    importlib.invalidate_caches()
+
+
+def _refuse_duplicates(entries: Iterable[Entry]) -> None:
+    seen: dict[tuple[str, str], Entry] = {}
+    for entry in entries:
+        first = seen.setdefault((entry.section, entry.name), entry)
+        if first is not entry:
+            raise HarnessError(
+                f"{entry.noun} {entry.name!r} is announced twice, by {first.origin} and by {entry.origin}; "
+                f"rename it in {entry.origin}"
+            )
+
+
+def plugin_modules(entry: Entry) -> list[str]:
+    """The plugin's module and the modules of its own package that it imports, however deep; nothing is imported."""
+    return reachable_modules([entry.module])

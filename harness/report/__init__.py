@@ -1,0 +1,1 @@
+"""Boards as terminal tables, Markdown, CSV, JSON, HTML and figures."""

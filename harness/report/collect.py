@@ -1,0 +1,186 @@
+"""Records, and sheets of pictures beside them, become what the report shows.
+
+What its charts draw is in `html.chart_data`, how the page looks in `html.page`; `figures` draws for a paper.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from harness.errors import HarnessError
+from harness.leaderboard.board import Board, boards
+from harness.leaderboard.format import settings
+from harness.leaderboard.row import Row
+from harness.leaderboard.verdict import SIGNS
+from harness.records import Records, RunResult
+from harness.report.curves import curves
+from harness.report.epoch_curves import EpochCurve
+from harness.report.heatmap import Grid, grids
+from harness.report.provenance_table import Origins, origins
+from harness.system.files import write_whole
+
+DRAWN = "spending_"
+"""What `harness run` draws beside the records: curves, which the report draws itself."""
+log = logging.getLogger("harness")
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One picture, as a data URI; width and height in pixels."""
+
+    name: str
+    uri: str
+    width: int
+    height: int
+
+
+def sheets(folder: Path, named: Sequence[Path]) -> list[Sheet]:
+    """The named files, which must be pictures; where none is named, every PNG file in the folder of records."""
+    if named:
+        return [_read(file) for file in named]
+    found = []
+    for file in sorted(folder.glob("*.png")):
+        if not file.name.startswith(DRAWN):
+            try:
+                found.append(_read(file))
+            except HarnessError as problem:
+                log.warning("%s: left out", problem)
+    return found
+
+
+def _read(file: Path) -> Sheet:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise HarnessError(f"sheet {file}: {error.strerror or error}; name a PNG file with --sheet") from None
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+            width, height = picture.size
+            picture.verify()
+    except Exception:  # Pillow raises many kinds for a damaged file
+        raise HarnessError(
+            f"sheet {file}: not a sound PNG file; make one with `harness preview --out sheet.png`"
+        ) from None
+    return Sheet(file.name, "data:image/png;base64," + base64.b64encode(data).decode(), width, height)
+
+
+@dataclass(frozen=True)
+class Section:
+    """One board and what is drawn of it.
+
+    anchor  what a link to it is called
+    """
+
+    anchor: str
+    board: Board
+    grids: Sequence[Grid]
+    curves: Sequence[EpochCurve]
+    origins: Origins
+
+    @property
+    def epochs(self) -> list[int]:
+        """Every T of the board, where there are several to choose from."""
+        found = sorted({row.epochs for row in self.board.rows if row.epochs})
+        return found if len(found) > 1 else []
+
+    @property
+    def shown(self) -> int | None:
+        """The T that a reader sees first: the most, which is what a defense is worth; None, all of them, where that
+        would hide a defense."""
+        if not self.epochs:
+            return None
+        most = self.epochs[-1]
+        there = {_named(row) for row in self.board.rows if row.epochs in (most, None)}
+        return most if all(_named(row) in there for row in self.board.rows) else None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one folder of records says.
+
+    read, used  records that were found, and those that stand on a board
+    missing     releases that could not be made, with the reason: they have no row
+    """
+
+    sections: Sequence[Section]
+    sheets: Sequence[Sheet]
+    read: int
+    used: int
+    missing: Sequence[str]
+
+
+def gather(folder: Path, named: Sequence[Path] = ()) -> Report:
+    """Everything that the page shows; `named` are the sheets that were asked for."""
+    records = {record.spec.key: record for record in Records(folder).all()}
+    if not records:
+        raise HarnessError(f"no records in {folder}; run `harness run` first, or name a folder with --records")
+    pictures = sheets(folder, named)
+    found = boards(records.values())
+    used = {key for board in found for row in board.rows for key in row.records}
+    sections = [
+        Section(f"board-{at}", board, grids(board), curves(board), origins(board, records))
+        for at, board in enumerate((board for board in found if board.rows), 1)
+    ]
+    return Report(sections, pictures, len(records), len(used & set(records)), _missing(records.values(), used))
+
+
+def check_out(out: Path) -> None:
+    """Refuse a page that could not be written, before the work for it is done."""
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise HarnessError(f"page {out}: expected a name that ends in .html")
+    if out.is_dir():
+        raise HarnessError(f"page {out}: is a folder; name a file with --out")
+    if not out.absolute().parent.is_dir():
+        raise HarnessError(f"page {out}: there is no folder {out.parent}; make it, or name another with --out")
+
+
+def write(out: Path, page: str) -> None:
+    """Whole or not at all."""
+    try:
+        write_whole(out, lambda file: file.write(page.encode()))
+    except OSError as error:
+        raise HarnessError(f"page {out}: {error.strerror or error}; name another with --out") from None
+
+
+def standing(row: Row) -> str:
+    """passes (by dSSIM, which ranks), fails, or unjudged: what lacks something is neither."""
+    if row.lacks:
+        return "unjudged"
+    return "passes" if row.passes["dssim"] else "fails"
+
+
+def passing(row: Row) -> str:
+    """The same in words, with dHaar, which is judged apart."""
+    if row.lacks:
+        return "not judged"
+    passed = [SIGNS[name] for name, yes in row.passes.items() if yes]
+    return "does not pass" if not passed else "passes both" if len(passed) == 2 else f"{passed[0]} only"
+
+
+def _named(row: Row) -> tuple[str, str]:
+    return row.defense, settings(row.settings)
+
+
+def _missing(records: Iterable[RunResult], used: set[str]) -> list[str]:
+    """Releases that nobody could make: of a defense without a row on these images."""
+    there = {_whose(record) for record in records if record.spec.key in used}
+    lost: dict[str, None] = {}
+    for record in records:
+        if record.spec.kind == "release" and record.status != "ok" and _whose(record) not in there:
+            entry = record.inputs["defense"]
+            chosen = settings({**entry["params"], "weights": entry["mixing"]["weights"]})
+            lost[
+                f"{entry['name']} {chosen} on {record.inputs['dataset']['name']}: {record.status}: {record.reason}"
+            ] = None
+    return list(lost)
+
+
+def _whose(record: RunResult) -> tuple[str, str]:
+    return str(record.inputs["dataset"]), str(record.inputs["defense"])

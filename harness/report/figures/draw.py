@@ -1,0 +1,68 @@
+"""The report's figures for a paper: privacy_utility, attacks and spending, each as PNG and SVG.
+
+SVG holds its text as text and is the same file for the same records.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import HarnessError
+from harness.report.collect import Report
+from harness.report.figures.epoch_curves import STYLE
+from harness.report.figures.heatmap import attacks_grid
+from harness.report.figures.scatter import privacy_utility
+from harness.report.figures.spent import spending
+from harness.system.files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+KINDS = (".svg", ".png")
+
+
+def draw(report: Report, folder: Path) -> list[Path]:
+    """Every figure that the records hold, in a folder that is made where it is missing; the files written."""
+    import matplotlib
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HarnessError(f"figures folder {folder}: {error.strerror or error}; name another with --figures") from None
+    written = []
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": "harness"}):
+        for name, figure in _figures(report):
+            for kind in KINDS:
+                written.append(_save(figure, folder / f"{name}{kind}"))
+    return written
+
+
+def _figures(report: Report) -> Iterator[tuple[str, Figure]]:
+    """A name and a figure; with several boards the name says which, by data set and number."""
+    for section in report.sections:
+        several = len(report.sections) > 1
+        data = re.sub(r"[^A-Za-z0-9_.-]+", "_", str(section.board.dataset["name"]))
+        suffix = f"_{section.anchor.removeprefix('board-')}_{data}" if several else ""
+        rows = [row for row in section.board.rows if section.shown in (None, row.epochs) or row.epochs is None]
+        if any(row.utility for row in rows):
+            yield f"privacy_utility{suffix}", privacy_utility(section, [row for row in rows if row.utility])
+        for grid in section.grids[:1]:
+            yield f"attacks{suffix}", attacks_grid(section, grid, rows)
+        if section.curves:
+            yield f"spending{suffix}", spending(section)
+
+
+def _save(figure: Figure, file: Path) -> Path:
+    metadata = {"Date": None} if file.suffix == ".svg" else None
+    kind = file.suffix.removeprefix(".")
+    try:
+        write_whole(file, lambda stream: figure.savefig(stream, format=kind, facecolor="white", metadata=metadata))
+    except OSError as error:
+        raise HarnessError(f"figure {file}: {error.strerror or error}; name another folder with --figures") from None
+    return file
+
+
+__all__ = ["draw"]

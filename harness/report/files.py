@@ -1,0 +1,201 @@
+"""The files of each data set's boards: leaderboards/<dataset>.md, .csv and .json, all functions of the records.
+
+Whether written tables are what the records say: the first cell that differs, file by file. Nothing is written.
+
+Numbers are equal within 1e-9 of their size, since processors add in other orders; everything else to the letter.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.leaderboard.board import Board
+from harness.report.markdown import page
+from harness.report.table_data import as_json, csv_text, document
+from harness.system.files import write_whole
+
+
+def texts(boards: Sequence[Board], folder: Path, records: Path | None = None) -> dict[Path, str]:
+    """What each file in `folder` is to hold; pages link to the records by a path relative to the folder."""
+    to = Path(os.path.relpath(records or folder / "records", folder)).as_posix()
+    found = {}
+    for name in dict.fromkeys(board.dataset["name"] for board in boards):
+        mine = [board for board in boards if board.dataset["name"] == name]
+        found[folder / f"{name}.md"] = page(mine, to)
+        found[folder / f"{name}.csv"] = csv_text(mine)
+        found[folder / f"{name}.json"] = as_json(document(mine)) + "\n"
+    return found
+
+
+def write(boards: Sequence[Board], folder: Path, records: Path | None = None) -> list[Path]:
+    """Write them, each under a temporary name and then renamed; the paths."""
+    made = texts(boards, folder, records)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in made.items():  # as UTF-8 with plain line ends, wherever this runs
+            write_whole(path, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+    except OSError as error:
+        raise HarnessError(
+            f"leaderboards folder {folder}: {error.strerror or error}; name another with --out"
+        ) from None
+    return list(made)
+
+
+_RELATIVE = 1e-9
+_NOTHING = "nothing"
+_SHOWN = 80  # letters of a cell
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first cell in which a file is not what the records make."""
+
+    file: str
+    row: str
+    column: str
+    written: str
+    records: str
+
+    def __str__(self) -> str:
+        where = ", ".join(filter(None, (self.row, f"column {self.column}" if self.column else "")))
+        written, records = _from_where_they_part(self.written, self.records)
+        return f"{self.file}: {where}: it says {written}, the records say {records}"
+
+    def document(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def differences(expected: Mapping[Path, str], folder: Path) -> list[Difference]:
+    """One for each file of `expected` that is missing or differs, and for each board that no record makes."""
+    found = []
+    for path, text in expected.items():
+        try:
+            written = path.read_bytes().decode()
+        except (OSError, UnicodeDecodeError) as error:
+            said = "no file" if isinstance(error, FileNotFoundError) else f"nothing that can be read ({error})"
+            found.append(Difference(str(path), "the whole file", "", said, f"{len(text.splitlines())} lines"))
+            continue
+        cells = {".csv": _in_csv, ".json": _in_json}.get(path.suffix, _in_text)
+        first = next(cells(written, text), None) if written != text else None
+        if first:
+            found.append(Difference(str(path), *first))
+    return found + [
+        Difference(str(path), "the whole file", "", "a board", "no such data set")
+        for path in sorted([*folder.glob("*.json"), *folder.glob("*.csv")])
+        if path not in expected and _is_board(path)
+    ]
+
+
+Cells = Iterator[tuple[str, str, str, str]]
+
+
+def _in_csv(written: str, expected: str) -> Cells:
+    ours, theirs = (list(csv.reader(io.StringIO(text))) for text in (written, expected))
+    names = theirs[0] if theirs else []
+    yield from _unlike("the head", [str(place) for place, _ in enumerate(names, 1)], ours[0] if ours else [], names)
+    for place, (one, other) in enumerate(zip_longest(ours[1:], theirs[1:]), 1):
+        row = other or one
+        who = dict(zip(names, row, strict=False))
+        about = f"row {place} ({' '.join(filter(None, (who.get('defense'), who.get('settings'))))})"
+        if one is None or other is None:
+            yield about, "", _NOTHING if one is None else "a row", _NOTHING if other is None else "a row"
+        else:
+            yield from _unlike(about, names, one, other)
+
+
+def _unlike(row: str, names: list[str], ours: list[str], theirs: list[str]) -> Cells:
+    for name, one, other in zip_longest(names, ours, theirs, fillvalue=_NOTHING):
+        if one != other and not _same_number(one, other):
+            yield row, name, one, other
+
+
+def _same_number(one: str, other: str) -> bool:
+    try:
+        return math.isclose(float(one), float(other), rel_tol=_RELATIVE, abs_tol=1e-12)
+    except ValueError:
+        return False
+
+
+def _in_json(written: str, expected: str) -> Cells:
+    try:
+        ours = json.loads(written)
+    except ValueError as error:
+        yield "the whole file", "", f"no JSON ({error})", "a document"
+        return
+    for place, one, other in _apart(ours, json.loads(expected), ""):
+        row, _, column = place.rpartition("/")
+        yield row or "the document", column, one, other
+
+
+def _apart(one: Any, other: Any, place: str) -> Iterator[tuple[str, str, str]]:
+    """boards/0/rows/2 (mix)/worst_dssim_mean, and both values."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        named = other.get("defense") or other.get("attack")
+        place += f" ({named})" if isinstance(named, str) and place else ""
+        for name in [*other, *(name for name in one if name not in other)]:
+            yield from _apart(one.get(name, _NOTHING), other.get(name, _NOTHING), f"{place}/{name}".lstrip("/"))
+    elif isinstance(one, list) and isinstance(other, list):
+        for position, (mine, theirs) in enumerate(zip_longest(one, other, fillvalue=_NOTHING)):
+            yield from _apart(mine, theirs, f"{place}/{position}")
+    elif isinstance(one, float) and isinstance(other, float):
+        if not math.isclose(one, other, rel_tol=_RELATIVE, abs_tol=1e-12):
+            yield place, repr(one), repr(other)
+    elif type(one) is not type(other) or one != other:
+        mine, theirs = (value if isinstance(value, str) else json.dumps(value) for value in (one, other))
+        yield place, mine, theirs
+
+
+def _in_text(written: str, expected: str) -> Cells:
+    """Line by line; in a table by the head of its column and the row's second cell, which names it."""
+    heads: list[str] = []
+    for number, (one, other) in enumerate(zip_longest(written.splitlines(), expected.splitlines()), 1):
+        line = other if other is not None else one
+        if not line.startswith("|"):
+            heads = []
+        elif not heads:
+            heads = _split(line)
+        if one == other:
+            continue
+        if heads and one is not None and other is not None and len(_split(one)) == len(_split(other)) == len(heads):
+            name = " ".join(_split(other)[:3]).strip()
+            yield from _unlike(f"line {number} ({name})", heads, _split(one), _split(other))
+        yield f"line {number}", "", _NOTHING if one is None else one, _NOTHING if other is None else other
+    yield "the end of a line", "", "other white space", "plain line ends"
+
+
+def _split(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").replace("\\|", "\0").split("|")]
+
+
+def _is_board(path: Path) -> bool:
+    """Whether a file looks like one that `rank` has written."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            if path.suffix == ".csv":
+                return file.readline().startswith("dataset,fingerprint,")
+            document = json.load(file)
+            return isinstance(document, dict) and set(document) == {"boards"}
+    except (OSError, ValueError):
+        return False
+
+
+def _from_where_they_part(one: str, other: str) -> tuple[str, str]:
+    """Of long texts the part around the first letter that differs."""
+    same = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    start = max(0, same - 20) if max(len(one), len(other)) > _SHOWN else 0
+    return _cut(one, start), _cut(other, start)
+
+
+def _cut(text: str, start: int) -> str:
+    shown = text[start : start + _SHOWN]
+    return f"{'...' if start else ''}{shown}{'...' if start + _SHOWN < len(text) else ''}"

@@ -1,0 +1,210 @@
+"""Defenses by attacks: what every attack left or read of every row, and why a cell holds no figure.
+
+A cell that failed, was skipped or does not apply says nothing for a defense: it has a reason and never a shade.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.leaderboard.attack_results import AttackResult
+from harness.leaderboard.board import Board
+from harness.leaderboard.format import figure, settings, short
+from harness.leaderboard.row import Row
+from harness.scores import thresholds
+
+LOOK, WORST, STRONGEST = "look", "worst case", "strongest"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a grid shows.
+
+    kinds      the kinds of attack that have this figure
+    threshold  of a distance; None for a share of hits, which is read against its chance
+    """
+
+    name: str
+    title: str
+    kinds: tuple[str, ...]
+    threshold: float | None
+
+
+MEASURES = (
+    Measure("dssim", "dSSIM left", ("reconstruction",), thresholds()["dssim"]),
+    Measure("dhaar", "dHaar left", ("reconstruction",), thresholds()["dhaar"]),
+    Measure("reid_rank1", "re-identified (rank 1)", ("reconstruction", "reidentification"), None),
+    Measure("top1", "class recognised (top 1)", ("recognition",), None),
+    Measure("attribute", "attribute read", ("attribute",), None),
+)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One cell.
+
+    state  ok, partial (some seeds), failed, skipped, inapplicable, absent (nobody tried)
+    told   the whole cell in words
+    shade  -1 (wholly seen) to 1 (far beyond the threshold); None where there is no figure
+    note   number of the reason under the grid; None where there is nothing to explain
+    score  the statistics behind it
+    """
+
+    state: str
+    text: str
+    told: str
+    shade: float | None = None
+    note: int | None = None
+    score: Mapping[str, Any] | None = None
+
+    @property
+    def interval(self) -> str:
+        if self.score is None or self.score["low"] is None:
+            return ""
+        return f"{short(self.score['low'])} {short(self.score['high'])}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """An attack with its settings, which are named where one attack was run with several."""
+
+    name: str
+    settings: str
+    control: bool
+    key: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Lines are rows of the board; marks are look, one for each column, and the worst case."""
+
+    measure: Measure
+    columns: Sequence[Column]
+    lines: Sequence[tuple[Row, Sequence[Mark]]]
+    reasons: Sequence[str]
+
+    @property
+    def looked(self) -> bool:
+        """Whether the release itself has a figure here."""
+        return any(marks[0].score is not None for _, marks in self.lines)
+
+
+def grids(board: Board) -> list[Grid]:
+    """One for each measure that any attack on the board has a figure or a reason for."""
+    made = [_grid(board.rows, measure) for measure in MEASURES]
+    return [grid for grid in made if grid.columns]
+
+
+def label(row: Row) -> str:
+    """noise_mix sigma=20 weights=0.75,0.25, T = 10"""
+    named = " ".join(filter(None, (row.defense, settings(row.settings))))
+    return f"{named}, T = {row.epochs}" if row.epochs else named
+
+
+def score_of(attack: AttackResult, measure: str) -> Mapping[str, Any] | None:
+    score: Mapping[str, Any] | None = attack.left.get(measure) or attack.read.get(measure)
+    return score
+
+
+def _grid(rows: Sequence[Row], measure: Measure) -> Grid:
+    columns = _columns(rows, measure)
+    reasons: dict[str, int] = {}
+    lines = []
+    for row in rows:
+        by_key = {_key(attack): attack for attack in row.attacks}
+        marks = [_look(row, measure)]
+        marks += [_mark(row, by_key.get(column.key), column, measure, reasons) for column in columns]
+        lines.append((row, [*marks, _worst(row, measure)]))
+    return Grid(measure, columns, lines, list(reasons))
+
+
+def _key(attack: AttackResult) -> tuple[str, str]:
+    return attack.name, settings(attack.params)
+
+
+def _columns(rows: Sequence[Row], measure: Measure) -> list[Column]:
+    """Those that see most come first, then those without a figure, then the controls."""
+    having: dict[tuple[str, str], list[float]] = defaultdict(list)
+    control: dict[tuple[str, str], bool] = {}
+    for row in rows:
+        for attack in row.attacks:
+            score = score_of(attack, measure.name)
+            if score or attack.group.entry.get("kind") in measure.kinds:
+                control[_key(attack)] = attack.group.control
+                having[_key(attack)] += [score["mean"]] if score else []
+    sign = 1 if measure.threshold is not None else -1
+    names = [name for name, _ in having]
+
+    def order(key: tuple[str, str]) -> tuple[bool, float, tuple[str, str]]:
+        seen = having[key]
+        return control[key], sign * sum(seen) / len(seen) if seen else math.inf, key
+
+    return [
+        Column(key[0], key[1] if names.count(key[0]) > 1 else "", control[key], key)
+        for key in sorted(having, key=order)
+    ]
+
+
+def _mark(row: Row, attack: AttackResult | None, column: Column, measure: Measure, reasons: dict[str, int]) -> Mark:
+    where = f"{label(row)}, {column.name}"
+    if attack is None:
+        return Mark("absent", "not run", f"{where}: not run")
+    score = score_of(attack, measure.name)
+    note = None
+    if attack.status != "ok":
+        reason = f"{attack.status}: {attack.reason or 'no reason was recorded'}"
+        note = reasons.setdefault(reason, len(reasons) + 1)
+        if score is None:
+            short_name = "does not apply" if attack.status == "inapplicable" else attack.status
+            return Mark(attack.status, short_name, f"{where}: {reason}", note=note)
+        where += f" (on {len(attack.group.sound)} of {len(attack.group.records)} seeds, {reason})"
+    if score is None:
+        return Mark("absent", "not measured", f"{where}: {measure.title} was not measured")
+    told = f"{where}: {_told(score, measure)}" + (", the release itself after one epoch" if attack.is_look else "")
+    state = "ok" if note is None else "partial"
+    return Mark(state, short(score["mean"]), told, _shade(score, measure), note, score)
+
+
+def _look(row: Row, measure: Measure) -> Mark:
+    score = row.scores.get(measure.name)
+    if not score or score["mean"] is None:
+        return Mark("absent", "–", f"{label(row)}: looking has no figure here")
+    return _sound(f"{label(row)}, the release itself", score, measure)
+
+
+def _worst(row: Row, measure: Measure) -> Mark:
+    """What the row stands for: the worst case of a distance, the strongest attack of a share of hits."""
+    if measure.threshold is not None:
+        score, by = row.worst.get(measure.name), "per original the least over looking and every attack"
+    else:
+        best = {"reid_rank1": row.reidentified, "top1": row.recognition, "attribute": row.attribute}[measure.name]
+        inner = {"reid_rank1": "rank1", "top1": "top1"}.get(measure.name)
+        score = (best[inner] if inner else best) if best else None
+        by = f"by {best['attack']}" if best else ""
+    if not score:
+        return Mark("absent", "–", f"{label(row)}: no figure")
+    return _sound(f"{label(row)}, worst case ({by})", score, measure)
+
+
+def _sound(where: str, score: Mapping[str, Any], measure: Measure) -> Mark:
+    return Mark("ok", short(score["mean"]), f"{where}: {_told(score, measure)}", _shade(score, measure), None, score)
+
+
+def _told(score: Mapping[str, Any], measure: Measure) -> str:
+    chance = f", chance {short(score['chance'])}" if score.get("chance") is not None else ""
+    return f"{measure.title} {figure(score)}, n = {score['n']}{chance}"
+
+
+def _shade(score: Mapping[str, Any], measure: Measure) -> float:
+    """Of a distance, on which side of the threshold and how far; of a share of hits, how far beyond chance."""
+    mean = float(score["mean"])
+    if measure.threshold is None:
+        chance = score.get("chance") or 0.0
+        return -max(0.0, (mean - chance) / (1 - chance)) if chance < 1 else 0.0
+    if mean >= measure.threshold:
+        return min(1.0, (mean - measure.threshold) / (1 - measure.threshold))
+    return max(-1.0, (mean - measure.threshold) / measure.threshold)

@@ -1,0 +1,176 @@
+"""What a plan will cost, from what its like has cost: the seconds in the records of a folder.
+
+What a run ends with: the board, the verdict on each defense, privacy spent by epoch, and what did not work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from harness.errors import HarnessError
+from harness.leaderboard import verdict
+from harness.leaderboard.board import Board, boards
+from harness.leaderboard.row import Row
+from harness.records import RunResult, RunSpec
+from harness.report import epoch_curves as spending
+from harness.report import terminal
+from harness.report.figures import epoch_curves as figures
+from harness.run.process_pool import how_many
+
+if TYPE_CHECKING:
+    from harness.registry import Entry
+    from harness.run.cross import Cell, Cross
+    from harness.run.engine import Engine
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of work on one worker; pieces of whose like nothing was recorded are counted and not guessed."""
+
+    seconds: float
+    known: int
+    unknown: int
+
+    def text(self, workers: int) -> str:
+        """One line, for a plan."""
+        if not self.known + self.unknown:
+            return "nothing is left to run"
+        if not self.known:
+            return f"{self.unknown} pieces left; what they cost is not known: no record of their like here"
+        whole = self.seconds / max(1, workers)
+        beside = f"; {self.unknown} more pieces of unknown cost" if self.unknown else ""
+        shared = f", on {workers} workers {_time(whole)}" if workers > 1 else ""
+        return f"{self.known} pieces left take about {_time(self.seconds)} of work{shared}{beside}"
+
+
+def cost_of(specs: Sequence[RunSpec], records: Iterable[RunResult]) -> Cost:
+    """By the median seconds per private pixel (and per epoch, where it has some) of the same work, on any images."""
+    rates: dict[tuple[str, ...], list[float]] = {}
+    for record in records:
+        if record.status == "ok":
+            rates.setdefault(_like(record.spec), []).append(record.seconds / _size(record.inputs))
+    known = [median(rates[_like(spec)]) * _size(spec.inputs) for spec in specs if _like(spec) in rates]
+    return Cost(sum(known), len(known), len(specs) - len(known))
+
+
+def _like(spec: RunSpec) -> tuple[str, ...]:
+    attack = spec.inputs.get("attack", {})
+    return (spec.kind, spec.inputs["device"], str(attack.get("name")), str(attack.get("params")))
+
+
+def _size(inputs: Mapping[str, Any]) -> float:
+    data = inputs["dataset"]
+    return float(data["private"] * data["height"] * data["width"] * inputs.get("epochs", 1))
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def plan(crosses: Sequence[Cross]) -> list[dict[str, Any]]:
+    """Every piece of work of several crosses, once."""
+    return list({item["key"]: item for cross in crosses for item in cross.plan()}.values())
+
+
+def planned(crosses: Sequence[Cross], engine: Engine) -> tuple[dict[str, Any], str]:
+    """The plan with its cost, as `--json` prints it and to read."""
+    pieces = {piece.spec.key: piece.spec for cross in crosses for piece in cross.pieces()}
+    items, bench = plan(crosses), crosses[0].bench
+    left = [pieces[item["key"]] for item in items if not item["done"]]
+    cost = cost_of(left, bench.records.all())
+    workers = engine.workers or how_many(bench.device, bench.threads, len(left))
+    lines = [_plan_line(item) for item in items]
+    document = {"plan": items, "cost": {"seconds": round(cost.seconds, 1), **_counts(cost)}, "workers": workers}
+    return document, "\n".join([*lines, cost.text(workers)])
+
+
+def _counts(cost: Cost) -> dict[str, int]:
+    return {"known": cost.known, "unknown": cost.unknown}
+
+
+def _plan_line(item: dict[str, Any]) -> str:
+    what = " x ".join(filter(None, (item["defense"], item["attack"])))
+    return f"{'done' if item['done'] else 'to run':7} {item['kind']:8} {what:30} seed {item['seed']}  {item['key']}"
+
+
+def board_of(cells: Sequence[Cell]) -> list[Board]:
+    """The boards of a run: its own cells, and the undefended ones that they are read against."""
+    return boards({part.spec.key: part for cell in cells for part in (*cell.parts, *cell.beside)}.values())
+
+
+def rows_of(cells: Sequence[Cell], found: Sequence[Board]) -> list[Row]:
+    """The rows of the defenses that were asked for, in that order; those of one defense by T."""
+    order: dict[str, int] = {}
+    for cell in cells:
+        order.setdefault(cell.release.spec.key, len(order))
+    chosen = [
+        (min(order[key] for key in row.records if key in order), row.epochs or 0, at, row)
+        for board in found
+        for at, row in enumerate(board.rows)
+        if any(cell.release.spec.key in row.records and cell.attacked.spec.key in row.records for cell in cells)
+    ]
+    return [row for *_, row in sorted(chosen, key=lambda each: each[:3])]
+
+
+def document(cells: Sequence[Cell]) -> dict[str, Any]:
+    """A run as `--json` prints it."""
+    rows = rows_of(cells, board_of(cells))
+    return {"cells": [cell.document() for cell in cells], "verdicts": [verdict.document(row) for row in rows]}
+
+
+def show(cells: Sequence[Cell], spent: Sequence[spending.EpochCurve], console: Console) -> None:
+    """The board, the curves, and last the verdict on each defense after the most epochs: that is what it is worth."""
+    found = board_of(cells)
+    terminal.show(found, console)
+    for curve in spent:
+        console.print(spending.table(curve))
+    last = {(row.defense, str(row.settings)): row for row in rows_of(cells, found)}
+    terminal.verdicts(list(last.values()), console)
+
+
+def pairs_to_draw(crosses: Sequence[Cross], file: Path | None) -> list[tuple[Entry, Entry]]:
+    """Whose curves a run over several T draws; refuses a file that they cannot be drawn to, before anything runs."""
+    pairs = spending.curves(crosses[0]) if len(crosses) > 1 else []
+    if file is None:
+        return pairs
+    if len(crosses) == 1:
+        raise HarnessError(f"figure {file}: one number of epochs is no curve; use several, as --epochs 1,2,5,10,20")
+    if len(pairs) != 1:
+        several = f"{len(pairs)} curves" if pairs else "no curve, for no attack here reconstructs from every release"
+        raise HarnessError(
+            f"figure {file}: this run makes {several}; name one defense and one attack like multi_release"
+        )
+    figures.check_file(file)
+    return pairs
+
+
+def draw(spent: Sequence[spending.EpochCurve], folder: Path, file: Path | None) -> list[Path]:
+    """A figure for each curve: FILE, or spending_DEFENSE_ATTACK.png beside the records."""
+    return [
+        figures.draw_spending(curve, file or folder / f"spending_{curve.defense}_{curve.attack}.png") for curve in spent
+    ]
+
+
+def troubles(cells: Sequence[Cell]) -> list[str]:
+    """What is not ok: one line for each reason, with the defenses and attacks that share it; failures last."""
+    whole = {cell.defense.name for cell in cells}
+    sharing: dict[tuple[str, str, str], dict[str, None]] = {}
+    for cell in cells:
+        if cell.status != "ok":
+            sharing.setdefault((cell.attack.name, cell.status, str(cell.reason)), {})[cell.defense.name] = None
+    attacks: dict[tuple[tuple[str, ...], str, str], list[str]] = {}
+    for (attack, status, reason), defenses in sharing.items():
+        attacks.setdefault((tuple(defenses), status, reason), []).append(attack)
+    lines = []
+    for (on, status, reason), names in sorted(attacks.items(), key=lambda item: item[0][1] == "failed"):
+        told = f"all {len(whole)} defenses" if len(on) == len(whole) > 2 else ", ".join(on)
+        lines.append(f"{told} x {', '.join(names)}: {status}: {reason}")
+    return lines

@@ -1,0 +1,120 @@
+"""The Ray engine: pieces of work as tasks of a cluster, on one machine or many (the `ray` extra).
+
+Each task asks for the threads of its cell, or for a GPU. The images travel once to every node, into its object store; a
+task whose worker or node is lost is done again elsewhere, by Ray. Results come back here, where records are written.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from harness.client.release_cache import ReleaseCache, node_folder
+from harness.errors import HarnessError
+from harness.records import RunResult
+from harness.registry import load_registry
+from harness.run.bench import Bench
+from harness.run.options import RunOptions
+from harness.run.scheduler import TRIES, Job, WorkerLost
+from harness.run.worker import Worker
+from harness.system.device import kind_of
+from harness.types import Dataset, Splits
+
+_ALL = 10_000
+"""Tasks that Ray is given at a time where nobody sets a limit."""
+
+
+@dataclass
+class Cluster:
+    """Ray workers.
+
+    workers  tasks at a time; None: as many as the cluster has room for, now and when it grows
+    address  of a cluster that is there already; without one, a cluster of this machine alone is begun and ended
+    """
+
+    benches: Callable[[Job], Bench]
+    files: tuple[Path, ...]
+    workers: int | None = None
+    address: str | None = None
+    _stages: dict[RunOptions, Any] = field(default_factory=dict)
+    _running: dict[Any, Job] = field(default_factory=dict)
+    _begun: bool = False
+    _run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+
+    def __enter__(self) -> Self:
+        try:
+            import ray
+        except ImportError:
+            raise HarnessError('the ray engine needs Ray; pip install "obfuscation-harness[ray]"') from None
+        self._ray = ray
+        self._begun = not ray.is_initialized()
+        if self._begun:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            try:
+                ray.init(self.address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                said = " ".join(str(error).split())[:200]
+                raise HarnessError(f"no Ray cluster at {self.address or 'this machine'}: {said}") from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for reference in self._running:
+            self._ray.cancel(reference, force=True)
+        if self._begun:
+            self._ray.shutdown()
+
+    def free(self) -> Iterable[int]:
+        """No worker is like itself from one task to the next: all are called 0. Ray keeps what has no room yet."""
+        return [0] * ((self.workers or _ALL) - len(self._running))
+
+    def give(self, worker: int, task: Job, proof: RunResult | None) -> None:
+        bench = self.benches(task)
+        request: dict[str, Any] = (
+            {"num_cpus": bench.threads} if kind_of(bench.device) == "cpu" else {"num_cpus": 1, "num_gpus": 1}
+        )
+        remote: Any = self._ray.remote(max_retries=TRIES, **request)(_do)
+        sent = replace(task, order=replace(task.order, device=kind_of(bench.device), threads=bench.threads))
+        reference = remote.remote(sent, proof, self.files, self._images(task, bench), self._run)
+        self._running[reference] = task
+
+    def _images(self, task: Job, bench: Bench) -> Any:
+        stage = task.order.stage()
+        if stage not in self._stages:
+            self._stages[stage] = self._ray.put(_plain(bench.splits))
+        return self._stages[stage]
+
+    def wait(self) -> tuple[Job, RunResult | WorkerLost]:
+        (reference,), _ = self._ray.wait(list(self._running), num_returns=1)
+        task = self._running.pop(reference)
+        try:
+            result: RunResult = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            return task, WorkerLost(" ".join(str(error).split())[:200])
+        return task, result
+
+
+_workers: dict[str, Worker] = {}
+
+
+def _do(task: Job, proof: RunResult | None, files: tuple[Path, ...], splits: Splits, run: str) -> RunResult:
+    """On a node: this process keeps its worker for the run's next task."""
+    if run not in _workers:
+        _workers.clear()
+        _workers[run] = Worker(load_registry(files), ReleaseCache(node_folder(run)))
+    return _workers[run].do(task, proof, splits)
+
+
+def _plain(splits: Splits) -> Splits:
+    """Without memory maps: arrays that Ray hands to every task of a node without a copy."""
+
+    def plain(role: Dataset) -> Dataset:
+        return replace(role, images=np.ascontiguousarray(role.images).view(np.ndarray))
+
+    return replace(splits, private=plain(splits.private), public=plain(splits.public), test=plain(splits.test))

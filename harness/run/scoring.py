@@ -1,0 +1,188 @@
+"""A guess against the secret: which evaluator, on which rows, and what a guess may not be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.client.client import IN_SIGHT, Client
+from harness.errors import HarnessError, Inapplicable, NotConverged
+from harness.registry import Entry, Registry, bind
+from harness.statistics import summarise, wilson
+from harness.types import Array, Bytes, Guess, Release, Secret
+
+Scored = tuple[dict[str, Any], dict[str, Array]]
+
+
+IDENTITY = ("identity", "reidentification")
+"""The evaluators that tell whose image a reconstruction is: the eye, and the rank that it gives."""
+NO_ATTRIBUTE = "the data set has no second attribute; use one with a coarse label, such as cifar10_coarse"
+
+
+def judges(registry: Registry, attack: Entry) -> list[Entry]:
+    """Whatever scores this kind of attack; without its evaluator there is none, and nobody can."""
+    evaluators = registry.section("evaluators")
+    if str(attack.kind) not in evaluators:
+        return []
+    if attack.kind != "reconstruction":
+        return [evaluators[str(attack.kind)]]
+    return [evaluators["reconstruction"], *identifiers(registry), *(registry.get("metrics", name) for name in IN_SIGHT)]
+
+
+def identifiers(registry: Registry) -> list[Entry]:
+    return [registry.get("evaluators", name) for name in IDENTITY]
+
+
+def score(client: Client, attack: Entry, guess: Guess, release: Release, secret: Secret) -> Scored:
+    """What a guess got: figures in the mean, and one number per scored release behind each."""
+    if not judges(client.registry, attack):
+        raise Inapplicable(f"attacks of kind {attack.kind} are not scored yet")
+    kinds: dict[str, Callable[..., Scored]] = {
+        "recognition": _recognition,
+        "reconstruction": _reconstruction,
+        "reidentification": _reidentification,
+        "attribute": _attribute,
+    }
+    return kinds[str(attack.kind)](client, attack, guess, release, secret)
+
+
+def _recognition(client: Client, attack: Entry, guess: Guess, release: Release, secret: Secret) -> Scored:
+    rows, units = client.scored(secret)
+    answers = _rows_of(guess.scores, rows, len(release), attack)
+    _check_columns(answers, len(client.splits.classes), len(rows), attack)
+    classes, dominant = client.splits.private.labels[secret.sources[rows]], secret.dominant[rows]
+    hits, chance = _judge(client, "recognition")(answers, classes, dominant, _hard(release, rows))
+    return _proportions(hits, chance, units)
+
+
+def _reconstruction(client: Client, attack: Entry, guess: Guess, release: Release, secret: Secret) -> Scored:
+    rows, units = client.scored(secret)
+    dominant, sources = secret.dominant[rows], secret.sources[rows]
+    candidates = _rows_of(guess.candidates, rows, len(release), attack)
+    _check_candidates(candidates, secret.sources.shape[1], tuple(release.images.shape[1:]), attack)
+    metrics = {name: bind(client.registry.get("metrics", name)) for name in IN_SIGHT}
+    measure = _judge(client, "reconstruction")
+    found = measure(candidates, lambda some: client.originals(sources[some]), dominant, metrics, client.device)
+    scores = {name: summarise(values, units=units, proportion=False) for name, values in found.items()}
+    known, hits = identified(client, candidates, units)
+    return {**scores, **known}, {**found, **hits}
+
+
+def _reidentification(client: Client, attack: Entry, guess: Guess, release: Release, secret: Secret) -> Scored:
+    rows, units = client.scored(secret)
+    answers = _rows_of(guess.gallery, rows, len(release), attack)
+    _check_columns(answers, len(client.gallery), len(rows), attack)
+    return _ranked(client, answers, units)
+
+
+def _attribute(client: Client, attack: Entry, guess: Guess, release: Release, secret: Secret) -> Scored:
+    private, (rows, units) = client.splits.private, client.scored(secret)
+    if private.attributes is None:
+        raise Inapplicable(NO_ATTRIBUTE)
+    answers = _rows_of(guess.scores, rows, len(release), attack)
+    _check_columns(answers, len(private.attribute_names), len(rows), attack)
+    hits, chance = _judge(client, "attribute")(answers, private.attributes[units], _hard(release, rows))
+    figures, arrays = _proportions(hits, chance, units)
+    return {"attribute": {**figures["attribute"], "chance_constant": chance["constant"]}}, arrays
+
+
+def identified(client: Client, candidates: Bytes, originals: Array) -> Scored:
+    """Whom the fixed eye takes (n, M, 3, H, W) images for: what looking at a release, or a reconstruction, gives away.
+
+    originals  (n,) the private row that each should be found as
+    """
+    eye = _judge(client, "identity")
+    return _ranked(client, eye(candidates, client.gallery.images, client.device), originals)
+
+
+def _ranked(client: Client, scores: torch.Tensor, originals: Array) -> Scored:
+    hits, chance = _judge(client, "reidentification")(scores, client.gallery.truth(originals))
+    figures, arrays = _proportions(hits, chance, originals)
+    return {name: {**figure, "gallery": len(client.gallery)} for name, figure in figures.items()}, arrays
+
+
+def _proportions(hits: Mapping[str, Array], chance: Mapping[str, float], units: Array) -> Scored:
+    """Shares of hits, each beside its chance, and the hits themselves."""
+    figures = {name: _corrected(summarise(values, units=units), chance[name]) for name, values in hits.items()}
+    return figures, {"units": units, **hits}
+
+
+def _judge(client: Client, name: str) -> Callable[..., Any]:
+    return bind(client.registry.get("evaluators", name))
+
+
+def _hard(release: Release, rows: Array) -> Array:
+    """(n,) the public label of these releases; of soft ones the largest."""
+    labels = release.labels if release.labels.ndim == 1 else release.labels.argmax(1)
+    chosen: Array = labels.cpu().numpy()[rows]
+    return chosen
+
+
+_PROOF = {
+    "recognition": ("top1", "top-1"),
+    "reidentification": ("reid_rank1", "rank-1"),
+    "attribute": ("attribute", "hits"),
+}
+"""Which score proves that an attack of this kind has learned, and how it is called."""
+
+
+def must_beat_chance(attack: Entry, report: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
+    """On undefended images: Wilson's lower end of the hits above chance, or the attack has learned nothing.
+
+    Asked twice: on the attack's own held-out public images, and on the targets, which chose no checkpoint. A
+    reconstruction has no chance to beat: it is read against the controls.
+    """
+    if str(attack.kind) not in _PROOF:
+        return
+    name, called = _PROOF[str(attack.kind)]
+    top = scores[name]
+    if top["low"] is None or top["low"] <= top["chance"]:
+        said = f"{called} of {top['mean']:.2f} on undefended images is not above chance ({top['chance']:.2f})"
+        raise NotConverged(f"{said}: it learned nothing")
+    hits, n, chance = (report.get(name) for name in ("held_out_hits", "held_out_n", "held_out_chance"))
+    if hits is None or n is None or chance is None:
+        raise NotConverged("a learned attack reports held_out_hits, held_out_n and held_out_chance; this one does not")
+    low, _ = wilson(hits, n)
+    if low is None or low <= chance:
+        said = f"{hits:.0f} of {n:.0f} held-out undefended images are not above chance ({chance:.2f})"
+        raise NotConverged(f"{said}: it learned nothing")
+
+
+def _check_columns(answers: Any, columns: int, rows: int, attack: Entry) -> None:
+    if tuple(answers.shape[1:]) != (columns,):
+        raise HarnessError(f"{attack.name}: scores of {tuple(answers.shape)}, expected {(rows, columns)}")
+
+
+def _rows_of(guessed: Any, rows: Array, releases: int, attack: Entry) -> Any:
+    """The scored rows of a guess that has a row per target, or one per release."""
+    if guessed is None:
+        raise HarnessError(f"{attack.name}: an attack of kind {attack.kind} returned a guess of another kind")
+    tensor = guessed if isinstance(guessed, torch.Tensor) else torch.from_numpy(np.require(guessed, requirements="W"))
+    if len(tensor) == len(rows):
+        return tensor
+    if len(tensor) == releases:
+        return tensor[torch.from_numpy(rows)]
+    raise HarnessError(f"{attack.name}: a guess of {len(tensor)} rows for {len(rows)} targets of {releases} releases")
+
+
+def _check_candidates(candidates: Bytes, sources: int, shape: tuple[int, ...], attack: Entry) -> None:
+    if candidates.ndim != 5 or candidates.dtype != torch.uint8 or tuple(candidates.shape[2:]) != shape:
+        raise HarnessError(
+            f"{attack.name}: candidates are {candidates.dtype} {tuple(candidates.shape)}; "
+            f"expected torch.uint8 (N, M, {', '.join(map(str, shape))})"
+        )
+    if not 1 <= candidates.shape[1] <= sources:
+        raise HarnessError(
+            f"{attack.name}: {candidates.shape[1]} candidates for releases of {sources} sources; "
+            "best of many guesses is an oracle, offer at most as many"
+        )
+
+
+def _corrected(score: dict[str, Any], chance: float) -> dict[str, Any]:
+    """Adds what the best constant guess scores, and the success beyond it: 0 at chance, 1 when always right."""
+    mean = score["mean"]
+    beyond = None if mean is None or chance >= 1 else (mean - chance) / (1 - chance)
+    return {**score, "chance": chance, "corrected": beyond}

@@ -1,0 +1,197 @@
+"""Sweep files: many crosses in one YAML file, as lists and ranges of everything that `harness run` takes.
+
+    dataset: [photos, ../datasets/cifar10]
+    size: 64
+    epochs: [1, 5, 20]
+    seeds: 3                                    # 0, 1 and 2; a list names them
+    mixing: {intra_class: [false, true]}        # of every defense that mixes
+    defenses:
+      - none
+      - noise_mix: {sigma: {from: 10, to: 30, step: 10}}
+      - mix: {weights: ["0.5,0.5", "0.75,0.25"]}
+    attacks: [smooth, multi_release, {cnn: {train_epochs: 20}}]
+
+A list is a choice: every combination is run. Several such tables in a list are run together.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.errors import HarnessError
+from harness.records import provenance
+from harness.registry import ALL, Entry, Registry, parse_settings
+from harness.registry.settings import Loader, did_you_mean
+from harness.run.cross import Cross
+from harness.run.engine import crossed
+from harness.run.options import RunOptions
+
+CHOICES = ("dataset", "size", "limit", "public_share", "epochs", "model", "recipe")
+"""Of these a list is a choice."""
+SINGLE = ("seeds", "targets", "utility", "device", "threads")
+ENTRIES = ("defenses", "attacks", "mixing")
+KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "dataset": str,
+    "model": str,
+    "recipe": str,
+    "device": str,
+    "utility": bool,
+    "public_share": (int, float),
+}
+_RANGE = ("from", "to", "step")
+_MOST = 10_000
+
+
+def crosses(
+    file: Path,
+    registry: Registry,
+    records: Path,
+    report: Callable[[str], None] = lambda _: None,
+    progress: Any = None,
+    **options: Any,
+) -> list[Cross]:
+    """The crosses of a file, checked before anything runs; a data set is loaded once.
+
+    options  fields of `Order` that take the place of the file's
+    """
+    provenance.forget()
+    found: list[Cross] = []
+    for table in read(file):
+        try:
+            found += _of(table, registry, records, report, progress, found, options)
+        except HarnessError as error:
+            raise HarnessError(f"{file}: {error}") from None
+    return found
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    """The tables of a file, with their keys checked."""
+    try:
+        content = yaml.load(file.read_text(), Loader)
+    except OSError as error:
+        raise HarnessError(f"{file}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}:" if mark else ""
+        raise HarnessError(f"{file}:{line} not YAML: {getattr(error, 'problem', None) or error}") from None
+    tables = content if isinstance(content, list) else [content]
+    known = (*CHOICES, *SINGLE, *ENTRIES)
+    for table in tables:
+        if not isinstance(table, dict):
+            raise HarnessError(f"{file}: holds no table; write defenses and attacks, and what else `harness run` takes")
+        for key in table:
+            if key not in known:
+                raise HarnessError(f"{file}: no key {key!r}{did_you_mean(str(key), known)} (keys: {', '.join(known)})")
+        for key in ("defenses", "attacks"):
+            if not table.get(key):
+                raise HarnessError(f"{file}: no {key}; add {key}: [NAME, ...]")
+    return tables
+
+
+def _of(
+    table: Mapping[str, Any],
+    registry: Registry,
+    records: Path,
+    report: Callable[[str], None],
+    progress: Any,
+    before: Sequence[Cross],
+    options: Mapping[str, Any],
+) -> list[Cross]:
+    defenses = _entries("defenses", table["defenses"], registry, table.get("mixing") or {})
+    attacks = _entries("attacks", table["attacks"], registry, {})
+    made: list[Cross] = []
+    for order in _orders(table, records, options):
+        order.check()
+        alike = next((cross for cross in (*before, *made) if cross.order.stage() == order.stage()), None)
+        bench = alike.bench if alike else None
+        made.append(crossed(order, registry, defenses, attacks, report, progress, bench))
+    return made
+
+
+def _orders(table: Mapping[str, Any], records: Path, options: Mapping[str, Any]) -> Iterator[RunOptions]:
+    fixed = {name: _checked(name, table[name]) for name in SINGLE if table.get(name) is not None}
+    choices = {name: [_checked(name, v) for v in _values(name, table[name])] for name in CHOICES if name in table}
+    for chosen in itertools.product(*choices.values()):
+        asked = fixed | dict(zip(choices, chosen, strict=True))
+        order = replace(
+            RunOptions(records=records), **{name: value for name, value in asked.items() if value is not None}
+        )
+        yield replace(order, **{name: value for name, value in options.items() if value is not None})
+
+
+def _checked(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name == "seeds" and isinstance(value, list):
+        if not value or len(set(map(str, value))) < len(value) or not all(_is_whole(seed) for seed in value):
+            raise HarnessError(f"seeds {value!r}: write how many, or a list of different whole numbers from 0")
+        return tuple(value)
+    kind = KINDS.get(name, int)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        what = {str: "text", bool: "true or false", int: "a whole number"}.get(kind, "a number")  # type: ignore[arg-type]
+        raise HarnessError(f"{name} {value!r} is not {what}")
+    return value
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _entries(section: str, given: Any, registry: Registry, mixing: Mapping[str, Any]) -> list[Entry]:
+    """Every entry of a list of names and of {name: knobs}, once for each combination of its knobs' values."""
+    found: dict[str, Entry] = {}
+    for item in given if isinstance(given, list) else [given]:
+        named = item if isinstance(item, dict) else {item: {}}
+        for name, knobs in named.items():
+            if not isinstance(knobs, dict | None):
+                raise HarnessError(f"{section}: {name} is {knobs!r}; write its knobs as {{knob: value}}")
+            every = registry.section(section).values() if name == ALL else [registry.get(section, str(name))]
+            for made in (made for entry in every for made in _settings(entry, knobs or {}, mixing)):
+                found.setdefault(repr(made), made)
+    return list(found.values())
+
+
+def _settings(entry: Entry, knobs: Mapping[str, Any], mixing: Mapping[str, Any]) -> Iterator[Entry]:
+    mixes = entry.mixing is not None and entry.mixing["weights"] != [1.0]
+    asked = {**(mixing if mixes else {}), **knobs}
+    every = {knob: _knob_values(entry, knob, value) for knob, value in asked.items()}
+    for chosen in itertools.product(*every.values()):
+        yield entry.with_settings(dict(zip(every, chosen, strict=True)))
+
+
+def _knob_values(entry: Entry, knob: str, value: Any) -> list[Any]:
+    """Text is read as after -D; a flat list for a knob that is a list itself is one value."""
+    usual = {**entry.params, **(entry.mixing or {})}.get(knob)
+    if isinstance(usual, list) and isinstance(value, list) and not any(isinstance(v, list | str) for v in value):
+        return [value]
+    name = f"{entry.name}: {knob}"
+    return [parse_settings([f"{knob}={v}"])[knob] if isinstance(v, str) else v for v in _values(name, value)]
+
+
+def _values(name: str, value: Any) -> list[Any]:
+    """A list's, a range's, or the single one's."""
+    if isinstance(value, list):
+        if not value:
+            raise HarnessError(f"{name}: an empty list; name one value or more")
+        return value
+    if isinstance(value, dict) and set(value) & set(_RANGE):
+        return _range(name, value)
+    return [value]
+
+
+def _range(name: str, given: Mapping[str, Any]) -> list[Any]:
+    sound = set(given) == set(_RANGE) and all(
+        isinstance(each, (int, float)) and not isinstance(each, bool) for each in given.values()
+    )
+    if not sound or given["step"] <= 0 or given["to"] < given["from"]:
+        raise HarnessError(f"{name}: range {dict(given)}; write {{from: 5, to: 25, step: 5}}, upwards")
+    count = int((given["to"] - given["from"]) / given["step"] + 1e-9) + 1
+    if count > _MOST:
+        raise HarnessError(f"{name}: range {dict(given)} has {count} values; use a larger step")
+    return [round(given["from"] + number * given["step"], 12) for number in range(count)]

@@ -1,0 +1,1 @@
+"""Files, device and progress: what knows nothing of the benchmark."""

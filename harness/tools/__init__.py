@@ -1,0 +1,1 @@
+"""Measure files and preview releases: one command each."""

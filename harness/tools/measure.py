@@ -1,0 +1,160 @@
+"""`harness measure A B`: the metrics between two images, or between the images of two folders that share their names.
+
+A holds the images (releases, reconstructions), B the originals. Images of one shape are measured together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import HarnessError, Skipped
+
+if TYPE_CHECKING:
+    from harness.types import Array, Progress
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+PIXELS_AT_ONCE = 2**22  # per side of the comparison, decoded and waiting to be measured
+
+
+def measure(
+    a: Path,
+    b: Path,
+    metrics: Mapping[str, Callable[..., Any]],
+    *,
+    device: str = "cpu",
+    per_image: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """`{"scores": {METRIC: {"mean", "low", "high", "p5", "min", "n"}}}`, a unit per pair.
+
+    metrics    name -> `metric(images, originals) -> (N,)`, its knobs already bound. One that raises `Skipped` gets
+               n = 0 and a "reason"; all else that goes wrong is a HarnessError of one line
+    per_image  adds `{"images": {NAME: {METRIC: figure}}}`
+    """
+    from harness.statistics import summarise
+
+    pairs = match(Path(a), Path(b))
+    figures: dict[str, dict[str, float]] = {metric: {} for metric in metrics}
+    reasons: dict[str, str] = {}
+    for batch in _batches(pairs, progress):
+        for metric, function in metrics.items():
+            if metric not in reasons:
+                try:
+                    figures[metric] |= _apply(metric, function, batch, device)
+                except Skipped as reason:
+                    reasons[metric] = str(reason)
+
+    scores = {}
+    for metric, found in figures.items():
+        scores[metric] = summarise([] if metric in reasons else list(found.values()), proportion=False)
+        if metric in reasons:
+            scores[metric]["reason"] = reasons[metric]
+    if not per_image:
+        return {"scores": scores}
+    judged = [metric for metric in metrics if metric not in reasons]
+    return {"scores": scores, "images": {name: {metric: figures[metric][name] for metric in judged} for name in pairs}}
+
+
+def match(a: Path, b: Path) -> dict[str, tuple[Path, Path]]:
+    """Name -> the two files; by relative path, else by relative path without its suffix (a JPEG against its PNG)."""
+    for path in (a, b):
+        if not path.exists():
+            raise HarnessError(f"{path} does not exist; give two images or two folders")
+    if a.is_dir() != b.is_dir():
+        file, folder = (b, a) if a.is_dir() else (a, b)
+        raise HarnessError(f"{file} is a file and {folder} a folder; give two images or two folders")
+    if not a.is_dir():
+        return {a.name: (a, b)}
+
+    ours, theirs = _images_in(a), _images_in(b)
+    pairs = {name: (ours[name], theirs[name]) for name in ours.keys() & theirs.keys()}
+    by_stem = _by_stem(theirs.keys() - pairs.keys(), b)
+    for stem, name in _by_stem(ours.keys() - pairs.keys(), a).items():
+        if stem in by_stem:
+            pairs[name] = (ours[name], theirs[by_stem.pop(stem)])
+    if not pairs:
+        raise HarnessError(f"no image in {a} shares its name with one in {b}; rename them alike")
+    for folder, names in ((a, ours.keys() - pairs.keys()), (b, set(by_stem.values()))):
+        if names:
+            shown = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
+            raise HarnessError(f"{len(names)} images are only in {folder}: {shown}; remove them or add their partners")
+    return dict(sorted(pairs.items()))
+
+
+def _images_in(folder: Path) -> dict[str, Path]:
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = {path.relative_to(folder).as_posix(): path for path in files if not path.name.startswith(".")}
+    if not found:
+        raise HarnessError(f"{folder} holds no images; looked for {', '.join(sorted(SUFFIXES))}")
+    return found
+
+
+def _by_stem(names: set[str], folder: Path) -> dict[str, str]:
+    stems: dict[str, str] = {}
+    for name in sorted(names):
+        stem = str(Path(name).with_suffix(""))
+        if stem in stems:
+            raise HarnessError(f"{stems[stem]} and {name} in {folder} have one name; keep one of them")
+        stems[stem] = name
+    return stems
+
+
+def _batches(
+    pairs: dict[str, tuple[Path, Path]], progress: Progress | None
+) -> Iterator[dict[str, tuple[Array, Array]]]:
+    """Decoded pairs of one shape, by name. What waits for its like is bounded, whatever the mix of shapes."""
+    waiting: dict[tuple[int, ...], dict[str, tuple[Array, Array]]] = {}
+    pixels = 0
+    for done, (name, (ours, theirs)) in enumerate(pairs.items()):
+        if progress:
+            progress("measuring", done, len(pairs))
+        image, original = _read(ours), _read(theirs)
+        if image.shape != original.shape:
+            sizes = [
+                f"{path} is {found.shape[1]}x{found.shape[0]}" for path, found in ((ours, image), (theirs, original))
+            ]
+            raise HarnessError(f"{sizes[0]} but {sizes[1]}; resize one of them")
+        waiting.setdefault(image.shape, {})[name] = (image, original)
+        pixels += image.shape[0] * image.shape[1]
+        if pixels >= PIXELS_AT_ONCE:
+            yield from waiting.values()
+            waiting, pixels = {}, 0
+    yield from waiting.values()
+    if progress:
+        progress("measuring", len(pairs), len(pairs))
+
+
+def _read(path: Path) -> Array:
+    from harness.data.decode import read_image
+
+    try:
+        return read_image(path)
+    except Exception as error:  # Pillow raises nearly anything on damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise HarnessError(f"{path} cannot be read as an image: {reason}") from error
+
+
+def _apply(
+    metric: str, function: Callable[..., Any], batch: dict[str, tuple[Array, Array]], device: str
+) -> dict[str, float]:
+    import numpy as np
+    import torch
+
+    def stack(column: int) -> torch.Tensor:
+        pixels = np.stack([pair[column] for pair in batch.values()])
+        return torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float().div_(255).contiguous()
+
+    first = next(iter(batch))
+    try:
+        values = function(stack(0), stack(1)).tolist()
+    except HarnessError as error:
+        raise HarnessError(f"{first}: {error}") from error
+    except (ValueError, AssertionError) as error:  # how metrics of other packages refuse their input
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise HarnessError(f"{first}: {metric}: {reason}") from error
+    for name, value in zip(batch, values, strict=True):
+        if not np.isfinite(value):
+            raise HarnessError(f"{name}: {metric} is not a finite number ({value})")
+    return dict(zip(batch, values, strict=True))

@@ -1,0 +1,31 @@
+"""One way to train: used by utility and by every learned attack."""
+
+from harness.train.learner import (
+    RECIPES,
+    Learner,
+    Recipe,
+    TrainingTask,
+    autocast,
+    batch_for,
+    dice,
+    fit_until_flat,
+    hits,
+    prepare,
+    recipe_named,
+    steps_per_epoch,
+)
+
+__all__ = [
+    "RECIPES",
+    "Learner",
+    "Recipe",
+    "TrainingTask",
+    "autocast",
+    "batch_for",
+    "dice",
+    "fit_until_flat",
+    "hits",
+    "prepare",
+    "recipe_named",
+    "steps_per_epoch",
+]

@@ -1,0 +1,135 @@
+"""The two networks of McPherson, Shokri and Shmatikov 2016, "Defeating image obfuscation with deep learning".
+
+The face network's layers are confirmed by two re-implementations; the CIFAR-10 one is the VGG with batch norm of
+Zagoruyko's Torch code, which they cite, and is not confirmed. Both are trained with SGD at .01, momentum .9 and weight
+decay 5e-4; the gradient's norm is bounded by 1, without which the face network, which has no batch norm, diverged on
+small sets after a thousand steps.
+
+Networks by name: McPherson's two, torchvision's, then timm's; from scratch unless pretrained ones are asked for.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+from torch import nn
+
+from harness.errors import HarnessError, Skipped
+from harness.train import pretrained as weights
+from harness.train.learner import Recipe
+
+RECIPE = Recipe("sgd", 0.01, momentum=0.9, weight_decay=5e-4, clip=1.0)
+
+
+def face(classes: int, size: tuple[int, int]) -> nn.Module:
+    """3x3 convolutions 32-64-128 with LeakyReLU(.01), pooling 2/2/3, a dense layer of 1024, dropout .5.
+
+    Pooling comes before the rectifier, which rises and so has the same maximum: the same numbers for a quarter of it.
+    """
+    layers: list[nn.Module] = []
+    inputs, height, width = 3, *size
+    if min(size) < 12:
+        raise HarnessError(f"mcpherson_face: images of {height}x{width} pool to nothing; use 12 pixels or more")
+    for outputs, pool in ((32, 2), (64, 2), (128, 3)):
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.MaxPool2d(pool), nn.LeakyReLU(0.01)]
+        inputs, height, width = outputs, height // pool, width // pool
+    dense = [nn.Flatten(), nn.Linear(inputs * height * width, 1024), nn.LeakyReLU(0.01), nn.Dropout(0.5)]
+    return nn.Sequential(*layers, *dense, nn.Linear(1024, classes))
+
+
+def cifar(classes: int, size: tuple[int, int]) -> nn.Module:
+    """VGG-16 with batch norm and dropout .3/.4/.5. Above 32 px the last feature map is averaged (our reading)."""
+    layers: list[nn.Module] = []
+    inputs = 3
+    for width, depth in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for layer in range(depth):
+            layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+            if layer < depth - 1:
+                layers.append(nn.Dropout(0.3 if width == 64 else 0.4))
+            inputs = width
+        layers.append(nn.MaxPool2d(2, ceil_mode=True))
+    head = [nn.Dropout(0.5), nn.Linear(512, 512), nn.BatchNorm1d(512), nn.ReLU(), nn.Dropout(0.5)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *head, nn.Linear(512, classes))
+
+
+PUBLISHED = {"mcpherson_face": face, "mcpherson_cifar": cifar}
+_missing: dict[str, str] = {}  # why weights could not be had: asked once per process
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that nobody knows."""
+    if name in PUBLISHED or name in _torchvision():
+        return
+    import timm  # seconds to import, and seldom needed
+
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, [*PUBLISHED, *_torchvision(), *timm.list_models()], 1)
+        hint = f"; did you mean {close[0]!r}?" if close else "; use a torchvision or timm model name"
+        raise HarnessError(f"no network called {name!r}{hint}")
+
+
+def build(name: str, classes: int, size: tuple[int, int], pretrained: bool = False) -> nn.Module:
+    """A classifier with the given number of outputs, for images of that height and width."""
+    check_name(name)
+    if name in PUBLISHED:
+        return PUBLISHED[name](classes, size)
+    if name in _torchvision() and not pretrained:
+        import torchvision
+
+        model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes)
+        return model
+    if pretrained:
+        return _pretrained(name, classes)
+    import timm
+
+    return timm.create_model(name, num_classes=classes)
+
+
+def why_no_weights(name: str) -> str | None:
+    """Why a timm model's pretrained weights cannot be had without asking the network, or None where they can."""
+    check_name(name)
+    published = weights.timm_address(name)
+    if published is None:
+        raise HarnessError(f"nobody publishes pretrained weights of {name!r}; use a timm model that has some")
+    if weights.timm_file(name):
+        return None
+    if name not in _missing and weights.may_download():
+        return None
+    return _missing.get(name, f"no pretrained weights of {name} here; {_mend(name)}")
+
+
+def _pretrained(name: str, classes: int) -> nn.Module:
+    """A timm model with its published weights: from this machine, or fetched where that is allowed."""
+    reason = why_no_weights(name)
+    if reason:
+        raise Skipped(reason)
+    import timm
+
+    file = weights.timm_file(name)
+    try:
+        with weights.impatient():
+            file = file or weights.fetch_timm(name)
+            placed = {"file": str(file)}  # else timm asks the hub whether it is the newest
+            model: nn.Module = timm.create_model(
+                name, pretrained=True, num_classes=classes, pretrained_cfg_overlay=placed
+            )
+    except Exception as error:  # no network, a damaged file: each layer raises what it likes
+        what = "unreadable" if file else "no"
+        _missing[name] = f"{what} pretrained weights of {name} ({type(error).__name__}); {_mend(name)}"
+        raise Skipped(_missing[name]) from error
+    return model
+
+
+def _mend(name: str) -> str:
+    place = weights.placed_file(name)
+    address = weights.timm_address(name)
+    return (
+        f"set HARNESS_DOWNLOAD=1 to fetch them, or place {address} in {weights.in_home(place.parent)} as {place.name}"
+    )
+
+
+def _torchvision() -> list[str]:
+    import torchvision  # seconds to import: only when a network is needed
+
+    names: list[str] = torchvision.models.list_models(module=torchvision.models)
+    return names

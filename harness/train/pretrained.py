@@ -1,0 +1,100 @@
+"""Pretrained weights: from this machine's caches, or fetched where HARNESS_DOWNLOAD=1 allows it, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.system.offline import offline
+
+PATIENCE = 5.0  # seconds without an answer after which a download is given up
+
+
+def may_download() -> bool:
+    """Whether the user allows downloads of weights: HARNESS_DOWNLOAD is set, and nothing forbids it."""
+    return bool(os.environ.get("HARNESS_DOWNLOAD")) and not offline()
+
+
+def in_home(folder: Path) -> str:
+    """A path that may stand in a record: it names no machine and no user."""
+    return f"~/{folder.relative_to(Path.home())}" if folder.is_relative_to(Path.home()) else "torch's hub folder"
+
+
+@contextlib.contextmanager
+def impatient() -> Iterator[None]:
+    """A download that hangs is given up, and one that talks does so on stderr."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def timm_file(name: str) -> Path | None:
+    """Weights of a timm model on this machine: placed in torch's hub folder, or in the Hugging Face cache; or None."""
+    import torch
+
+    placed = [placed_file(name).with_suffix(suffix) for suffix in (".safetensors", ".pth")]
+    config = _config(name)
+    if config.url:
+        placed.append(Path(torch.hub.get_dir()) / "checkpoints" / Path(config.url).name)
+    for file in placed:
+        if file.is_file():
+            return file
+    if config.hf_hub_id:
+        from huggingface_hub import try_to_load_from_cache
+
+        repository, _, revision = config.hf_hub_id.partition("@")
+        for file_name in ("model.safetensors", "pytorch_model.bin"):
+            found = try_to_load_from_cache(repository, file_name, revision=revision or None)
+            if isinstance(found, str):
+                return Path(found)
+    return None
+
+
+def placed_file(name: str) -> Path:
+    """Where a user may place a timm model's weights by hand."""
+    import torch
+
+    return Path(torch.hub.get_dir()) / "checkpoints" / f"{name}.safetensors"
+
+
+def fetch_timm(name: str) -> Path:
+    """Download a timm model's weights to where a user would place them: whole, or not at all.
+
+    Not through the Hugging Face client, which tries for a minute where there is no network.
+    """
+    import torch
+
+    address = str(timm_address(name))
+    place = placed_file(name).with_suffix(".safetensors" if address.endswith(".safetensors") else ".pth")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    torch.hub.download_url_to_file(address, str(place), progress=False)
+    return place
+
+
+def timm_address(name: str) -> str | None:
+    """Where a timm model's weights are published; None where they are not."""
+    config = _config(name)
+    if config.hf_hub_id:
+        return f"https://huggingface.co/{config.hf_hub_id}/resolve/main/model.safetensors"
+    return config.url or None
+
+
+def _config(name: str) -> Any:
+    """timm's own description of a pretrained model."""
+    import timm
+
+    try:
+        config = timm.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError as error:
+        raise HarnessError(f"{name!r}: {' '.join(str(error).split())}; see timm.list_pretrained()") from None
+    return config

@@ -1,0 +1,1 @@
+"""The least obfuscation that reaches a target."""

@@ -1,0 +1,237 @@
+"""The ensemble breaks ten planted defenses that the paper's own attacks call private, and invents nothing."""
+
+from __future__ import annotations
+
+import inspect
+from functools import cache, partial
+
+import numpy as np
+import piq
+import pytest
+import torch
+from scipy.interpolate import griddata
+
+import harness.plugins.attacks.auto as auto_module
+from harness.errors import Inapplicable
+from harness.images import shuffle_blocks, to_images
+from harness.plugins.attacks.auto import auto, repeated_pairs
+from harness.plugins.attacks.denoise import denoise
+from harness.plugins.attacks.ensemble import known_linear_map, rehearsal
+from harness.plugins.attacks.ensemble.known_linear_map import undone
+from harness.plugins.attacks.ensemble.unshuffled_order import FAR, order_stands
+from harness.plugins.attacks.fastica import fastica
+from harness.plugins.attacks.interpolation import interpolation
+from harness.plugins.attacks.inversion import split
+from harness.plugins.attacks.linking.link import link
+from harness.plugins.attacks.look import look
+from harness.plugins.attacks.smooth import smooth
+from harness.plugins.attacks.wiener import wiener
+from harness.randomness import torch_generator
+from harness.registry import load_registry
+from harness.train import convergence
+from tests.helpers.broken import (
+    BROKEN,
+    LINEAR,
+    NOISY,
+    SIZE,
+    SOUND,
+    Broken,
+    long_tails,
+    noisy,
+    observed,
+    plain,
+    same_mask,
+)
+
+PRIVATE = 0.5  # mean dSSIM from which the paper's attacks count as defeated; the mixtures alone cannot reach .66
+PAPERS = {
+    "look": look,
+    "denoise": partial(denoise, h=3, h_color=3, template=7, search=21),
+    "wiener": wiener,
+    "interpolation": partial(interpolation, rounds=10, rehearsed=64),
+    "fastica": partial(fastica, rounds=200, mixtures_used=8),
+}
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Pictures of 32 px are learned in a tenth of the steps that photographs take."""
+    monkeypatch.setattr(convergence, "LEAST_STEPS", 100)
+
+
+def dice(key=b"the dice of an attack"):
+    return torch_generator(key, "cpu")
+
+
+seen = cache(lambda name: observed(BROKEN[name]))
+
+
+def left(candidates, originals):
+    """Mean dSSIM of the best candidate."""
+    grid = [dissimilarity(candidates[:, each], originals) for each in range(candidates.shape[1])]
+    return float(torch.stack(grid).amin(0).mean())
+
+
+def dissimilarity(images, originals):
+    pair = to_images(images), to_images(originals)
+    return 1 - piq.ssim(*pair, data_range=1.0, reduction="none", downsample=False)
+
+
+# The ten
+
+
+@pytest.mark.parametrize("attack", PAPERS)
+@pytest.mark.parametrize("name", BROKEN)
+def test_the_papers_own_attacks_call_it_private(name, attack):
+    observation, originals = seen(name)
+    if attack == "fastica":  # on one release, as the paper has it
+        observation = rehearsal._seen(observation, list(observation.releases[:1]), observation.targets)
+
+    try:
+        guess = PAPERS[attack](observation, dice())
+    except Inapplicable:
+        return
+
+    assert left(guess.candidates, originals) > PRIVATE
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_auto_breaks_it(name, short):
+    observation, originals = seen(name)
+
+    guess = auto(observation, dice())
+
+    assert left(guess.candidates, originals) < BROKEN[name].left, guess.report
+    assert guess.candidates.shape[1] <= observation.sources
+    assert guess.report["spent"]["trainings"] <= guess.report["budget"]["trainings"] == 2
+
+
+def test_of_static_auto_makes_nothing(short):
+    """A guess is no nearer to its own original than to the others."""
+    observation, originals = observed(SOUND)
+
+    candidates = auto(observation, dice()).candidates[:, 0]
+
+    own = dissimilarity(candidates, originals)
+    others = torch.stack([dissimilarity(candidates, originals.roll(by, 0)) for by in range(1, len(originals))]).mean(0)
+    nearer = (others - own).numpy()
+    assert nearer.mean() < 3 * nearer.std() / len(nearer) ** 0.5
+    assert own.mean() > PRIVATE
+
+
+def test_auto_has_no_knobs():
+    assert list(inspect.signature(auto).parameters) == ["observation", "rng"]
+
+
+# The bars
+
+
+def test_the_bar_of_the_fixed_mask_is_what_the_true_mask_leaves():
+    observation, originals = seen("fixed_mask")
+    ours = same_mask(torch.ones(1, 2, 3, SIZE, SIZE) * torch.tensor([1.0, 0.0]).view(1, 2, 1, 1, 1), None, None)
+    places = np.argwhere(ours[0, 0].numpy() == 1)
+    every = np.mgrid[0:SIZE, 0:SIZE]
+    planes = [
+        griddata(places, plane[tuple(places.T)].astype(float), tuple(every), method="nearest")
+        for image in observation.images.numpy()
+        for plane in image
+    ]
+
+    filled = torch.from_numpy(np.stack(planes).reshape(observation.images.shape).astype(np.uint8))
+
+    assert left(filled[:, None], originals) < BROKEN["fixed_mask"].left
+
+
+def test_the_bar_of_the_fixed_order_is_half_of_what_smoothing_leaves():
+    observation, originals = seen("fixed_order")
+
+    guess = smooth(observation, dice(), gaussians=[0.5, 0.7, 1.0, 1.5, 2.0, 3.0], medians=[3, 5])
+
+    assert left(guess.candidates, originals) / 2 >= 0.95 * BROKEN["fixed_order"].left
+
+
+# Its parts
+
+
+@pytest.mark.parametrize("name", ["negative", "tiny_sigma"])
+def test_no_fault_of_the_protocol_is_found_where_there_is_none(name):
+    """Some pairs come again by chance: of 40 originals in 8 epochs, 7 / 39 of them with their roles exchanged."""
+    observation, _ = seen(name)
+
+    assert abs(order_stands(observation.releases)) < FAR
+    assert repeated_pairs(observation) < 2 * 7 / 39
+
+
+def test_faults_of_the_protocol_are_found_in_the_releases_alone():
+    """Of pairs that never change all but 2^-7 are mixed in other shares in at least one of seven further epochs."""
+    assert order_stands(seen("fixed_order")[0].releases) > FAR
+    assert repeated_pairs(seen("fixed_partners")[0]) > 0.9
+
+
+def test_a_map_and_its_adjoint_agree():
+    """<A x, y> = <x, A' y> for the filter, whose transpose nobody wrote down."""
+    observation, _ = seen("unprotected_filter")
+    x, y = torch.rand((2, 3, SIZE, SIZE), generator=dice()).unsqueeze(1)
+
+    forth, back = known_linear_map._linear(observation, x), known_linear_map._adjoint(observation, y)
+
+    assert torch.allclose(forth, long_tails(x.unsqueeze(1), torch.ones(1, 1), None), atol=1e-5)
+    assert float((forth * y).sum()) == pytest.approx(float((x * back).sum()), rel=1e-4)
+
+
+def shuffled(sources, weights, rng):
+    return shuffle_blocks(sources, 4, rng)[:, 0]
+
+
+@pytest.mark.parametrize("function", [plain, shuffled, noisy])
+def test_what_is_no_known_map_is_left_alone(function):
+    params = {"sigma": 20} if function is noisy else {}
+    observation, _ = observed(Broken(function, "", 1.0, "", traits=LINEAR, params=params))
+
+    with pytest.raises(Inapplicable):
+        undone(observation)
+
+
+def test_a_stage_shows_what_nothing_was_learned_from():
+    observation, _ = seen("negative")
+    learning, _ = split(observation.public, observation)
+    learned = {image.numpy().tobytes() for image in observation.public.images[torch.from_numpy(learning)]}
+
+    for make in (rehearsal.alone, rehearsal.together, rehearsal.standing_still, rehearsal.same_partners):
+        staged = make(observation)
+
+        assert len(staged.originals) == len(staged.observation.targets)
+        assert not learned & {image.numpy().tobytes() for image in staged.originals}
+
+
+def test_a_stage_scores_as_the_real_releases_do():
+    """Of looking: the same defense on other pictures."""
+    observation, originals = seen("negative")
+
+    staged = rehearsal.together(observation)
+
+    score = staged.score(look(staged.observation, dice()))
+    assert 1 - score == pytest.approx(left(look(observation, dice()).candidates, originals), abs=0.1)
+
+
+def test_linking_is_not_misled_by_components_that_hold_rounding_alone():
+    """Fewer originals than components and no noise: every release is linked to its dominant original."""
+    observation, _ = observed(Broken(noisy, "", 1.0, "", (0.7, 0.3), 6, NOISY, {"sigma": 0}))
+
+    pairings = link(observation)
+
+    assert len({tuple(np.unique(pairing.sources[:, 0])) for pairing in pairings}) == 1
+    assert np.mean([(pairing.sources < 0).any(1).mean() for pairing in pairings]) == 0
+
+
+def test_the_members_are_set_as_the_registry_publishes_them():
+    """`auto` has no knobs: what its members are given is what their own entries say, so that one edit moves both."""
+    attacks = load_registry().section("attacks")
+    members = [value for value in vars(auto_module).values() if isinstance(value, auto_module.Member)]
+
+    for member in members:
+        if isinstance(member.attack, partial) and member.name in attacks:
+            published = attacks[member.name].params
+            given = {knob: list(v) if isinstance(v, tuple) else v for knob, v in member.attack.keywords.items()}
+            assert given == published, member.name
+    assert len(members) > 8

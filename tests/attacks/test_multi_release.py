@@ -1,0 +1,297 @@
+"""Several epochs give the originals away, one does not, and what is not there is not made up."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from harness.errors import HarnessError, Inapplicable, NotGranted
+from harness.images import to_images
+from harness.observation import Pairing
+from harness.plugins.attacks.linking.link import link
+from harness.plugins.attacks.linking.solve import solve
+from harness.plugins.attacks.multi_release import multi_release, oracle, pick, reconstruct
+from harness.plugins.attacks.restoration import linked
+from harness.plugins.attacks.restoration.loss import ssim
+from harness.registry import load_registry
+from harness.registry.entry import read_registry
+from harness.train import convergence, memo
+from tests.helpers.epochs import GRANTED, Seen, dice, mixed, noisy, shuffled, static, waves
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+KNOBS = {"train_epochs": 1, "width": 8, "batch": 8}
+PLANS = GRANTED | {"plans"}
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """Trainings of a few steps: for what does not depend on how well they end."""
+    monkeypatch.setattr(convergence, "LEAST_STEPS", 20)
+    monkeypatch.setattr(convergence, "_LEAST_FALL", 1.0)
+    monkeypatch.setattr(linked, "_BANK", 48)
+
+
+def dissimilarity(images, originals):
+    """(N,) dSSIM of uint8 images."""
+    originals = torch.from_numpy(originals) if isinstance(originals, np.ndarray) else originals
+    return 1 - ssim(to_images(images), to_images(originals), step=1)
+
+
+def best(guess, seen):
+    """(n,) of the dominant original and the candidate that is nearest to it."""
+    originals = seen.images[seen.secrets[0].dominant_rows[seen.observation.targets]]
+    each = [dissimilarity(guess.candidates[:, place], originals) for place in range(guess.candidates.shape[1])]
+    return torch.stack(each).amin(0)
+
+
+def looked(seen):
+    rows = seen.observation.targets
+    return dissimilarity(seen.observation.images[rows], seen.images[seen.secrets[0].dominant_rows[rows]])
+
+
+# What it can do
+
+
+@pytest.mark.parametrize(
+    ("weights", "more"),
+    [
+        ((0.75, 0.25), {}),
+        ((0.5, 0.5), {}),
+        ([[0.5, 0.5], [0.6, 0.4], [0.7, 0.3]], {}),
+        ((0.5, 0.3, 0.2), {}),
+        ((0.5, 0.5), {"intra_class": True}),
+    ],
+)
+def test_mixtures_of_eight_epochs_are_undone(weights, more):
+    seen = Seen(mixed, weights, epochs=8, **more)
+
+    guess = multi_release(seen.observation, dice(), **KNOBS)
+
+    assert looked(seen).mean() > 0.05
+    assert best(guess, seen).mean() < 0.02
+    assert tuple(guess.candidates.shape) == (40, seen.observation.sources, 3, 16, 16)
+    assert guess.candidates.dtype == torch.uint8
+
+
+def test_both_sources_of_a_release_are_among_its_candidates():
+    seen = Seen(mixed, (0.5, 0.5), epochs=8)
+
+    guess = multi_release(seen.observation, dice(), **KNOBS)
+
+    sources = torch.from_numpy(seen.images[seen.secrets[0].sources])
+    grid = dissimilarity(guess.candidates[:, :, None].expand(-1, 2, 2, -1, -1, -1), sources[:, None])
+    assert grid.amin(1).mean() < 0.02
+
+
+def test_targets_alone_are_answered():
+    seen = Seen(mixed, (0.75, 0.25), epochs=3)
+    whole = multi_release(seen.observation, dice(), **KNOBS).candidates
+
+    some = multi_release(replace(seen.observation, targets=np.array([5, 31, 2])), dice(), **KNOBS)
+
+    assert torch.equal(some.candidates, whole[[5, 31, 2]])
+
+
+def test_one_epoch_is_look_and_says_so():
+    seen = Seen(mixed, (0.5, 0.5), epochs=1).observation
+    some = replace(seen, targets=np.array([3, 8]))
+
+    guess = multi_release(some, dice(), **KNOBS)
+
+    assert torch.equal(guess.candidates, seen.images[[3, 8]][:, None])
+    assert guess.report == {"is": "look"}
+
+
+def test_noise_that_regression_leaves_is_restored(monkeypatch):
+    """Three epochs of strong noise: the network halves what least squares leaves, on the pictures themselves."""
+    monkeypatch.setattr(convergence, "LEAST_STEPS", 250)
+    monkeypatch.setattr(linked, "_BANK", 96)
+    seen = Seen(lambda sources, weights, rng: noisy(sources, weights, rng, sigma=40), (0.75, 0.25), epochs=3)
+
+    guess = multi_release(seen.observation, dice(), **KNOBS)
+
+    pairings = link(seen.observation)
+    solution = solve(seen.observation, seen.observation.releases, pairings, 40)
+    unrestored = pick(seen.observation, pairings[0], solution.images)
+    left = dissimilarity(unrestored[:, 0], seen.images[seen.secrets[0].dominant_rows]).mean()
+    assert guess.report["restored"] and guess.report["held_out_loss"] < guess.report["held_out_before"]
+    assert best(guess, seen).mean() < 0.7 * left < 0.7 * looked(seen).mean()
+
+
+# The ceiling
+
+
+@pytest.mark.parametrize("weights", [(0.75, 0.25), (0.5, 0.5)])
+@pytest.mark.parametrize("epochs", [2, 4])
+def test_the_true_pairing_sees_no_less_than_a_guessed_one(weights, epochs):
+    seen = Seen(mixed, weights, epochs=epochs, granted=PLANS)
+
+    blind, told = (best(attack(seen.observation, dice(), **KNOBS), seen) for attack in (multi_release, oracle))
+
+    more = (told - blind).numpy()
+    assert more.mean() < 5e-4 + 2 * more.std() / len(more) ** 0.5
+    assert told.mean() < 0.02
+
+
+def test_the_ceiling_stands_for_shuffled_blocks_and_noise_too(hurried):
+    """Before the network: it is the same for both."""
+    for function, more in (
+        (noisy, {}),
+        (shuffled, {"traits": ("linear", "permutes_in_blocks"), "params": {"block": 4}}),
+    ):
+        seen = Seen(function, (0.5, 0.5), epochs=4, granted=PLANS, **more)
+        pairings = link(seen.observation)
+        blind, told = (
+            pick(seen.observation, pairs[0], solve(seen.observation, seen.observation.releases, pairs, 40).images)
+            for pairs in (pairings, seen.truth)
+        )
+        originals = seen.images[seen.secrets[0].dominant_rows]
+        each = [
+            torch.stack([dissimilarity(some[:, place], originals) for place in (0, 1)]).amin(0)
+            for some in (told, blind)
+        ]
+
+        assert (each[0] - each[1]).mean() < 5e-3
+
+
+# Where there is nothing
+
+
+def test_of_static_it_makes_nothing(hurried):
+    """No better than the mean image, and no nearer to its own original than to the others."""
+    seen = Seen(static, (0.5, 0.5), epochs=4)
+
+    guess = multi_release(seen.observation, dice(), **KNOBS)
+
+    originals = seen.images[seen.secrets[0].dominant_rows]
+    own = dissimilarity(guess.candidates[:, 0], originals)
+    others = torch.stack(
+        [dissimilarity(guess.candidates[:, 0], np.roll(originals, by, 0)) for by in range(1, 40)]
+    ).mean(0)
+    lead = others - own
+    assert lead.mean() < 3 * lead.std() / 40**0.5
+    mean = torch.from_numpy(seen.images).float().mean(0).round().to(torch.uint8).expand(40, -1, -1, -1)
+    assert own.mean() > 0.95 * dissimilarity(mean, originals).mean()
+
+
+def test_epochs_of_other_pictures_give_nothing_away(hurried):
+    """Every epoch's originals are replaced: what links nothing must not look better than the release."""
+    seen = Seen(mixed, (0.5, 0.5), epochs=4)
+    others = [Seen(mixed, (0.5, 0.5), epochs=4, images=waves(40, 30 + epoch)) for epoch in range(4)]
+    releases = [seen.observation.releases[0], *(other.observation.releases[e] for e, other in enumerate(others) if e)]
+
+    guess = multi_release(replace(seen.observation, _releases=releases), dice(), **KNOBS)
+
+    assert best(guess, seen).mean() > looked(seen).mean()
+
+
+def test_an_unknown_source_is_what_the_known_one_leaves_of_the_release():
+    seen = Seen(mixed, (0.75, 0.25), epochs=4)
+    truth = seen.truth[0]
+    doubted = truth.sources.copy()
+    doubted[6, 1] = -1
+
+    found = pick(seen.observation, Pairing(doubted, truth.shares), torch.from_numpy(seen.images))
+
+    known, rest = seen.images[truth.sources[6]]
+    assert np.array_equal(found[6, 0].numpy(), known)
+    assert np.abs(found[6, 1].numpy().astype(int) - rest).max() <= 3  # rounding, four times
+    assert torch.equal(found[7], torch.from_numpy(seen.images[truth.sources[7]]))
+
+
+def test_a_set_of_which_nothing_is_known_is_the_release_itself():
+    seen = Seen(mixed, (0.5, 0.5), epochs=2).observation
+    nothing = Pairing(np.full((40, 2), -1), np.full((40, 2), 0.5, np.float32))
+
+    found = pick(seen, nothing, torch.zeros((1, 3, 16, 16), dtype=torch.uint8))
+
+    assert torch.equal(found, seen.images[:, None].expand(-1, 2, -1, -1, -1))
+
+
+# What it reports, and what it may see
+
+
+@pytest.mark.parametrize("attack", [multi_release, oracle])
+def test_the_report_can_be_written_down(hurried, attack):
+    seen = Seen(noisy, (0.75, 0.25), epochs=2, granted=PLANS).observation
+
+    report = attack(seen, dice(), **KNOBS).report
+
+    assert json.loads(json.dumps(dict(report))) == report
+    assert report["originals"] == 40 and 0 <= report["unexplained"] <= 1
+
+
+def test_the_same_dice_make_the_same_guess(hurried):
+    seen = Seen(noisy, (0.5, 0.5), count=24, epochs=2).observation
+
+    one = multi_release(seen, dice(), **KNOBS)
+    memo.forget()
+    again = multi_release(seen, dice(), **KNOBS)
+
+    assert torch.equal(one.candidates, again.candidates) and one.report == again.report
+
+
+def test_what_is_declared_of_a_defense_tells_it_from_its_copy(hurried):
+    """One function, one rehearsal, other traits: nothing that was learned for the one serves the other."""
+    declared, silent = (Seen(noisy, (0.75, 0.25), count=24, epochs=2, traits=t).observation for t in (("linear",), ()))
+
+    multi_release(declared, dice(), **KNOBS)
+    after_the_other = multi_release(silent, dice(), **KNOBS)
+    memo.forget()
+
+    assert torch.equal(after_the_other.candidates, multi_release(silent, dice(), **KNOBS).candidates)
+
+
+@pytest.mark.parametrize("grant", ["plans", "labels", "gallery"])
+def test_the_blind_attack_has_no_way_to_the_plans(grant):
+    seen = Seen(mixed, (0.75, 0.25), epochs=2).observation
+
+    assert grant not in load_registry().get("attacks", "multi_release").granted
+    with pytest.raises(NotGranted, match=grant):
+        getattr(seen, grant)
+    with pytest.raises(NotGranted, match="plans"):
+        oracle(seen, dice(), **KNOBS)
+
+
+def test_the_ceiling_is_a_control_and_whoever_sees_plans_must_be_one(tmp_path):
+    file = tmp_path / "mine.yaml"
+    text = (
+        "attacks: {{cheat: {{use: a.b:c, version: 1, kind: reconstruction, granted: [plans], traits: {}, cite: me}}}}"
+    )
+
+    assert "control" in load_registry().get("attacks", "oracle").traits
+    file.write_text(text.format("[control]"))
+    assert read_registry(file, "mine")[0].granted == ("plans",)
+    file.write_text(text.format("[learned]"))
+    with pytest.raises(HarnessError, match="granted plans is for a ceiling; add control"):
+        read_registry(file, "mine")
+
+
+def test_public_images_too_few_to_rehearse_on_are_inapplicable():
+    seen = Seen(mixed, (0.5, 0.5), epochs=2, public=1).observation
+
+    with pytest.raises(Inapplicable, match="public images are too few"):
+        multi_release(seen, dice(), **KNOBS)
+
+
+@pytest.mark.parametrize("count", [2, 7])
+@pytest.mark.parametrize("pairing", ["permutation", "matching"])
+def test_tiny_sets_are_answered(hurried, count, pairing):
+    seen = Seen(mixed, (0.5, 0.5), count=count, epochs=3, pairing=pairing, public=20)
+
+    guess = multi_release(seen.observation, dice(), **KNOBS)
+
+    assert guess.candidates.shape[:2] == (len(seen.truth[0]), 2)
+
+
+def test_more_sources_are_no_other_matter():
+    """`reconstruct` with the true pairing of four sources."""
+    seen = Seen(mixed, (0.4, 0.3, 0.2, 0.1), epochs=6, granted=PLANS)
+
+    guess = reconstruct(seen.observation, seen.observation.plans, solve, **KNOBS)
+
+    assert best(guess, seen).mean() < 0.02

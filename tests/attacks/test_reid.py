@@ -1,0 +1,165 @@
+"""Re-identification finds whom a release shows, learns what a defense does to looks, and does not find the blank."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import harness.train.convergence
+from harness.errors import Inapplicable, NotConverged
+from harness.images.thumbnails import ThumbnailEmbedding
+from harness.plugins.attacks import reid as module
+from harness.plugins.attacks.reid import reid
+from harness.plugins.evaluators.reidentification import reidentification
+from harness.randomness import torch_generator
+from harness.registry import bind
+from tests.helpers.planted import bench, defense, splits
+
+SEED = 0
+
+
+def dice():
+    return torch_generator(b"the dice of an attack", "cpu")
+
+
+def negative(sources, weights, rng):
+    """Nobody looks like his negative, but anyone can learn to look at negatives."""
+    return 1 - sources[:, 0]
+
+
+def blank(sources, weights, rng):
+    return torch.full_like(sources[:, 0], 0.5)
+
+
+def here(function):
+    return replace(defense(function), use=f"tests.attacks.test_reid:{function}")
+
+
+@pytest.fixture(scope="module")
+def stage():
+    return bench(None, splits(private=40, public=120, test=30), here("negative"), here("blank"))
+
+
+def entry(stage, name, **settings):
+    return stage.registry.get("attacks", name).with_settings(settings)
+
+
+def rank1(stage, row, guess):
+    _, owners = stage.client.scored(stage.client.release(row, SEED, 0)[1])
+    return reidentification(guess.gallery, stage.client.gallery.truth(owners))[0]["reid_rank1"].mean()
+
+
+# Raw
+
+
+def test_raw_features_know_everyone_again_who_is_not_defended(stage):
+    found = stage.attack(stage.undefended, entry(stage, "reid_raw"), SEED)
+
+    assert found.status == "ok", found.reason
+    assert found.scores["reid_rank1"]["mean"] == 1 and found.scores["reid_rank1"]["gallery"] == 70
+
+
+def test_raw_features_find_nobody_behind_a_blank_release(stage):
+    """The same answer for all is one person at most."""
+    found = stage.attack(here("blank"), entry(stage, "reid_raw"), SEED)
+
+    assert found.status == "ok", found.reason
+    assert found.scores["reid_rank1"]["mean"] <= 1 / 40 and found.scores["reid_rank5"]["mean"] <= 5 / 40
+
+
+def test_raw_features_find_what_the_fixed_eye_finds(stage):
+    """With the same knobs they are the same thing, written twice: in the attack and in the judge."""
+    noisy = stage.registry.get("defenses", "noise_mix")
+    eye = stage.registry.get("evaluators", "identity").params
+
+    found, look = stage.attack(noisy, entry(stage, "reid_raw", **eye), SEED), stage.release(noisy, SEED)
+
+    for name in ("reid_rank1", "reid_rank5"):
+        assert np.array_equal(found.arrays[name], look.arrays[name])
+
+
+# Trained
+
+
+@pytest.fixture(scope="module")
+def learned(stage):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(harness.train.convergence, "LEAST_STEPS", 500)
+        row = here("negative")
+        seen = stage.client.observe(row, entry(stage, "reid"), SEED)
+        return row, bind(entry(stage, "reid", train_epochs=2))(seen, dice())
+
+
+def test_training_finds_who_cannot_be_found_without(stage, learned):
+    row, guess = learned
+    raw = bind(entry(stage, "reid_raw"))(stage.client.observe(row, entry(stage, "reid_raw"), SEED), dice())
+
+    assert rank1(stage, row, raw) < 0.1
+    assert rank1(stage, row, guess) > 0.6
+
+
+def test_the_report_says_what_was_better_and_proves_it_on_held_out_images(learned):
+    report = learned[1].report
+
+    assert report["uses"] == "trained" and report["held_out_trained"] > report["held_out_raw"]
+    assert report["held_out_n"] >= 20 and report["held_out_hits"] > report["held_out_n"] / 2
+    assert report["steps"] >= 120 and report["held_out_chance"] < 1 / 70
+
+
+def test_training_starts_from_raw_features(stage):
+    """Before the first step the embedding is the eye's view: it can only be improved, but for chance."""
+    gallery = stage.client.gallery.images
+    eye = ThumbnailEmbedding.fit(gallery, 8, 0.01, "cpu")
+    learner = module._Contrast(gallery, module._Embedding(eye), module._RECIPE, 8, b"k" * 32, "cpu")
+    learner.precision = None  # float32 arithmetic, to compare
+
+    cosines = learner.compare(gallery[:9], gallery)
+
+    assert torch.allclose(cosines, (eye.see(gallery[:9]) @ eye.see(gallery).T).float(), atol=1e-4)
+
+
+def test_where_training_does_not_help_the_raw_features_answer(stage, monkeypatch):
+    monkeypatch.setattr(module, "fit_until_flat", lambda *_, **__: {"steps": 0})
+    noisy = stage.registry.get("defenses", "noise_mix")
+    seen, plain = (stage.client.observe(noisy, entry(stage, name), SEED) for name in ("reid", "reid_raw"))
+
+    guess = bind(entry(stage, "reid"))(seen, dice())
+
+    assert guess.report["uses"] == "raw"
+    assert torch.equal(guess.gallery, bind(entry(stage, "reid_raw"))(plain, dice()).gallery)
+
+
+def test_no_judge_of_the_training_is_trained_on(stage, monkeypatch):
+    learned, judged = set(), set()
+
+    def spy(learner, fresh, held_out, **_):
+        learned.update(image.numpy().tobytes() for image in fresh(0)[0][:, 3:])
+        judged.update(image.numpy().tobytes() for image in held_out[0])
+        return {}
+
+    monkeypatch.setattr(module, "fit_until_flat", spy)
+    seen = stage.client.observe(stage.undefended, entry(stage, "reid"), SEED)
+
+    bind(entry(stage, "reid"))(seen, dice())
+
+    assert len(learned) == 96 and len(judged) == 24 and not learned & judged
+
+
+def test_a_training_that_becomes_no_number_has_not_converged(stage):
+    eye = ThumbnailEmbedding.fit(stage.client.gallery.images, 8, 0.01, "cpu")
+    gallery = stage.client.gallery.images
+    learner = module._Contrast(gallery, module._Embedding(eye), module._RECIPE, 8, b"k" * 32, "cpu")
+    learner.model.turn.weight.data.fill_(float("nan"))
+
+    with pytest.raises(NotConverged, match="nan"):
+        learner.loss(stage.client.gallery.images[:4], torch.arange(4))
+
+
+def test_too_few_public_images_are_inapplicable(stage):
+    seen = bench(None, splits(private=12, public=3)).client.observe(stage.undefended, entry(stage, "reid"), SEED)
+
+    with pytest.raises(Inapplicable, match="too few"):
+        reid(seen, dice(), grid=8, floor=0.01, train_epochs=1)

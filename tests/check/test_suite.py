@@ -1,0 +1,121 @@
+"""The whole of `harness check` on a defense of somebody's own: a suite that is run, changed code, a leaked order."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+
+import pytest
+
+from harness import mixing
+from harness.check.suite import builtin_suite
+from harness.cli import main
+from harness.registry import load_registry
+from harness.run.sweep import crosses
+from tests.helpers.paths import ROOT
+from tests.helpers.planted import picture_folder
+
+VEIL = """
+from harness.images import average
+import torch
+
+
+def shroud(sources, weights, rng, *, strength):
+    mixed = average(sources, weights)
+    noise = torch.rand(mixed.shape, generator=rng)
+    return torch.lerp(mixed, noise, strength)
+"""
+REGISTRY = """
+defenses:
+  shroud:
+    use: shroud:shroud
+    version: 1
+    params: {strength: 0.4}
+    mixing: {weights: [0.75, 0.25], pairing: permutation, intra_class: false, label: dominant}
+    cite: planted
+"""
+SUITE = """
+dataset: DATA
+epochs: 2
+seeds: 3
+defenses: [shroud]
+attacks: [look]
+utility: false
+device: cpu
+"""
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return picture_folder(tmp_path_factory.mktemp("data") / "stripes", each=50)
+
+
+@pytest.fixture
+def check(tmp_path, pictures, monkeypatch, capsys):
+    """check(code, registry, *arguments) -> exit code, stdout: with these two files of somebody's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "suite.yaml").write_text(SUITE.replace("DATA", str(pictures)))
+
+    def call(code, registry, *arguments):
+        (tmp_path / "shroud.py").write_text(code)
+        (tmp_path / "shroud.yaml").write_text(registry)
+        sys.modules.pop("shroud", None)
+        files = ("--suite", tmp_path / "suite.yaml", "--registry", tmp_path / "shroud.yaml")
+        exit_code = main(["check", str(tmp_path / "base"), *map(str, (*files, *arguments))])
+        return exit_code, capsys.readouterr().out
+
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # two versions within a second have one time stamp
+    assert call(VEIL, REGISTRY, "--update")[0] == 0
+    return call
+
+
+def test_a_comment_and_another_seed_change_nothing_and_half_the_noise_does(check):
+    code, out = check(VEIL + "# a comment\n", REGISTRY)
+    others, _ = check(VEIL, REGISTRY, "--seeds", "7,8")
+    weaker, said = check(VEIL.replace("strength)\n", "strength / 2)\n"), REGISTRY)
+
+    assert code == 0 and "15 figures against" in out and "15 of them the same to the last digit" in out
+    assert others == 0
+    assert weaker == 3 and "shroud release: dssim" in said and "privacy lost" in said
+
+
+def test_more_noise_needs_a_raised_version(check):
+    more = VEIL.replace("strength)\n", "1.5 * strength)\n")
+
+    silent, said = check(more, REGISTRY)
+    told, explained = check(more, REGISTRY.replace("version: 1", "version: 2"))
+
+    assert silent == 3 and "unexplained privacy gained" in said
+    assert told == 0 and "version of shroud raised, 1 -> 2" in explained
+
+
+def test_an_order_that_is_not_shuffled_is_caught(check, monkeypatch):
+    """The plan in the order of its first sources, as it is before it is shuffled."""
+    shuffled = mixing.plan
+
+    def in_order(*arguments):
+        made = shuffled(*arguments)
+        rows = made.sources[:, 0].argsort()
+        return mixing.Plan(made.sources[rows], made.weights[rows], made.ties[rows])
+
+    monkeypatch.setattr("harness.release.plan", in_order)
+    code, said = check(VEIL, REGISTRY)
+
+    assert code == 3 and "order told" in said
+
+
+def test_the_suite_of_this_project_is_one_that_runs():
+    """Every name, knob and key in it is known; its plan is made without running it."""
+    found = crosses(builtin_suite(), load_registry(), records=builtin_suite().parent / "nowhere")
+
+    assert sum(len(cross.plan()) for cross in found) > 50
+
+
+def test_the_faults_of_the_experiment_can_still_be_planted():
+    """Each edit is of a text that stands in its file once."""
+    tree = ROOT
+    faults = runpy.run_path(str(tree / "experiments" / "check_power.py"))["FAULTS"]
+
+    counts = [(tree / file).read_text().count(before) for fault in faults for file, before, _ in fault.edits]
+    assert counts == [1] * len(counts) and len(counts) > 6

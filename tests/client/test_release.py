@@ -1,0 +1,483 @@
+"""The wall: what leaves the client is determined by its key alone, labelled by its largest share, and in no order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binomtest, chisquare, spearmanr
+
+from harness import release as wall
+from harness.client.client import Client
+from harness.errors import HarnessError
+from harness.images import average, cpu
+from harness.randomness import derive, root_of
+from harness.registry import Entry, bind, load_registry
+from harness.release import Scheme, as_tensor, chunk_size, obfuscate, try_out
+from harness.types import Dataset, Mixture, Release, Secret, Splits
+
+REGISTRY = load_registry()
+DEFENSES = list(REGISTRY.section("defenses"))
+KEY = derive(root_of(0), "release", 0)
+SHOWN = {"weights": [1.0], "pairing": "permutation", "intra_class": False, "label": "dominant"}
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Classes = np.ndarray[Any, np.dtype[np.int64]]
+
+
+def scheme(name: str, **settings: Any) -> Scheme:
+    """A registered defense, some of its knobs or its mixing set differently."""
+    entry = REGISTRY.get("defenses", name).with_settings(settings)
+    return Scheme(name, bind(entry), entry.mixing)
+
+
+def tiny(n: int, classes: int = 10) -> tuple[Bytes, Classes]:
+    """Many images of 4 x 4 pixels, for tests of chance, and their classes."""
+    rng = np.random.default_rng(n)
+    return rng.integers(0, 256, (n, 3, 4, 4), dtype=np.uint8), rng.integers(0, classes, n)
+
+
+def released(name: str, images: Any, labels: Classes, key: bytes = KEY, **settings: Any) -> tuple[Release, Secret]:
+    return obfuscate(scheme(name, **settings), images, labels, 10, key)
+
+
+def noise_of(release: Release, secret: Secret, images: Bytes) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """What was added to each original, in released order: (N, pixels)."""
+    return (release.images.numpy().astype(float) - images[secret.dominant_rows]).reshape(len(release), -1)
+
+
+def same(one: tuple[Release, Secret], other: tuple[Release, Secret]) -> bool:
+    return torch.equal(one[0].images, other[0].images) and torch.equal(one[0].labels, other[0].labels)
+
+
+# ---- what is released ------------------------------------------------------------------------------------------------
+
+
+def test_the_undefended_release_is_the_originals_in_another_order(photographs: Bytes, classes: Classes) -> None:
+    release, secret = released("none", photographs, classes)
+
+    assert release.images.dtype == torch.uint8
+    assert np.array_equal(release.images.numpy(), photographs[secret.dominant_rows])
+    assert np.array_equal(release.labels.numpy(), classes[secret.dominant_rows])
+    assert np.array_equal(np.sort(secret.dominant_rows), np.arange(24))
+    assert not np.array_equal(secret.dominant_rows, np.arange(24))
+
+
+@pytest.mark.parametrize("pairing, count", [("permutation", 24), ("matching", 8)])
+def test_a_release_is_the_rounded_mixture_of_the_sources_that_the_secret_names(
+    photographs: Bytes, classes: Classes, pairing: str, count: int
+) -> None:
+    """Within the half grey level that rounding costs."""
+    weights = [0.7, 0.2, 0.1]
+    release, secret = released("mix", photographs, classes, weights=weights, pairing=pairing)
+
+    expected = np.einsum("k,nkchw->nchw", np.array(weights), photographs[secret.sources].astype(float))
+    assert len(release) == count
+    assert np.abs(release.images.numpy() - expected).max() <= 0.5 + 1e-3
+    np.testing.assert_allclose(secret.shares, [weights] * count, atol=1e-6)
+
+
+def test_values_beyond_the_range_are_clipped() -> None:
+    """Strong noise on black images: half of the values are 0, the others half of a Gaussian."""
+    release, _ = released(
+        "noise_mix", np.zeros((50, 3, 16, 16), np.uint8), np.zeros(50, np.int64), sigma=40, weights=[1.0]
+    )
+
+    values = release.images.double()
+    assert abs(float((values == 0).double().mean()) - 0.505) < 0.02
+    assert abs(float(values.mean()) - 40 / np.sqrt(2 * np.pi)) < 0.5
+
+
+# ---- labels ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name, settings, column",
+    [
+        ("mix", {"weights": [0.75, 0.25]}, 0),
+        ("mix", {"weights": [0.25, 0.75]}, 0),
+        ("graft_mix", {"weights": [0.5, 0.5], "p": 0.1}, 0),
+        ("graft", {"p": 0.6}, 0),
+        ("graft", {"p": 0.3, "weights": [0.9, 0.1]}, 1),
+    ],
+    ids=["mix", "mix, weights rising", "graft_mix", "graft", "graft, mostly the partner"],
+)
+def test_the_label_is_that_of_the_larger_share(name: str, settings: dict[str, Any], column: int) -> None:
+    """Of the returned shares: grafting three tenths of a pixel's source gives the partner's label."""
+    images, labels = tiny(200)
+
+    release, secret = released(name, images, labels, **settings)
+
+    assert (secret.dominant == column).all()
+    assert np.array_equal(release.labels.numpy(), labels[secret.sources[:, column]])
+
+
+@pytest.mark.parametrize("lambda_, p", [(0.2, 0.2), (0.3, 0.2), (0.3, 0.4), (0.2, 0.5)])
+def test_a_graft_is_labelled_by_p_and_the_rest_of_lambda_against_a_half(lambda_: float, p: float) -> None:
+    """A graft onto the *lesser* source: its label where p + (1 - p) lambda > 1/2, the partner's where below."""
+
+    def graft_lesser(sources: torch.Tensor, weights: torch.Tensor, rng: torch.Generator) -> Mixture:
+        return Mixture(
+            average(sources, weights), torch.stack([(1 - p) * weights[:, 0], p + (1 - p) * weights[:, 1]], 1)
+        )
+
+    images, labels = tiny(100)
+    mixing = {**SHOWN, "weights": [1 - lambda_, lambda_]}
+
+    release, secret = obfuscate(Scheme("graft_lesser", graft_lesser, mixing), images, labels, 10, KEY)
+
+    winner = int(p + (1 - p) * lambda_ > 0.5)
+    assert np.array_equal(release.labels.numpy(), labels[secret.sources[:, winner]])
+
+
+def test_the_label_follows_shares_that_differ_from_mixture_to_mixture() -> None:
+    """A defense that reports shares of its own, the largest anywhere among four."""
+
+    def whimsical(sources: torch.Tensor, weights: torch.Tensor, rng: torch.Generator) -> Mixture:
+        return Mixture(average(sources, weights), torch.rand(weights.shape, generator=rng).softmax(1))
+
+    images, labels = tiny(300)
+    mixing = {**SHOWN, "weights": [0.25] * 4}
+
+    release, secret = obfuscate(Scheme("whimsical", whimsical, mixing), images, labels, 10, KEY)
+
+    assert set(secret.dominant) == {0, 1, 2, 3}
+    assert np.array_equal(secret.dominant, secret.shares.argmax(1))
+    assert np.array_equal(release.labels.numpy(), labels[secret.sources[range(300), secret.shares.argmax(1)]])
+
+
+def test_a_tie_of_two_is_a_fair_coin() -> None:
+    """The paper's random pick at lambda = 0.5, and independent of the released row."""
+    _, secret = released("mix", *tiny(4000), weights=[0.5, 0.5])
+
+    assert set(secret.dominant) == {0, 1}
+    assert binomtest(int(secret.dominant.sum()), 4000).pvalue > 1e-3
+    assert abs(spearmanr(secret.dominant, np.arange(4000)).statistic) < 4 / 4000**0.5
+
+
+def test_a_tie_of_three_is_a_fair_die() -> None:
+    """Thirds are not exact in binary and tie all the same; with .4, .4, .2 the third source never wins."""
+    _, thirds = released("mix", *tiny(3000), weights=[1 / 3, 1 / 3, 1 / 3])
+    _, two_of_three = released("mix", *tiny(3000), weights=[0.4, 0.4, 0.2])
+
+    assert chisquare(np.bincount(thirds.dominant, minlength=3)).pvalue > 1e-3
+    assert binomtest(int((two_of_three.dominant == 0).sum()), 3000).pvalue > 1e-3
+    assert set(two_of_three.dominant) == {0, 1}
+
+
+def test_soft_labels_are_the_shares_of_each_class() -> None:
+    """Rows sum to 1; sources of one class add up."""
+    images, labels = tiny(500, classes=3)
+
+    release, secret = obfuscate(scheme("mixup"), images, labels, 5, KEY)
+
+    expected = (secret.shares[..., None] * np.eye(5)[labels[secret.sources]]).sum(1)
+    assert release.labels.shape == (500, 5) and release.labels.dtype == torch.float32
+    np.testing.assert_allclose(release.labels.numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(release.labels.sum(1).numpy(), 1, atol=1e-6)
+
+
+def test_soft_labels_of_grafts_are_the_returned_shares() -> None:
+    images, labels = np.zeros((2, 3, 4, 4), np.uint8), np.array([0, 1])
+
+    release, secret = obfuscate(scheme("graft_mix", p=0.6, weights=[0.5, 0.5], label="soft"), images, labels, 2, KEY)
+
+    expected = np.where(labels[secret.sources[:, :1]] == [0, 1], 0.8, 0.2)
+    np.testing.assert_allclose(release.labels.numpy(), expected, atol=1e-6)
+
+
+# ---- order -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{}, {"intra_class": True}, {"pairing": "matching"}], ids=str)
+def test_the_order_of_a_release_says_nothing(settings: dict[str, Any]) -> None:
+    """The row is uncorrelated with the private row, with the class, and with the rows of another epoch."""
+    images, labels = tiny(2000)
+
+    first, second = (
+        released("mix", images, labels, derive(root_of(0), "release", epoch), weights=[0.75, 0.25], **settings)[1]
+        for epoch in (0, 1)
+    )
+
+    rows, bound = np.arange(len(first.sources)), 4 / len(first.sources) ** 0.5
+    for column in (0, 1):
+        assert abs(spearmanr(rows, first.sources[:, column]).statistic) < bound
+    assert abs(spearmanr(rows, labels[first.dominant_rows]).statistic) < bound
+    assert abs(spearmanr(first.dominant_rows, second.dominant_rows).statistic) < bound
+
+
+# ---- what a release depends on ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    yield
+    torch.set_num_threads(before[0]), cv2.setNumThreads(before[1])
+
+
+@pytest.mark.parametrize("name", DEFENSES)
+def test_the_same_key_gives_the_same_bytes_on_one_thread_and_on_two(
+    photographs: Bytes, classes: Classes, threads: None, name: str
+) -> None:
+    """Over more than one chunk, since the last is shorter than the others."""
+    many, labels = np.tile(photographs, (4, 1, 1, 1)), np.tile(classes, 4)
+    made = []
+
+    for count in (1, 2):
+        torch.set_num_threads(count), cv2.setNumThreads(count)
+        made.append(released(name, many, labels))
+
+    assert len(many) > chunk_size(1, many.shape, "cpu")
+    assert same(*made)
+
+
+@pytest.mark.skipif(cpu.loops() is None, reason="Numba is not installed here")
+@pytest.mark.parametrize("name", DEFENSES)
+def test_the_same_key_gives_the_same_bytes_with_numba_and_without(
+    photographs: Bytes, classes: Classes, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    compiled = released(name, photographs, classes)
+
+    monkeypatch.setattr(cpu, "loops", lambda: None)
+
+    assert same(compiled, released(name, photographs, classes))
+
+
+@pytest.mark.parametrize("name", ["none", "shuffle_mix", "noise_mix", "graft", "mixup"])
+def test_an_array_a_memory_map_and_a_tensor_release_the_same_bytes(
+    photographs: Bytes, classes: Classes, tmp_path: Path, name: str
+) -> None:
+    np.save(tmp_path / "images.npy", photographs)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+
+    made = [released(name, images, classes) for images in (photographs, mapped, as_tensor(photographs))]
+
+    assert same(made[0], made[1]) and same(made[0], made[2])
+    assert np.array_equal(mapped, photographs)
+
+
+@pytest.mark.filterwarnings("error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning")
+def test_a_large_release_goes_to_scratch_space_with_the_same_bytes(
+    photographs: Bytes, classes: Classes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And leaves no file behind: not by name, not open."""
+    in_memory = released("noise_mix", photographs, classes)
+    used: list[tuple[int, ...]] = []
+    scratch = wall.scratch
+
+    def watched(shape: tuple[int, ...]) -> Any:
+        used.append(shape)
+        return scratch(shape)
+
+    monkeypatch.setattr(wall, "scratch", watched)
+    monkeypatch.setattr(wall, "_IN_MEMORY", photographs.nbytes - 1)
+    on_disk = released("noise_mix", photographs, classes)
+
+    assert used == [photographs.shape]
+    assert same(in_memory, on_disk)
+
+
+@pytest.mark.parametrize("name", ["none", "mix", "noise_mix", "graft_mix", "shuffle_mix"])
+def test_epochs_and_seeds_release_different_bytes(photographs: Bytes, classes: Classes, name: str) -> None:
+    """Two epochs, and seeds that agree modulo 2^32 and 2^64: every plan and every image stack is another."""
+    keys = [derive(root_of(seed), "release", epoch) for seed, epoch in ((0, 0), (0, 1), (2**32, 0), (2**64, 0))]
+
+    made = [released(name, photographs, classes, key) for key in keys]
+
+    assert len({release.images.numpy().tobytes() for release, _ in made}) == len(keys)
+    assert len({secret.sources.tobytes() for _, secret in made}) == len(keys)
+
+
+@pytest.mark.parametrize("step", [2**32, 2**64])
+def test_seeds_that_agree_modulo_a_word_share_no_noise(photographs: Bytes, classes: Classes, step: int) -> None:
+    noises = [
+        noise_of(
+            *released("noise_mix", photographs, classes, derive(root_of(seed), "release", 0), weights=[1.0]),
+            photographs,
+        )
+        for seed in (3, 3 + step)
+    ]
+
+    assert abs(np.corrcoef(noises[0].ravel(), noises[1].ravel())[0, 1]) < 0.02
+
+
+def test_every_chunk_has_noise_of_its_own() -> None:
+    """On grey images; rows as far apart as a chunk is long would repeat if the chunks shared their dice."""
+    images = np.full((200, 3, 64, 64), 128, np.uint8)
+    step = chunk_size(1, images.shape, "cpu")
+
+    release, secret = released("noise_mix", images, np.zeros(200, np.int64), weights=[1.0])
+
+    noise = noise_of(release, secret, images)
+    assert step < 100
+    for start in range(0, 200 - 2 * step, step):
+        some, others = noise[start : start + step], noise[start + step : start + 2 * step]
+        assert abs(np.corrcoef(some.ravel(), others.ravel())[0, 1]) < 4.5 / some.size**0.5
+
+
+def test_a_chunk_depends_on_the_shape_of_a_mixture_and_the_kind_of_device_alone() -> None:
+    assert chunk_size(2, (10, 3, 64, 64), "cpu") == chunk_size(2, (9999, 3, 64, 64), "cpu")
+    assert chunk_size(2, (10, 3, 64, 64), "cuda:0") == chunk_size(2, (10, 3, 64, 64), "cuda:1")
+    assert chunk_size(128, (10, 3, 2048, 2048), "cpu") == 1
+
+
+def test_defenses_are_compared_on_the_same_plan() -> None:
+    """Knobs and the transform have no part in who is mixed with whom, nor in who wins a tie."""
+    images, labels = tiny(60)
+
+    secrets = [
+        released(name, images, labels, weights=[0.5, 0.5], **knobs)[1]
+        for name, knobs in (
+            ("mix", {}),
+            ("noise_mix", {"sigma": 5}),
+            ("noise_mix", {"sigma": 40}),
+            ("shuffle_mix", {"block": 2}),
+        )
+    ]
+
+    for other in secrets[1:]:
+        assert np.array_equal(secrets[0].sources, other.sources)
+        assert np.array_equal(secrets[0].dominant, other.dominant)
+
+
+def test_the_most_distorting_weight_for_squared_error_is_a_half(photographs: Bytes, classes: Classes) -> None:
+    """Closed form: the errors are (1 - lambda)^2 |a - b|^2 and lambda^2 |a - b|^2, so the smaller peaks at 1/2."""
+    mixing = {**SHOWN, "weights": "distortion"}
+    function = bind(REGISTRY.get("defenses", "mix"))
+
+    _, secret = obfuscate(
+        Scheme("mix", function, mixing, lambda x, y: (x - y).square().mean((1, 2, 3))), photographs, classes, 3, KEY
+    )
+
+    np.testing.assert_allclose(secret.shares, 0.5)
+
+
+# ---- rehearsals ------------------------------------------------------------------------------------------------------
+
+
+def test_a_rehearsal_shares_nothing_with_the_release(photographs: Bytes, classes: Classes) -> None:
+    """Even on the very same images: another order, other partners, other noise; and each rehearsal is another."""
+    hashes = np.array([f"{row:032d}" for row in range(24)], "S32")
+    photos = Dataset(photographs, classes, hashes, tuple(map(str, range(24))), ("astronaut", "chelsea", "coffee"))
+    client = Client(Splits("same", photos, photos, photos, "0" * 32), REGISTRY, "cpu", epochs=1, targets=24)
+    defense = REGISTRY.get("defenses", "noise_mix").with_settings({"weights": [1.0], "sigma": 5})
+    attack = Entry("rehearser", "attacks", "nowhere:attack", granted=("defense", "public"), kind="recognition")
+    observation = client.observe(defense, attack, 0)
+    public = observation.public
+
+    made = [
+        client.release(defense, 0, 0),
+        *(observation.rehearse(public.images, public.labels, epoch) for epoch in (0, 1)),
+    ]
+
+    assert torch.equal(observation.images, made[0][0].images)
+    assert np.array_equal(public.images.numpy(), photographs)
+    for i, one in enumerate(made):
+        for other in made[:i]:
+            assert not np.array_equal(one[1].sources, other[1].sources)
+            noises = [noise_of(release, secret, photographs).ravel() for release, secret in (one, other)]
+            assert abs(np.corrcoef(*noises)[0, 1]) < 0.02
+            by_original = [
+                noise_of(*each, photographs)[each[1].dominant_rows.argsort()].ravel() for each in (one, other)
+            ]
+            assert abs(np.corrcoef(*by_original)[0, 1]) < 0.1  # clipping alone makes them alike, a little
+
+
+def test_rehearsals_repeat_for_every_attack_and_differ_by_seed(photographs: Bytes, classes: Classes) -> None:
+    hashes = np.array([f"{row:032d}" for row in range(24)], "S32")
+    photos = Dataset(photographs, classes, hashes, tuple(map(str, range(24))), ("astronaut", "chelsea", "coffee"))
+    client = Client(Splits("same", photos, photos, photos, "0" * 32), REGISTRY, "cpu", epochs=1, targets=24)
+    defense = REGISTRY.get("defenses", "shuffle_mix")
+    attack = Entry("one", "attacks", "nowhere:attack", granted=("defense", "public"), kind="recognition")
+
+    made = [
+        client.observe(defense, attack_, seed).rehearse(as_tensor(photographs), classes, 0)
+        for attack_, seed in ((attack, 0), (replace(attack, name="other"), 0), (attack, 1))
+    ]
+
+    assert same(made[0], made[1])
+    assert not same(made[0], made[2])
+
+
+# ---- defenses that break the contract --------------------------------------------------------------------------------
+
+
+def nan(sources: torch.Tensor, weights: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    return average(sources, weights).where(torch.rand(4, 4, generator=rng) > 0.1, torch.tensor(float("nan")))
+
+
+BROKEN = {
+    "NaN": (nan, "holds NaN or infinity"),
+    "infinity": (lambda sources, weights, rng: average(sources, weights) / 0, "holds NaN or infinity"),
+    "too few": (lambda sources, weights, rng: average(sources, weights)[1:], r"returns torch.float32 \(50, 3, 4, 4\)"),
+    "smaller": (
+        lambda sources, weights, rng: average(sources, weights)[..., :2],
+        r"returns torch.float32 \(50, 3, 4, 4\)",
+    ),
+    "unmixed": (lambda sources, weights, rng: sources, r"returns torch.float32 \(50, 3, 4, 4\)"),
+    "bytes": (lambda sources, weights, rng: average(sources, weights).byte(), r"returned images of torch.uint8"),
+    "not images": (lambda sources, weights, rng: None, "returned images of NoneType"),
+    "NaN shares": (lambda sources, weights, rng: Mixture(average(sources, weights), weights * float("nan")), "shares"),
+    "shares": (
+        lambda sources, weights, rng: Mixture(average(sources, weights), weights[:, :1]),
+        r"shares of torch.float32 \(50, 1\); .* \(50, 2\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_defense_is_named_with_its_fault(fault: str) -> None:
+    function, message = BROKEN[fault]
+
+    with pytest.raises(HarnessError, match=f"^crooked: .*{message}"):
+        obfuscate(Scheme("crooked", function, {**SHOWN, "weights": [0.5, 0.5]}), *tiny(50), 10, KEY)
+
+
+def test_a_bad_knob_is_refused_in_the_defenses_name() -> None:
+    """Both when releasing and when trying out beforehand."""
+    with pytest.raises(HarnessError, match=r"^shuffle_mix: block 3 does not divide 4x4"):
+        released("shuffle_mix", *tiny(5), block=3)
+    with pytest.raises(HarnessError, match=r"^blur_mix: kernel 4 does not suit 64x48"):
+        try_out(scheme("blur_mix", kernel=4), (64, 48))
+
+
+@pytest.mark.parametrize("name", DEFENSES)
+def test_originals_are_never_written_to(photographs: Bytes, classes: Classes, name: str) -> None:
+    """A tensor that torch could write to, as it lives on the device; the array behind the fixture refuses writes."""
+    images, labels = as_tensor(photographs), classes.copy()
+
+    released(name, images, labels)
+
+    assert np.array_equal(images.numpy(), photographs)
+    assert np.array_equal(labels, classes)
+
+
+def test_not_even_by_a_defense_that_writes_into_its_sources(photographs: Bytes, classes: Classes) -> None:
+    images = as_tensor(photographs)
+
+    obfuscate(Scheme("rude", lambda sources, weights, rng: sources.zero_()[:, 0], SHOWN), images, classes, 3, KEY)
+
+    assert np.array_equal(images.numpy(), photographs)
+
+
+# ---- devices ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+@pytest.mark.parametrize("name", ["none", "mix", "pixelize_mix", "blur_mix"])
+def test_both_devices_release_the_same_images_within_one_grey_level(
+    photographs: Bytes, classes: Classes, name: str
+) -> None:
+    """The plan is NumPy's on every device; the transforms without dice round alike but for the last bit."""
+    here, there = (obfuscate(scheme(name), photographs, classes, 3, KEY, device) for device in ("cpu", "cuda"))
+
+    assert np.array_equal(here[1].sources, there[1].sources)
+    assert torch.equal(here[0].labels, there[0].labels)
+    assert (here[0].images.int() - there[0].images.cpu().int()).abs().max() <= 1

@@ -1,0 +1,305 @@
+"""Whose image is it? The gallery holds every original among strangers, its order tells nothing, ties help nobody."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from harness.client import gallery
+from harness.errors import HarnessError, NotConverged
+from harness.images import to_bytes
+from harness.plugins.evaluators.reidentification import identity, reidentification
+from harness.registry import Registry
+from harness.types import Guess
+from tests.helpers.planted import attack, bench, splits
+
+EYE = {"grid": 8, "floor": 0.01}
+
+
+def here(function, kind="reidentification", granted=("gallery",), **fields):
+    """The entry of an attack in this file."""
+    return replace(attack(function, kind, granted, **fields), use=f"tests.evaluators.test_gallery:{function}")
+
+
+def constant(observation, rng):
+    return Guess(gallery=torch.zeros(len(observation.images), len(observation.gallery)))
+
+
+def one_column_short(observation, rng):
+    return Guess(gallery=torch.zeros(len(observation.targets), len(observation.gallery) - 1))
+
+
+def broken(observation, rng):
+    return Guess(gallery=torch.full((len(observation.targets), len(observation.gallery)), float("nan")))
+
+
+def finds_copies(observation, rng):
+    """Whoever's pixels are those of the release: sees everything without a defense."""
+    shown = observation.images[observation.targets].flatten(1)
+    known = observation.gallery.flatten(1)
+    return Guess(gallery=torch.stack([(known == one).float().mean(1) for one in shown]))
+
+
+def tells_the_order(observation, rng):
+    """Bets that the first originals come first."""
+    return Guess(gallery=-torch.arange(len(observation.gallery)).float().expand(len(observation.targets), -1))
+
+
+# The rank
+
+
+def test_ranks_are_counted_from_the_best_score():
+    """The true columns stand first, third and last of six."""
+    scores = torch.tensor([[9.0, 1, 2, 3, 4, 5], [9.0, 8, 7, 1, 2, 3], [1.0, 2, 3, 4, 5, 6]])
+
+    hits, chance = reidentification(scores, np.array([0, 2, 0]))
+
+    assert hits["reid_rank1"].tolist() == [1, 0, 0] and hits["reid_rank5"].tolist() == [1, 1, 0]
+    assert chance == {"reid_rank1": pytest.approx(1 / 6), "reid_rank5": pytest.approx(5 / 6)}
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -3.0])
+def test_a_constant_score_is_never_a_hit(value):
+    hits, _ = reidentification(torch.full((4, 6), value), np.arange(4))
+
+    assert not hits["reid_rank1"].any() and not hits["reid_rank5"].any()
+
+
+def test_who_ties_with_one_other_is_second():
+    hits, _ = reidentification(torch.tensor([[1.0, 1, 0, 0, 0, 0]]), np.array([0]))
+
+    assert (hits["reid_rank1"][0], hits["reid_rank5"][0]) == (0, 1)
+
+
+def test_the_best_of_several_candidates_counts_and_so_does_its_luck():
+    """Two candidates, the second knows; by blind luck two of eight would."""
+    scores = torch.zeros(1, 2, 8)
+    scores[0, 1, 5] = 1
+
+    hits, chance = reidentification(scores, np.array([5]))
+
+    assert hits["reid_rank1"][0] == 1
+    assert chance == {"reid_rank1": 2 / 8, "reid_rank5": 1.0}
+
+
+def test_random_scores_hit_as_often_as_chance_says():
+    """Within three standard deviations, for one candidate and (as an upper bound) for two."""
+    dice, truth = torch.Generator().manual_seed(1), np.arange(4000) % 50
+
+    for candidates in (1, 2):
+        hits, chance = reidentification(torch.rand(4000, candidates, 50, generator=dice), truth)
+        for name, expected in chance.items():
+            found, slack = hits[name].mean(), 3 * (expected * (1 - expected) / 4000) ** 0.5
+            exact = expected if candidates == 1 else 1 - (1 - expected / 2) ** 2
+            assert abs(found - exact) < slack and exact <= expected + 1e-12
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_are_no_numbers_are_a_failed_attack(value):
+    scores = torch.zeros(2, 6)
+    scores[1, 3] = value
+
+    with pytest.raises(NotConverged, match="NaN or infinity"):
+        reidentification(scores, np.array([0, 1]))
+
+
+# The eye
+
+
+def test_the_eye_is_a_cosine_under_the_gallerys_covariance(photographs):
+    """Against NumPy's own solution of C^-1, without principal components."""
+    held = torch.from_numpy(photographs.copy())
+    shown = held[:5].flip(-1)[:, None]
+    cells = photographs.reshape(24, 3, 8, 8, 8, 8).mean((3, 5)).reshape(24, -1) / 255
+    turned = photographs[:5, :, :, ::-1].reshape(5, 3, 8, 8, 8, 8).mean((3, 5)).reshape(5, -1) / 255
+    centred = cells - cells.mean(0)
+    covariance = centred.T @ centred / 24
+    inverse = np.linalg.inv(covariance + 0.01 * np.linalg.eigvalsh(covariance)[-1] * np.eye(192))
+
+    likeness = identity(shown, held, "cpu", **EYE)
+
+    seen = turned - cells.mean(0)
+    across = seen @ inverse @ centred.T
+    lengths = [np.sqrt(np.einsum("ni,ij,nj->n", part, inverse, part)) for part in (seen, centred)]
+    assert likeness.shape == (5, 1, 24)
+    assert np.allclose(likeness[:, 0].numpy(), across / np.outer(*lengths), atol=1e-5)
+
+
+def test_the_eye_knows_everyone_again_through_noise_and_not_through_nothing(images, photographs):
+    held, truth = torch.from_numpy(photographs.copy()), np.arange(24)
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+
+    noisy = identity(to_bytes(images + 0.15 * noise)[:, None], held, "cpu", **EYE)
+    blank = identity(torch.full_like(held, 90)[:, None], held, "cpu", **EYE)
+
+    assert reidentification(noisy, truth)[0]["reid_rank1"].mean() == 1
+    assert reidentification(blank, truth)[0]["reid_rank1"].sum() <= 1  # one picture for all is one person at most
+
+
+def test_a_gallery_of_other_size_is_refused(photographs):
+    held = torch.from_numpy(photographs.copy())
+
+    with pytest.raises(HarnessError, match="differ"):
+        identity(held[:2, None, :, ::2, ::2], held, "cpu", **EYE)
+
+
+# The gallery
+
+
+def test_every_target_is_in_the_gallery_once_among_all_test_images():
+    data = splits()
+
+    made = gallery.gallery_of(data, np.arange(10))
+
+    held = [image.tobytes() for image in made.images.numpy()]
+    strangers = {image.tobytes() for image in data.test.images}
+    assert len(made) == len(set(held)) == 10 + 12 and strangers < set(held)
+    for row in range(10):
+        assert held[int(made.truth(np.array([row]))[0])] == data.private.images[row].tobytes()
+    assert not {image.tobytes() for image in data.public.images} & set(held)
+
+
+def test_public_images_stand_in_where_there_is_no_test_image():
+    data = splits()
+
+    made = gallery.gallery_of(replace(data, test=data.test.take(np.arange(0))), np.arange(10))
+
+    assert len(made) == 10 + 60
+
+
+def test_distractors_have_a_bound(monkeypatch):
+    monkeypatch.setattr(gallery, "DISTRACTORS", 5)
+
+    assert len(gallery.gallery_of(splits(), np.arange(10))) == 15
+
+
+def test_the_order_is_one_of_content_and_not_of_rows():
+    """The same images numbered the other way round, with other strangers left out, stand in the same order."""
+    data = splits()
+    turned = replace(data, private=data.private.take(np.arange(30)[::-1]))
+
+    one, other = gallery.gallery_of(data, np.arange(30)), gallery.gallery_of(turned, np.arange(30))
+
+    assert torch.equal(one.images, other.images)
+    assert np.array_equal(one.columns, other.columns[::-1])
+    assert not np.array_equal(np.sort(one.columns), one.columns)
+
+
+def test_a_gallery_without_the_originals_is_refused():
+    made = gallery.gallery_of(splits(), np.arange(10))
+
+    with pytest.raises(HarnessError, match="lacks 2 of 3 scored originals") as caught:
+        made.truth(np.array([3, 20, 21]))
+    with pytest.raises(HarnessError, match="without originals"):
+        gallery.gallery_of(splits(), np.array([], np.int64))
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_gallery_of_unequal_sizes_is_refused():
+    data, larger = splits(), splits(size=32)
+
+    with pytest.raises(HarnessError, match=r"differ in size \(16x16 and 32x32\)"):
+        gallery.assemble(data.private, np.arange(3), larger.test, np.arange(3))
+
+
+def test_a_stranger_who_is_an_original_is_refused():
+    data = splits()
+
+    with pytest.raises(HarnessError, match="a distractor of the gallery is an original"):
+        gallery.assemble(data.private, np.arange(3), data.private, np.arange(2, 5))
+
+
+# In a cell
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    return bench(tmp_path_factory.mktemp("gallery"), splits(test=30))
+
+
+def test_undefended_everyone_is_known_again_and_the_record_says_among_how_many(stage):
+    shown = stage.release(stage.undefended, 0)
+
+    rank1 = shown.scores["reid_rank1"]
+    assert (rank1["mean"], rank1["n"], rank1["gallery"]) == (1, 30, 60)
+    assert rank1["chance"] == pytest.approx(1 / 60) and rank1["low"] < 1  # Wilson's
+    assert shown.scores["reid_rank5"]["chance"] == pytest.approx(5 / 60)
+    assert shown.arrays["reid_rank1"].tolist() == [1] * 30
+
+
+def test_a_reconstruction_that_is_the_release_is_known_as_the_release_is(stage):
+    noisy, entry = stage.registry.get("defenses", "noise_mix"), attack("the_release")
+
+    shown, attacked = stage.release(noisy, 0), stage.attack(noisy, entry, 0)
+
+    assert attacked.status == "ok", attacked.reason
+    for name in ("reid_rank1", "reid_rank5"):
+        assert np.array_equal(shown.arrays[name], attacked.arrays[name])
+        assert attacked.scores[name] == shown.scores[name]
+
+
+def test_an_attack_that_compares_pixels_finds_everyone_undefended(stage):
+    found = stage.attack(stage.undefended, here("finds_copies"), 0)
+
+    assert found.status == "ok", found.reason
+    assert found.scores["reid_rank1"]["mean"] == 1 and found.scores["reid_rank1"]["corrected"] == 1
+
+
+def test_the_order_of_the_gallery_helps_nobody(stage):
+    found = stage.attack(stage.undefended, here("tells_the_order"), 0)
+
+    assert found.scores["reid_rank1"]["mean"] <= 1 / 30 and found.scores["reid_rank5"]["mean"] <= 5 / 30
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("one_column_short", "scores of (30, 59), expected (30, 60)"),
+        ("broken", "NaN"),
+    ],
+)
+def test_a_guess_that_is_none_is_a_failed_cell(stage, function, said):
+    result = stage.attack(stage.undefended, here(function), 0)
+
+    assert result.status == "failed" and said in result.reason and not result.scores
+
+
+def test_a_learned_attack_at_chance_has_failed(stage):
+    result = stage.attack(stage.undefended, here("constant", traits=("learned",)), 0)
+
+    assert (
+        result.status == "failed" and "rank-1 of 0.00 on undefended images is not above chance (0.02)" in result.reason
+    )
+
+
+def test_another_eye_makes_other_records_of_releases_and_reconstructions_alone(stage):
+    """And another rank, of re-identifications too; recognisers do not look."""
+    noisy = stage.registry.get("defenses", "noise_mix")
+    attacks = {"seen": attack("the_release"), "named": here("constant"), "read": attack("first_class", "recognition")}
+
+    def keys(changed=None, version=1):
+        entries = [replace(e, version=version) if e.name == changed else e for e in stage.registry.entries]
+        other = replace(stage, registry=Registry(tuple(entries)))
+        made = {name: other.attack_spec(noisy, entry, 0).key for name, entry in attacks.items()}
+        return {"release": other.release_spec(noisy, 0).key, **made}
+
+    before = keys()
+    for changed, moved in (("identity", {"release", "seen"}), ("reidentification", {"release", "seen", "named"})):
+        after = keys(changed, 2)
+        assert {name for name in before if before[name] != after[name]} == moved
+
+
+def test_the_targets_are_the_gallery_whoever_wins_the_coin():
+    """With weights .5 and .5 an original may dominate nothing; it stays in the gallery, so that no gallery tells."""
+    data = splits(private=24)
+    made = bench(None, data, targets=8)
+    mix = made.registry.get("defenses", "mix")
+
+    seen = [made.client.observe(mix, here("constant"), seed).gallery for seed in range(3)]
+
+    assert len(seen[0]) == 8 + 12
+    assert all(torch.equal(one, seen[0]) for one in seen)

@@ -1,0 +1,556 @@
+"""Verbs on image stacks agree with OpenCV, NumPy and the laws of chance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import chi2, chisquare, norm
+
+from harness.errors import HarnessError
+from harness.images import (
+    add_noise,
+    average,
+    blur,
+    choose,
+    cpu,
+    exact_mask,
+    gaussian_window,
+    graft_mask,
+    pixelize,
+    shuffle_blocks,
+    shuffle_by,
+    to_bytes,
+    to_images,
+)
+from harness.images.draws import Draws
+from harness.randomness import derive, key_from, torch_generator
+
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+
+
+def dice(seed: int = 0) -> torch.Generator:
+    return torch_generator(derive(b"images", seed), "cpu")
+
+
+def upright(images: torch.Tensor) -> list[Floats]:
+    """As OpenCV wants them: (H, W, 3) float32 each."""
+    return [np.ascontiguousarray(image) for image in images.numpy().transpose(0, 2, 3, 1)]
+
+
+def stacked(pictures: list[Floats]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(pictures).transpose(0, 3, 1, 2))
+
+
+def blocks_of(images: torch.Tensor, block: int) -> Floats:
+    """(N, blocks, block * block, 3): the pixels of every block, row by row, by plain slicing."""
+    height, width = images.shape[-2:]
+    squares = [
+        images[:, :, top : top + block, left : left + block].flatten(2).permute(0, 2, 1)
+        for top in range(0, height, block)
+        for left in range(0, width, block)
+    ]
+    return torch.stack(squares, 1).numpy()
+
+
+def numbered(count: int, size: int, block: int) -> torch.Tensor:
+    """Images whose pixels hold their place inside their block, in every channel: place, place + 0.25, place + 0.5."""
+    inside = torch.arange(size) % block
+    place = (inside[:, None] * block + inside).float()
+    return (place + torch.tensor([0, 0.25, 0.5]).view(3, 1, 1)).repeat(count, 1, 1, 1)
+
+
+# ---- bytes -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_byte_survives_the_way_to_float_and_back() -> None:
+    stored = torch.arange(256, dtype=torch.uint8)
+
+    assert torch.equal(to_bytes(to_images(stored)), stored)
+    assert to_images(stored).dtype == torch.float32
+    assert to_images(stored)[[0, 255]].tolist() == [0, 1]
+
+
+def test_bytes_are_rounded_to_the_nearest_not_truncated() -> None:
+    levels = torch.tensor([0.4, 0.6, 1.4, 1.6, 127.49, 127.51, 254.4, 254.6]) / 255
+
+    assert to_bytes(levels).tolist() == [0, 1, 1, 2, 127, 128, 254, 255]
+
+
+def test_values_outside_the_range_are_clipped_and_do_not_wrap() -> None:
+    assert to_bytes(torch.tensor([-9.0, -0.01, 1.01, 300.0])).tolist() == [0, 0, 255, 255]
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4, 4), (1,), (2, 3, 5, 7)])
+def test_bytes_of_any_shape_are_those_of_plain_arithmetic(shape: tuple[int, ...]) -> None:
+    """A float32 product, rounded half to even: at every level and half level too."""
+    levels = torch.cat([torch.arange(-4, 1026) / 1020, torch.rand(10_000, generator=dice()) * 3 - 1])
+    some = torch.rand(shape, generator=dice())
+
+    for images in (levels, some, some.transpose(0, -1)):
+        assert torch.equal(to_bytes(images), images.mul(255).round().clamp(0, 255).to(torch.uint8))
+
+
+def test_making_bytes_leaves_the_floats_alone(images: torch.Tensor) -> None:
+    kept = images.clone()
+
+    to_bytes(images)
+
+    assert torch.equal(images, kept)
+
+
+# ---- average ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_average_is_the_weighted_sum(count: int) -> None:
+    rng = np.random.default_rng(count)
+    sources, weights = rng.random((7, count, 3, 9, 12)), rng.dirichlet(np.ones(count), 7)
+    expected = sum(weights[:, i, None, None, None] * sources[:, i] for i in range(count))
+
+    made = average(torch.from_numpy(sources.astype(np.float32)), torch.from_numpy(weights.astype(np.float32)))
+
+    np.testing.assert_allclose(made.numpy(), expected, atol=1e-6)
+
+
+# ---- blur ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kernel", [17, 35, 45])
+def test_blur_is_opencvs(images: torch.Tensor, kernel: int) -> None:
+    """The paper's kernels; sigma 0 lets OpenCV derive it from the kernel. Also where the image is not square."""
+    for some in (images[:6], images[:6, :, :, 5:52]):
+        theirs = [
+            cv2.GaussianBlur(image, (kernel, kernel), 0, borderType=cv2.BORDER_REFLECT_101) for image in upright(some)
+        ]
+
+        assert (blur(some, kernel) - stacked(theirs)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 7, 9])
+def test_small_kernels_follow_opencvs_formula(images: torch.Tensor, kernel: int) -> None:
+    """At 64 px the paper's kernels scale to such; OpenCV has tables of its own for them unless it is told sigma."""
+    sigma = 0.3 * ((kernel - 1) / 2 - 1) + 0.8
+    theirs = [
+        cv2.GaussianBlur(image, (kernel, kernel), sigma, borderType=cv2.BORDER_REFLECT_101) for image in upright(images)
+    ]
+
+    assert (blur(images, kernel) - stacked(theirs)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("kernel", [1, 17, 127])
+def test_blur_keeps_flat_images_flat(kernel: int) -> None:
+    """Also with the largest kernel that 64 px allow, where the border is mirrored whole."""
+    flat = torch.full((1, 3, 64, 64), 0.3)
+
+    assert torch.allclose(blur(flat, kernel), flat, atol=1e-6)
+
+
+def test_a_kernel_of_one_pixel_changes_nothing(images: torch.Tensor) -> None:
+    assert torch.equal(blur(images, 1), images)
+
+
+def test_the_window_is_opencvs_kernel() -> None:
+    theirs = cv2.getGaussianKernel(35, 0, cv2.CV_64F).ravel()
+
+    np.testing.assert_allclose(gaussian_window(35).numpy(), theirs, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", [0, -3, 2, 16, 129])
+def test_kernels_that_are_even_or_too_large_are_refused(images: torch.Tensor, kernel: int) -> None:
+    with pytest.raises(HarnessError, match=f"kernel {kernel} .*64x64.*odd number up to 127"):
+        blur(images, kernel)
+
+
+# ---- pixelize --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("grid", [1, 8, 16, 32, 64, 20, 24, 48])
+def test_pixelize_is_opencvs_area_average_and_nearest_neighbour(images: torch.Tensor, grid: int) -> None:
+    """For grids that divide 64 and for 20, 24 and 48 that do not."""
+    theirs = [
+        cv2.resize(cv2.resize(image, (grid, grid), interpolation=cv2.INTER_AREA), (64, 64), interpolation=0)
+        for image in upright(images)
+    ]
+
+    assert cv2.INTER_NEAREST == 0
+    assert (pixelize(images, grid) - stacked(theirs)).abs().max() < 1e-5
+
+
+def test_pixelize_averages_each_side_by_its_own_length(images: torch.Tensor) -> None:
+    """A 64 x 48 image on a grid of 16 has cells of 4 x 3 pixels."""
+    wide = images[..., :48]
+    means = wide.reshape(-1, 3, 16, 4, 16, 3).mean((3, 5))
+
+    made = pixelize(wide, 16)
+
+    assert torch.allclose(made, means.repeat_interleave(4, 2).repeat_interleave(3, 3), atol=1e-6)
+
+
+@pytest.mark.parametrize("grid", [1, 2, 4, 8, 16, 32, 64])
+def test_pixelizing_twice_changes_nothing_more_where_the_grid_divides(images: torch.Tensor, grid: int) -> None:
+    once = pixelize(images, grid)
+
+    assert torch.allclose(pixelize(once, grid), once, atol=1e-6)
+
+
+@pytest.mark.parametrize("grid", [0, -1, 65])
+def test_grids_that_do_not_fit_are_refused(images: torch.Tensor, grid: int) -> None:
+    with pytest.raises(HarnessError, match=f"grid {grid} does not fit 64x64 images; use 1 to 64"):
+        pixelize(images, grid)
+
+
+# ---- kernels and plain expressions -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("height, width", [(64, 64), (50, 33), (7, 9), (256, 96)])
+def test_the_cpus_blur_and_pixelizing_are_the_matrices(height: int, width: int) -> None:
+    """Within 5e-7 of the products in float64, which gradients take: the rounding of float32 sums."""
+    images = torch.rand(2, 3, height, width, generator=dice(8))
+    least = min(height, width)
+    cases = [(blur, kernel) for kernel in (1, 3, 5, 7, 9, 13, 35, 2 * least - 1) if kernel < 2 * least]
+    cases += [(pixelize, grid) for grid in (1, 2, 5, 7, 16, 31, least) if grid <= least]
+
+    for verb, knob in cases:
+        exact = verb(images.double().requires_grad_(), knob)
+
+        assert verb(images, knob).dtype == torch.float32
+        assert (verb(images, knob) - exact).abs().max() < 5e-7, (verb, knob)
+
+
+@pytest.mark.parametrize("verb, knob", [(blur, 9), (blur, 17), (pixelize, 5), (shuffle_blocks, 4)])
+def test_images_may_lie_in_memory_in_any_way(images: torch.Tensor, verb: Any, knob: int) -> None:
+    """Strided, channels last, in stacks of stacks, or a single one without its batch."""
+    more = (dice(),) if verb is shuffle_blocks else ()
+    stacks = images.view(4, 6, 3, 64, 64)
+
+    def made(some: torch.Tensor) -> torch.Tensor:
+        return verb(some, knob, *(dice() for _ in more))
+
+    for some in (stacks[:, ::2], stacks[0].contiguous(memory_format=torch.channels_last), stacks[0, 0]):
+        assert torch.equal(made(some), made(some.clone(memory_format=torch.contiguous_format)))
+
+
+@pytest.mark.skipif(cpu.loops() is None, reason="Numba is not installed here")
+@pytest.mark.parametrize("size", [16, 33, 64])
+def test_without_numba_the_bytes_are_the_same(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A seed gives the same release on every machine, whatever is installed there."""
+    images = torch.rand(3, 3, size, size, generator=dice(9))
+
+    def made() -> list[torch.Tensor]:
+        blurred = [blur(images, kernel) for kernel in (1, 3, 5, 9, 17, 31)]
+        blurred += [pixelize(images, grid) for grid in (1, 3, 5, 8, 16)]
+        return blurred + [shuffle_blocks(images, block, dice()) for block in (1, 4, 8, 11) if size % block == 0]
+
+    with_numba = made()
+    monkeypatch.setattr(cpu, "loops", lambda: None)
+
+    assert all(torch.equal(one, other) for one, other in zip(with_numba, made(), strict=True))
+
+
+def test_gradients_flow_through_every_verb(images: torch.Tensor) -> None:
+    """An attack descends through the defense; all of these are linear in the images, noise and masks apart."""
+    some = images[:2, :, :16, :16].double().requires_grad_()
+    verbs = [
+        lambda images: blur(images, 5),
+        lambda images: pixelize(images, 5),
+        lambda images: shuffle_blocks(images, 4, dice()),
+        lambda images: add_noise(images, torch.tensor([0.1, 0.2], dtype=torch.float64), dice()),
+        lambda images: choose(graft_mask(images.unsqueeze(1), 0.5, "pixel", dice()), images, images.flip(0)),
+        lambda images: average(images.unsqueeze(0), torch.tensor([[0.3, 0.7]])),
+    ]
+
+    for verb in verbs:
+        direction = torch.rand(some.shape, generator=dice(1), dtype=torch.float64)
+        made = verb(some)
+        weights = torch.rand(made.shape, generator=dice(2), dtype=torch.float64)
+        (gradient,) = torch.autograd.grad((made * weights).sum(), some)
+
+        moved = ((verb(some + direction) - made) * weights).sum()
+        np.testing.assert_allclose(float((gradient * direction).sum()), float(moved.detach()), rtol=1e-6)
+
+
+# ---- threads --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [20, 33, 64, 72, 97, 100])
+@pytest.mark.parametrize(
+    "verb, knob",
+    [
+        (blur, 9),
+        (pixelize, 12),
+        (lambda images, block: shuffle_blocks(images, block, dice()), 1),
+        (lambda images, sigma: add_noise(images, torch.full((len(images),), sigma), dice()), 0.1),
+        (lambda images, p: choose(graft_mask(images.unsqueeze(1), p, "pixel", dice()), images, 1 - images), 0.6),
+    ],
+    ids=["blur", "pixelize", "shuffle", "noise", "graft"],
+)
+def test_transforms_do_not_depend_on_the_number_of_threads(verb: Any, knob: int, size: int) -> None:
+    """To the last bit, many images or one: what differs there is rounded to other bytes in a large release."""
+    many = torch.rand(2**19 // (3 * size * size), 3, size, size, generator=dice(7))
+    before = torch.get_num_threads(), cv2.getNumThreads()
+
+    def of(threads: int) -> tuple[torch.Tensor, torch.Tensor]:
+        torch.set_num_threads(threads), cv2.setNumThreads(threads)
+        return verb(many, knob), verb(many[:1], knob)
+
+    try:
+        made = [of(threads) for threads in (1, 4, 16)]
+    finally:
+        torch.set_num_threads(before[0]), cv2.setNumThreads(before[1])
+
+    for others in made[1:]:
+        assert torch.equal(made[0][0], others[0]) and torch.equal(made[0][1], others[1])
+
+
+# ---- shuffle ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", [1, 2, 4, 8, 16, 32, 64])
+def test_shuffling_keeps_every_pixel_in_its_block(images: torch.Tensor, block: int) -> None:
+    """The same pixels, all three channels of each together, in another order."""
+    before, after = blocks_of(images[:4], block), blocks_of(shuffle_blocks(images[:4], block, dice()), block)
+
+    for some, others in zip(before.reshape(-1, block * block, 3), after.reshape(-1, block * block, 3), strict=True):
+        np.testing.assert_array_equal(some[np.lexsort(some.T)], others[np.lexsort(others.T)])
+
+
+def test_every_order_is_a_fresh_draw() -> None:
+    """No two blocks of any image, source or channel-triple share a permutation: 16! orders do not repeat by chance."""
+    stack = numbered(6, 32, 4).view(3, 2, 3, 32, 32)
+
+    shuffled = shuffle_blocks(stack, 4, dice())
+
+    orders = blocks_of(shuffled.flatten(0, 1), 4)
+    assert len({order[:, 0].tobytes() for order in orders.reshape(-1, 16, 3)}) == 6 * 64
+    assert np.array_equal(orders - orders[..., :1], np.broadcast_to(np.float32([0, 0.25, 0.5]), orders.shape))
+
+
+@pytest.mark.parametrize("block, count", [(2, 100), (4, 400), (8, 400)])
+def test_every_pixel_is_equally_likely_to_land_anywhere_in_its_block(block: int, count: int) -> None:
+    """Chi-square over (from, to): rows and columns sum to n, so (m - 1) / m times it has (m - 1)^2 degrees."""
+    places = block * block
+    shuffled = shuffle_blocks(numbered(count, 64, block), block, dice(1))
+
+    came_from = blocks_of(shuffled, block)[..., 0].astype(int).reshape(-1, places)
+    counts = np.stack([np.bincount(came_from[:, place], minlength=places) for place in range(places)])
+    expected = len(came_from) / places
+    statistic = ((counts - expected) ** 2 / expected).sum() * (places - 1) / places
+    assert 1e-4 < chi2.sf(statistic, (places - 1) ** 2) < 1 - 1e-4
+
+
+def test_every_order_of_four_pixels_is_equally_likely() -> None:
+    """Chi-square over all 24: places that are uniform one by one could still move together."""
+    shuffled = shuffle_blocks(numbered(100, 64, 2), 2, dice(2))
+
+    orders = blocks_of(shuffled, 2)[..., 0].astype(int).reshape(-1, 4) @ 4 ** np.arange(4)
+    found, counts = np.unique(orders, return_counts=True)
+    assert len(found) == 24
+    assert 1e-4 < chisquare(counts).pvalue < 1 - 1e-4
+
+
+def test_neighbouring_blocks_are_shuffled_independently() -> None:
+    """Chi-square over where the first pixel of a block and of the next come from."""
+    shuffled = shuffle_blocks(numbered(300, 64, 4), 4, dice(3))
+
+    first = blocks_of(shuffled, 4)[..., 0, 0].astype(int)
+    pairs = np.bincount((first[:, :-1] * 16 + first[:, 1:]).ravel(), minlength=256)
+    assert 1e-4 < chisquare(pairs).pvalue < 1 - 1e-4
+
+
+def test_the_same_dice_give_the_same_order_and_others_another(images: torch.Tensor) -> None:
+    assert torch.equal(shuffle_blocks(images, 8, dice(1)), shuffle_blocks(images, 8, dice(1)))
+    assert not torch.equal(shuffle_blocks(images, 8, dice(1)), shuffle_blocks(images, 8, dice(2)))
+
+
+def test_draws_that_pick_the_first_pixel_every_time_turn_a_block_by_one_place() -> None:
+    """Fisher and Yates with every draw 0: each pixel is exchanged with the first, from the last to the second."""
+    images = numbered(2, 8, 4)
+
+    made = shuffle_by(images, torch.zeros(2, 4, 16, dtype=torch.int64), 4)
+
+    assert blocks_of(made, 4)[..., 0].tolist() == [[[*range(1, 16), 0]] * 4] * 2
+
+
+def test_the_largest_draws_leave_every_pixel_where_it_is(images: torch.Tensor) -> None:
+    assert torch.equal(shuffle_by(images, torch.full((24, 64, 64), 2**32 - 1), 8), images)
+
+
+@pytest.mark.parametrize("height, width, block", [(64, 64, 8), (8, 12, 4), (6, 4, 2), (5, 3, 1), (32, 32, 32)])
+def test_shuffle_by_exchanges_the_pixels_that_its_draws_name(height: int, width: int, block: int) -> None:
+    """Compiled or not, and with gradients: Durstenfeld's loop as it stands in the books, pixel by pixel."""
+    images = torch.rand(2, 3, height, width, generator=dice())
+    draws = torch.randint(2**32, (2, height // block * (width // block), block * block), generator=dice(1))
+    expected = blocks_of(images, block).copy()
+    for pixels, numbers in zip(expected.reshape(-1, block * block, 3), draws.flatten(0, 1).tolist(), strict=True):
+        for last in range(block * block - 1, 0, -1):
+            pixels[[last, numbers[last] * (last + 1) // 2**32]] = pixels[[numbers[last] * (last + 1) // 2**32, last]]
+
+    for some in (images, images.clone().requires_grad_()):
+        np.testing.assert_array_equal(blocks_of(shuffle_by(some, draws, block).detach(), block), expected)
+
+
+@pytest.mark.parametrize("block", [7, 3, 0, -4, 128])
+def test_blocks_that_do_not_divide_are_refused_with_those_that_do(images: torch.Tensor, block: int) -> None:
+    with pytest.raises(HarnessError, match=f"block {block} does not divide 64x64 images; use 2, 4, 8, 16 or 32"):
+        shuffle_blocks(images, block, dice())
+
+
+def test_a_block_must_divide_both_sides(images: torch.Tensor) -> None:
+    with pytest.raises(HarnessError, match="block 8 does not divide 64x60 images; use 2 or 4"):
+        shuffle_blocks(images[..., :60], 8, dice())
+
+
+# ---- noise -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [33, 64])
+def test_noise_has_the_histogram_of_a_gaussian_in_8_bits(size: int) -> None:
+    """Chi-square of 2 * 10^6 rounded values against every level's exact share; tails of 10 are joined."""
+    count = 2_000_000 // (3 * size * size)
+    noise = add_noise(torch.zeros(count, 3, size, size), torch.full((count,), 20 / 255), dice(4))
+
+    levels = np.rint(noise.numpy().astype(np.float64) * 255).astype(int).ravel()
+    last = int(norm.isf(10 / len(levels)) * 20)
+    counts = np.bincount(levels.clip(-last, last) + last, minlength=2 * last + 1)
+    edges = norm.cdf(np.concatenate([[-np.inf], np.arange(-last, last) + 0.5, [np.inf]]) / 20)
+    assert chisquare(counts, np.diff(edges) * len(levels)).pvalue > 1e-3
+
+
+def test_every_image_has_noise_of_its_own_deviation() -> None:
+    deviations = torch.tensor([0.0, 0.1, 0.4])
+
+    noise = add_noise(torch.full((3, 3, 64, 64), 0.5), deviations, dice(5)) - 0.5
+
+    np.testing.assert_allclose(noise.std((1, 2, 3)), deviations, rtol=4.5 / (2 * 12288) ** 0.5)
+
+
+def test_the_two_normal_draws_of_a_pair_are_independent() -> None:
+    """Box and Muller make them of one length: neither they nor their squares may be correlated."""
+    half = 2**15
+    pairs = Draws(dice(6)).normal((30, 2, half)).double().transpose(0, 1).reshape(2, -1)
+
+    for some in (pairs, pairs.square(), pairs.abs() > 2):
+        assert abs(np.corrcoef(some.numpy())[0, 1]) < 4 / pairs.shape[1] ** 0.5
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 2**16 - 1, 2**16 + 1])
+def test_any_number_of_normal_draws_can_be_made(count: int) -> None:
+    made = Draws(dice(7)).normal((count,))
+
+    assert made.shape == (count,) and made.dtype == torch.float32
+    assert bool(torch.isfinite(made).all())
+    assert len(made.unique()) > 0.999 * count  # float32 has few enough values for some to be met twice
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_words_are_those_of_sixteen_sfc64s_in_turn(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy's own, a dozen of their first words dropped; the lower half of each word comes first."""
+    if not compiled:
+        monkeypatch.setattr(cpu, "loops", lambda: None)
+    key = int.from_bytes(key_from(dice(8)), "little")
+    seeds = np.random.SeedSequence(key).generate_state(48, np.uint64).reshape(3, 16)
+
+    draws = Draws(dice(8))
+    words = np.concatenate([draws.words((4, 16)).numpy().ravel() for _ in range(2)])
+
+    for lane, seed in enumerate(seeds.T):
+        bits = np.random.SFC64(0)
+        state = {"bit_generator": "SFC64", "state": {"state": np.append(seed, np.uint64(1))}}
+        bits.state = {**state, "has_uint32": 0, "uinteger": 0}
+        raw = bits.random_raw(16)[12:]
+        assert (
+            words.reshape(4, 16, 2)[:, lane].ravel().tolist()
+            == np.stack([raw & 0xFFFFFFFF, raw >> 32], 1).ravel().tolist()
+        )
+
+
+def test_the_lanes_of_the_words_are_independent() -> None:
+    """Chi-square over the top three bits of a word and of the next one, which another generator made."""
+    words = Draws(dice(9)).words((2**20,)).numpy() >> 29
+
+    pairs = np.bincount(words[:-1] * 8 + words[1:], minlength=64)
+    assert 1e-4 < chisquare(pairs).pvalue < 1 - 1e-4
+
+
+# ---- masks -----------------------------------------------------------------------------------------------------------
+
+
+@given(p=st.floats(0, 1), n=st.integers(1, 200), seed=st.integers(0, 9))
+def test_an_exact_mask_has_exactly_its_share_of_ones(p: float, n: int, seed: int) -> None:
+    draws = torch.rand(3, 1, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+    mask = exact_mask(draws, p)
+
+    assert mask.dtype == torch.bool and mask.shape == draws.shape
+    assert mask.flatten(1).sum(1).tolist() == [round(p * n)] * 3
+
+
+def test_an_exact_mask_takes_the_smallest_draws() -> None:
+    mask = exact_mask(torch.tensor([[0.9, 0.1, 0.5, 0.3], [0.2, 0.8, 0.1, 0.9]]), 0.5)
+
+    assert mask.tolist() == [[False, True, False, True], [True, False, True, False]]
+
+
+@pytest.mark.parametrize("per, entries", [("pixel", 64), ("channel", 192)])
+def test_every_entry_is_equally_likely_to_be_grafted(per: str, entries: int) -> None:
+    """Chi-square over places; each mask has a fixed number of ones, which takes one degree of freedom."""
+    p, n = 0.25, 3000
+
+    kept = graft_mask(torch.zeros(n, 2, 3, 8, 8), p, per, dice(2)).flatten(1)
+
+    assert kept.shape == (n, entries)
+    spread = n * p * (1 - p) * entries / (entries - 1)
+    statistic = ((kept.sum(0).double() - n * p) ** 2 / spread).sum().item()
+    assert 1e-4 < chi2.sf(statistic, entries - 1) < 1 - 1e-4
+
+
+def test_a_mask_is_drawn_again_where_two_draws_tie_at_its_border(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would hold one entry too many."""
+    made = [np.uint32([[1, 2, 2, 3]]), np.uint32([[4, 2, 3, 1]])]
+    monkeypatch.setattr(Draws, "words", lambda self, shape: torch.from_numpy(made.pop(0).reshape(shape)))
+
+    kept = graft_mask(torch.zeros(1, 2, 3, 2, 2), 0.5, "pixel", dice())
+
+    assert kept.flatten().tolist() == [False, True, False, True]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_choosing_takes_every_value_whole_from_one_of_two(images: torch.Tensor, channels: int) -> None:
+    ones, zeros = images[:8], images[8:16]
+    kept = torch.rand(8, channels, 64, 64, generator=dice()) < 0.5
+
+    assert torch.equal(choose(kept, ones, zeros), torch.where(kept, ones, zeros))
+
+
+def test_masks_of_two_images_are_independent() -> None:
+    """Two masks with half ones agree on about half of the pixels, and no two are alike."""
+    kept = graft_mask(torch.zeros(40, 2, 3, 32, 32), 0.5, "pixel", dice(3)).flatten(1).double()
+
+    agreement = (kept @ kept.T + (1 - kept) @ (1 - kept).T) / 1024
+    others = agreement[~torch.eye(40, dtype=torch.bool)]
+    assert (others - 0.5).abs().max() < 6 * 0.5 / 1024**0.5
+
+
+# ---- devices ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+def test_the_same_draws_give_the_same_images_on_both_devices(images: torch.Tensor) -> None:
+    """Within one grey level: random transforms on the draws of one device, the others on the same images."""
+    shuffles = torch.randint(2**32, (24, 64, 64), generator=dice())
+    masks = torch.rand(24, 1, 64, 64, generator=dice(1), dtype=torch.float64)
+
+    assert torch.equal(shuffle_by(images.cuda(), shuffles.cuda(), 8).cpu(), shuffle_by(images, shuffles, 8))
+    assert torch.equal(exact_mask(masks.cuda(), 0.6).cpu(), exact_mask(masks, 0.6))
+    for here, there in (
+        (blur(images, 17), blur(images.cuda(), 17)),
+        (pixelize(images, 20), pixelize(images.cuda(), 20)),
+    ):
+        assert (to_bytes(here).int() - to_bytes(there).cpu().int()).abs().max() <= 1

@@ -1,0 +1,133 @@
+"""What authors report stands under the board, as printed, and moves nothing on it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from harness.cli import main
+from harness.errors import HarnessError
+from harness.leaderboard.board import boards
+from harness.leaderboard.format import settings
+from harness.leaderboard.paper import TABLE_7
+from harness.leaderboard.reported import read
+from harness.records import Records
+from harness.report import table_data
+from harness.report.markdown import page
+from tests.helpers.paths import ROOT
+from tests.leaderboard.test_board import DATASET, N, complete, np, release
+
+PAPER = """
+- dataset: stripes
+  cite: "Doe et al. 2027, Table 1"
+  about: at 256 px
+  rows:
+    - {defense: hide_all, settings: {strength: 3, weights: [0.5, 0.5]}, epochs: 20, dssim: 0.9, utility: 0.9335}
+    - {defense: good, worst_dssim: 0.14}
+- dataset: elsewhere
+  cite: "Roe 2026"
+  rows: [{defense: other, dhaar: 0}]
+"""
+
+
+@pytest.fixture
+def paper(tmp_path):
+    file = tmp_path / "reported.yaml"
+    file.write_text(PAPER)
+    return file
+
+
+def test_reported_rows_go_to_the_boards_of_their_data_set_and_are_no_rows_of_them(paper):
+    """One that hides all and costs nothing would win."""
+    dots = release(dataset={**DATASET, "name": "dots", "fingerprint": "0" * 32})
+    records = [*complete("good", 0.9), *complete("none", 0.95, np.zeros(N)), dots]
+
+    found, plain = boards(records, read(paper)), boards(records)
+
+    for board, without in zip(found, plain, strict=True):
+        assert [row.records for row in board.rows] == [row.records for row in without.rows]
+        assert [row.rank for row in board.rows] == [row.rank for row in without.rows]
+    assert {board.dataset["name"]: len(board.reported) for board in found} == {"dots": 0, "stripes": 2}
+    assert table_data.csv_text(found) == table_data.csv_text(plain)
+
+
+def test_the_page_shows_them_once_as_printed(paper):
+    page_ = page(boards([*complete("good", 0.9), release(device="cuda")], read(paper)))
+
+    lines = [line for line in page_.splitlines() if line.startswith("| reported |")]
+    assert lines == [
+        "| reported | hide_all | strength=3 weights=0.5,0.5 | 20 | .9 | - | .9335 |",
+        "| reported | good |  | - | - | .14 | - |",
+    ]
+    assert page_.count("Doe et al. 2027, Table 1") == 1 and "Roe" not in page_
+
+
+def test_the_document_holds_them_as_reported(paper):
+    (board,) = table_data.document(boards([release()], read(paper)))["boards"]
+
+    assert [row["status"] for row in board["reported"]] == ["reported", "reported"]
+    assert board["reported"][0]["utility"] == 0.9335 and board["reported"][0]["cite"] == "Doe et al. 2027, Table 1"
+
+
+def test_rank_finds_the_file_beside_the_records_or_where_it_is_named(paper, tmp_path, capsys):
+    Records(tmp_path / "records").write(release())
+    told = ["rank", "--records", str(tmp_path / "records"), "--out", str(tmp_path / "boards"), "--json"]
+
+    assert main(told) == 0
+    beside = json.loads(capsys.readouterr().out)
+    paper.rename(tmp_path / "mine.yaml")
+    assert main(told) == 0
+    without = json.loads(capsys.readouterr().out)
+    assert main([*told, "--reported", str(tmp_path / "mine.yaml")]) == 0
+    named = json.loads(capsys.readouterr().out)
+
+    assert beside == named and len(beside["boards"][0]["reported"]) == 2
+    assert without["boards"][0]["reported"] == []
+    assert main([*told, "--verify"]) == 3  # written with the figures that are not beside the records any more
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("dssim: 0.9,", "dssim: 9,"), ("paper 1, row 1", "dssim is 9")),
+        (("dssim: 0.9,", "dssim: high,"), ("dssim is 'high'",)),
+        (("dssim: 0.9,", "dssim: .nan,"), ("dssim is nan",)),
+        (("dssim: 0.9,", "dsim: 0.9,"), ("'dsim' is unknown",)),
+        (("worst_dssim: 0.14", "epochs: 3"), ("row 2", "no figure")),
+        (("epochs: 20", "epochs: true"), ("epochs is True",)),
+        (("{strength: 3, weights: [0.5, 0.5]}", "strong"), ("settings is 'strong'",)),
+        (("  cite: \"Roe 2026\"\n", ""), ("paper 2", "cite is missing")),
+        (("defense: good", "name: good"), ("'name' is unknown",)),
+        (("[{defense: other, dhaar: 0}]", "none"), ("rows is 'none'",)),
+        ((PAPER, "dataset: stripes"), ("a list of papers",)),
+        ((PAPER, "- stripes"), ("'stripes' is no mapping",)),
+        ((PAPER, "- ["), ("reported.yaml",)),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_the_file_is_named_with_its_place_and_value(paper, change, words):
+    paper.write_text(PAPER.replace(*change))
+
+    with pytest.raises(HarnessError) as refused:
+        read(paper)
+
+    assert all(word in str(refused.value) for word in words), refused.value
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(HarnessError, match="nowhere"):
+        read(tmp_path / "nowhere.yaml")
+
+
+def test_the_points_that_the_page_draws_are_the_rows_that_the_board_shows():
+    """The paper's figures stand in two places: as a file to be edited, and in the wheel."""
+    rows = read(ROOT / "leaderboards" / "reported.yaml")
+
+    shown = {}
+    for row in rows:
+        given = dict(row.settings)
+        within = given.pop("intra_class", False)
+        shown[row.defense, settings(given), within] = row.figures["dssim"], row.figures["utility"]
+    drawn = {(row.defense, row.settings, row.intra_class): (row.dssim, row.accuracy) for row in TABLE_7}
+    assert shown == drawn and len(drawn) == 31

@@ -1,0 +1,383 @@
+"""What is said of a defense: attack by attack, in pairs, and nothing that the figures do not carry."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from harness.leaderboard import verdict
+from harness.leaderboard.board import boards
+from harness.report import table_data, terminal
+from harness.statistics import paired
+from tests.leaderboard.test_board import MULTI, RELEASED, N, attacked, complete, recognised, release, row, rows, trained
+
+SEEDS = (0, 1, 2)
+REID = np.arange(N) % 2
+
+
+def with_arrays(record, chance=None, **arrays):
+    """The record with more figures, each with its chance."""
+    for name, values in arrays.items():
+        record.arrays[name] = np.asarray(values, float)
+        record.scores[name] = {"mean": float(np.mean(values)), "chance": chance}
+    return record
+
+
+def distances(record, dssim, dhaar):
+    record.arrays["attacked_dssim"], record.arrays["attacked_dhaar"] = np.asarray(dssim), np.asarray(dhaar)
+    return record
+
+
+def named(found, name):
+    (attack,) = [each for each in found.attacks if each.name == name]
+    return attack
+
+
+def line(found, start):
+    (said,) = [text for text in verdict.on_row(found) if text.startswith(start)]
+    return said
+
+
+# Attack by attack
+
+
+def test_what_an_attack_gains_is_paired_over_originals_and_pooled_over_seeds():
+    """As if every original's differences of all seeds stood in one list."""
+    noise = [np.random.default_rng(seed).normal(0, 0.05, N) for seed in SEEDS]
+    records = [release(seed=seed) for seed in SEEDS]
+    records += [attacked("peek", seed=seed, dssim=RELEASED - 0.2 + noise[seed]) for seed in SEEDS]
+    records += [attacked("smooth", seed=seed, dssim=RELEASED - 0.05) for seed in SEEDS]
+
+    found = named(row(*records), "peek")
+
+    mean = np.mean(noise, axis=0)
+    for more, gained in ((found.from_look, 0.2), (found.from_smooth, 0.15)):
+        apart = paired(gained - mean, np.zeros(N))
+        assert {name: more["dssim"][name] for name in apart} == pytest.approx(apart)
+    assert found.from_look["dssim"]["n"] == N
+    assert found.left["dssim"]["mean"] == pytest.approx((RELEASED - 0.2 + mean).mean())
+
+
+def test_a_gain_in_re_identification_is_a_larger_share():
+    look = with_arrays(release(), 0.01, reid_rank1=np.zeros(N))
+    peek = with_arrays(attacked("peek"), 0.01, reid_rank1=REID, reid_rank5=np.ones(N))
+
+    found = named(row(look, peek), "peek")
+
+    assert found.from_look["reid_rank1"]["mean"] == pytest.approx(0.5)
+    assert found.read["reid_rank1"]["mean"] == 0.5 and found.read["reid_rank1"]["chance"] == 0.01
+
+
+def test_smooth_is_not_compared_with_itself_and_the_stronger_setting_is_the_reference():
+    weak, strong = attacked("smooth", dssim=RELEASED - 0.05), attacked("smooth", dssim=RELEASED - 0.1)
+    strong.inputs["attack"]["params"]["width"] = 5
+
+    found = row(release(), weak, strong, attacked("peek", dssim=RELEASED - 0.3))
+
+    assert named(found, "peek").from_smooth["dssim"]["mean"] == pytest.approx(0.2)
+    assert all(each.from_smooth == {} for each in found.attacks if each.name == "smooth")
+
+
+def test_two_settings_of_one_attack_do_not_add_up_to_the_strongest():
+    """Twice .1 is not more than .15."""
+    once, twice = attacked("weak", dssim=RELEASED - 0.1), attacked("weak", dssim=RELEASED - 0.1)
+    twice.inputs["attack"]["params"]["knob"] = 2
+
+    found = row(release(), once, twice, attacked("strong", dssim=RELEASED - 0.15))
+
+    assert found.worst["dssim"]["attack"] == "strong"
+
+
+def test_the_strongest_is_so_in_the_mean_over_seeds():
+    """It is run on every seed; the other on one, where it is the stronger."""
+    records = [release(seed=seed) for seed in SEEDS]
+    records += [attacked("steady", seed=seed, dssim=RELEASED - 0.1) for seed in SEEDS]
+
+    found = row(*records, attacked("once", seed=0, dssim=RELEASED - 0.2))
+
+    assert found.worst["dssim"]["attack"] == "steady"
+    assert "once on every seed" in found.lacks
+
+
+def test_a_newer_version_of_an_attack_replaces_the_older_and_its_failure_does_not():
+    old, new = attacked("peek", dssim=RELEASED - 0.4), attacked("peek", dssim=RELEASED - 0.1)
+    new.inputs["attack"]["version"] = 2
+    broken = attacked("peek", status="failed")
+    broken.inputs["attack"]["version"] = 3
+
+    found = row(release(), old, new, broken)
+
+    assert found.worst["dssim"]["mean"] == pytest.approx(RELEASED.mean() - 0.1)
+    assert not any("failed" in lack for lack in found.lacks) and named(found, "peek").status == "ok"
+
+
+def test_attacks_are_listed_strongest_first_then_controls_then_what_did_not_work():
+    found = row(
+        release(),
+        attacked("broken", status="failed"),
+        attacked("oracle", dssim=np.zeros(N), traits=("control",)),
+        attacked("weak", dssim=RELEASED - 0.1),
+        attacked("strong", dssim=RELEASED - 0.2),
+        recognised(REID),
+    )
+
+    assert [each.name for each in found.attacks] == ["strong", "weak", "cnn", "oracle", "broken"]
+
+
+# What never counts as privacy
+
+
+def test_a_row_lacks_an_attack_that_failed():
+    records = [*complete("mix", 0.9), *(attacked("denoise", seed=seed, status="failed") for seed in SEEDS)]
+
+    found = row(*records)
+
+    assert found.lacks == ["denoise, which failed"] and found.rank is None
+    assert found.unjudged == ["denoise (failed: why it failed)"]
+
+
+def test_an_attack_that_failed_on_one_seed_of_three_is_lacking_too():
+    failed = [attacked("denoise", seed=seed, status="failed" if seed else "ok") for seed in SEEDS]
+
+    assert row(*complete("mix", 0.9), *failed).lacks == ["denoise, which failed"]
+
+
+def test_what_was_skipped_is_named_but_not_lacking():
+    """No one can be made to own credentials."""
+    skipped = [attacked("google_vision", seed=seed, status="skipped") for seed in SEEDS]
+
+    found = row(*complete("mix", 0.9), *skipped)
+
+    assert found.lacks == [] and found.unjudged == ["google_vision (skipped: why it failed)"]
+    assert line(found, "Says nothing of") == "Says nothing of google_vision (skipped: why it failed)."
+
+
+def test_what_does_not_suit_a_defense_is_neither():
+    unsuited = [attacked("unmix", seed=seed, status="inapplicable") for seed in SEEDS]
+
+    found = row(*complete("mix", 0.9), *unsuited)
+
+    assert found.lacks == [] and found.unjudged == []
+    assert named(found, "unmix").status == "inapplicable"
+
+
+def test_a_required_attack_that_does_not_suit_is_still_lacking():
+    kept = [each for each in complete("mix", 0.9) if each.inputs.get("attack", {}).get("name") != MULTI]
+
+    assert row(*kept, *(attacked(MULTI, seed=seed, status="inapplicable") for seed in SEEDS)).lacks == [MULTI]
+
+
+# T
+
+
+def test_records_of_several_epochs_are_several_rows_though_no_model_was_trained():
+    """Privacy after twenty epochs is not the mean of that and of one."""
+    left = {1: RELEASED, 5: RELEASED - 0.2, 20: RELEASED - 0.5}
+    seen = [attacked(MULTI, dssim=dssim, granted=("releases",), epochs=epochs) for epochs, dssim in left.items()]
+
+    found = rows(release(), attacked("smooth", dssim=RELEASED - 0.1), *seen)
+
+    worst = {each.epochs: each.worst["dssim"]["mean"] for each in found}
+    assert worst == {
+        1: pytest.approx(RELEASED.mean() - 0.1),
+        5: pytest.approx(RELEASED.mean() - 0.2),
+        20: pytest.approx(RELEASED.mean() - 0.5),
+    }
+    assert all(each.training is None for each in found)
+
+
+def test_one_release_is_nothing_but_looking_and_marked_so():
+    looked = attacked(MULTI, granted=("releases",), epochs=1)
+    found = row(release(), looked)
+
+    assert named(found, MULTI).is_look
+    assert MULTI not in "; ".join(found.lacks)
+    assert "(= look)" in line(found, f"{MULTI} ")
+
+
+def test_what_is_more_than_looking_is_not_marked():
+    more = attacked(MULTI, dssim=RELEASED - 0.1, granted=("releases",), epochs=1)
+    later = attacked(MULTI, granted=("releases",), epochs=2)
+
+    assert not named(row(release(), more), MULTI).is_look
+    assert not named(row(release(), later), MULTI).is_look
+
+
+# What may be claimed
+
+
+@pytest.mark.parametrize(
+    ("dssim", "dhaar", "reid", "claimed"),
+    [
+        (0.3, 0.3, 0, True),
+        (0.3, -0.1, 1, True),  # by re-identification alone
+        (0.3, -0.1, 0, False),  # dSSIM flatters smooth guesses
+        (-0.1, 0.3, 1, False),
+        (0.0, 0.0, 0, False),
+    ],
+)
+def test_beyond_smoothing_means_dssim_and_one_of_the_others(dssim, dhaar, reid, claimed):
+    smooth = with_arrays(attacked("smooth"), reid_rank1=np.zeros(N))
+    linked = distances(attacked(MULTI, granted=("releases",), epochs=10), RELEASED - dssim, RELEASED - dhaar)
+    found = row(release(), smooth, with_arrays(linked, reid_rank1=np.full(N, reid)))
+
+    assert verdict.beyond_smoothing(named(found, MULTI)) is claimed
+    said = ": more than smoothing" if claimed else ": not shown to be more than smoothing"
+    assert line(found, f"{MULTI} alone").endswith(said)
+
+
+def test_a_gain_that_chance_explains_is_no_claim():
+    """The mean is better than smooth's, the interval holds zero."""
+    wild = RELEASED - np.where(np.arange(N) % 2, 0.5, -0.45)
+
+    found = row(release(), attacked("smooth"), attacked(MULTI, dssim=wild, granted=("releases",), epochs=10))
+
+    assert named(found, MULTI).from_smooth["dssim"]["mean"] > 0
+    assert verdict.beyond_smoothing(named(found, MULTI)) is False
+
+
+def test_without_smooth_nothing_is_claimed_beyond_it():
+    found = row(release(), attacked(MULTI, dssim=np.zeros(N), granted=("releases",), epochs=10))
+
+    assert verdict.beyond_smoothing(named(found, MULTI)) is None
+    assert "smooth was not run" in line(found, f"{MULTI} alone")
+
+
+# The words
+
+
+def test_the_verdict_names_the_worst_attack_what_is_left_and_what_is_lacking():
+    smooth = attacked("smooth", dssim=np.full(N, 0.6))
+    found = row(
+        release(), smooth, attacked(MULTI, dssim=np.full(N, 0.1), granted=("releases",), epochs=10), trained(0.9)
+    )
+
+    head, worst, *_ = verdict.on_row(found)
+    assert head == f"mix (weights=0.5,0.5), 10 epochs, {N} originals, 1 seed"
+    assert worst.startswith(f"worst attack {MULTI}; worst case per image: dSSIM .800 -> .100 [.100, .100] left")
+    assert "below .66 for 100% [91%, 100%]" in worst
+    assert ".500 [.500, .500] less than smooth" in line(found, f"{MULTI} alone")
+    assert line(found, "smooth alone") == "smooth alone leaves dSSIM .600 [.600, .600]; dHaar .600 [.600, .600]"
+    assert "lacks a learned attack through the defense; controls" in line(found, "Not judged")
+
+
+def test_the_best_of_several_that_lower_no_mean_is_told_as_such():
+    """One helps on one half and harms on the other."""
+    found = row(release(), attacked("half", dssim=RELEASED + np.where(np.arange(N) % 2, 0.3, -0.2)))
+
+    assert line(found, "no attack alone lowers the mean").count("->") == 2
+
+
+def test_nothing_fell_where_nothing_was_run():
+    assert line(row(release()), "look; worst case per image: dSSIM .800 [").count("->") == 0
+
+
+def test_who_re_identifies_most_is_named_beside_looking():
+    look = with_arrays(release(), 0.01, reid_rank1=REID)
+    peek = with_arrays(attacked("reid"), 0.01, reid_rank1=np.ones(N))
+
+    assert re.search(r"reid 1\.000 \[.*chance \.010, look \.500 \[", line(row(look, peek), "re-identified"))
+    assert line(row(look), "re-identified").startswith("re-identified (rank 1): look .500")
+
+
+def test_re_identification_by_a_control_is_no_breach():
+    oracle = with_arrays(attacked("oracle", traits=("control",)), 0.01, reid_rank1=np.ones(N))
+
+    assert row(release(), oracle).reidentified is None
+
+
+def test_an_attribute_is_read_beside_its_chance():
+    found = row(release(), with_arrays(attacked("attribute"), 0.5, attribute=np.arange(N) % 4 > 0))
+
+    assert re.search(r"attribute \.750 \[.*\], chance \.500", line(found, "attribute read"))
+    assert found.attribute["corrected"] == pytest.approx(0.5)
+
+
+def test_a_complete_row_says_by_what_it_passes():
+    passing, failing = rows(*complete("good", 0.9), *complete("bad", 0.9, RELEASED - 0.5))
+
+    assert line(passing, "Passes") == "Passes by dSSIM and by dHaar."
+    assert line(failing, "Does not pass") == "Does not pass, by dSSIM or by dHaar."
+
+
+# Self-checks
+
+
+def test_an_undefended_release_that_is_not_the_original_is_warned_of():
+    (board,) = boards([release("none", dssim=np.full(N, 0.01))])
+
+    assert any("none has dSSIM .010" in text for text in verdict.on_board(board))
+    assert row(release("none", dssim=np.zeros(N))).warnings == []
+
+
+def test_an_oracle_that_sees_less_than_a_blind_attack_is_warned_of():
+    blind = attacked(MULTI, dssim=RELEASED - 0.3, granted=("releases",), epochs=10)
+    worse, better = (attacked("oracle", dssim=RELEASED - by, traits=("control",)) for by in (0.2, 0.31))
+
+    assert row(release(), blind, worse).warnings == [
+        "oracle leaves .100 [.100, .100] more dSSIM than multi_release, which knows less"
+    ]
+    assert row(release(), blind, better).warnings == []
+
+
+def test_another_image_that_is_found_again_is_warned_of():
+    def with_hits(share):
+        hits = np.arange(N) < share * N
+        return row(release(), with_arrays(attacked("random_other", traits=("control",)), 0.02, reid_rank1=hits))
+
+    assert "above chance .020" in with_hits(0.5).warnings[0]
+    assert with_hits(0.05).warnings == [] and with_hits(0).warnings == []
+
+
+# Pages
+
+
+@pytest.fixture(scope="module")
+def judged():
+    kept = complete("mix", 0.9, seeds=1)
+    odd = [attacked("a|b", dssim=RELEASED - 0.1), attacked("google_vision", status="skipped")]
+    return boards([*kept, *odd])
+
+
+def test_the_page_lists_every_attack_under_the_heads(judged):
+    page = terminal.markdown(judged).splitlines()
+
+    start = next(at for at, text in enumerate(page) if text.startswith("| attack |"))
+    grid = [text for text in page[start:] if text.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", text)) for text in grid}) == 1
+    names = [text.split(" | ")[0].strip("| ") for text in grid[2:]]
+    assert names[0] == "look" and {MULTI, "smooth", "oracle", "cnn arch=tiny", "google_vision"} <= set(names)
+    assert any("skipped: why it failed" in text for text in grid)
+
+
+def test_documents_hold_the_attacks_in_full(judged):
+    (found,) = judged[0].rows
+
+    read = json.loads(table_data.as_json(table_data.document(judged)))["boards"][0]["rows"][0]
+    said = json.loads(table_data.as_json(verdict.document(found)))
+
+    assert [each["attack"] for each in read["attacks"]] == [each.name for each in found.attacks]
+    assert said["worst"]["dssim"].keys() >= {"mean", "low", "high", "p5", "min", "n", "below", "attack"}
+    assert said["text"] == verdict.on_row(found)
+
+
+def test_the_csv_tells_p5_and_the_minimum_of_the_worst_case(judged):
+    text = table_data.csv_text(judged)
+
+    assert {"worst_dssim_p5", "worst_dssim_min", "worst_dhaar_p5", "unjudged", "warnings"} <= set(
+        text.splitlines()[0].split(",")
+    )
+
+
+def test_verdicts_fit_eighty_columns_without_trailing_blanks(judged):
+    console = Console(file=io.StringIO(), width=80)
+
+    terminal.verdicts(judged[0].rows, console)
+
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80 and all(text == text.rstrip() for text in lines)

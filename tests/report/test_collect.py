@@ -1,0 +1,495 @@
+"""What the report says of records: points, grids, curves, provenance; names stay text; figures for a paper."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import matplotlib.font_manager  # noqa: F401  finds its fonts now, not anew for every cache folder of a test
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.cli import main
+from harness.leaderboard import paper
+from harness.leaderboard.board import boards
+from harness.records import Records
+from harness.report.collect import gather, passing, standing
+from harness.report.heatmap import grids
+from harness.report.html.chart_data import document
+from harness.report.html.page import in_script, policy, render
+from tests.helpers.crossed import DEFENSES, EPOCHS, EVIL, N, cross, write
+
+NASTY = (EVIL, {"k<b>": "</script>"}, [0.5, 0.5], 0.5, 0.3, 0.7)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("cross"), cross(defenses=(*DEFENSES, NASTY)))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("small"), cross(1, DEFENSES[:2]))
+
+
+@pytest.fixture(scope="module")
+def report(folder):
+    return gather(folder)
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return render(report)
+
+
+@pytest.fixture(scope="module")
+def section(report):
+    (only,) = report.sections
+    return only
+
+
+def grid(section, measure="dssim"):
+    return next(each for each in section.grids if each.measure.name == measure)
+
+
+def mark(section, defense, attack, measure="dssim", epochs=EPOCHS[-1]):
+    found = grid(section, measure)
+    row, marks = next((row, marks) for row, marks in found.lines if (row.defense, row.epochs) == (defense, epochs))
+    assert row.defense == defense
+    return marks[1 + [column.name for column in found.columns].index(attack)]
+
+
+# Defenses by attacks
+
+
+def test_a_cell_is_the_attack_alone_with_its_interval_and_n(section):
+    row = next(r for r in section.board.rows if (r.defense, r.epochs) == ("mix", 20))
+    smooth = next(attack for attack in row.attacks if attack.name == "smooth")
+
+    found = mark(section, "mix", "smooth")
+
+    assert found.score == smooth.left["dssim"] and found.state == "ok"
+    assert f"n = {N}" in found.told and found.interval
+
+
+@pytest.mark.parametrize(
+    ("defense", "attack", "state", "reason"),
+    [
+        ("grey", "denoise", "inapplicable", "adds no noise"),
+        ("mix", "denoise", "skipped", "no weights here"),
+        ("shuffle_mix", "inversion", "failed", "did not converge"),
+    ],
+)
+def test_a_cell_without_a_figure_has_a_reason_and_no_shade(section, defense, attack, state, reason):
+    found = mark(section, defense, attack)
+
+    assert (found.state, found.shade, found.score) == (state, None, None)
+    assert reason in found.told
+    assert reason in grid(section).reasons[found.note - 1]
+
+
+def test_a_cell_that_failed_on_one_seed_says_so_beside_its_figure(section):
+    found = mark(section, "noise_mix", "denoise")
+
+    assert found.state == "partial" and found.score and "on 2 of 3 seeds" in found.told and found.note
+
+
+def test_what_nobody_ran_is_told_from_what_failed(section):
+    assert mark(section, "none", "random_other").text == "not run"
+
+
+def test_the_shade_changes_its_side_at_the_threshold(section):
+    shades = {
+        (m.score["mean"] >= 0.66, m.shade >= 0)
+        for _, marks in grid(section).lines
+        for m in marks
+        if m.shade is not None
+    }
+    assert shades == {(True, True), (False, False)}
+
+
+def test_controls_stand_after_every_attack_that_counts(section):
+    control = [column.control for column in grid(section).columns]
+
+    assert control == sorted(control) and any(control)
+
+
+def test_recognisers_have_a_grid_of_their_own_with_chance_unshaded(section):
+    assert [column.name for column in grid(section, "top1").columns] == ["cnn"]
+    assert "chance .100" in mark(section, "mix", "cnn", "top1").told
+    assert all(m.shade is None or m.shade <= 0 for _, marks in grid(section, "top1").lines for m in marks)
+
+
+def test_one_attack_with_two_settings_is_two_columns_that_say_which():
+    records = cross(seeds=1, defenses=DEFENSES[1:2])
+    other = [r for r in records if r.inputs.get("attack", {}).get("name") == "smooth"]
+    again = [
+        type(r)(
+            type(r.spec)("attack", {**r.inputs, "attack": {**r.inputs["attack"], "params": {"width": 3}}}),
+            r.status, arrays=r.arrays, scores=r.scores, finished=r.finished,
+        )
+        for r in other
+    ]  # fmt: skip
+
+    (board,) = boards([*records, *again])
+
+    told = {column.settings for column in grids(board)[0].columns if column.name == "smooth"}
+    assert told == {"", "width=3"}
+
+
+# Points and curves
+
+
+def test_only_what_is_judged_is_ranked_and_what_is_not_looks_it(section, report):
+    points = document(report)["boards"][0]["points"]
+
+    for row, point in zip(section.board.rows, points, strict=True):
+        assert (standing(row) == "unjudged") == bool(row.lacks)
+        assert not (point["rank"] and row.lacks)
+        assert (passing(row) == "not judged") == bool(row.lacks)
+    assert any(point["rank"] for point in points)
+
+
+def test_a_row_that_passes_by_dssim_alone_says_so(section):
+    row = next(r for r in section.board.rows if (r.defense, r.epochs) == ("heavy_noise", 20))
+
+    assert row.passes == {"dssim": True, "dhaar": False}
+    assert passing(row) == "dSSIM only"
+
+
+def test_rows_that_cannot_be_told_apart_share_a_place_and_name_each_other(tmp_path):
+    """The same utility on the same images, twice: heavy noise under two names."""
+    heavy = DEFENSES[4]
+    records = cross(defenses=(heavy,))
+    twin = [
+        type(r)(
+            type(r.spec)(r.spec.kind, {**r.inputs, "defense": {**r.inputs["defense"], "name": "twin"}}),
+            r.status, arrays=r.arrays, scores=r.scores, finished=r.finished,
+        )
+        for r in records
+    ]  # fmt: skip
+    found = gather(write(tmp_path, [*records, *twin, *cross(defenses=DEFENSES[:1])]))
+
+    points = [p for p in document(found)["boards"][0]["points"] if p["epochs"] == 20 and p["rank"]]
+    page = Elements(render(found)).text
+    assert [point["rank"] for point in points] == ["1=", "1="]
+    assert "tied with 1 row" in page and "cannot be told from that of twin (sigma=90 weights=0.5,0.5)" in page
+
+
+def test_a_curve_has_the_figures_of_the_attack_at_every_number_of_epochs(section):
+    curve = next(c for c in section.curves if (c.defense, c.attack) == ("mix", "multi_release"))
+
+    assert [point.epochs for point in curve.points] == list(EPOCHS)
+    for point in curve.points:
+        row = next(r for r in section.board.rows if (r.defense, r.epochs) == ("mix", point.epochs))
+        assert point.seen.left == next(a for a in row.attacks if a.name == "multi_release").left
+        undefended = next(r for r in section.board.rows if (r.defense, r.epochs) == ("none", point.epochs))
+        assert point.undefended == undefended.utility
+
+
+def test_a_reader_sees_the_most_epochs_first_unless_that_hides_a_defense(section):
+    assert section.shown == max(EPOCHS)
+    lost = [row for row in section.board.rows if (row.defense, row.epochs) == ("mix", 20)]
+    section.board.rows.remove(lost[0])
+    try:
+        assert section.shown is None
+    finally:
+        section.board.rows.append(lost[0])
+
+
+def test_the_paper_s_points_are_its_table_7():
+    """As SCIENCE reads it: 16 rows, 15 of them with partners of the same class as well."""
+    assert len(paper.TABLE_7) == 31
+    found = {(p.defense, p.settings, p.intra_class): (p.dssim, p.accuracy) for p in paper.TABLE_7}
+    assert found["noise_mix", "sigma=20 weights=0.75,0.25", False] == (0.65, 0.913)
+    assert found["shuffle_mix", "block=4 weights=0.5,0.5", True] == (0.56, 0.853)
+    assert found["none", "", False] == (0.0, 0.9335)
+
+
+def test_what_the_charts_draw_is_the_board_s(report, section):
+    drawn = document(report)["boards"][0]["points"]
+
+    for point, row in zip(drawn, section.board.rows, strict=True):
+        assert point["worst"]["dssim"]["mean"] == pytest.approx(row.worst["dssim"]["mean"], abs=1e-6)
+        assert (point["judged"], point["passes"]) == (not row.lacks, row.passes)
+        assert point["utility"] is None or point["utility"]["low"] <= point["utility"]["mean"]
+
+
+def test_what_one_mean_image_scores_is_measured_where_the_control_was_run(report):
+    assert document(report)["boards"][0]["blank"]["dssim"] == pytest.approx(0.81, abs=0.01)
+
+
+# Provenance
+
+
+def test_provenance_names_versions_data_seeds_threads_and_dates(section, folder):
+    facts = dict(section.origins.facts)
+
+    assert facts["libraries"] == "numpy 2.4.6, torch 2.15.0"
+    assert facts["fingerprint"] == "0123456789abcdef" * 2
+    assert (facts["seeds"], facts["threads"], facts["device"]) == ("0, 1, 2", "1", "cpu")
+    dates = sorted(record.finished for record in Records(folder).all())
+    assert facts["made"] == f"{dates[0]} to {dates[-1]}"
+    assert sum(entry.records for entry in section.origins.entries) == len(
+        {k for r in section.board.rows for k in r.records}
+    )
+
+
+def test_records_of_two_versions_are_remarked(tmp_path):
+    records = cross(seeds=1, defenses=DEFENSES[:1])
+    records[1].spec.inputs["versions"]["torch"] = "2.14.0"  # one dict for the cell
+
+    other = cross(seeds=1, defenses=DEFENSES[1:2])
+
+    (found,) = gather(write(tmp_path, [*records, *other])).sections
+    assert any("2 versions of torch: 2.14.0, 2.15.0" in remark for remark in found.origins.remarks)
+
+
+def test_a_release_that_could_not_be_made_is_named(tmp_path):
+    records = cross(seeds=1, defenses=DEFENSES[:1])
+    broken = cross(seeds=1, defenses=DEFENSES[1:2])[0]
+    failed = type(broken)(broken.spec, "failed", "out of memory", finished=broken.finished)
+
+    found = gather(write(tmp_path, [*records, failed]))
+
+    assert found.missing == ["mix weights=0.5,0.5 on hand_made: failed: out of memory"]
+    assert "out of memory" in render(found)
+
+
+# The page as text
+
+
+class Elements(HTMLParser):
+    """Every element with its attributes, and the text that is no script or style."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.text, self._inside, self.data = [], "", [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        self._inside.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        while self._inside and self._inside.pop()[0] != tag:
+            pass
+
+    def handle_data(self, data):
+        tag, attributes = self._inside[-1] if self._inside else ("", {})
+        if attributes.get("id") == "data":
+            self.data += data
+        elif tag not in ("script", "style"):
+            self.text += data
+
+
+def test_a_name_that_is_a_script_stays_text(page):
+    found = Elements(page)
+
+    scripts = [attributes for tag, attributes in found.elements if tag == "script"]
+    assert len(scripts) == 5  # the data, plotly and three of the page's own
+    assert EVIL in found.text
+    assert not any(name.startswith("on") for _, attributes in found.elements for name in attributes)
+
+
+def test_json_in_the_page_cannot_end_its_script(page):
+    held = Elements(page).data
+
+    assert not re.search("[<>&]", held)
+    assert EVIL in {point["defense"] for point in json.loads(held)["boards"][0]["points"]}
+    assert json.loads(in_script("\u2028</script><!--&")) == "\u2028</script><!--&"
+
+
+def test_nothing_in_the_page_points_outside_of_it(page):
+    """Plotly's own text names addresses; no element does, and the policy forbids them."""
+    for tag, attributes in Elements(page).elements:
+        for name in ("src", "href", "srcset", "action", "data"):
+            value = attributes.get(name, "#")
+            assert value.startswith(("#", "data:image/png")), (tag, name, value)
+    assert "default-src 'none'" in policy([]) and "unsafe-eval" not in policy([])
+
+
+def test_the_page_is_readable_without_scripts(page):
+    found = Elements(page)
+
+    assert sum(tag == "noscript" for tag, _ in found.elements) == 3
+    for figure in (".684", ".095", "does not apply", "not judged", "denoise: this defense adds no noise"):
+        assert figure in found.text
+
+
+def test_the_page_is_a_function_of_the_records(folder, page):
+    assert render(gather(folder)) == page
+
+
+def test_every_id_is_unique_and_every_link_on_the_page_arrives(page):
+    elements = Elements(page).elements
+    ids = [attributes["id"] for _, attributes in elements if "id" in attributes]
+
+    assert len(ids) == len(set(ids))
+    assert {a["href"][1:] for tag, a in elements if tag == "a"} <= set(ids)
+    assert {a["for"] for tag, a in elements if tag == "label" and "for" in a} <= set(ids)
+
+
+# The command
+
+
+def call(capsys, *arguments):
+    code = main(["report", *map(str, arguments)])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_report_writes_one_page_and_says_where(small, tmp_path, capsys):
+    code, out, err = call(capsys, "--records", small, "--out", tmp_path / "page.html")
+
+    assert (code, out) == (0, "")
+    assert f"wrote {tmp_path / 'page.html'}" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_report_json_is_one_document(small, tmp_path, capsys):
+    code, out, _ = call(capsys, "--records", small, "--out", tmp_path / "page.html", "--json")
+
+    assert code == 0 and json.loads(out)["page"] == str(tmp_path / "page.html")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--out", "page.pdf"], "ends in .html"),
+        (["--out", "nowhere/page.html"], "no folder nowhere"),
+        (["--records", "empty"], "no records in empty"),
+        (["--sheet", "missing.png"], "missing.png"),
+        (["--sheet", "text.png"], "not a sound PNG"),
+        (["--figures", "text.png"], "figures folder text.png"),
+    ],
+)
+def test_wrong_input_is_one_line_with_its_mend(small, tmp_path, monkeypatch, capsys, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.png").write_text("no picture")
+    given = arguments if "--records" in arguments else ["--records", small, *arguments]
+
+    code, _, err = call(capsys, *given)
+
+    assert code == 2 and told in err and err.count("\n") == 1
+    assert not list(tmp_path.glob("*.html"))
+
+
+def test_sheets_beside_the_records_are_shown_and_curves_that_a_run_drew_are_not(tmp_path, caplog):
+    write(tmp_path, cross(seeds=1, defenses=DEFENSES[:1]))
+    for name in ("sheet.png", "spending_mix_multi_release.png"):
+        Image.fromarray(np.zeros((2, 3, 3), np.uint8)).save(tmp_path / name)
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+
+    found = gather(tmp_path)
+
+    assert [(sheet.name, sheet.width, sheet.height) for sheet in found.sheets] == [("sheet.png", 3, 2)]
+    assert "broken.png" in caplog.text
+    assert 'src="data:image/png;base64,' in render(found)
+
+
+def test_without_a_sheet_the_page_says_how_to_make_one(page):
+    assert "harness preview" in page
+
+
+# Figures for a paper
+
+
+@pytest.fixture(scope="module")
+def figures(folder, tmp_path_factory):
+    from harness.report.figures.draw import draw
+
+    out = tmp_path_factory.mktemp("figures")
+    return draw(gather(folder), out)
+
+
+def test_the_three_figures_are_png_and_svg(figures):
+    names = {path.name for path in figures}
+
+    assert names == {f"{name}.{kind}" for name in ("privacy_utility", "attacks", "spending") for kind in ("png", "svg")}
+    for path in figures:
+        if path.suffix == ".png":
+            with Image.open(path) as picture:
+                assert min(picture.size) > 600
+                assert np.asarray(picture.convert("L")).std() > 5  # something is on it
+
+
+def test_svg_holds_text_as_text_and_names_as_names(figures):
+    text = next(path for path in figures if path.name == "attacks.svg").read_text()
+
+    assert ">.684<" in text and ">noise_mix (not judged)<" in text
+    assert "&lt;script&gt;" in text and "<script" not in text
+
+
+def test_every_row_of_the_most_epochs_is_named_in_the_figure(figures):
+    text = next(path for path in figures if path.name == "privacy_utility.svg").read_text()
+
+    assert all(f">{name}<" in text for name, *_ in DEFENSES)
+    assert text.count(">mix<") == 1
+
+
+def test_svg_is_the_same_file_for_the_same_records(small, tmp_path):
+    from harness.report.figures.draw import draw
+
+    one, other = (draw(gather(small), tmp_path / name) for name in ("one", "other"))
+
+    assert len(one) == 6
+    for first, second in zip(one, other, strict=True):
+        assert first.suffix != ".svg" or first.read_bytes() == second.read_bytes()
+
+
+def test_figures_of_two_boards_have_two_names(tmp_path):
+    from harness.report.figures.draw import draw
+    from tests.helpers.crossed import DATASET
+
+    other = {**DATASET, "name": "other/../$set"}
+    records = [*cross(1, DEFENSES[:2]), *cross(1, DEFENSES[:2], other)]
+
+    drawn = draw(gather(write(tmp_path / "records", records)), tmp_path / "figures")
+
+    assert len({path.name for path in drawn}) == 12
+    assert {path.parent for path in drawn} == {tmp_path / "figures"}
+
+
+def test_a_board_without_utility_or_attacks_is_a_page_and_no_figure(tmp_path):
+    """The first thing that a run leaves behind."""
+    from harness.report.figures.draw import draw
+
+    only = [record for record in cross(1, DEFENSES[1:2]) if record.spec.kind == "release"]
+    found = gather(write(tmp_path / "records", only))
+
+    page = render(found)
+
+    assert "No model was trained" in page and "No attack was run" in page and "No attack on several releases" in page
+    assert draw(found, tmp_path / "figures") == []
+
+
+def test_records_of_before_there_were_reconstructions_are_a_page(tmp_path):
+    records = [r for r in cross(1, DEFENSES[:2]) if r.inputs.get("attack", {}).get("name") in (None, "cnn")]
+
+    page = render(gather(write(tmp_path, records)))
+
+    assert "class recognised (top 1)" in page and '<div class="grid" data-measure="dssim"' not in page
+
+
+def test_records_without_chance_or_interval_are_a_page(tmp_path):
+    """One original has no interval; an old recogniser said no chance."""
+    records = cross(1, DEFENSES[1:2])
+    for record in records:
+        for name in record.arrays:
+            record.arrays[name] = record.arrays[name][:1]
+        for score in record.scores.values():
+            score.pop("chance")
+
+    assert "hand_made" in render(gather(write(tmp_path, records)))
+
+
+def test_the_folder_of_records_is_left_as_it_was(small):
+    before = sorted(path.name for path in small.iterdir())
+
+    gather(small)
+
+    assert sorted(path.name for path in small.iterdir()) == before
+    assert len(list(Records(small).all())) * 2 >= len(before)

@@ -1,0 +1,262 @@
+"""Privacy left against epochs: one command, a table, a figure, and no pooling of what T parts."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from itertools import pairwise
+
+import matplotlib.font_manager  # noqa: F401  finds its fonts now, not anew for every cache folder of a test
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from harness.cli import main
+from harness.registry import Entry, load_registry
+from harness.report import epoch_curves as spending
+from harness.report.figures import epoch_curves as figures
+from harness.run import engine
+from harness.run.cross import Cross
+from harness.train import Learner
+from harness.types import Guess
+from tests.helpers.planted import bench, defense, picture_folder
+
+PLANTED = """
+attacks:
+  averaged:
+    use: tests.report.test_epoch_curves:averaged
+    version: 1
+    kind: reconstruction
+    granted: [releases]
+    cite: planted
+  once:
+    use: tests.report.test_epoch_curves:once
+    version: 1
+    kind: reconstruction
+    cite: planted
+  tired:
+    use: tests.report.test_epoch_curves:tired
+    version: 1
+    kind: reconstruction
+    granted: [releases]
+    cite: planted
+"""
+
+
+def averaged(observation, rng):
+    """The mean over epochs of the most similar release: with weights .9/.1 the right one, for these few images."""
+    images = [release.images.float() for release in observation.releases]
+    total, targets = images[0][observation.targets], observation.targets
+    for others in images[1:]:
+        nearest = torch.cdist(images[0][targets].flatten(1), others.flatten(1)).argmin(1)
+        total = total + others[nearest]
+    return Guess(candidates=(total / len(images)).round().byte()[:, None])
+
+
+def once(observation, rng):
+    return Guess(candidates=observation.images[observation.targets][:, None])
+
+
+def tired(observation, rng):
+    if len(observation.releases) == 2:
+        raise RuntimeError("not twice")
+    return once(observation, rng)
+
+
+def entry(function, granted=("releases",)):
+    use = f"tests.report.test_epoch_curves:{function.__name__}"
+    return Entry(function.__name__, "attacks", use, 1, {}, None, (), granted, "reconstruction", cite="planted")
+
+
+NOISY = load_registry().get("defenses", "noise_mix").with_settings({"sigma": 40, "weights": [0.9, 0.1]})
+
+
+@pytest.fixture(scope="module")
+def spent(tmp_path_factory):
+    """Averaging over 1, 2 and 4 epochs, and an attack that does not depend on them."""
+    attacks = [entry(averaged), entry(once, ())]
+    cross = Cross(bench(tmp_path_factory.mktemp("spent"), None, *attacks), [NOISY], attacks, 1, False)
+    cells = [cell for found in engine.run([cross.at(epochs) for epochs in (4, 1, 2)]) for cell in found]
+    return cells, spending.spendings(cells, spending.curves(cross))
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    registry, pictures = tmp_path / "planted.yaml", picture_folder(tmp_path / "stripes", each=12)
+    registry.write_text(PLANTED)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+    def call(*arguments):
+        fixed = ("--dataset", pictures, "--registry", registry, "--threads", 1, "--defense", "noise_mix")
+        code = main(["run", *map(str, (*fixed, *arguments))])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+def test_an_attack_on_more_releases_leaves_less(spent):
+    """Noise averages out: that is what an epoch costs."""
+    (curve,) = spent[1]
+
+    left = [point.seen.left["dssim"]["mean"] for point in curve.points]
+    assert [point.epochs for point in curve.points] == [1, 2, 4]
+    assert left[0] > left[1] > left[2]
+    assert [point.seen.is_look for point in curve.points] == [True, False, False]
+
+
+def test_a_point_is_the_score_of_its_cell(spent):
+    cells, (curve,) = spent
+
+    scored = {cell.epochs: cell.scores["attacked_dssim"] for cell in cells if cell.attack.name == "averaged"}
+    assert {point.epochs: point.seen.left["dssim"] for point in curve.points} == scored
+    assert all(cell.document()["epochs"] == cell.epochs for cell in cells)
+
+
+def test_the_release_is_measured_once_for_all_epochs(spent):
+    """It does not depend on T, nor does an attack that sees one release."""
+    cells, _ = spent
+
+    assert len({cell.release.spec.key for cell in cells}) == 1
+    assert len({cell.attacked.spec.key for cell in cells if cell.attack.name == "once"}) == 1
+    assert len({cell.attacked.spec.key for cell in cells if cell.attack.name == "averaged"}) == 3
+
+
+def test_what_does_not_depend_on_epochs_has_no_curve(spent):
+    assert [curve.attack for curve in spent[1]] == ["averaged"]
+
+
+def test_utility_stands_beside_privacy_at_the_same_epochs(tmp_path, monkeypatch):
+    """A network that trains on nothing is enough: the point is whose figure stands where."""
+    monkeypatch.setattr(Learner, "epoch", lambda *_: 0.0)
+    attacks = [entry(averaged)]
+    made = bench(tmp_path, None, *attacks, utility={"model": "mcpherson_face"})
+    cross = Cross(made, [defense("turn")], attacks, 1, True)
+    cells = [cell for found in engine.run([cross.at(epochs) for epochs in (1, 2)]) for cell in found]
+
+    (curve,) = spending.spendings(cells, spending.curves(cross))
+
+    for point, cell in zip(curve.points, cells, strict=True):
+        assert point.row.epochs == point.epochs == cell.utility.inputs["epochs"]
+        assert point.row.utility["mean"] == cell.utility.scores["utility"]["mean"]
+        assert point.undefended["mean"] == cell.beside[1].scores["utility"]["mean"]
+        assert point.row.gap is not None
+
+
+# The command
+
+
+def test_one_command_prints_and_draws_the_curve(run, tmp_path):
+    code, out, err = run("--attack", "averaged,once", "--epochs", "4,1", "--no-utility", "--records", "kept")
+
+    file = tmp_path / "work" / "kept" / "spending_noise_mix_averaged.png"
+    assert code == 0, err
+    assert "privacy spent: averaged on noise_mix" in out and "(= look)" in out
+    assert "drew kept/spending_noise_mix_averaged.png" in err
+    with Image.open(file) as picture:
+        assert picture.size[0] > 1000
+    assert out.count("Not judged: lacks") == 1 and ", 4 epochs, " in out  # the verdict is that of the most epochs
+
+
+def test_the_document_holds_the_cells_of_every_epoch(run):
+    code, out, _ = run("--attack", "averaged", "--epochs", "1,2", "--no-utility", "--json", "--figure", "here.svg")
+
+    document = json.loads(out)
+    assert code == 0
+    assert [cell["epochs"] for cell in document["cells"]] == [1, 2]
+    assert [said["epochs"] for said in document["verdicts"]] == [1, 2]
+
+
+def test_the_figure_goes_where_it_is_told(run, tmp_path):
+    run("--attack", "averaged", "--epochs", "1,2", "--no-utility", "--figure", "here.svg")
+
+    assert (tmp_path / "work" / "here.svg").read_text().count("<svg") == 1
+    assert not list((tmp_path / "work" / "results").glob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("file", "words"), [("a.txt", (".png, .pdf, .svg",)), ("nowhere/a.png", ("no folder nowhere", "--figure"))]
+)
+def test_a_figure_that_cannot_be_drawn_is_refused_before_anything_runs(run, tmp_path, file, words):
+    code, out, err = run("--attack", "averaged", "--epochs", "1,2", "--no-utility", "--figure", file)
+
+    assert (code, out) == (2, "") and err.count("\n") == 1
+    assert all(word in err for word in words)
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_one_file_is_not_two_curves(run):
+    code, _, err = run("--attack", "averaged,tired", "--epochs", "1,2", "--no-utility", "--figure", "a.png")
+
+    assert code == 2 and "2 curves" in err and "one defense and one attack" in err
+
+
+def test_the_plan_counts_shared_work_once(run):
+    _, out, _ = run("--attack", "averaged,once", "--epochs", "1,2,4", "--no-utility", "--dry-run", "--json")
+
+    plan = json.loads(out)["plan"]
+    assert len({item["key"] for item in plan}) == len(plan) == 2 + 1 + 3  # two releases, once, averaged at each T
+
+
+def test_a_curve_with_a_hole_is_drawn_and_told(run):
+    """An epoch at which the attack failed is no point of privacy."""
+    code, out, err = run("--attack", "tired", "--epochs", "1,2,3", "--no-utility")
+
+    assert code == 1 and "noise_mix x tired: failed: attack: RuntimeError: not twice" in err
+    assert "failed" in out[out.index("privacy spent") :]
+
+
+def test_nothing_is_drawn_for_one_number_of_epochs(run, tmp_path):
+    code, out, _ = run("--attack", "averaged", "--epochs", 2, "--no-utility")
+
+    assert code == 0 and "privacy spent" not in out
+    assert not list((tmp_path / "work").rglob("*.png"))
+
+
+# What is seen
+
+
+def test_the_table_fits_eighty_columns(spent):
+    console = Console(file=io.StringIO(), width=80)
+
+    console.print(spending.table(spent[1][0]))
+
+    assert max(map(len, console.file.getvalue().splitlines())) <= 80
+
+
+def test_names_at_the_ends_of_lines_do_not_overlap(spent, tmp_path):
+    """In the drawn picture, by the boxes of the texts."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panel = (figure := Figure(figsize=(4, 4))).subplots()
+    panel.set_ylim(0, 1)
+    figures._write(panel, [(0.98, "a", "k"), (0.99, "b", "k"), (1.0, "c", "k"), (0.5, "d", "k"), (0.51, "e", "k")])
+    FigureCanvasAgg(figure).draw()
+
+    boxes = sorted((text.get_window_extent().y0, text.get_window_extent().y1) for text in panel.texts)
+    assert all(above[0] >= below[1] - 1 for below, above in pairwise(boxes))
+    assert boxes[-1][1] <= panel.get_window_extent().y1 + 10
+
+
+def test_matplotlib_is_not_loaded_where_nothing_is_drawn():
+    modules = "harness.report.run_summary, harness.report.figures.epoch_curves"
+    code = f"import sys, {modules}; print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "False"
+
+
+def test_the_picture_holds_ink_in_every_panel(spent, tmp_path):
+    file = figures.draw_spending(spent[1][0], tmp_path / "curve.png")
+
+    with Image.open(file) as picture:
+        pixels = np.asarray(picture.convert("L"))
+    assert all((part < 128).any() for part in np.array_split(pixels, 3, axis=1))

@@ -1,0 +1,398 @@
+"""One piece of work, one record; what fails is told and the rest goes on."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.errors import HarnessError
+from harness.records import Records, provenance
+from harness.registry import load_registry
+from harness.run.cross import Cross
+from harness.run.engine import RunOptions, evaluate, prepare, run
+from harness.train import Learner
+from tests.helpers import planted
+from tests.helpers.planted import attack, bench, defense, picture_folder, splits
+
+LOOK = attack("the_release")
+
+
+def names(folder: Path):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def crossed(folder, entries, defenses, attacks, data=None, utility=False, **options):
+    """A cross on planted data, and its bench."""
+    stage = bench(folder, data, *entries, **options)
+    chosen = [stage.registry.get("defenses", name) for name in defenses]
+    return stage, Cross(stage, chosen, [stage.registry.get("attacks", name) for name in attacks], 1, utility)
+
+
+# Records
+
+
+def test_every_piece_of_work_has_one_record(tmp_path):
+    """none and mix against two attacks: 2 releases, 2 trainings, 4 attacks, each a JSON file and its numbers."""
+    entries = (LOOK, attack("first_class", "recognition"))
+    stage, cross = crossed(tmp_path, entries, ("none", "mix"), ("the_release", "first_class"), utility=True)
+
+    cells = run([cross])[0]
+
+    kinds = sorted(record.spec.kind for record in stage.records.all())
+    assert kinds == ["attack"] * 4 + ["release"] * 2 + ["utility"] * 2
+    assert len(names(tmp_path / "records")) == 16
+    assert [(cell.defense.name, cell.attack.name, cell.status) for cell in cells] == [
+        (which, how, "ok") for which in ("none", "mix") for how in ("the_release", "first_class")
+    ]
+    assert [item["done"] for item in cross.plan()] == [True] * 8
+
+
+def test_a_finished_command_run_again_costs_no_training(tmp_path, monkeypatch):
+    arguments = ((LOOK,), ("mix",), ("the_release",))
+    first = [cell.scores for cell in run([crossed(tmp_path, *arguments, utility=True)[1]])[0]]
+    before = {path: path.read_bytes() for path in (tmp_path / "records").iterdir()}
+
+    def forbidden(*_):
+        raise AssertionError("work was done again")
+
+    monkeypatch.setattr(Learner, "epoch", forbidden)
+    monkeypatch.setattr(planted, "the_release", forbidden)
+    monkeypatch.setattr("harness.client.client.obfuscate", forbidden)
+    again = [cell.scores for cell in run([crossed(tmp_path, *arguments, utility=True)[1]])[0]]
+
+    assert again == first
+    assert {path: path.read_bytes() for path in (tmp_path / "records").iterdir()} == before
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path):
+    """Ctrl-C in an attack loses that cell alone."""
+    entries = (LOOK, attack("stop"))
+    stage, cross = crossed(tmp_path, entries, ("mix",), ("the_release", "stop"))
+
+    with pytest.raises(KeyboardInterrupt):
+        run([cross])[0]
+
+    kept = [record.spec.names for record in stage.records.all() if record.spec.kind == "attack"]
+    assert kept == [["mix", "the_release"]]
+    assert not [name for name in names(tmp_path / "records") if "tmp" in name]
+
+
+@pytest.mark.parametrize("change", [{"epochs": 7}, {"targets": 5}, {"threads": 2}])
+def test_what_changes_an_outcome_changes_the_record(tmp_path, change):
+    """The number of epochs only where it counts: for the trained model, and for attacks that see every release."""
+    data, all_releases = splits(), attack("count_releases", "recognition", ("releases",))
+    one, other = (bench(tmp_path, data, **{"targets": 1000, **options}) for options in ({}, change))
+    mix = one.registry.get("defenses", "mix")
+
+    differs = {
+        "release": one.release_spec(mix, 0).key != other.release_spec(mix, 0).key,
+        "utility": one.utility_spec(mix, 0).key != other.utility_spec(mix, 0).key,
+        "attack": one.attack_spec(mix, LOOK, 0).key != other.attack_spec(mix, LOOK, 0).key,
+        "releases": one.attack_spec(mix, all_releases, 0).key != other.attack_spec(mix, all_releases, 0).key,
+    }
+
+    expected = {"epochs": ("utility", "releases"), "targets": ("release", "attack", "releases")}
+    expected["threads"] = ("utility", "attack", "releases")
+    assert {name for name, yes in differs.items() if yes} == set(expected[next(iter(change))])
+
+
+def test_a_seed_a_knob_and_the_data_are_each_a_record_of_their_own(tmp_path):
+    stage, other = bench(tmp_path), bench(tmp_path, splits(private=33))
+    mix = stage.registry.get("defenses", "mix")
+
+    keys = {
+        stage.release_spec(mix, 0).key,
+        stage.release_spec(mix, 1).key,
+        stage.release_spec(mix.with_settings({"weights": [0.6, 0.4]}), 0).key,
+        other.release_spec(mix, 0).key,
+    }
+
+    assert len(keys) == 4
+
+
+PLUGIN = '''
+"""A planted attack."""
+from harness.types import Guess
+
+def editable(observation, rng, *, darker):
+    return Guess(candidates=(observation.images // darker)[:, None])
+'''
+ENTRY = """
+attacks:
+  editable:
+    {use: editable_plugin:editable, version: 1, kind: reconstruction, params: {darker: 2}, traits: [], cite: mine}
+"""
+
+
+def test_editing_a_plugin_makes_a_new_cell_and_editing_its_comments_does_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    file, registry_file = tmp_path / "editable_plugin.py", tmp_path / "editable_plugin.yaml"
+    file.write_text(PLUGIN)
+    registry_file.write_text(ENTRY)
+    stage = bench(tmp_path, None, load_registry([registry_file]).get("attacks", "editable"))
+    mix, entry = (stage.registry.get(*which) for which in (("defenses", "mix"), ("attacks", "editable")))
+
+    def key_of(text):
+        file.write_text(text)
+        provenance.forget()  # as every run does
+        return stage.attack_spec(mix, entry, 0).key
+
+    plain = key_of(PLUGIN)
+    commented = key_of(
+        PLUGIN.replace("A planted attack.", "What it is.").replace("    return", "    # why\n    return")
+    )
+    edited = key_of(PLUGIN.replace("// darker", "// darker + 1"))
+
+    assert commented == plain != edited
+
+
+# Figures
+
+
+def test_an_undefended_release_has_distance_zero(tmp_path):
+    stage = bench(tmp_path)
+
+    shown = stage.release(stage.undefended, 0)
+
+    assert shown.arrays["dssim"] == pytest.approx(np.zeros(30), abs=1e-6)
+    assert shown.scores["dssim"]["mean"] == pytest.approx(0, abs=1e-6) and shown.scores["dssim"]["n"] == 30
+
+
+@pytest.mark.parametrize("returned", ["the_release", "the_release_whole"])
+@pytest.mark.parametrize("targets", [1000, 8])
+def test_an_attack_that_returns_the_release_is_as_far_away_as_the_release(tmp_path, returned, targets):
+    """A guess may have a row per target or one per release."""
+    entry = attack(returned)
+    stage = bench(tmp_path, None, entry, targets=targets)
+    noisy = stage.registry.get("defenses", "noise_mix")
+
+    shown, attacked = stage.release(noisy, 0), stage.attack(noisy, entry, 0)
+
+    assert attacked.status == "ok", attacked.reason
+    assert attacked.arrays["attacked_dssim"] == pytest.approx(shown.arrays["dssim"], abs=1e-5)
+    assert attacked.arrays["attacked_any_dssim"] == pytest.approx(shown.arrays["any_dssim"], abs=1e-5)
+    assert attacked.arrays["attacked_dhaar"] == pytest.approx(shown.arrays["dhaar"], abs=1e-5)
+    assert attacked.scores["attacked_dssim"]["mean"] > 0.1
+    assert len(attacked.arrays["attacked_dssim"]) == (30 if targets == 1000 else 8)
+
+
+def test_the_nearest_source_is_never_farther_than_the_dominant_one(tmp_path):
+    stage = bench(tmp_path)
+
+    shown = stage.release(stage.registry.get("defenses", "mix"), 0).arrays
+
+    assert (shown["any_dssim"] <= shown["dssim"] + 1e-9).all() and (shown["any_dssim"] <= shown["every_dssim"]).all()
+    assert (shown["any_dssim"] < shown["dssim"] - 0.01).any()  # with a coin for the dominant one it is often another
+
+
+def test_targets_are_the_same_originals_for_every_seed_and_defense(tmp_path):
+    """Where every original dominates one release, as without mixing and with weights .75 and .25."""
+    stage = bench(tmp_path, None, targets=10)
+    rows = [stage.registry.get("defenses", name) for name in ("none", "noise_mix", "shuffle_mix")]
+
+    scored = [sorted(stage.release(row, seed).arrays["units"]) for row in rows for seed in (0, 1)]
+
+    assert len(scored[0]) == 10
+    assert all(units == scored[0] for units in scored)
+
+
+def test_a_coin_for_the_label_scores_no_other_originals(tmp_path):
+    """With weights .5 and .5 an original may dominate two releases or none."""
+    stage = bench(tmp_path, None, targets=10)
+    chosen = set(stage.release(stage.undefended, 0).arrays["units"])
+
+    shown = stage.release(stage.registry.get("defenses", "mix"), 0)
+
+    assert set(shown.arrays["units"]) <= chosen
+    assert shown.scores["dssim"]["n"] == len(set(shown.arrays["units"]))
+
+
+def test_a_small_choice_of_targets_is_part_of_a_larger_one(tmp_path):
+    few, many = (set(bench(None, None, targets=n).release(bench(None).undefended, 0).arrays["units"]) for n in (4, 12))
+
+    assert len(few) == 4 and few < many
+
+
+def test_an_attack_sees_as_many_releases_as_utility_trains_on(tmp_path):
+    entry = attack("count_releases", "recognition", ("releases",))
+    stage = bench(tmp_path, None, entry, epochs=4)
+
+    seen = stage.attack(stage.registry.get("defenses", "mix"), entry, 0)
+
+    assert seen.facts == {"releases": 4, "labels": 30}
+
+
+def test_utility_is_read_against_the_undefended_model_on_the_same_images(tmp_path):
+    """The gap is the mean over test images of undefended minus defended; of the undefended row itself it is zero."""
+    _, cross = crossed(tmp_path, (LOOK,), ("none", "noise_mix"), ("the_release",), utility=True)
+
+    plain, noisy = run([cross])[0]
+
+    assert plain.scores["utility_gap"]["mean"] == 0
+    lost = plain.utility.arrays["utility"] - noisy.utility.arrays["utility"]
+    assert noisy.scores["utility_gap"]["mean"] == pytest.approx(lost.mean())
+    assert noisy.scores["utility_gap"]["n"] == noisy.scores["utility"]["n"] == 12
+
+
+def test_the_undefended_model_is_trained_though_nobody_asked_for_it(tmp_path):
+    _, cross = crossed(tmp_path, (LOOK,), ("mix",), ("the_release",), utility=True)
+
+    assert {(item["kind"], item["defense"]) for item in cross.plan()} == {
+        ("release", "none"),
+        ("utility", "none"),
+        ("release", "mix"),
+        ("utility", "mix"),
+        ("attack", "mix"),
+    }
+
+
+# Failures
+
+
+def test_a_failing_attack_is_told_and_the_rest_goes_on(tmp_path):
+    entries = (attack("burst"), LOOK)
+    _, cross = crossed(tmp_path, entries, ("mix",), ("burst", "the_release"))
+
+    failed, fine = run([cross])[0]
+
+    assert (failed.status, failed.reason) == ("failed", "attack: RuntimeError: the attack burst")
+    assert fine.status == "ok"
+    assert failed.document()["scores"]["dssim"]["n"] > 0  # what the release shows is known all the same
+
+
+def test_a_failed_cell_is_tried_again(tmp_path, monkeypatch):
+    entry = attack("burst")
+    stage = bench(tmp_path, None, entry)
+    mix = stage.registry.get("defenses", "mix")
+    assert stage.attack(mix, entry, 0).status == "failed"
+
+    monkeypatch.setattr(planted, "burst", planted.the_release)
+
+    assert stage.attack(mix, entry, 0).status == "failed"  # not within one run
+    assert bench(tmp_path, None, entry).attack(mix, entry, 0).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "said"),
+    [
+        ("three_candidates", "reconstruction", "3 candidates for releases of 2 sources"),
+        ("nothing", "reconstruction", "returned a guess of another kind"),
+        ("nothing", "recognition", "returned a guess of another kind"),
+        ("the_release", "recognition", "returned a guess of another kind"),
+        ("odd_rows", "recognition", "a guess of 7 rows for 30 targets of 30 releases"),
+        ("not_a_number", "recognition", "NaN"),
+    ],
+)
+def test_a_guess_that_is_none_is_a_failed_cell(tmp_path, function, kind, said):
+    entry = attack(function, kind)
+    stage = bench(tmp_path, None, entry)
+
+    result = stage.attack(stage.registry.get("defenses", "noise_mix"), entry, 0)
+
+    assert result.status == "failed" and said in result.reason
+    assert not result.scores
+
+
+def test_an_attack_that_reaches_too_far_is_a_failed_cell_that_names_the_grant(tmp_path):
+    entry = attack("count_releases", "recognition", ("labels",))
+    stage = bench(tmp_path, None, entry)
+
+    result = stage.attack(stage.registry.get("defenses", "mix"), entry, 0)
+
+    assert result.status == "failed" and "reached for releases" in result.reason
+
+
+def test_missing_credentials_are_skipped_and_not_failed(tmp_path):
+    entry = attack("wants_a_key")
+    stage = bench(tmp_path, None, entry)
+
+    result = stage.attack(stage.undefended, entry, 0)
+
+    assert (result.status, result.reason) == ("skipped", "no credentials; set PLANTED_KEY")
+
+
+def test_an_attack_without_an_evaluator_is_inapplicable(tmp_path):
+    entry = attack("nothing", "reidentification", ("gallery",))
+    stage = bench(tmp_path, None, entry)
+    others = tuple(each for each in stage.registry.entries if each.name != "reidentification")
+    stage = replace(stage, registry=replace(stage.registry, entries=others))
+
+    assert stage.attack(stage.undefended, entry, 0).status == "inapplicable"
+
+
+def test_a_defense_whose_release_is_no_number_is_refused_before_anything_runs(tmp_path):
+    stage = bench(tmp_path, None, defense("not_finite"))
+
+    with pytest.raises(HarnessError, match=r"not_finite.*NaN or infinity"):
+        stage.client.check(stage.registry.get("defenses", "not_finite"))
+
+
+def test_a_learned_attack_at_chance_has_failed(tmp_path):
+    entry = attack("first_class", "recognition", traits=("learned",))
+    stage = bench(tmp_path, None, entry)
+
+    result = stage.attack(stage.undefended, entry, 0)
+
+    assert result.status == "failed" and "chance" in result.reason
+
+
+def test_a_failing_proof_is_made_once_in_a_run(tmp_path):
+    """Training in vain is the most expensive way to learn nothing: not again for every defense."""
+    entry = attack("learned_nothing", "recognition", traits=("learned",))
+    planted.learned_nothing.runs = 0
+    _, cross = crossed(tmp_path, (entry,), ("none", "mix", "noise_mix"), ("learned_nothing",))
+
+    cells = run([cross])[0]
+
+    assert [cell.status for cell in cells] == ["failed"] * 3
+    assert planted.learned_nothing.runs == 1
+
+
+def test_one_target_that_dominates_nothing_is_no_crash(tmp_path):
+    """By a coin for the label some original dominates no release: it cannot be scored, and the cell says so."""
+    entry = LOOK
+    stage = bench(tmp_path, None, entry, targets=1)
+    mix = stage.registry.get("defenses", "mix")
+
+    results = [(stage.release(mix, seed), stage.attack(mix, entry, seed)) for seed in range(8)]
+
+    assert any(not len(shown.arrays.get("units", ())) for shown, _ in results)  # it does happen here
+    for result in (each for both in results for each in both):
+        assert not result.reason or "Error:" not in result.reason  # said in words, no NumPy message
+
+
+# The front
+
+
+def test_evaluate_is_the_command_from_python(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = picture_folder(tmp_path / "stripes", each=10)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    extra = tmp_path / "extra_look.yaml"
+    extra.write_text(
+        "attacks: {extra_look: {use: 'tests.helpers.planted:the_release', version: 1, kind: reconstruction, cite: me}}"
+    )
+
+    options = {"utility": False, "threads": 1, "records": tmp_path / "records"}
+
+    document = evaluate("mix", "extra_look", str(folder), registry=[extra], **options)
+
+    (cell,) = document["cells"]
+    assert (cell["dataset"], cell["defense"], cell["attack"], cell["status"]) == ("stripes", "mix", "extra_look", "ok")
+    assert cell["scores"]["attacked_dssim"]["mean"] == pytest.approx(cell["scores"]["dssim"]["mean"], abs=1e-5)
+
+
+def test_nothing_is_written_before_everything_has_been_checked(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = picture_folder(tmp_path / "stripes", each=10)
+    order = RunOptions(["mix", "pixelize"], "cnn", str(folder), {"grid": 99}, records=tmp_path / "records", threads=1)
+
+    with pytest.raises(HarnessError, match="grid 99"):
+        prepare(order, load_registry())
+
+    assert not (tmp_path / "records").exists()
+    assert list(Records(tmp_path / "records").all()) == []

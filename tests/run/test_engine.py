@@ -1,0 +1,320 @@
+"""Whoever does the work, the records are the same; what is killed is done again, and nothing else is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import yaml
+
+import harness.client.client
+from harness.errors import HarnessError
+from harness.records import Records, RunSpec
+from harness.registry import load_registry
+from harness.run.bench import OUT_OF_MEMORY, Piece
+from harness.run.cross import Cross
+from harness.run.engine import Engine, RunOptions, prepare, run
+from harness.run.scheduler import TRIES, Job, Queue
+from tests.helpers.planted import attack, bench, picture_folder, told
+
+PLUGINS = {
+    "the_release": "reconstruction",
+    "killed": "reconstruction",
+    "killed_once": "reconstruction",
+    "no_memory": "reconstruction",
+    "slow": "reconstruction",
+}
+
+CODE = '''
+"""Attacks that die."""
+
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+from harness.types import Guess
+
+
+def the_release(observation, rng):
+    return Guess(candidates=observation.images[observation.targets][:, None])
+
+
+def killed(observation, rng):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed_once(observation, rng):
+    mark = Path(os.environ["PLANTED_MARK"])
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return the_release(observation, rng)
+
+
+def no_memory(observation, rng):
+    raise MemoryError
+
+
+def slow(observation, rng):
+    time.sleep(60)
+'''
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A data set, plugins that die, and their registry."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PLANTED_MARK", str(tmp_path / "mark"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "deadly", raising=False)
+    picture_folder(tmp_path / "stripes", each=10)
+    (tmp_path / "deadly.py").write_text(CODE)
+    entries = {
+        name: {"use": f"deadly:{name}", "version": 1, "kind": kind, "cite": "planted"} for name, kind in PLUGINS.items()
+    }
+    (tmp_path / "deadly.yaml").write_text(yaml.safe_dump({"attacks": entries}))
+    return tmp_path
+
+
+def cross(place: Path, attacks, records="records", defenses=("none", "mix"), **options) -> Cross:
+    order = RunOptions(
+        list(defenses), list(attacks), str(place / "stripes"), size=16, epochs=2, records=place / records, **options
+    )
+    return prepare(order, load_registry([place / "deadly.yaml"]))
+
+
+def test_two_processes_write_the_records_that_one_writes(place):
+    """Bit for bit, trained models too."""
+    run([cross(place, ("smooth", "oracle"), records="one")])
+    run([cross(place, ("smooth", "oracle"), records="two")], Engine(workers=2))
+
+    assert told(place / "one") == told(place / "two")
+    assert len(told(place / "one")) == 2 * 8
+
+
+def test_every_epoch_is_obfuscated_once_for_all_attacks_and_for_training(place, monkeypatch):
+    made = []
+    real = harness.client.client.obfuscate
+
+    def counting(scheme, images, labels, classes, key, device):
+        made.append((scheme.name, key))
+        return real(scheme, images, labels, classes, key, device)
+
+    monkeypatch.setattr(harness.client.client, "obfuscate", counting)
+
+    run([cross(place, ("smooth", "multi_release", "oracle", "the_release"))])
+
+    assert sorted(name for name, _ in made) == ["mix"] * 2 + ["none"] * 2
+    assert len(set(made)) == 4
+
+
+def test_several_numbers_of_epochs_share_their_releases(place, monkeypatch):
+    made = []
+    real = harness.client.client.obfuscate
+    monkeypatch.setattr(harness.client.client, "obfuscate", lambda *given: made.append(given) or real(*given))
+    one = cross(place, ("multi_release",), utility=False, defenses=("mix",))
+
+    run([one.at(epochs) for epochs in (1, 2, 4)])
+
+    assert len(made) == 4 + 1  # and none's own for the undefended release
+
+
+def test_a_piece_whose_worker_is_killed_is_done_by_the_next(place):
+    (cells,) = run([cross(place, ("the_release", "killed_once"), utility=False)], Engine(workers=2))
+
+    assert [cell.status for cell in cells] == ["ok"] * 4
+    assert (place / "mark").exists()
+
+
+def test_a_piece_that_kills_every_worker_has_failed_and_the_rest_goes_on(place):
+    (cells,) = run([cross(place, ("killed", "the_release"), utility=False)], Engine(workers=2))
+
+    assert [cell.status for cell in cells] == ["failed", "ok"] * 2
+    assert f"lost {TRIES} times (killed by signal 9; out of memory? use fewer --workers)" in cells[0].reason
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_out_of_memory_says_so_in_its_cell(place, workers):
+    (cells,) = run([cross(place, ("no_memory", "the_release"), utility=False)], Engine(workers=workers))
+
+    assert [cell.status for cell in cells] == ["failed", "ok"] * 2
+    assert cells[0].reason == f"attack: {OUT_OF_MEMORY}"
+
+
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_the_one_who_drives_them(place, blow):
+    command = [sys.executable, "-m", "harness.cli", "run", "--defense", "none,mix", "--attack", "slow"]
+    command += ["--dataset", str(place / "stripes"), "--size", "16", "--no-utility", "--workers", "2"]
+    command += ["--registry", str(place / "deadly.yaml"), "--records", str(place / "records")]
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs are deaf to Ctrl-C
+    driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
+    assert driver.stderr is not None
+    try:
+        for line in driver.stderr:
+            if "attack mix slow" in line or "attack none slow" in line:
+                break
+        workers = _below(driver.pid)
+        assert len(workers) >= 2
+
+        driver.send_signal(blow)
+        code = driver.wait(timeout=20)
+    finally:
+        driver.kill()
+        driver.wait()
+        driver.stderr.close()
+
+    assert code == (130 if blow == signal.SIGINT else -9)
+    deadline = time.monotonic() + 15
+    while any(map(_alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(_alive, workers))
+    assert {record.spec.kind for record in Records(place / "records").all()} == {"release"}
+
+
+def _below(pid: int) -> list[int]:
+    """The processes that descend from this one."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError):
+            continue
+        if parent == pid:
+            found += [int(entry.name), *_below(int(entry.name))]
+    return found
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_two_runs_at_once_into_one_folder_leave_what_one_leaves(place):
+    command = [sys.executable, "-m", "harness.cli", "run", "--defense", "none,mix", "--attack", "smooth,oracle"]
+    command += ["--dataset", str(place / "stripes"), "--size", "16", "--epochs", "2", "--threads", "1"]
+    alone, both = place / "alone", place / "both"
+    environment = {**os.environ, "HARNESS_WORKERS": "2"}
+
+    def begin(folder: Path):
+        return subprocess.Popen(
+            [*command, "--records", str(folder)],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    pair = [begin(both), begin(both)]
+    assert [one.wait(timeout=120) for one in pair] == [0, 0]
+    assert begin(alone).wait(timeout=120) == 0
+
+    assert told(both) == told(alone)
+
+
+# The queue
+
+
+def piece(defense: str, what: str, proof: RunSpec | None = None) -> Piece:
+    inputs = {"defense": {"name": defense}, "dataset": {"fingerprint": "f"}, "seed": 0, "attack": {"name": what}}
+    return Piece(RunSpec("attack", inputs), None, None, proof)  # type: ignore[arg-type]
+
+
+def queue(*pieces: Piece) -> Queue:
+    return Queue.of([Job(RunOptions(), each) for each in pieces])
+
+
+def names(task: Job | None):
+    return task and tuple(task.piece.spec.names)
+
+
+def test_a_worker_stays_with_its_defense_and_then_helps_from_the_end():
+    waiting = queue(*(piece(defense, what) for defense in "ab" for what in "123"))
+
+    assert names(waiting.next_for(0)) == ("a", "1")
+    assert names(waiting.next_for(1)) == ("b", "1")
+    assert names(waiting.next_for(0)) == ("a", "2")
+    assert names(waiting.next_for(0)) == ("a", "3")
+    assert names(waiting.next_for(0)) == ("b", "3")
+    assert names(waiting.next_for(0)) == ("b", "2")
+    assert waiting.next_for(0) is None and not waiting
+
+
+def test_what_needs_a_proof_waits_until_it_is_done():
+    proof = piece("none", "cnn")
+    waiting = queue(proof, piece("mix", "cnn", proof.spec), piece("mix", "smooth"))
+
+    first = waiting.next_for(0)
+    assert names(first) == ("none", "cnn")
+    assert names(waiting.next_for(1)) == ("mix", "smooth")
+    assert waiting.next_for(1) is None
+    waiting.done(first)
+    assert names(waiting.next_for(1)) == ("mix", "cnn")
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        (Engine("slurm"), "engine 'slurm' is unknown; use local or ray"),
+        (Engine(workers=0), "workers 0 is too few"),
+        (Engine(address="auto"), "the local engine has none; use --engine ray"),
+    ],
+)
+def test_an_engine_that_cannot_be_is_refused_in_one_line(engine, said):
+    with pytest.raises(HarnessError, match=said):
+        engine.check()
+
+
+def test_code_that_changed_during_the_run_stops_it(tmp_path):
+    """A worker that imports other code than the driver planned with makes another record."""
+    stage = bench(tmp_path, None, attack("the_release"))
+    one = Cross(stage, [stage.undefended], [stage.registry.get("attacks", "the_release")], 1, False)
+
+    class Changed:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def free(self):
+            return [0]
+
+        def give(self, worker, task, proof):
+            self.task = task
+
+        def wait(self):
+            other = stage.do(stage.release_piece(stage.undefended, 1))
+            return self.task, other
+
+    from harness.run.scheduler import run_jobs
+
+    with pytest.raises(HarnessError, match="changed while this ran"):
+        run_jobs(one.tasks(), {}, lambda _: stage, Changed(), lambda _: None)
+
+
+def test_what_ties_cells_together_is_on_no_figures_path():
+    """An edit of the engine or of a command leaves every record what it is."""
+    from harness.records import provenance
+
+    for kind in ("release", "utility", "attack"):
+        path = provenance._path(kind)
+        assert "harness.release" in path and "harness.statistics" in path
+        assert not {
+            "harness.run.engine",
+            "harness.run.scheduler",
+            "harness.run.process_pool",
+            "harness.run.options",
+            "harness.records",
+        } & set(path)

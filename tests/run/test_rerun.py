@@ -1,0 +1,246 @@
+"""A record is enough to do its cell again, and what comes out is compared number by number."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness.cli import main
+from harness.records import Records, RunResult, RunSpec
+from harness.records.provenance import resolved
+from harness.records.store import read_all, read_one
+from harness.registry import load_registry
+from harness.run.rerun import again, compare, differing, order_of
+from tests.helpers.planted import picture_folder
+from tests.report.test_files import snapshot
+
+RUN = ["run", "--defense", "noise_mix", "--attack", "smooth,mean_image", "-D", "sigma=60", "-D", "weights=0.6,0.4"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder of pictures, and the records of a small run on it."""
+    with pytest.MonkeyPatch.context() as patch:
+        place = tmp_path_factory.mktemp("rerun")
+        patch.setenv("XDG_CACHE_HOME", str(place / "cache"))
+        pictures = picture_folder(place / "stripes", size=20)
+        few = ["--limit", "24", "--size", "16", "--targets", "20", "--epochs", "2", "--workers", "1"]
+        assert main([*RUN, "--dataset", str(pictures), *few, "--records", str(place / "records")]) == 0
+        yield place
+
+
+@pytest.fixture
+def rerun(made, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(made / "cache"))
+
+    def call(record, *arguments, data=made / "stripes"):
+        folder = ["--dataset", str(data)] if data else []
+        code = main(["rerun", str(record), *folder, *map(str, arguments)])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+def one(made, kind: str, defense: str = "noise_mix", attack: str | None = None) -> RunResult:
+    names = [defense, *([attack] if attack else [])]
+    (found,) = [each for each in read_all(made / "records") if each.spec.kind == kind and each.spec.names == names]
+    return found
+
+
+def written(folder, record: RunResult, inputs=None, **changes):
+    """The record with other inputs or numbers, in a folder of its own; its file."""
+    spec = RunSpec(record.spec.kind, {**record.inputs, **(inputs or {})})
+    Records(folder).write(replace(record, spec=spec, **changes))
+    return folder / f"{spec.key}.json"
+
+
+def refused(answer, *words):
+    code, out, err = answer
+    assert (code, out) == (2, ""), err
+    line = err.splitlines()[-1]
+    assert line.startswith("harness: ") and "Traceback" not in err
+    assert all(word in line for word in words), line
+
+
+@pytest.mark.parametrize(
+    ("kind", "attack"), [("release", None), ("utility", None), ("attack", "smooth"), ("attack", "mean_image")]
+)
+def test_what_has_not_changed_comes_out_bit_for_bit_and_nothing_is_written(made, rerun, kind, attack):
+    before = snapshot(made / "records")
+
+    code, out, err = rerun(one(made, kind, attack=attack).spec.key[:10], "--records", made / "records")
+
+    assert (code, "agrees bit for bit" in out) == (0, True), out + err
+    assert "differ" not in out
+    assert snapshot(made / "records") == before
+
+
+def test_a_figure_that_was_changed_in_the_record_does_not_agree(made, rerun, tmp_path):
+    record = one(made, "release")
+    arrays = {**record.arrays, "dssim": record.arrays["dssim"] + 1e-9}
+
+    code, out, _ = rerun(written(tmp_path, record, arrays=arrays))
+
+    assert code == 3
+    assert "though nothing that it depends on has changed" in out and "rounding alone" in out
+
+
+def test_under_other_code_rounding_agrees_and_the_input_is_named(made, rerun, tmp_path):
+    record = one(made, "release")
+    arrays = {**record.arrays, "dssim": record.arrays["dssim"] + 1e-9}
+    other = {"code": "before", "versions": {**record.inputs["versions"], "torch": "1.0"}}
+
+    code, out, _ = rerun(written(tmp_path, record, other, arrays=arrays))
+
+    assert code == 0
+    assert "code: before -> " in out and "versions.torch: 1.0 -> " in out and "rounding alone" in out
+
+
+def test_under_other_code_a_figure_that_moved_does_not_agree_and_is_shown_with_its_interval(made, rerun, tmp_path):
+    record = one(made, "release")
+    arrays = {**record.arrays, "dssim": record.arrays["dssim"] + 0.05}
+
+    code, out, _ = rerun(written(tmp_path, record, {"code": "before"}, arrays=arrays), "--json")
+
+    found = json.loads(out)
+    moved = {each["name"]: each for each in found["figures"]}
+    assert (code, found["agrees"], found["exact"]) == (3, False, False)
+    assert moved["dssim"]["difference"]["mean"] == pytest.approx(-0.05)
+    assert moved["dssim"]["difference"]["high"] < 0 and not moved["dssim"]["agrees"]
+    assert moved["dhaar"]["equal"] and moved["dhaar"]["agrees"]
+    assert found["inputs"] == [{"name": "code", "record": "before", "now": record.inputs["code"]}]
+
+
+def test_under_other_code_what_the_images_cannot_tell_agrees(made, rerun, tmp_path):
+    record = one(made, "release")
+    noise = np.random.default_rng(2).normal(0, 0.02, len(record.arrays["dssim"]))
+    noise -= noise.mean()
+    arrays = {**record.arrays, "dssim": record.arrays["dssim"] + noise}
+
+    code, out, _ = rerun(written(tmp_path, record, {"code": "before"}, arrays=arrays))
+
+    assert code == 0 and "agrees as far as the images can tell" in out
+
+
+def test_a_record_that_keeps_nothing_of_how_images_were_asked_for_is_run_from_what_its_data_tell(made, rerun, tmp_path):
+    """24 private images of 16 pixels, as the first records say it."""
+    code, out, err = rerun(written(tmp_path, one(made, "release"), asked={}))
+
+    assert (code, "agrees bit for bit" in out) == (0, True), out + err
+
+
+def test_what_the_caller_says_of_the_data_goes_first(made):
+    record = one(made, "release")
+
+    order = order_of(record, load_registry(), {"dataset": "here", "size": 48})
+
+    assert (order.dataset, order.size, order.limit) == ("here", 48, 24)
+    assert (order.targets, order.device) == (20, "cpu")
+
+
+def test_knobs_and_mixing_are_those_of_the_record(made):
+    kept = one(made, "release").inputs["defense"]
+
+    entry = again("defenses", kept, load_registry())
+
+    assert resolved(entry) == kept and entry.params["sigma"] == 60
+
+
+@pytest.mark.parametrize("how", ["gone", "cut", "bare"])
+def test_a_record_that_is_not_whole_is_refused_and_stays(made, rerun, tmp_path, how):
+    file = written(tmp_path, one(made, "release"))
+    if how == "gone":
+        file.unlink()
+    elif how == "cut":
+        file.write_text(file.read_text()[:200])
+    else:
+        file.with_suffix(".npz").unlink()
+    before = snapshot(tmp_path)
+
+    refused(rerun(file), file.name)
+
+    assert snapshot(tmp_path) == before
+
+
+def test_other_images_are_refused_with_both_fingerprints(made, rerun, tmp_path):
+    """A picture more is another data set."""
+    other = picture_folder(tmp_path / "stripes", each=26, size=20)
+    record = one(made, "release")
+
+    refused(rerun(record.spec.key, "--records", made / "records", data=other), record.inputs["dataset"]["fingerprint"])
+
+
+def test_the_folder_of_a_data_set_has_to_be_named(made, rerun):
+    refused(rerun(one(made, "release").spec.key, "--records", made / "records", data=None), "stripes", "--dataset")
+
+
+def test_a_plugin_that_is_gone_is_named(made, rerun, tmp_path):
+    record = one(made, "release")
+    file = written(tmp_path, record, {"defense": {**record.inputs["defense"], "name": "gone_mix"}})
+
+    refused(rerun(file), "gone_mix")
+
+
+def test_a_knob_that_is_gone_is_named(made, rerun, tmp_path):
+    record = one(made, "release")
+    defense = {**record.inputs["defense"], "params": {**record.inputs["defense"]["params"], "strength": 3}}
+
+    refused(rerun(written(tmp_path, record, {"defense": defense})), "strength")
+
+
+@pytest.mark.parametrize("key", ["", "zz", "../x"])
+def test_a_key_that_names_no_record_or_several_is_refused(made, rerun, key):
+    refused(rerun(key, "--records", made / "records"), "record")
+
+
+def test_a_cell_that_works_now_and_failed_then_does_not_agree(made, rerun, tmp_path):
+    record = one(made, "attack", attack="smooth")
+    file = written(tmp_path, record, {"code": "before"}, status="failed", reason="burst", arrays={}, scores={})
+
+    code, out, _ = rerun(file)
+
+    assert code == 3 and "status: failed -> ok" in out
+
+
+# The comparison itself
+
+
+def test_inputs_that_differ_are_told_by_their_path():
+    then = {"a": 1, "versions": {"x": "1", "y": "2"}, "judges": [{"name": "eye", "version": 1}], "sizes": [1, 2]}
+    now = {"a": 1, "versions": {"x": "1", "y": "3"}, "judges": [{"name": "eye", "version": 2}], "sizes": [1, 3], "b": 0}
+
+    assert list(differing(then, now)) == [
+        ("versions.y", "2", "3"),
+        ("judges.eye.version", 1, 2),
+        ("sizes", [1, 2], [1, 3]),
+        ("b", "nothing", 0),
+    ]
+
+
+def test_figures_of_other_originals_are_not_compared(made):
+    record = one(made, "release")
+    other = replace(record, arrays={**record.arrays, "units": record.arrays["units"] + 1})
+
+    found = compare(record, other)
+
+    assert found.moved == [] and set(found.missing) == set(record.arrays) and not found.agrees
+
+
+def test_a_figure_more_is_no_disagreement_where_the_code_is_another(made):
+    record = one(made, "release")
+    spec = RunSpec("release", {**record.inputs, "code": "after"})
+    more = {**record.arrays, "new": record.arrays["dssim"]}
+
+    assert compare(record, replace(record, spec=spec, arrays=more)).agrees
+    assert not compare(record, replace(record, arrays=more)).agrees
+    assert not compare(replace(record, arrays=more), replace(record, spec=spec)).agrees
+
+
+def test_a_record_is_found_by_the_beginning_of_its_key(made):
+    record = one(made, "utility")
+
+    assert read_one(record.spec.key[:8], made / "records").spec == record.spec
