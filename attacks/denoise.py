@@ -178,4 +178,5 @@ def _dct(device: torch.device) -> Tensor:
 def _colours(device: torch.device) -> Tensor:
     """(3, 3) orthonormal: brightness and two differences. Independent noise stays independent, texture is shared."""
     rows = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]])
-    return (rows / rows.norm(dim=1, keepdim=True)).to(device)
+    directions: Tensor = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return directions.to(device)

@@ -23,7 +23,7 @@ from harness.observation import Observation
 from harness.plugins.attacks.common import rehearse
 from harness.plugins.attacks.deconvolution import deconvolved, known_kernel
 from harness.randomness import derive, key_from, numpy_generator
-from harness.types import Bytes, Generator, Guess, Images, Sources, Weights
+from harness.types import Array, Bytes, Generator, Guess, Images, Sources, Weights
 
 _HALF = 0.5 / 255  # of a grey level: what rounding may have moved a value by
 _CORNER = 0.01  # below this slope total variation is rounded off
@@ -108,5 +108,9 @@ def total_variation(images: Images) -> Tensor:
 def expected_weights(observation: Observation, key: bytes) -> Weights:
     """(k,) the mean weights of the published mixing, the largest first."""
     dice, mixing = numpy_generator(derive(key, "weights")), {**observation.defense.mixing, "intra_class": False}
-    drawn = plan(np.zeros(_DRAWS, np.int64), mixing, dice, lambda _, weights: dice.random(weights.shape))
+
+    def any_distances(sources: Array, weights: Array) -> Array:
+        return dice.random(tuple(weights.shape))
+
+    drawn = plan(np.zeros(_DRAWS, np.int64), mixing, dice, any_distances)
     return torch.from_numpy(drawn.weights.mean(0))

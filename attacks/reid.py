@@ -121,6 +121,9 @@ def _reciprocal_ranks(scores: Scores, truth: Labels) -> Array:
 class _Embedding(nn.Module):
     """Whitened thumbnails to begin with; from there a matrix and a small convolutional network learn what to add."""
 
+    mean: torch.Tensor
+    whiten: torch.Tensor
+
     def __init__(self, eye: ThumbnailEmbedding):
         super().__init__()
         self.grid = eye.grid
@@ -186,7 +189,9 @@ class _Contrast(Learner):
         return self._see(images) @ self._see(gallery).T
 
     def _sharpened(self, cosines: Scores) -> Scores:
-        return cosines * self.model.sharpness.clamp(max=4.6).exp()
+        sharpness: Any = self.model.sharpness
+        sharpened: Scores = cosines * sharpness.clamp(max=4.6).exp()
+        return sharpened
 
     @torch.no_grad()
     def _see(self, images: Bytes) -> torch.Tensor:

@@ -67,14 +67,14 @@ def timm_labels(
 def _imagenet(arch: str) -> list[list[Label]]:
     """For each output of the network, its names: ImageNet's labels have several, "tabby, tabby cat"."""
     import timm
-    from timm.data import ImageNetInfo, infer_imagenet_subset
+    from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 
     networks.check_name(arch)
-    config = timm.get_pretrained_cfg(arch, allow_unregistered=False)
+    config: Any = timm.get_pretrained_cfg(arch, allow_unregistered=False)
     subset = infer_imagenet_subset(config.to_dict())
     if subset is None:
         raise HarnessError(f"timm_labels: the labels of {arch} are not ImageNet's; use a model that ends in in1k")
-    info = ImageNetInfo(subset)
+    info: Any = ImageNetInfo(subset)
     return [
         [Label(name.strip(), 0.0, info.index_to_label_name(number)) for name in description.split(",")]
         for number, description in ((number, info.index_to_description(number)) for number in range(info.num_classes()))
@@ -90,7 +90,7 @@ def _named(variants: Sequence[Label], score: float, names: Any) -> Label:
 @torch.no_grad()
 def _likeliest(model: nn.Module, observation: Observation, labels: int) -> list[list[tuple[int, float]]]:
     """(output, probability) of the likeliest outputs for each target, the likeliest first."""
-    config = model.pretrained_cfg
+    config: Any = model.pretrained_cfg
     found: list[list[tuple[int, float]]] = []
     rows = torch.from_numpy(observation.targets).to(observation.images.device)
     for some in rows.split(_BATCH):

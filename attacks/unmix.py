@@ -97,11 +97,11 @@ def _descend(images: Images, share: float, rng: Generator, steps: int, smoothnes
     for _ in range(steps):
         loss = _overlap(first, _other(images, first, share), smoothness)
         optimizer.zero_grad(set_to_none=True)
-        loss.sum().backward()  # type: ignore[no-untyped-call]
+        loss.sum().backward()
         optimizer.step()
     with torch.no_grad():
         layers = torch.stack([first, _other(images, first, share)], 1)
-        return layers.clamp(0, 1), _overlap(*layers.unbind(1), smoothness)
+        return layers.clamp(0, 1), _overlap(layers[:, 0], layers[:, 1], smoothness)
 
 
 def _other(images: Images, first: Images, share: float) -> Images:

@@ -49,7 +49,7 @@ def pillow_resize(grey: torch.Tensor, side: int) -> torch.Tensor:
 
     Across, then down; since Pillow 13 tall images go down first, which can change a bit of theirs.
     """
-    for dim in (1, 2) if _is_tall(*grey.shape[1:], side) else (2, 1):
+    for dim in (1, 2) if _is_tall(grey.shape[1], grey.shape[2], side) else (2, 1):
         if grey.shape[dim] != side:
             matrix = torch.from_numpy(_lanczos(grey.shape[dim], side)).to(grey.device)
             sums = grey @ matrix.T if dim == 2 else matrix @ grey

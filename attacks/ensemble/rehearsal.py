@@ -130,4 +130,4 @@ def _held_out(observation: Observation) -> Array:
 
 def _any_distance(sources: Array, weights: Array) -> Array:
     """Weights by distortion depend on pictures that a stage of fixed partners has no use for."""
-    return numpy_generator(derive(b"", "distances")).random(weights.shape)
+    return numpy_generator(derive(b"", "distances")).random(tuple(weights.shape))

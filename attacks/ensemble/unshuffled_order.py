@@ -21,7 +21,7 @@ from harness.plugins.attacks.denoise import denoised_by, estimate_sigma
 from harness.plugins.attacks.invert import expected_weights
 from harness.plugins.attacks.smooth import smoothed
 from harness.randomness import key_from
-from harness.types import Bytes, Generator, Guess, Release
+from harness.types import Array, Bytes, Generator, Guess, Release
 
 _CELL = 4  # pixels a side: finer detail is mostly noise
 FAR = 6.0  # deviations above the likeness of shifted orders: one order in a billion comes so far by chance
@@ -102,7 +102,7 @@ def _rehearsal(observation: Observation, share: float) -> tuple[Bytes, Bytes]:
     return mean_of_places([Release(r.images[:least], r.labels[:least]) for r in releases], share), own[:least]
 
 
-def in_order(observation: Observation, images: Bytes, labels: object, epoch: int) -> Release:
+def in_order(observation: Observation, images: Bytes, labels: Array, epoch: int) -> Release:
     """A rehearsed release in the order of its first sources, as a client that does not shuffle would send it.
 
     The first images only, where mixtures are fewer than images (matching): then none is at its own place.

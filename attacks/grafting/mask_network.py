@@ -63,7 +63,7 @@ def trained(
     for images, medians, kept in _crops(observation, fit, outputs, steps, numpy_generator(derive(key, "crops"))):
         loss = F.binary_cross_entropy_with_logits(network(images, medians), kept)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         schedule.step()
         losses.append(loss.detach())

@@ -164,7 +164,8 @@ def _cosines(size: int, cells: int) -> Tensor:
     order, place = torch.arange(cells, dtype=torch.float64)[:, None], torch.arange(cells, dtype=torch.float64) + 0.5
     cosines = torch.cos(torch.pi * order * place / cells) * (2 / cells) ** 0.5
     cosines[0] /= 2**0.5
-    return cosines @ (means * cells / size)
+    transform: Tensor = cosines @ (means * cells / size)
+    return transform
 
 
 @functools.lru_cache(maxsize=8)

@@ -30,7 +30,8 @@ class Mixing:
 
     def gather(self, epoch: int, releases: Tensor) -> Tensor:
         """W_t^T Y_t: (N, d) -> (K, d)"""
-        return torch.sparse.mm(self._across[epoch], releases)
+        gathered: Tensor = torch.sparse.mm(self._across[epoch], releases)
+        return gathered
 
     def solve(self, right: Tensor, ridge: float) -> Tensor:
         """X of (normal + ridge) X = right, (K, d): conjugate gradients, every column with its own step."""
@@ -62,7 +63,7 @@ def _matrix(pairing: Pairing, originals: int) -> sparse.csr_matrix:
 
 def _csr(matrix: sparse.spmatrix, device: str) -> Tensor:
     rows = sparse.csr_matrix(matrix)
-    parts = (torch.from_numpy(part) for part in (rows.indptr, rows.indices, rows.data))
+    starts, columns, values = map(torch.from_numpy, (rows.indptr, rows.indices, rows.data))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch calls its sparse rows a beta
-        return torch.sparse_csr_tensor(*parts, size=rows.shape, device=device)
+        return torch.sparse_csr_tensor(starts, columns, values, size=rows.shape, device=device)

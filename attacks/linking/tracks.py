@@ -44,7 +44,8 @@ def grow(epochs: Sequence[Tensor], originals: int, relatives: int) -> Tracks:
     starts = [_grown_from(start, epochs, relatives) for start in range(min(_STARTS, len(epochs)))]
     members, sums = (torch.cat(parts) for parts in zip(*starts, strict=True))
     directions, columns = unit(sums), zip(epochs, members.T, strict=True)
-    quality = sum((unit(features)[column] * directions).sum(1) for features, column in columns)
+    likeness = [(unit(features)[column] * directions).sum(1) for features, column in columns]
+    quality = sum(likeness, torch.zeros_like(sums[:, 0]))
     rows = members.cpu().numpy()
     kept = _distinct(rows, sums, quality.cpu().numpy(), originals, [len(features) for features in epochs])
     return Tracks(rows[kept], sums[torch.from_numpy(kept).to(sums.device)])

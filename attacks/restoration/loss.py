@@ -37,7 +37,8 @@ def restoration_loss(pictures: Tensor, truths: Tensor, weights: Tensor, ordered:
     if ordered or k == 1:
         return (weights * _distance(pictures, truths)).sum(1)
     grid = _distance(pictures.unsqueeze(2), truths.unsqueeze(1)) * weights.unsqueeze(1)  # (n, picture, source)
-    totals = [sum(grid[:, i, j] for i, j in enumerate(assignment)) for assignment in permutations(range(k))]
+    zero = grid.new_zeros(())
+    totals = [sum((grid[:, i, j] for i, j in enumerate(order)), zero) for order in permutations(range(k))]
     return torch.stack(totals, 1).amin(1)
 
 
@@ -50,7 +51,8 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
 def _means(images: Tensor) -> Tensor:
     """Every channel's means over squares: the colours by which a picture is recognised, which SSIM hardly sees."""
     flat = functional.avg_pool2d(images.flatten(0, -4), _COARSE, ceil_mode=True)
-    return flat.unflatten(0, images.shape[:-3])
+    means: Tensor = flat.unflatten(0, images.shape[:-3])
+    return means
 
 
 def ssim(a: Tensor, b: Tensor, step: int = 2) -> Tensor:
@@ -69,7 +71,8 @@ def ssim(a: Tensor, b: Tensor, step: int = 2) -> Tensor:
     variances = smooth(a.square()) - mean_a.square() + smooth(b.square()) - mean_b.square()
     level = mean_a * mean_b
     structure = (2 * (smooth(a * b) - level) + _C2) / (variances + _C2)
-    return (structure * (2 * level + _C1) / (mean_a.square() + mean_b.square() + _C1)).mean((-3, -2, -1))
+    places: Tensor = structure * (2 * level + _C1) / (mean_a.square() + mean_b.square() + _C1)
+    return places.mean((-3, -2, -1))
 
 
 @lru_cache(maxsize=8)

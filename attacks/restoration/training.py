@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,8 @@ from harness.system.device import low_precision
 from harness.train import autocast, dice
 from harness.train.convergence import follow_until_flat, must_be_finite
 from harness.types import Bytes
+
+Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
 MOST_PICTURES = 3  # all assignments of so many are tried; of more sources only the dominant one is restored
 
@@ -128,7 +130,7 @@ class _Trainer:
         self._averaged.update_parameters(self._network)
         return loss.detach()
 
-    def _average(self, averaged: list[Tensor], current: list[Tensor], count: Any) -> None:
+    def _average(self, averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
         get_ema_multi_avg_fn(min(_AVERAGED, self.steps / (self.steps + 9)))(averaged, current, count)
 
     @torch.no_grad()
@@ -177,5 +179,7 @@ def guess_loss(lesson: Batch, device: str, ordered: bool) -> float:
 
 
 def _mean(images: Bytes, device: str) -> Tensor:
-    total = sum(to_images(images[rows].to(device)).sum(0) for rows in _chunks(len(images)))
-    return total / len(images)  # type: ignore[no-any-return]
+    total = torch.zeros(images.shape[1:], device=device)
+    for rows in _chunks(len(images)):
+        total += to_images(images[rows].to(device)).sum(0)
+    return total / len(images)

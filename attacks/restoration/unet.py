@@ -36,7 +36,8 @@ class UNet(nn.Module):
         self.after = nn.ModuleList(_Block(w) for w in widths)
         self.leave = nn.Conv2d(width, 3 * images * _FOLD**2, 3, padding=1)
         nn.init.normal_(self.leave.weight, std=1e-3)  # starts as the identity, the images hardly apart
-        nn.init.zeros_(self.leave.bias)
+        if self.leave.bias is not None:
+            nn.init.zeros_(self.leave.bias)
 
     def forward(self, planes: Tensor) -> Tensor:
         height, width = planes.shape[2:]
@@ -54,7 +55,8 @@ class UNet(nn.Module):
                 features = self.up[level](features) + passed[level]
             features = self.after[level](features)
         added = self.unfold(self.leave(features))[..., :height, :width]
-        return planes[:, :3].repeat(1, self.images, 1, 1) + added.to(planes.dtype)
+        restored: Tensor = planes[:, :3].repeat(1, self.images, 1, 1) + added.to(planes.dtype)
+        return restored
 
 
 class _Block(nn.Module):

@@ -11,12 +11,13 @@ import math
 import numpy as np
 
 from harness.plugins.evaluators.kernels.jit import helper, kernel, part
+from harness.types import Array
 
 STRIP = 32  # columns of the result
 FIELDS = 8  # across: sums of 2, 4 and 8 columns, differences of 1, 2 and 4, sums of 2 of I and Q
 ROW = 2 * FIELDS * STRIP  # of both images
 TALL = 8  # rows under the largest wavelet
-BEFORE, AFTER = 3, 4  # a wavelet of 8 begins 3 pixels before its place
+BEFORE = 3  # a wavelet of 8 begins 3 pixels before its place
 EPS = float(np.finfo(np.float32).eps)
 HALF, QUARTER, ONE, TWO, ZERO = np.float32(0.5), np.float32(0.25), np.float32(1), np.float32(2), np.float32(0)
 FROM_SUM = np.float32(255 / 4)  # of four pixels in [0, 1] to the grey level of one
@@ -27,7 +28,7 @@ THIRD, FIFTH, SIXTH = np.float32(1 / 3), np.float32(1 / 5), np.float32(1 / 6)
 
 
 @kernel
-def haar_loss(x, y, c, alpha):
+def haar_loss(x: Array, y: Array, c: np.float32, alpha: np.float32) -> float:
     """x, y (3, H, W) in [0, 1]; all float32."""
     ours, theirs = _halved(x), _halved(y)
     rows, columns = (x.shape[1] + 1) // 2, (x.shape[2] + 1) // 2
@@ -53,18 +54,18 @@ def haar_loss(x, y, c, alpha):
 
 
 @helper
-def _score(loss, weight, alpha):
+def _score(loss: float, weight: float, alpha: np.float32) -> float:
     """1 - the square of the logit of the weighted mean."""
     if loss == 0:
         return 0.0
     k = math.exp(-alpha)
     share = 1 / (1 + k) - loss * k / (1 + k) / (weight + EPS)
     score = (math.log(share / (1 - share)) / alpha) ** 2
-    return 0.0 if score > 1 else 1 - score
+    return 0.0 if score > 1 else float(1 - score)
 
 
 @part
-def _halved(image):
+def _halved(image: Array) -> Array:
     """(3, rows, columns) Y, I and Q of 0 to 255, 2x2 pixels in one, with zeros around."""
     height, width = image.shape[1:]
     rows, columns = (height + 1) // 2, (width + 1) // 2
@@ -85,7 +86,7 @@ def _halved(image):
 
 
 @helper
-def _pairs(upper, lower, box):
+def _pairs(upper: Array, lower: Array, box: Array) -> None:
     width = len(upper)
     for j in range(width // 2):
         box[j] = ((upper[2 * j] + lower[2 * j]) + (upper[2 * j + 1] + lower[2 * j + 1])) * FROM_SUM
@@ -94,13 +95,13 @@ def _pairs(upper, lower, box):
 
 
 @helper
-def _copy(row, again):
+def _copy(row: Array, again: Array) -> None:
     for j in range(ROW):
         again[j] = row[j]
 
 
 @helper
-def _across(planes, row, left, fields):
+def _across(planes: Array, row: int, left: int, fields: Array) -> None:
     luma = planes[0, row, left : left + STRIP + TALL - 1]
     for j in range(STRIP):
         outer_left, outer_right = luma[j] + luma[j + 1], luma[j + 6] + luma[j + 7]
@@ -118,7 +119,7 @@ def _across(planes, row, left, fields):
 
 
 @helper
-def _compare(rows, c, work):
+def _compare(rows: Array, c: np.float32, work: Array) -> None:
     """Into work: how unlike the two are down, along and in colour (1 - similarity), and the weights down and along."""
     for j in range(STRIP):
         ours, theirs = j, ROW // 2 + j
@@ -140,15 +141,16 @@ def _compare(rows, c, work):
 
 
 @helper
-def _down(rows, at, half):
+def _down(rows: Array, at: int, half: int) -> np.float32:
     difference = ZERO
     for row in range(half):
         difference += rows[(BEFORE - row) * ROW + at] - rows[(BEFORE + 1 + row) * ROW + at]
-    return abs(difference) * (HALF / np.float32(half))
+    magnitude: np.float32 = abs(difference) * (HALF / np.float32(half))
+    return magnitude
 
 
 @helper
-def _along(rows, at, half):
+def _along(rows: Array, at: int, half: int) -> np.float32:
     total = ZERO
     for row in range(half):
         total += rows[(BEFORE - row) * ROW + at] + rows[(BEFORE + 1 + row) * ROW + at]
@@ -156,18 +158,19 @@ def _along(rows, at, half):
 
 
 @helper
-def _mean(rows, at):
-    return abs(rows[BEFORE * ROW + at] + rows[(BEFORE + 1) * ROW + at]) * QUARTER
+def _mean(rows: Array, at: int) -> np.float32:
+    mean: np.float32 = abs(rows[BEFORE * ROW + at] + rows[(BEFORE + 1) * ROW + at]) * QUARTER
+    return mean
 
 
 @helper
-def _unlike(a, b, c):
+def _unlike(a: np.float32, b: np.float32, c: np.float32) -> np.float32:
     """1 - (2ab + c) / (a^2 + b^2 + c)"""
     return (a - b) * (a - b) / (a * a + b * b + c)
 
 
 @helper
-def _gather(work, alpha, sums):
+def _gather(work: Array, alpha: np.float32, sums: Array) -> None:
     """Adds the weighted losses and the weights, per column.
 
     With k = exp(-alpha) and e = exp(alpha d) - 1, logistic(alpha) - logistic(alpha (1 - d)) is k e / ((1 + k)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numba
 
-if numba.config.DISABLE_JIT:
+if getattr(numba.config, "DISABLE_JIT"):  # noqa: B009  (numba sets it at run time; mypy does not see it)
     raise ImportError("NUMBA_DISABLE_JIT is set")
 
 # NaN and infinity keep their meaning and sums their order; only a product and its sum may be rounded at once.

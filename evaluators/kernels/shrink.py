@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from harness.plugins.evaluators.kernels.jit import helper, kernel
+from harness.types import Array
 
 HALF = 2**21  # of the unit of Pillow's coefficients
 
 
 @kernel
-def pillow_shrink(image, tall, starts_down, taps_down, starts_across, taps_across):
+def pillow_shrink(
+    image: Array, tall: bool, starts_down: Array, taps_down: Array, starts_across: Array, taps_across: Array
+) -> Array:
     """(side, side) grey levels of a (3, H, W) image; all NaN where any of its numbers is NaN.
 
     tall    whether it goes down first
@@ -30,7 +33,7 @@ def pillow_shrink(image, tall, starts_down, taps_down, starts_across, taps_acros
 
 
 @helper
-def _grey(red, green, blue, grey):
+def _grey(red: Array, green: Array, blue: Array, grey: Array) -> int:
     """One row; returns whether any of it is NaN."""
     strange = 0
     for j in range(len(grey)):
@@ -40,13 +43,13 @@ def _grey(red, green, blue, grey):
 
 
 @helper
-def _byte(level):
+def _byte(level: np.float32) -> np.int32:
     rounded = np.rint(level * np.float32(255))
     return np.int32(min(max(rounded, np.float32(0)), np.float32(255)))
 
 
 @helper
-def _across(grey, starts, taps):
+def _across(grey: Array, starts: Array, taps: Array) -> Array:
     if grey.shape[1] == len(starts):
         return grey
     shrunk = np.empty((len(grey), len(starts)), np.int32)
@@ -61,7 +64,7 @@ def _across(grey, starts, taps):
 
 
 @helper
-def _down(grey, starts, taps):
+def _down(grey: Array, starts: Array, taps: Array) -> Array:
     if len(grey) == len(starts):
         return grey
     shrunk = np.empty((len(starts), grey.shape[1]), np.int32)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.plugins.evaluators.kernels.jit import helper, kernel
+from harness.types import Array
 
 STRIP = 32  # columns of the result
 ROW = 4 * STRIP  # mean and variance of a, mean and variance of b
@@ -21,7 +22,7 @@ ZERO, TWO = np.float32(0), np.float32(2)
 
 
 @kernel
-def ssim_loss(x, y, taps, c1, c2):
+def ssim_loss(x: Array, y: Array, taps: tuple[np.float32, ...], c1: np.float32, c2: np.float32) -> float:
     """x, y (3, H, W), at least as large as the window; taps a tuple: its length unrolls the filters. All float32."""
     channels, height, width = x.shape
     window = len(taps)
@@ -45,18 +46,19 @@ def ssim_loss(x, y, taps, c1, c2):
                 _compare(filtered, TWO * c1, TWO * c2, losses)
         for column in range(begin - left, min(STRIP, columns - left)):
             total += losses[column]
-    return total / (channels * rows * columns)
+    mean: float = total / (channels * rows * columns)
+    return mean
 
 
 @helper
-def _combine(x, y, a, b):
+def _combine(x: Array, y: Array, a: Array, b: Array) -> None:
     for j in range(len(x)):
         a[j] = x[j] + y[j]
         b[j] = x[j] - y[j]
 
 
 @helper
-def _across(field, taps, filtered):
+def _across(field: Array, taps: tuple[np.float32, ...], filtered: Array) -> None:
     for j in range(STRIP):
         middle = field[j + len(taps) // 2]
         mean = square = ZERO
@@ -69,7 +71,7 @@ def _across(field, taps, filtered):
 
 
 @helper
-def _down(rows, taps, filtered):
+def _down(rows: Array, taps: tuple[np.float32, ...], filtered: Array) -> None:
     """The variance is the mean of the rows' variances and the variance of their means."""
     for j in range(STRIP):
         middle = rows[len(taps) // 2 * ROW + j]
@@ -83,7 +85,7 @@ def _down(rows, taps, filtered):
 
 
 @helper
-def _compare(filtered, c1, c2, losses):
+def _compare(filtered: Array, c1: np.float32, c2: np.float32, losses: Array) -> None:
     for j in range(STRIP):
         a, p, b, q = filtered[j], filtered[STRIP + j], filtered[2 * STRIP + j], filtered[3 * STRIP + j]
         a, b = a * a, b * b
