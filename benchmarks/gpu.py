@@ -25,7 +25,7 @@ from harness.randomness import torch_generator
 from harness.registry import Registry, load_registry
 from harness.release import Scheme, as_tensor, obfuscate
 from harness.report.terminal import grid
-from harness.system.device import choose_device, kind_of, low_precision, use_threads
+from harness.system.device import choose_device, device_type, low_precision, use_threads
 from harness.train import RECIPES, Learner, batch_for, dice, networks, prepare, steps_per_epoch
 
 GFLOP = 14.2  # of one ResNet-18 training step per image of 256 px, forward and backward
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def page(lines: list[Line], device: str) -> str:
-    cuda = kind_of(device) == "cuda"
+    cuda = device_type(device) == "cuda"
     where = torch.cuda.get_device_name(device) if cuda else "a dry run on the CPU, no GPU was at hand"
     head = ["# On a GPU", "", f"`benchmarks/gpu.sh`: {where}; torch {torch.__version__.split('+')[0]}.", ""]
     return "\n".join([*head, *grid(("what", "measured", "goal"), lines)])
@@ -99,7 +99,7 @@ def epoch(registry: Registry, device: str, given: argparse.Namespace) -> list[Li
             given.epochs,
         )
     floor = n * GFLOP * (size / 256) ** 2 / 1e3 / PEAK
-    cuda = kind_of(device) == "cuda"
+    cuda = device_type(device) == "cuda"
     paper = "<= 3 s, then 2 s (the paper: 43 s)" if cuda and (n, size) == (22_800, 256) else "-"
     allowed = 1.15 if cuda else 1.05
     told = f"{n} images of {size} px, ResNet-18, batches of {batch}, {low_precision(device) or torch.float32}"
@@ -159,17 +159,17 @@ def _in_turn(works: Sequence[Callable[[], object]], device: str, times: int) -> 
 
 
 def _wait(device: str) -> None:
-    if kind_of(device) == "cuda":
+    if device_type(device) == "cuda":
         torch.cuda.synchronize(device)
 
 
 def _forget_peak(device: str) -> None:
-    if kind_of(device) == "cuda":
+    if device_type(device) == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def _peak(device: str) -> str:
-    if kind_of(device) != "cuda":
+    if device_type(device) != "cuda":
         return "- (CPU)"
     return f"{torch.cuda.max_memory_allocated(device) / 2**30:.1f} GiB"
 

@@ -20,10 +20,10 @@ from harness.leaderboard.format import figure
 from harness.randomness import derive, root_of, torch_generator
 from harness.records import Records, RunResult
 from harness.registry import bind, load_registry
-from harness.registry.settings import as_setting
+from harness.registry.settings import format_setting
 from harness.report.terminal import grid
 from harness.run.bench import Bench
-from harness.system.device import choose_device, kind_of, use_threads
+from harness.system.device import choose_device, device_type, use_threads
 
 DRAWN = [[0.5, 0.5], [0.6, 0.4], [0.7, 0.3]]
 CASES = (
@@ -66,13 +66,13 @@ def main() -> None:
         lines.append((name, _told(entry.params, settings), *_figures(release, cells)))
         print(*lines[-1], sep=" | ", flush=True)
         strips.append(_strip(bench, entry, f"{name} {_told(entry.params, settings)}"))
-        _write(given.out, lines, bench, given.dataset, kind_of(device))
+        _write(given.out, lines, bench, given.dataset, device_type(device))
         _sheet(strips, given.out.with_suffix(".png"))
 
 
 def _told(params: dict[str, object], settings: dict[str, object]) -> str:
     whole = {**params, **settings}
-    return " ".join(f"{knob}={as_setting(value)}" for knob, value in whole.items() if knob != "noise_after")
+    return " ".join(f"{knob}={format_setting(value)}" for knob, value in whole.items() if knob != "noise_after")
 
 
 def _figures(release: RunResult, cells: dict[str, RunResult]) -> list[str]:

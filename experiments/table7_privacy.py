@@ -19,7 +19,7 @@ from harness.records import Records
 from harness.registry import load_registry, parse_settings
 from harness.report.terminal import figure, grid
 from harness.run.bench import Bench
-from harness.system.device import choose_device, kind_of, use_threads
+from harness.system.device import choose_device, device_type, use_threads
 
 IN_PIXELS = ("block", "kernel")
 HEADS = (
@@ -63,7 +63,7 @@ def main() -> None:
             )
             print(*lines[-1], flush=True)
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(page(lines, splits.name, kind_of(device)))
+    given.out.write_text(page(lines, splits.name, device_type(device)))
 
 
 def rows() -> Iterator[PublishedRow]:

@@ -19,7 +19,7 @@ from harness.report.terminal import figure
 from harness.run.bench import Bench
 from harness.run.scoring import score
 from harness.statistics import paired
-from harness.system.device import choose_device, kind_of, use_threads
+from harness.system.device import choose_device, device_type, use_threads
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
     given.out.write_text(
         f"# The attack on `pixelize` grid=16, rehearsed with the right and the wrong defense ({splits.name})\n\n"
         f"cnn, {given.arch}, {given.size} px, {len(splits.private)} private and {len(splits.public)} public images, "
-        f"seed 0, {kind_of(device)}; mean [95 % interval] over {len(arrays['top1'])} originals.\n\n"
+        f"seed 0, {device_type(device)}; mean [95 % interval] over {len(arrays['top1'])} originals.\n\n"
         "| rehearsed with | top-1 | chance | worse than the right one (paired) |\n|---|---|---|---|\n"
         + "\n".join(lines)
         + "\n"

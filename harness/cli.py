@@ -28,7 +28,7 @@ from harness.commands import (
 )
 from harness.errors import HarnessError
 from harness.system.device import keep_freed_memory
-from harness.system.offline import staying_offline
+from harness.system.offline import forbid_downloads
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="harness: %(message)s", stream=sys.stderr)
     try:
         given = parser().parse_args(arguments)
-        with staying_offline(getattr(given, "offline", False)):
+        with forbid_downloads(getattr(given, "offline", False)):
             code: int = given.command(given)
         return code
     except HarnessError as error:

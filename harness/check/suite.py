@@ -17,7 +17,7 @@ from harness.run.engine import Engine
 from harness.run.options import seeds_of
 
 if TYPE_CHECKING:
-    from harness.system.progress import Watch
+    from harness.system.progress import ProgressDisplay
 
 
 def builtin_suite() -> Path:
@@ -34,7 +34,7 @@ def run(
     seeds: int | Sequence[int] | None,
     engine: Engine,
     threads: int | None,
-    watch: Watch,
+    watch: ProgressDisplay,
 ) -> list[RunResult]:
     """The results of all pieces, each once.
 

@@ -21,7 +21,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
-from harness.system.files import write_whole
+from harness.system.files import write_atomically
 from harness.types import Release, Secret
 
 Epoch: TypeAlias = tuple[Release, Secret]
@@ -112,8 +112,8 @@ def _write(place: Path, epoch: int, made: Epoch) -> None:
     rest = {"labels": release.labels.numpy(), "shape": np.array(release.images.shape)} | {
         name: getattr(secret, name) for name in ("sources", "shares", "dominant")
     }
-    write_whole(place / f"{epoch}{_REST}", lambda file: np.savez(file, **rest))
-    write_whole(place / f"{epoch}{_IMAGES}", release.images.numpy().tofile)  # last: it says that all is there
+    write_atomically(place / f"{epoch}{_REST}", lambda file: np.savez(file, **rest))
+    write_atomically(place / f"{epoch}{_IMAGES}", release.images.numpy().tofile)  # last: it says that all is there
 
 
 def _read(place: Path, epoch: int) -> Epoch | None:

@@ -20,7 +20,7 @@ from harness.registry.settings import did_you_mean
 if TYPE_CHECKING:
     from harness.check.changes import Comparison
     from harness.records import RunResult
-    from harness.system.progress import Watch
+    from harness.system.progress import ProgressDisplay
 
 
 def add(subparsers: Any) -> None:
@@ -47,14 +47,14 @@ def run_check(given: argparse.Namespace) -> int:
     from harness.check import baseline, output
     from harness.check.compare import compare
     from harness.records import Records
-    from harness.system.files import refuse_nowhere
-    from harness.system.progress import Watch
+    from harness.system.files import check_writable
+    from harness.system.progress import ProgressDisplay
 
-    refuse_nowhere(given.summary, given.junit)
+    check_writable(given.summary, given.junit)
     engine_of(given)
     before = list(Records(given.baseline).all()) if given.update else baseline.read(given.baseline)
     start = time.perf_counter()
-    with Watch() as watch:
+    with ProgressDisplay() as watch:
         after = _renewed(given, registry, watch) if given.update else _again(given, registry, watch)
     comparison = compare(before, after, tolerances)
     _write(given, comparison, time.perf_counter() - start)
@@ -72,7 +72,7 @@ def run_check(given: argparse.Namespace) -> int:
     return 3 if comparison.failed else 1 if broken else 0
 
 
-def _again(given: argparse.Namespace, registry: Registry, watch: Watch) -> list[RunResult]:
+def _again(given: argparse.Namespace, registry: Registry, watch: ProgressDisplay) -> list[RunResult]:
     """The suite's first seeds, run from nothing unless --records has some of it."""
     from harness.check import suite
 
@@ -81,7 +81,7 @@ def _again(given: argparse.Namespace, registry: Registry, watch: Watch) -> list[
         return suite.run(_suite(given), registry, folder, given.seeds or 2, engine_of(given), given.threads, watch)
 
 
-def _renewed(given: argparse.Namespace, registry: Registry, watch: Watch) -> list[RunResult]:
+def _renewed(given: argparse.Namespace, registry: Registry, watch: ProgressDisplay) -> list[RunResult]:
     """All of the suite's seeds, put where the baseline was; what failed is no baseline."""
     from harness.check import baseline, suite
 
@@ -106,12 +106,12 @@ def _suite(given: argparse.Namespace) -> Path:
 
 def _write(given: argparse.Namespace, comparison: Comparison, seconds: float) -> None:
     from harness.check.output import junit, markdown
-    from harness.system.files import put
+    from harness.system.files import write_text_atomically
 
     if given.summary:
-        put(given.summary, markdown(comparison, str(given.baseline)))
+        write_text_atomically(given.summary, markdown(comparison, str(given.baseline)))
     if given.junit:
-        put(given.junit, junit(comparison, str(given.baseline), seconds))
+        write_text_atomically(given.junit, junit(comparison, str(given.baseline), seconds))
 
 
 def _seeds(text: str) -> int | tuple[int, ...]:

@@ -42,9 +42,9 @@ def obfuscate_folder(given: argparse.Namespace) -> int:
     from harness.publish.obfuscate import publish
     from harness.randomness import ROOT_BYTES, root_of
     from harness.system.device import choose_device
-    from harness.system.progress import Watch
+    from harness.system.progress import ProgressDisplay
 
-    with Watch() as watch:
+    with ProgressDisplay() as watch:
         images = publish(
             defense,
             registry,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.commands.common import command, emit, registry_of
-from harness.registry.settings import as_setting
+from harness.registry.settings import format_setting
 
 if TYPE_CHECKING:
     from harness.registry import Entry
@@ -69,7 +69,7 @@ def _plain(entry: Entry) -> dict[str, Any]:
 
 def _words(value: Any) -> str:
     if isinstance(value, dict):  # as -D takes them
-        return " ".join(f"{name}={as_setting(inner)}" for name, inner in value.items())
+        return " ".join(f"{name}={format_setting(inner)}" for name, inner in value.items())
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

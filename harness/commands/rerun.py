@@ -27,10 +27,10 @@ def rerun_record(given: argparse.Namespace) -> int:
     registry = registry_of(given)
     from harness.records.store import read_one
     from harness.run.rerun import rerun
-    from harness.system.progress import Watch
+    from harness.system.progress import ProgressDisplay
 
     record = read_one(given.record, given.records)
-    with Watch() as watch:
+    with ProgressDisplay() as watch:
         watch.expect(1)
         found = rerun(record, registry, vars(given), watch.step, watch.progress)
     emit(given, _document(found), "\n".join(_lines(found)))

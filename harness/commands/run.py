@@ -58,10 +58,10 @@ def run_cross(given: argparse.Namespace) -> int:
     registry.choose("attacks", given.attack.split(","), parse_settings(given.attack_settings))  # torch takes seconds
     from harness.report import epoch_curves, run_summary
     from harness.run import engine
-    from harness.system.progress import Watch
+    from harness.system.progress import ProgressDisplay
 
     chosen = engine_of(given)
-    with Watch() as watch:
+    with ProgressDisplay() as watch:
         cross = engine.prepare(_order(given), registry, watch.step, watch.progress)
         crosses = [cross.at(epochs) for epochs in given.epochs]
         pairs = run_summary.pairs_to_draw(crosses, given.figure)

@@ -24,10 +24,10 @@ def run_sweep(given: argparse.Namespace) -> int:
     registry = registry_of(given)
     from harness.report import run_summary
     from harness.run import engine, sweep
-    from harness.system.progress import Watch
+    from harness.system.progress import ProgressDisplay
 
     chosen = engine_of(given)
-    with Watch() as watch:
+    with ProgressDisplay() as watch:
         instead = {"threads": given.threads, "dataset": given.dataset}
         crosses = sweep.crosses(given.file, registry, given.records, watch.step, watch.progress, **instead)
         if given.dry_run:

@@ -27,7 +27,7 @@ from harness.registry.settings import did_you_mean
 if TYPE_CHECKING:
     from harness.registry import Entry
     from harness.run.bench import Bench
-    from harness.system.progress import Watch
+    from harness.system.progress import ProgressDisplay
     from harness.tune.result import Goal, Tuned
 
 UNMEASURED = ("inapplicable", "skipped")
@@ -63,12 +63,12 @@ def tune_knobs(given: argparse.Namespace) -> int:
     defenses = registry.choose("defenses", given.defense.split(","), parse_settings(given.defense_settings))
     _check_knobs(given, defenses)
     goal = _goal(given, registry)
-    from harness.system.progress import Watch
+    from harness.system.progress import ProgressDisplay
     from harness.tune import tables
 
     if given.out:
         tables.check_page(given.out)
-    with Watch() as watch:
+    with ProgressDisplay() as watch:
         bench = _bench(given, registry, watch)
     found = [_tuned(given, bench, defense, goal, alone=len(defenses) == 1) for defense in defenses]
     reasons = [str(tuned.reason) for tuned in found if tuned.status in UNMEASURED]
@@ -109,7 +109,7 @@ def _attacks(given: argparse.Namespace) -> list[str]:
     return given.attack.split(",") if given.attack else []
 
 
-def _bench(given: argparse.Namespace, registry: Registry, watch: Watch) -> Bench:
+def _bench(given: argparse.Namespace, registry: Registry, watch: ProgressDisplay) -> Bench:
     """The bench of `harness run`. Knobs are checked one by one later: the registry's own need not suit the images."""
     from harness.run.engine import UNDEFENDED, RunOptions, prepare
 

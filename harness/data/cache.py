@@ -33,7 +33,7 @@ def cache_folder() -> Path:
     return (Path(root) if root else Path.home() / ".cache") / "obfuscation-harness"
 
 
-def kept(folder: Path, write: Callable[[Path], Facts], sound: Callable[[Facts], bool]) -> Facts:
+def cached(folder: Path, write: Callable[[Path], Facts], sound: Callable[[Facts], bool]) -> Facts:
     """The facts about `folder`, which `write` fills when it is not there or not `sound`."""
     facts = _reopen(folder, sound)
     return _keep(folder, write) if facts is None else facts

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from harness.data.cache import Facts, kept
+from harness.data.cache import Facts, cached
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ log = logging.getLogger("harness")
 
 
 @dataclass(frozen=True)
-class Picture:
+class LazyImage:
     """One image that a data set offers, not read yet.
 
     name   where it comes from, relative to its data set, with forward slashes
@@ -54,7 +54,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Stack:
+class DecodedImages:
     """Decoded images and where they come from.
 
     images      (N, 3, H, W) uint8, a read-only memory map
@@ -84,14 +84,14 @@ def read_image(path: Path) -> Array:
         return np.asarray(image.convert("RGB"))
 
 
-def file_picture(path: Path, name: str, label: str, role: str | None) -> Picture:
+def image_from_file(path: Path, name: str, label: str, role: str | None) -> LazyImage:
     """A picture in a file, recognised by the file's length and time."""
     try:
         stat = path.stat()
         key = f"{stat.st_size} {stat.st_mtime_ns}"
     except OSError:  # a dangling link: decoding will name it
         key = "missing"
-    return Picture(name, label, role, partial(read_image, path), key)
+    return LazyImage(name, label, role, partial(read_image, path), key)
 
 
 def fit(pixels: Array, size: int | None) -> Array:
@@ -111,7 +111,7 @@ def content_hash(planes: Array) -> str:
     return hashlib.sha256(np.ascontiguousarray(planes).data).hexdigest()[:32]
 
 
-def listing_key(pictures: Sequence[Picture], size: int | None) -> str:
+def listing_key(pictures: Sequence[LazyImage], size: int | None) -> str:
     """Names what decoding these pictures at this size gives."""
     digest = hashlib.sha256(f"{VERSION} {size}\n".encode())
     for picture in pictures:
@@ -121,7 +121,7 @@ def listing_key(pictures: Sequence[Picture], size: int | None) -> str:
     return digest.hexdigest()[:32]
 
 
-def decode(pictures: Sequence[Picture], size: int | None, folder: Path, progress: Progress | None) -> Stack:
+def decode(pictures: Sequence[LazyImage], size: int | None, folder: Path, progress: Progress | None) -> DecodedImages:
     """Decode the pictures into `folder`, or map what an earlier call left there."""
 
     def write(temporary: Path) -> Facts:
@@ -130,28 +130,28 @@ def decode(pictures: Sequence[Picture], size: int | None, folder: Path, progress
             return decode_into(file, pictures, size, progress)
 
     def sound(facts: Facts) -> bool:
-        return intact(mapped(folder / "images.bin", facts["shape"]), facts["hashes"])
+        return hashes_match(map_images(folder / "images.bin", facts["shape"]), facts["hashes"])
 
-    facts = kept(folder, write, sound)
-    images = mapped(folder / "images.bin", facts["shape"])
+    facts = cached(folder, write, sound)
+    images = map_images(folder / "images.bin", facts["shape"])
     unreadable = [(name, reason) for name, reason in facts["unreadable"]]
-    return Stack(images, facts["hashes"], facts["rows"], unreadable)
+    return DecodedImages(images, facts["hashes"], facts["rows"], unreadable)
 
 
-def mapped(file: Path | IO[bytes], shape: Sequence[int]) -> Array:
+def map_images(file: Path | IO[bytes], shape: Sequence[int]) -> Array:
     """A stack of uint8 images in a raw file, as a read-only memory map."""
     if shape[0] == 0:  # an empty file cannot be mapped
         return np.empty(tuple(shape), np.uint8)
     return np.memmap(file, np.uint8, mode="r", shape=tuple(shape))
 
 
-def intact(images: Array, hashes: Sequence[str]) -> bool:
+def hashes_match(images: Array, hashes: Sequence[str]) -> bool:
     """Whether a few images, from the first to the last, still have the pixels they were stored with."""
     spots = {row * (len(images) - 1) // 7 for row in range(8)} if len(images) else set()
     return len(images) == len(hashes) and all(content_hash(images[row]) == hashes[row] for row in spots)
 
 
-def decode_into(file: IO[bytes], pictures: Sequence[Picture], size: int | None, progress: Progress | None) -> Facts:
+def decode_into(file: IO[bytes], pictures: Sequence[LazyImage], size: int | None, progress: Progress | None) -> Facts:
     """Write the pixels of every picture that can be read into one raw file; the fields of a `Stack` as facts."""
     shape: tuple[int, ...] = ()
     hashes, rows, unreadable = [], [], []
@@ -186,10 +186,10 @@ def decode_into(file: IO[bytes], pictures: Sequence[Picture], size: int | None, 
     return {"shape": [len(rows), *shape], "hashes": hashes, "rows": rows, "unreadable": unreadable}
 
 
-def _decoded(pictures: Sequence[Picture], size: int | None) -> Iterator[Any]:
+def _decoded(pictures: Sequence[LazyImage], size: int | None) -> Iterator[Any]:
     """Each picture's (3, H, W) pixels, or the reason why there are none, in order and never all at once."""
 
-    def one(picture: Picture) -> Array | str:
+    def one(picture: LazyImage) -> Array | str:
         try:
             return np.ascontiguousarray(fit(picture.read(), size).transpose(2, 0, 1))
         except Exception as error:  # Pillow raises nearly anything on damaged files

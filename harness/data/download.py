@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlparse
 
-from harness.data.http import NotReceived, NotWritten, PageInstead, Transfer, origin
+from harness.data.http import Download, DownloadFailed, WebPageReceived, WriteFailed, origin
 from harness.errors import HarnessError
 from harness.system.offline import offline
 from harness.system.progress import ProgressReporter
@@ -50,7 +50,7 @@ class Archive:
         return "md5" if len(self.digest) == 32 else "sha256"
 
 
-def name_of(url: str) -> str:
+def file_name(url: str) -> str:
     """The file that an address names."""
     return unquote(Path(urlparse(url).path).name)
 
@@ -72,15 +72,15 @@ def fetch(archive: Archive, folder: Path, who: str) -> Path:
         raise HarnessError(
             f"{who}: {archive.name} is not here and --offline downloads nothing; {_mend(archive, final)}"
         )
-    check_space(folder, to_come(archive, folder), who)
+    check_space(folder, bytes_missing(archive, folder), who)
     try:
         _fetch(archive, final, who)
-    except PageInstead:
+    except WebPageReceived:
         raise HarnessError(
             f"{who}: {archive.host} sent a web page in place of {archive.name} (a login, a notice, or it has moved); "
             f"look with a browser, then {_mend(archive, final)}"
         ) from None
-    except NotReceived as reason:
+    except DownloadFailed as reason:
         kept = "what has come is kept and the same command continues; or " if _length(_part(final)) else ""
         raise HarnessError(
             f"{who}: {archive.name} cannot be fetched from {archive.host} ({reason}); {kept}{_mend(archive, final)}"
@@ -92,7 +92,7 @@ def fetch(archive: Archive, folder: Path, who: str) -> Path:
     return final
 
 
-def to_come(archive: Archive, folder: Path) -> int:
+def bytes_missing(archive: Archive, folder: Path) -> int:
     """Bytes that are not in the folder yet, as far as the length is known."""
     final = folder / archive.name
     return 0 if final.is_file() else max(0, (archive.bytes or 0) - _length(_part(final)))
@@ -133,19 +133,19 @@ def _receive(archive: Archive, final: Path, file: IO[bytes], who: str) -> None:
     teller = ProgressReporter(f"{who}: downloading {archive.name}, {word}")
 
     def tell(done: int, total: int | None) -> None:
-        teller.tell(-(-done // unit), None if total is None else -(-total // unit))
+        teller.update(-(-done // unit), None if total is None else -(-total // unit))
 
     def expect(count: int) -> None:
         check_space(final.parent, count, who)
 
-    transfer = Transfer(archive.url, archive.bytes, part, file, expect, tell)
+    transfer = Download(archive.url, archive.bytes, part, file, expect, tell)
     begun = _length(part)
     try:
         transfer.run()
         if begun and _digest(part, archive) != archive.digest:  # its beginning, of another day, may be to blame
             transfer.empty()
             transfer.run()
-    except NotWritten as error:
+    except WriteFailed as error:
         cause = error.__cause__
         assert isinstance(cause, OSError)
         if cause.errno == errno.ENOSPC:

@@ -23,20 +23,20 @@ PAGES = {"text/html", "application/xhtml+xml"}
 PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|\?xml[^>]*>\s*<!doctype)", re.IGNORECASE)
 
 
-class NotReceived(Exception):  # noqa: N818  (its caller knows the mend)
+class DownloadFailed(Exception):  # noqa: N818  (its caller knows the mend)
     """It cannot be had from there; the message says why."""
 
 
-class PageInstead(NotReceived):
+class WebPageReceived(DownloadFailed):
     """A web page came in its place."""
 
 
-class NotWritten(Exception):  # noqa: N818
+class WriteFailed(Exception):  # noqa: N818
     """The disk took no more; `__cause__` is the OSError."""
 
 
 @dataclass
-class Transfer:
+class Download:
     """A file on its way.
 
     url     where it is
@@ -69,13 +69,13 @@ class Transfer:
                 reason = f"it answered {error.code} {error.reason}"
                 error.close()
                 if error.code not in PASSING:
-                    raise NotReceived(reason) from None
+                    raise DownloadFailed(reason) from None
             except (URLError, TimeoutError, ConnectionError, HTTPException) as error:
                 reason = " ".join(str(getattr(error, "reason", "") or error).split()) or type(error).__name__
             have = self._have()
             failures, best = (1, have) if have > best else (failures + 1, best)
             if failures >= (PATIENCE if best else PATIENCE_WITH_NOBODY):
-                raise NotReceived(reason)
+                raise DownloadFailed(reason)
             time.sleep(PAUSE * 2 ** (failures - 1))
 
     def empty(self) -> None:
@@ -110,7 +110,7 @@ class Transfer:
             return False
         with answer:
             if answer.headers.get_content_type() in PAGES:
-                raise PageInstead
+                raise WebPageReceived
             if answer.status == 206:
                 start, total = _span(answer.headers.get("Content-Range"))
             else:  # all of it: the server knows no ranges, or has another version
@@ -121,7 +121,7 @@ class Transfer:
                 self.empty()
                 return False
             if self.length is not None and total not in (None, self.length):
-                raise NotReceived(f"it offers {total:,} bytes instead of {self.length:,}: moved or replaced")
+                raise DownloadFailed(f"it offers {total:,} bytes instead of {self.length:,}: moved or replaced")
             total = self.length if total is None else total
             self.expect((total or have) - have)
             return self._append(answer, have, total)
@@ -131,14 +131,14 @@ class Transfer:
         piece = answer.read(HEAD if total is None else min(HEAD, total - have))
         if not have:
             if PAGE.match(piece):
-                raise PageInstead
+                raise WebPageReceived
             self._remember(answer.headers)
         while piece:
             try:
                 self.file.write(piece)
                 self.file.flush()  # what has come stays, whatever ends this process
             except OSError as error:
-                raise NotWritten from error
+                raise WriteFailed from error
             have += len(piece)
             self.tell(have, total)
             if have == total:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.data import splits
-from harness.data.decode import Picture, file_picture
+from harness.data.decode import LazyImage, image_from_file
 from harness.errors import HarnessError
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic"}
 
 
-def image_folder(folder: Path) -> list[Picture]:
+def image_folder(folder: Path) -> list[LazyImage]:
     """The images in `train/<class>/*` and `test/<class>/*`, or in `<class>/*`; not decoded yet."""
     if not folder.is_dir():
         raise HarnessError(f"data set folder {str(folder)!r} does not exist or is no folder; check the path")
@@ -33,10 +33,10 @@ def image_folder(folder: Path) -> list[Picture]:
     return [p for role, names in classes.items() for p in _class_folders(folder / role, names, f"{role}/", role)]
 
 
-def _class_folders(parent: Path, names: Sequence[str], prefix: str, role: str | None) -> list[Picture]:
+def _class_folders(parent: Path, names: Sequence[str], prefix: str, role: str | None) -> list[LazyImage]:
     if not names:
         raise HarnessError(f"{parent} holds no class folders; put the images into one folder per class")
-    pictures: list[Picture] = []
+    pictures: list[LazyImage] = []
     for label in names:
         files = [
             entry
@@ -46,7 +46,7 @@ def _class_folders(parent: Path, names: Sequence[str], prefix: str, role: str | 
         if not files:
             raise HarnessError(f"class {label!r} in {parent} has no images; add some or remove the folder")
         for file in files:
-            pictures.append(file_picture(Path(file.path), f"{prefix}{label}/{file.name}", label, role))
+            pictures.append(image_from_file(Path(file.path), f"{prefix}{label}/{file.name}", label, role))
     return pictures
 
 

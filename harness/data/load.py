@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from harness.data import splits
-from harness.data.cache import Facts, cache_folder, kept
-from harness.data.decode import LARGEST, SMALLEST, Picture, decode, intact, listing_key, mapped
+from harness.data.cache import Facts, cache_folder, cached
+from harness.data.decode import LARGEST, SMALLEST, LazyImage, decode, hashes_match, listing_key, map_images
 from harness.data.image_folder import image_folder
 from harness.errors import HarnessError
 from harness.registry import Entry, bind, builtin_file, read_registry
@@ -31,13 +31,13 @@ from harness.types import Dataset, Splits
 if TYPE_CHECKING:
     from harness.types import Array, Progress
 
-Entries: TypeAlias = Mapping[str, Callable[[Path], Sequence[Picture]]]
+Entries: TypeAlias = Mapping[str, Callable[[Path], Sequence[LazyImage]]]
 
 
-class Published(list[Picture]):
+class SizedImages(list[LazyImage]):
     """Pictures of many sizes, and the one in pixels that they are brought to where none is asked for."""
 
-    def __init__(self, pictures: Iterable[Picture], size: int) -> None:
+    def __init__(self, pictures: Iterable[LazyImage], size: int) -> None:
         super().__init__(pictures)
         self.size = size
 
@@ -65,8 +65,8 @@ def load(
     _check_knobs(size, limit, public_share)
     cache = cache_folder() if cache is None else cache
     with reporting(progress):
-        name, pictures = pictures_of(str(dataset), cache / "downloads", entries)
-    if size is None and isinstance(pictures, Published):
+        name, pictures = find_images(str(dataset), cache / "downloads", entries)
+    if size is None and isinstance(pictures, SizedImages):
         size = pictures.size
     pictures = sorted(pictures, key=lambda picture: (picture.name, picture.label, picture.role or ""))
     classes = {picture.label for picture in pictures}
@@ -103,15 +103,15 @@ def load(
         return facts
 
     def sound(facts: Facts) -> bool:
-        return all(intact(_images(folder, role, facts), facts[role]["hashes"]) for role in splits.ROLES)
+        return all(hashes_match(_images(folder, role, facts), facts[role]["hashes"]) for role in splits.ROLES)
 
-    facts = kept(folder, write, sound)
+    facts = cached(folder, write, sound)
     parts = {role: _dataset(folder, role, facts) for role in splits.ROLES}
     _check_disjoint(parts)
     return Splits(name, **parts, fingerprint=_fingerprint(facts), notes=facts["notes"])
 
 
-def pictures_of(dataset: str, downloads: Path, entries: Entries | None = None) -> tuple[str, Sequence[Picture]]:
+def find_images(dataset: str, downloads: Path, entries: Entries | None = None) -> tuple[str, Sequence[LazyImage]]:
     """The name and the pictures of a known data set (without entries: a built-in one) or a folder; none is read yet."""
     entries = _built_in() if entries is None else entries
     is_path = any(separator in dataset for separator in (os.sep, os.altsep) if separator)
@@ -136,13 +136,13 @@ def _built_in() -> Entries:
     return {entry.name: partial(_call, entry) for entry in entries}
 
 
-def _call(entry: Entry, downloads: Path) -> Sequence[Picture]:
-    pictures: Sequence[Picture] = bind(entry)(downloads)
+def _call(entry: Entry, downloads: Path) -> Sequence[LazyImage]:
+    pictures: Sequence[LazyImage] = bind(entry)(downloads)
     return pictures
 
 
 def _images(folder: Path, role: str, facts: Facts) -> Array:
-    return mapped(folder / f"{role}.bin", (len(facts[role]["labels"]), *facts["shape"]))
+    return map_images(folder / f"{role}.bin", (len(facts[role]["labels"]), *facts["shape"]))
 
 
 def _dataset(folder: Path, role: str, facts: Facts) -> Dataset:
@@ -178,7 +178,7 @@ def _check_classes(name: str, classes: set[str]) -> None:
         raise HarnessError(f"data set {name!r} has {len(classes)} class(es); recognition needs two or more")
 
 
-def _attributes(name: str, pictures: Sequence[Picture]) -> list[str]:
+def _attributes(name: str, pictures: Sequence[LazyImage]) -> list[str]:
     """The values of the second attribute, where there is one; then every picture has it."""
     found = {picture.attribute for picture in pictures}
     if found == {None}:
@@ -189,7 +189,7 @@ def _attributes(name: str, pictures: Sequence[Picture]) -> list[str]:
     return sorted(map(str, found))
 
 
-def _stratum(picture: Picture) -> str:
+def _stratum(picture: LazyImage) -> str:
     """What is dealt evenly to the roles: the class, or by class first where that is the attribute of a coarse label."""
     return picture.label if picture.attribute is None else f"{picture.attribute} ({picture.label})"
 

@@ -36,7 +36,7 @@ BROKEN = (
 
 
 @dataclass(frozen=True)
-class Member:
+class ArchiveMember:
     """A file in an archive: its path inside with forward slashes, its announced length, and how to read it."""
 
     path: str
@@ -74,7 +74,7 @@ def _explained(archive: Path) -> Iterator[None]:
         raise HarnessError(f"{archive} cannot be unpacked ({reason}); remove it and run again") from error
 
 
-def _members(archive: Path, stack: ExitStack) -> list[Member]:
+def _members(archive: Path, stack: ExitStack) -> list[ArchiveMember]:
     """Every file in the archive; folders are made as files need them."""
     if zipfile.is_zipfile(archive):
         zipped = stack.enter_context(zipfile.ZipFile(archive))
@@ -85,14 +85,14 @@ def _members(archive: Path, stack: ExitStack) -> list[Member]:
     raise HarnessError(f"{archive} is neither a zip nor a tar archive; remove it and run again")
 
 
-def _zip_member(archive: Path, zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member | None:
+def _zip_member(archive: Path, zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> ArchiveMember | None:
     path = _inside(archive, info.filename)
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise HarnessError(f"{archive} holds {info.filename!r}, a link or a device; such an archive is not unpacked")
-    return None if info.is_dir() else Member(path, info.file_size, lambda: zipped.open(info))
+    return None if info.is_dir() else ArchiveMember(path, info.file_size, lambda: zipped.open(info))
 
 
-def _tar_member(archive: Path, tarred: tarfile.TarFile, info: tarfile.TarInfo) -> Member | None:
+def _tar_member(archive: Path, tarred: tarfile.TarFile, info: tarfile.TarInfo) -> ArchiveMember | None:
     path = _inside(archive, info.name)
     if not (info.isreg() or info.isdir()):
         raise HarnessError(f"{archive} holds {info.name!r}, a link or a device; such an archive is not unpacked")
@@ -102,7 +102,7 @@ def _tar_member(archive: Path, tarred: tarfile.TarFile, info: tarfile.TarInfo) -
         assert file is not None  # a regular file
         return file
 
-    return None if info.isdir() else Member(path, info.size, opened)
+    return None if info.isdir() else ArchiveMember(path, info.size, opened)
 
 
 def _inside(archive: Path, name: str) -> str:
@@ -114,7 +114,7 @@ def _inside(archive: Path, name: str) -> str:
     return "/".join(parts)
 
 
-def _write(archive: Path, member: Member, folder: Path) -> str:
+def _write(archive: Path, member: ArchiveMember, folder: Path) -> str:
     digest, written = hashlib.sha256(), 0
     place = folder / member.path
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.registry.settings import as_setting
+from harness.registry.settings import format_setting
 from harness.scores import thresholds
 
 
@@ -37,7 +37,7 @@ def short(value: float | None) -> str:
 def settings(given: Mapping[str, Any]) -> str:
     """As -D and -A take them; an image that is mixed with nothing needs no weights."""
     shown = {name: value for name, value in given.items() if not (name == "weights" and value == [1.0])}
-    return " ".join(f"{name}={as_setting(value)}" for name, value in shown.items())
+    return " ".join(f"{name}={format_setting(value)}" for name, value in shown.items())
 
 
 NOTES = (

@@ -20,7 +20,7 @@ from harness.publish.release_files import write_images, write_labels
 from harness.records import RunSpec
 from harness.registry import Entry
 from harness.run.bench import Bench
-from harness.system.files import folder_in_the_making
+from harness.system.files import new_folder
 from harness.types import Array, Release, Secret
 
 HASH = 32  # hexadecimal digits
@@ -76,7 +76,7 @@ def of_row(bench: Bench, defense: Entry, seed: int) -> Challenge:
 def write_row(bench: Bench, defense: Entry, seed: int, out: Path) -> Challenge:
     """Those releases as PNG files in a new folder, with the labels that are public."""
     challenge = of_row(bench, defense, seed)
-    with folder_in_the_making(out.resolve()) as making:
+    with new_folder(out.resolve()) as making:
         for epoch in range(bench.epochs):
             release, _ = bench.client.release(defense, seed, epoch)
             names = np.array(_numbered(epoch, len(release)))

@@ -17,7 +17,7 @@ import numpy as np
 from harness import __version__
 from harness.client.client import check_scheme, scheme_of
 from harness.data import splits
-from harness.data.decode import decode_into, mapped
+from harness.data.decode import decode_into, map_images
 from harness.data.image_folder import image_folder
 from harness.errors import HarnessError
 from harness.publish.release_files import file_names, same_times, write_images, write_labels, write_secret
@@ -25,10 +25,10 @@ from harness.randomness import derive
 from harness.registry import Entry, Registry
 from harness.release import Scheme, obfuscate
 from harness.system.device import use_threads
-from harness.system.files import folder_in_the_making
+from harness.system.files import new_folder
 
 if TYPE_CHECKING:
-    from harness.data.decode import Picture
+    from harness.data.decode import LazyImage
     from harness.types import Array, Progress, Secret
 
 
@@ -74,7 +74,7 @@ def publish(
     scheme = scheme_of(defense, registry)
     arrays: dict[str, Array] = {}
     try:
-        with tempfile.TemporaryFile() as scratch, folder_in_the_making(out) as making:
+        with tempfile.TemporaryFile() as scratch, new_folder(out) as making:
             originals = _decode(pictures, size, scratch, progress)
             height, width = originals.images.shape[2:]
             check_scheme(scheme, originals.labels, (height, width))
@@ -139,7 +139,7 @@ def check_places(out: Path, secret: Path) -> None:
         raise HarnessError(f"secret {secret} is there already and may belong to a release; name another file")
 
 
-def private_pictures(folder: Path) -> list[Picture]:
+def private_pictures(folder: Path) -> list[LazyImage]:
     """Every image of a folder `<class>/*`; a data set in two roles is refused, because all of a folder is released."""
     for role in (splits.TRAIN, splits.TEST):
         if (folder / role).is_dir() and any(path.is_dir() for path in (folder / role).iterdir()):
@@ -150,12 +150,12 @@ def private_pictures(folder: Path) -> list[Picture]:
     return image_folder(folder)
 
 
-def _decode(pictures: list[Picture], size: int | None, scratch: IO[bytes], progress: Progress | None) -> Originals:
+def _decode(pictures: list[LazyImage], size: int | None, scratch: IO[bytes], progress: Progress | None) -> Originals:
     """The images in an unnamed file: no copy of them is left, whatever happens."""
     pictures = sorted(pictures, key=lambda picture: picture.name)
     try:
         facts = decode_into(scratch, pictures, size, progress)
-        images = mapped(scratch, facts["shape"])
+        images = map_images(scratch, facts["shape"])
     except OSError as error:
         raise HarnessError(f"no scratch space: {error.strerror}; set TMPDIR to a larger disk") from None
     readable = [pictures[row] for row in facts["rows"]]

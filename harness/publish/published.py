@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from harness.client.client import Client
-from harness.data.decode import decode_into, mapped
+from harness.data.decode import decode_into, map_images
 from harness.errors import HarnessError
 from harness.publish.challenge import HASH, Challenge, folder_hash, pixels_of
 from harness.publish.obfuscate import private_pictures
@@ -103,7 +103,7 @@ def _splits(folder: Path, about: dict[str, Any], name: str) -> Splits:
     size = about["height"] if about["height"] == about["width"] else None
     with tempfile.TemporaryFile() as scratch:
         facts = decode_into(scratch, pictures, size, None)
-        images = np.array(mapped(scratch, facts["shape"]))
+        images = np.array(map_images(scratch, facts["shape"]))
     read = [pictures[row] for row in facts["rows"]]
     classes = tuple(sorted({picture.label for picture in pictures}))
     labels = np.array([classes.index(picture.label) for picture in read], np.int64)

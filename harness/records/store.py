@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.system.files import SUFFIX, write_whole
+from harness.system.files import TEMPORARY_SUFFIX, write_atomically
 
 if TYPE_CHECKING:
     from harness.types import Array
@@ -98,9 +98,9 @@ class Records:
         """Refuse a folder that will not take a record, before the work for it is done."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self.folder / ".writable", lambda file: file.write(b"ok"))
+            write_atomically(self.folder / ".writable", lambda file: file.write(b"ok"))
             (self.folder / ".writable").unlink(missing_ok=True)
-            for leftover in self.folder.glob(f".*{SUFFIX}"):  # a killed run's; one that is being written is young
+            for leftover in self.folder.glob(f".*{TEMPORARY_SUFFIX}"):  # of a killed run
                 if time.time() - leftover.stat().st_mtime > ABANDONED_AFTER:
                     leftover.unlink(missing_ok=True)
         except OSError as error:
@@ -136,12 +136,12 @@ class Records:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / f"{result.spec.key}.json"
             if result.arrays:
-                write_whole(
+                write_atomically(
                     path.with_suffix(".npz"),
                     lambda file: np.savez_compressed(file, **result.arrays),  # type: ignore[arg-type]
                 )
             text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-            write_whole(path, lambda file: file.write(text.encode()))
+            write_atomically(path, lambda file: file.write(text.encode()))
         except OSError as error:
             raise self._refused(error) from None
         return replace(result, finished=finished)

@@ -13,7 +13,7 @@ from harness.errors import HarnessError, Skipped
 from harness.registry.entry import Entry
 from harness.registry.settings import did_you_mean
 
-DATA = {
+POSITIONAL_ARGUMENTS = {
     "defenses": ("sources", "weights", "rng"),
     "attacks": ("observation", "rng"),
     "metrics": ("images", "originals"),
@@ -55,7 +55,7 @@ def _check_knobs(entry: Entry, function: Callable[..., Any]) -> None:
         return  # compiled, without a signature: the call itself will tell
     kinds = inspect.Parameter
     who = f"{entry.noun} {entry.name!r}"
-    data = DATA.get(entry.section, ())
+    data = POSITIONAL_ARGUMENTS.get(entry.section, ())
     places = [one for one in parameters if one.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
     if len(places) < len(data) and not any(one.kind is kinds.VAR_POSITIONAL for one in parameters):
         raise HarnessError(f"{who}: {entry.use} must take ({', '.join(data)}) before its knobs")

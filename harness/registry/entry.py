@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from harness.errors import HarnessError
-from harness.registry.settings import MIXING, Loader, check_mixing, did_you_mean, is_plain, like
+from harness.registry.settings import MIXING, RegistryYaml, check_mixing, convert_like, did_you_mean, is_json_value
 from harness.registry.tune_field import check_tune
 
 SECTIONS = {
@@ -95,7 +95,7 @@ class Entry:
             if knob in mixing:
                 mixing[knob] = [value] if knob == "weights" and isinstance(value, (int, float)) else value
             elif knob in params:
-                params[knob] = like(params[knob], value, f"{self.name}: {knob}")
+                params[knob] = convert_like(params[knob], value, f"{self.name}: {knob}")
             else:
                 known = ", ".join(self.knobs) or "it has none"
                 near = did_you_mean(knob, self.knobs)
@@ -106,7 +106,7 @@ class Entry:
 def read_registry(file: Path, origin: str) -> list[Entry]:
     """The entries of one registry file, every field checked."""
     try:
-        content = yaml.load(file.read_bytes(), Loader)
+        content = yaml.load(file.read_bytes(), RegistryYaml)
     except FileNotFoundError:
         raise HarnessError(f"{file}: no such registry file") from None
     except OSError as error:
@@ -169,7 +169,7 @@ def _check_fields(where: str, section: str, fields: Mapping[str, Any]) -> None:
         raise HarnessError(f"{where}: version is {version!r}; expected a whole number from 1")
     if not isinstance(fields["cite"], str):
         raise HarnessError(f"{where}: cite is {fields['cite']!r}; expected text")
-    if not isinstance(params, dict) or not is_plain(params):
+    if not isinstance(params, dict) or not is_json_value(params):
         raise HarnessError(f"{where}: params are {params!r}; expected a table of numbers, text, true or false, lists")
     taken = [knob for knob in params if section == "defenses" and knob in MIXING]
     if taken:

@@ -22,7 +22,7 @@ LABELS = ("dominant", "soft")
 SUM_TOLERANCE = 1e-6
 
 
-class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # C where libyaml is there
+class RegistryYaml(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # C where libyaml is there
     """YAML with two mends: 1e-3 is a number, and a key written twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -35,7 +35,7 @@ class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mis
         return mapping
 
 
-Loader.add_implicit_resolver(
+RegistryYaml.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+.0123456789")
 )
 
@@ -75,7 +75,7 @@ def _weights(text: str) -> Any:
 def _value(name: str, text: str) -> Any:
     if text[0] in "[{\"'":
         try:
-            return yaml.load(text, Loader)
+            return yaml.load(text, RegistryYaml)
         except yaml.YAMLError:
             raise HarnessError(f"{name}={text} is not YAML; check its brackets and quotes") from None
     return _list(text) if "," in text else _scalar(text)
@@ -88,27 +88,27 @@ def _list(text: str) -> list[Any]:
 def _scalar(text: str) -> Any:
     """One YAML scalar; whatever YAML would read as something larger (`a: b`, a date) stays text."""
     try:
-        value = yaml.load(text, Loader)
+        value = yaml.load(text, RegistryYaml)
     except yaml.YAMLError:
         return text
     plain = isinstance(value, (bool, int, float, str)) or (value is None and text in ("null", "~"))
     return value if plain else text
 
 
-def is_plain(value: Any) -> bool:
+def is_json_value(value: Any) -> bool:
     """Whether a value survives JSON: None, bool, finite numbers, text, and lists and tables of them."""
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, list):
-        return all(map(is_plain, value))
+        return all(map(is_json_value, value))
     if isinstance(value, dict):
-        return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
+        return all(isinstance(key, str) and is_json_value(item) for key, item in value.items())
     return value is None or isinstance(value, (bool, int, str))
 
 
-def like(default: Any, value: Any, what: str) -> Any:
+def convert_like(default: Any, value: Any, what: str) -> Any:
     """`value` in the form of the registry's `default`; a number for a number, a lone item for a list of one."""
-    if not is_plain(value):
+    if not is_json_value(value):
         raise HarnessError(f"{what}: {value!r} cannot be recorded; use numbers, text, true or false, or lists of them")
     if default is None:
         return value
@@ -193,12 +193,12 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def as_setting(value: Any) -> str:
+def format_setting(value: Any) -> str:
     """A value as `-D` and `-A` take it: the inverse of `parse_settings`."""
     if isinstance(value, dict):
         return " ".join(f"{name}:{number}" for name, number in value.items())
     if isinstance(value, list) and value and isinstance(value[0], list):
-        return "/".join(as_setting(vector) for vector in value)
+        return "/".join(format_setting(vector) for vector in value)
     if isinstance(value, list):
         return ",".join(f"{number:g}" if isinstance(number, float) else str(number) for number in value)
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -24,7 +24,7 @@ from harness.report.curves import curves
 from harness.report.epoch_curves import EpochCurve
 from harness.report.heatmap import Grid, grids
 from harness.report.provenance_table import Origins, origins
-from harness.system.files import write_whole
+from harness.system.files import write_atomically
 
 DRAWN = "spending_"
 """What `harness run` draws beside the records: curves, which the report draws itself."""
@@ -144,7 +144,7 @@ def check_out(out: Path) -> None:
 def write(out: Path, page: str) -> None:
     """Whole or not at all."""
     try:
-        write_whole(out, lambda file: file.write(page.encode()))
+        write_atomically(out, lambda file: file.write(page.encode()))
     except OSError as error:
         raise HarnessError(f"page {out}: {error.strerror or error}; name another with --out") from None
 

@@ -22,7 +22,7 @@ from harness.errors import HarnessError
 from harness.leaderboard.board import Board
 from harness.report.markdown import page
 from harness.report.table_data import as_json, csv_text, document
-from harness.system.files import write_whole
+from harness.system.files import write_atomically
 
 
 def texts(boards: Sequence[Board], folder: Path, records: Path | None = None) -> dict[Path, str]:
@@ -43,7 +43,7 @@ def write(boards: Sequence[Board], folder: Path, records: Path | None = None) ->
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in made.items():  # as UTF-8 with plain line ends, wherever this runs
-            write_whole(path, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+            write_atomically(path, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
     except OSError as error:
         raise HarnessError(
             f"leaderboards folder {folder}: {error.strerror or error}; name another with --out"

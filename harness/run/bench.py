@@ -26,7 +26,7 @@ from harness.registry import Entry, Registry, bind
 from harness.release import as_tensor
 from harness.run.scoring import identified, identifiers, judges, must_beat_chance, score
 from harness.statistics import summarise
-from harness.system.device import kind_of, low_precision
+from harness.system.device import device_type, low_precision
 from harness.train import TrainingTask, networks, recipe_named
 from harness.types import Array, Bytes, Guess, Splits
 
@@ -273,7 +273,7 @@ class Bench:
             "dataset": provenance.described(self.splits),
             "defense": provenance.resolved(defense),
             "seed": seed,
-            "device": kind_of(self.device),
+            "device": device_type(self.device),
             "distortion": [provenance.resolved(metric) for metric in measured],
             "release": provenance.code("release", [defense, *measured]),
             "code": provenance.code(kind, [defense, *measured, *entries]),

@@ -13,7 +13,7 @@ from harness.errors import HarnessError
 from harness.records import Records
 from harness.registry import ALL, Registry, bind
 from harness.run.bench import Bench
-from harness.system.device import choose_device, kind_of, use_threads
+from harness.system.device import choose_device, device_type, use_threads
 from harness.train import networks
 from harness.types import Splits
 
@@ -84,7 +84,7 @@ def bench_of(
 ) -> Bench:
     """The data set of an order, loaded unless it is at hand, on its device with its threads."""
     device = choose_device(order.device)
-    threads = use_threads(order.threads or (1 if kind_of(device) == "cpu" else None))
+    threads = use_threads(order.threads or (1 if device_type(device) == "cpu" else None))
     chosen = {"model": order.model, "recipe": order.recipe}
     return Bench(
         splits or load_splits(order, registry, progress),

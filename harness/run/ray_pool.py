@@ -24,7 +24,7 @@ from harness.run.bench import Bench
 from harness.run.options import RunOptions
 from harness.run.scheduler import TRIES, Job, WorkerLost
 from harness.run.worker import Worker
-from harness.system.device import kind_of
+from harness.system.device import device_type
 from harness.types import Dataset, Splits
 
 _ALL = 10_000
@@ -77,10 +77,10 @@ class Cluster:
     def give(self, worker: int, task: Job, proof: RunResult | None) -> None:
         bench = self.benches(task)
         request: dict[str, Any] = (
-            {"num_cpus": bench.threads} if kind_of(bench.device) == "cpu" else {"num_cpus": 1, "num_gpus": 1}
+            {"num_cpus": bench.threads} if device_type(bench.device) == "cpu" else {"num_cpus": 1, "num_gpus": 1}
         )
         remote: Any = self._ray.remote(max_retries=TRIES, **request)(_do)
-        sent = replace(task, order=replace(task.order, device=kind_of(bench.device), threads=bench.threads))
+        sent = replace(task, order=replace(task.order, device=device_type(bench.device), threads=bench.threads))
         reference = remote.remote(sent, proof, self.files, self._images(task, bench), self._run)
         self._running[reference] = task
 

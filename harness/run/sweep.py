@@ -27,7 +27,7 @@ import yaml
 from harness.errors import HarnessError
 from harness.records import provenance
 from harness.registry import ALL, Entry, Registry, parse_settings
-from harness.registry.settings import Loader, did_you_mean
+from harness.registry.settings import RegistryYaml, did_you_mean
 from harness.run.cross import Cross
 from harness.run.engine import crossed
 from harness.run.options import RunOptions
@@ -73,7 +73,7 @@ def crosses(
 def read(file: Path) -> list[dict[str, Any]]:
     """The tables of a file, with their keys checked."""
     try:
-        content = yaml.load(file.read_text(), Loader)
+        content = yaml.load(file.read_text(), RegistryYaml)
     except OSError as error:
         raise HarnessError(f"{file}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError) as error:

@@ -53,7 +53,7 @@ def use_threads(threads: int | None = None) -> int:
     return count
 
 
-def kind_of(device: str) -> str:
+def device_type(device: str) -> str:
     """ "cpu" or "cuda": what a record keeps of a device."""
     return device.split(":")[0]
 
@@ -62,7 +62,7 @@ def low_precision(device: str) -> Any:
     """torch.bfloat16 where the device multiplies it natively, else None (float32)."""
     import torch
 
-    if kind_of(device) == "cuda":
+    if device_type(device) == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return torch.bfloat16 if supported() else None

@@ -22,12 +22,12 @@ from typing import Any, BinaryIO
 
 from harness.errors import HarnessError
 
-SUFFIX = ".tmp"
+TEMPORARY_SUFFIX = ".tmp"
 
 
-def write_whole(path: Path, write: Callable[[Any], object]) -> None:
+def write_atomically(path: Path, write: Callable[[Any], object]) -> None:
     """Put what `write` writes into a binary file in the place of `path`; raises OSError, and leaves nothing then."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{SUFFIX}")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}")
     try:
         with temporary.open("wb") as file:
             write(file)
@@ -36,26 +36,26 @@ def write_whole(path: Path, write: Callable[[Any], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def refuse_nowhere(*files: Path | None) -> None:
+def check_writable(*files: Path | None) -> None:
     """Refuse a file whose folder is not there, before minutes of work."""
     for file in filter(None, files):
         if file.is_dir() or not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
             raise HarnessError(f"{file}: cannot be written; name a file in a folder that is there")
 
 
-def put(file: Path, text: str) -> None:
+def write_text_atomically(file: Path, text: str) -> None:
     """Write it whole or not at all; a pipe or a device is written to as it is."""
     try:
         if file.exists() and not file.is_file():
             file.write_text(text)
         else:
-            write_whole(file, lambda opened: opened.write(text.encode(errors="replace")))
+            write_atomically(file, lambda opened: opened.write(text.encode(errors="replace")))
     except OSError as error:
         raise HarnessError(f"{file}: {error.strerror or error}; name a file that can be written") from None
 
 
 @contextmanager
-def folder_in_the_making(out: Path) -> Iterator[Path]:
+def new_folder(out: Path) -> Iterator[Path]:
     """A folder to fill, which becomes `out` when the block ends well and is removed when it does not.
 
     out  must be missing or empty, in a folder that exists

@@ -15,7 +15,7 @@ def offline() -> bool:
 
 
 @contextmanager
-def staying_offline(wanted: bool) -> Iterator[None]:
+def forbid_downloads(wanted: bool) -> Iterator[None]:
     """Forbid downloads for a while, also of weights, which HARNESS_DOWNLOAD allows; or nothing, where not `wanted`."""
     before = {name: os.environ.get(name) for name in (OFFLINE, DOWNLOAD)}
     if wanted:

@@ -38,7 +38,7 @@ class ProgressReporter:
     def __init__(self, what: str) -> None:
         self._what, self._said = what, -1
 
-    def tell(self, done: int, total: int | None) -> None:
+    def update(self, done: int, total: int | None) -> None:
         """total  None while it is unknown"""
         progress = _progress.get()
         if progress:
@@ -49,7 +49,7 @@ class ProgressReporter:
             self._said = tenth
 
 
-class Watch:
+class ProgressDisplay:
     """Tells what is being done: `step(what)` when a piece of work begins, `progress(what, done, total)` inside one."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Watch:
         self._parts: dict[str, TaskID] = {}
         self._total, self._begun, self._start = 0, 0, time.monotonic()
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> ProgressDisplay:
         if self._bars:
             self._bars.start()
         return self

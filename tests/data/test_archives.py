@@ -495,13 +495,13 @@ def test_a_test_list_that_is_none_is_one_line(dogs, site, tmp_path, body, words)
 
 
 def test_offline_forbids_weights_too_and_only_for_the_command(monkeypatch):
-    from harness.system.offline import offline, staying_offline
+    from harness.system.offline import forbid_downloads, offline
     from harness.train.pretrained import may_download
 
     monkeypatch.setenv("HARNESS_DOWNLOAD", "1")
-    with staying_offline(True):
+    with forbid_downloads(True):
         inside = offline(), may_download()
-    with staying_offline(False):
+    with forbid_downloads(False):
         beside = offline(), may_download()
 
     assert inside == (True, False) and beside == (offline(), may_download()) == (False, True)

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from harness.data.decode import Picture, listing_key
+from harness.data.decode import LazyImage, listing_key
 from harness.data.load import load
 from harness.data.sources.coarse import coarse
 from harness.errors import HarnessError
@@ -85,7 +85,7 @@ def test_a_set_without_attributes_keeps_its_fingerprint(folder, tmp_path):
 
 
 def test_an_attribute_is_part_of_what_names_the_cache():
-    plain = Picture("a.png", "pet", None, lambda: None, "1")
+    plain = LazyImage("a.png", "pet", None, lambda: None, "1")
 
     keys = {listing_key([replace(plain, attribute=attribute)], 32) for attribute in (None, "cat", "dog")}
 

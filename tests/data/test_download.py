@@ -96,11 +96,11 @@ def test_a_line_that_falls_silent_is_given_up_and_continued(site, pets, tmp_path
 def test_after_an_interruption_the_next_run_continues_and_no_half_archive_has_its_name(
     site, pets, tmp_path, monkeypatch
 ):
-    def interrupt(teller, done, total):
+    def interrupt(reporter, done, total):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(progress.ProgressReporter, "tell", interrupt)
+        patch.setattr(progress.ProgressReporter, "update", interrupt)
         fetch(pets, tmp_path, "pets")
     left = files(tmp_path)
     have = (tmp_path / "pets.zip.part").stat().st_size
@@ -336,7 +336,7 @@ def test_a_server_that_cuts_at_the_same_place_for_ever_is_given_up(site, pets, t
     site.version, site.always = 'W/"weak"', 1000
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(http.Transfer, "_headers", lambda *_: {})
+        patch.setattr(http.Download, "_headers", lambda *_: {})
         refusal(pets, tmp_path)
 
     assert len(site.requests) == http.PATIENCE

@@ -17,7 +17,7 @@ from PIL import Image
 from harness.data import decode
 from harness.data import load as datasets
 from harness.data import splits as roles
-from harness.data.decode import Picture, fit, read_image
+from harness.data.decode import LazyImage, fit, read_image
 from harness.data.load import load
 from harness.errors import HarnessError
 
@@ -294,7 +294,7 @@ def test_decoding_holds_few_images_at_a_time(tmp_path, cache):
         return tracked
 
     def many(_):
-        return [Picture(f"{n:04}", "ab"[n % 2], None, lambda n=n: read(n), str(n)) for n in range(1500)]
+        return [LazyImage(f"{n:04}", "ab"[n % 2], None, lambda n=n: read(n), str(n)) for n in range(1500)]
 
     splits = load("many", cache=cache, entries={"many": many})
 
@@ -522,7 +522,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(cache):
 def test_a_known_name_wins_over_a_folder_unless_written_as_a_path(flat, cache, monkeypatch):
     monkeypatch.chdir(flat.parent)
     images = [noise() for _ in range(12)]
-    named = [Picture(str(n), "xy"[n % 2], None, lambda n=n: images[n], str(n)) for n in range(12)]
+    named = [LazyImage(str(n), "xy"[n % 2], None, lambda n=n: images[n], str(n)) for n in range(12)]
     entries = {"pets": lambda downloads: named}
 
     assert load("pets", cache=cache, entries=entries).classes == ("x", "y")
@@ -531,7 +531,7 @@ def test_a_known_name_wins_over_a_folder_unless_written_as_a_path(flat, cache, m
 
 
 def test_without_a_registry_the_built_in_names_are_known(cache):
-    known = datasets.pictures_of("photos", cache)[1]
+    known = datasets.find_images("photos", cache)[1]
 
     assert known
     assert set(datasets._built_in()) >= {"photos", "cifar10", "stl10", "oxford_pets", "imagenette", "cats_vs_dogs"}
@@ -539,8 +539,8 @@ def test_without_a_registry_the_built_in_names_are_known(cache):
 
 def test_the_size_that_a_set_is_published_for_gives_way_to_the_size_asked_for(cache):
     def many(_):
-        return datasets.Published(
-            [Picture(str(n), "ab"[n % 2], None, lambda n=n: noise(20 + n, 30), str(n)) for n in range(12)], 10
+        return datasets.SizedImages(
+            [LazyImage(str(n), "ab"[n % 2], None, lambda n=n: noise(20 + n, 30), str(n)) for n in range(12)], 10
         )
 
     load_it = {"cache": cache, "entries": {"many": many}}

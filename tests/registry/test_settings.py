@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.errors import HarnessError
 from harness.registry import Entry, Registry, check_mixing, load_registry, parse_settings
-from harness.registry.settings import as_setting
+from harness.registry.settings import format_setting
 
 MIXING = {"weights": [0.75, 0.25], "pairing": "permutation", "intra_class": False, "label": "dominant"}
 
@@ -225,4 +225,4 @@ def test_a_setting_is_printed_as_it_is_typed(value: Any) -> None:
     """What a board shows can be pasted behind -D."""
     name = "weights" if isinstance(value, list | dict) or value == "distortion" else "knob"
 
-    assert parse_settings([f"{name}={as_setting(value)}"]) == {name: value}
+    assert parse_settings([f"{name}={format_setting(value)}"]) == {name: value}

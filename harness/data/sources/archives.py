@@ -17,11 +17,11 @@ from typing import Any
 
 from PIL import Image
 
-from harness.data.cache import INDEX, Facts, kept
-from harness.data.decode import FORMATS, Picture, read_image
-from harness.data.download import Archive, check_space, fetch, to_come
+from harness.data.cache import INDEX, Facts, cached
+from harness.data.decode import FORMATS, LazyImage, read_image
+from harness.data.download import Archive, bytes_missing, check_space, fetch
 from harness.data.image_folder import EXTENSIONS
-from harness.data.load import Published
+from harness.data.load import SizedImages
 from harness.data.splits import TEST, TRAIN
 from harness.data.unpack import unpack
 from harness.errors import HarnessError
@@ -40,7 +40,7 @@ def class_folders(
     test_list: str | None,
     per_class: Mapping[str, int],
     size: int,
-) -> Published:
+) -> SizedImages:
     """The pictures, each with its role: train (to be split into private and public) or test.
 
     folder          where in `downloads` it is kept
@@ -60,10 +60,10 @@ def class_folders(
 
     def fetched() -> list[Path]:
         if not offline():
-            check_space(place, sum(to_come(archive, place) for archive in wanted) + sum(ceilings), folder)
+            check_space(place, sum(bytes_missing(archive, place) for archive in wanted) + sum(ceilings), folder)
         return [fetch(archive, place, folder) for archive in wanted]
 
-    def dealt(files: Sequence[Sequence[Any]]) -> list[Picture]:
+    def dealt(files: Sequence[Sequence[Any]]) -> list[LazyImage]:
         return _dealt(files, unpacked, classes, test_list is not None, per_class, folder)
 
     def write(temporary: Path) -> Facts:
@@ -74,7 +74,7 @@ def class_folders(
 
     # Fetched before `kept` begins: it sweeps away a temporary folder that nothing is written to for an hour.
     paths = [] if (unpacked / INDEX).is_file() else fetched()
-    return Published(dealt(kept(unpacked, write, lambda _: True)["files"]), size)
+    return SizedImages(dealt(cached(unpacked, write, lambda _: True)["files"]), size)
 
 
 def _files(
@@ -90,7 +90,7 @@ def _files(
     digests: dict[str, str] = {}
     for archive, most in archives.items():
         teller = ProgressReporter(f"{who}: unpacking {archive.name}")
-        digests |= unpack(archive, target, wanted, most, teller.tell)
+        digests |= unpack(archive, target, wanted, most, teller.update)
     listed = _listed(target / test_list, who) if test_list else set()
     files: list[list[Any]] = []
     for path, digest in sorted(digests.items()):
@@ -128,7 +128,7 @@ def _dealt(
     listed: bool,
     per_class: Mapping[str, int],
     who: str,
-) -> list[Picture]:
+) -> list[LazyImage]:
     """At most so many pictures of a class in each role, in the order of a hash of their content; copies dropped."""
     pools: dict[str, dict[str, tuple[str, bool]]] = {label: {} for label in classes}
     seen: set[str] = set()
@@ -136,7 +136,7 @@ def _dealt(
         if digest not in seen:  # of two equal files the one in the test list stays
             seen.add(digest)
             pools[label][digest] = (path, in_test)
-    pictures: list[Picture] = []
+    pictures: list[LazyImage] = []
     for label, pool in pools.items():
         if not pool:
             raise HarnessError(f"{who}: the archive has no picture of {label!r} in {', '.join(classes[label])}")
@@ -149,7 +149,7 @@ def _dealt(
             for digest in digests[: per_class[role]]:
                 path = pool[digest][0]
                 name = f"{role}/{label}/{Path(path).name}"
-                pictures.append(Picture(name, label, role, partial(read_image, root / path), digest))
+                pictures.append(LazyImage(name, label, role, partial(read_image, root / path), digest))
     return pictures
 
 

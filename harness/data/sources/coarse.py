@@ -17,20 +17,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness.data.decode import Picture
-from harness.data.load import pictures_of
+from harness.data.decode import LazyImage
+from harness.data.load import find_images
 from harness.errors import HarnessError
 from harness.registry.settings import did_you_mean
 
 
-def coarse(downloads: Path, *, of: str, groups: Mapping[str, Sequence[str]]) -> list[Picture]:
+def coarse(downloads: Path, *, of: str, groups: Mapping[str, Sequence[str]]) -> list[LazyImage]:
     """The pictures of another data set, regrouped.
 
     of      a built-in data set, or a folder (relative to where the command runs)
     groups  the classes of each group; every class is in exactly one
     """
     home = _homes(groups)
-    _, pictures = pictures_of(of, downloads)
+    _, pictures = find_images(of, downloads)
     classes = {picture.label for picture in pictures}
     if unknown := sorted(set(home) - classes):
         near = did_you_mean(unknown[0], classes)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from harness.data.decode import Picture, fit, read_image
+from harness.data.decode import LazyImage, fit, read_image
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ PHOTOGRAPHS = (  # (class, file, pixels left out on every side, side of a tile i
 )
 
 
-def photos(downloads: Path) -> list[Picture]:
+def photos(downloads: Path) -> list[LazyImage]:
     """The tiles of the ten photographs, in fixed roles; `downloads` is not needed."""
     folder = _bundled()
-    tiles: list[Picture] = []
+    tiles: list[LazyImage] = []
     for label, file, margin, side in PHOTOGRAPHS:
         path = folder / file
         if not path.is_file():
@@ -69,7 +69,7 @@ def photos(downloads: Path) -> list[Picture]:
                 role = LATTICE[(column + 2 * row) % len(LATTICE)]
                 key = f"{stat.st_size} {stat.st_mtime_ns} {top} {left} {side}"
                 tiles.append(
-                    Picture(f"{label}/{top:04}-{left:04}", label, role, partial(_tile, path, top, left, side), key)
+                    LazyImage(f"{label}/{top:04}-{left:04}", label, role, partial(_tile, path, top, left, side), key)
                 )
     return tiles
 

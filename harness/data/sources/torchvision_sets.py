@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from harness.data.cache import Facts, kept
-from harness.data.decode import Picture, file_picture, mapped
-from harness.data.download import Archive, fetch, name_of
+from harness.data.cache import Facts, cached
+from harness.data.decode import LazyImage, image_from_file, map_images
+from harness.data.download import Archive, fetch, file_name
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 LOCAL = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT}
 
 
-def cifar10(downloads: Path) -> list[Picture]:
+def cifar10(downloads: Path) -> list[LazyImage]:
     """60,000 images of 32 px in ten classes."""
 
     def copy(root: Path) -> Fetched:
@@ -50,7 +50,7 @@ def cifar10(downloads: Path) -> list[Picture]:
     return _from_arrays(downloads / "cifar10", copy)
 
 
-def stl10(downloads: Path) -> list[Picture]:
+def stl10(downloads: Path) -> list[LazyImage]:
     """The 13,000 labelled images of 96 px in ten classes; the unlabelled ones are not used."""
 
     def copy(root: Path) -> Fetched:
@@ -64,7 +64,7 @@ def stl10(downloads: Path) -> list[Picture]:
     return _from_arrays(downloads / "stl10", copy)
 
 
-def oxford_pets(downloads: Path) -> list[Picture]:
+def oxford_pets(downloads: Path) -> list[LazyImage]:
     """7,349 photographs of many sizes, cat or dog; needs --size."""
     folder = downloads / "oxford_pets"
 
@@ -73,7 +73,7 @@ def oxford_pets(downloads: Path) -> list[Picture]:
 
         extracted = folder / "oxford-iiit-pet"
         for url, digest in OxfordIIITPet._RESOURCES:
-            fetch(Archive(name_of(url), url, digest), extracted, "oxford_pets")
+            fetch(Archive(file_name(url), url, digest), extracted, "oxford_pets")
         for part in ("images", "annotations"):  # an interrupted extraction looks complete to torchvision
             shutil.rmtree(extracted / part, ignore_errors=True)
         with _explained("oxford_pets", extracted):
@@ -92,7 +92,7 @@ def oxford_pets(downloads: Path) -> list[Picture]:
     return _from_files(folder, write)
 
 
-def imagenette(downloads: Path) -> list[Picture]:
+def imagenette(downloads: Path) -> list[LazyImage]:
     """13,394 photographs of ten classes of ImageNet, the shorter side 160 px; needs --size."""
     folder = downloads / "imagenette"
 
@@ -100,7 +100,7 @@ def imagenette(downloads: Path) -> list[Picture]:
         from torchvision.datasets import Imagenette
 
         url, digest = Imagenette._ARCHIVES["160px"]
-        fetch(Archive(name_of(url), url, digest), folder, "imagenette")
+        fetch(Archive(file_name(url), url, digest), folder, "imagenette")
         shutil.rmtree(folder / Path(url).stem, ignore_errors=True)  # an interrupted extraction looks complete
         with _explained("imagenette", folder):
             parts = {
@@ -118,16 +118,16 @@ def imagenette(downloads: Path) -> list[Picture]:
     return _from_files(folder, write)
 
 
-def _from_files(folder: Path, write: Callable[[Path], Facts]) -> list[Picture]:
-    listing = kept(folder / "listing", write, lambda _: True)
+def _from_files(folder: Path, write: Callable[[Path], Facts]) -> list[LazyImage]:
+    listing = cached(folder / "listing", write, lambda _: True)
     return [
-        file_picture(folder / file, f"{role}/{label}/{Path(file).name}", label, role)
+        image_from_file(folder / file, f"{role}/{label}/{Path(file).name}", label, role)
         for role, files in listing.items()
         for file, label in files
     ]
 
 
-def _from_arrays(folder: Path, copy: Callable[[Path], Fetched]) -> list[Picture]:
+def _from_arrays(folder: Path, copy: Callable[[Path], Fetched]) -> list[LazyImage]:
     def write(temporary: Path) -> Facts:
         facts: Facts = {}
         for role, (images, numbers, classes) in copy(folder).items():
@@ -137,14 +137,14 @@ def _from_arrays(folder: Path, copy: Callable[[Path], Fetched]) -> list[Picture]
             facts[role] = {"shape": images.shape, "labels": [classes[int(number)] for number in numbers]}
         return facts
 
-    pictures: list[Picture] = []
-    for role, held in kept(folder / "arrays", write, lambda _: True).items():
+    pictures: list[LazyImage] = []
+    for role, held in cached(folder / "arrays", write, lambda _: True).items():
         path = folder / "arrays" / f"{role}.bin"
-        images = mapped(path, held["shape"])
+        images = map_images(path, held["shape"])
         stamp = f"{path.stat().st_size} {path.stat().st_mtime_ns}"
         for row, label in enumerate(held["labels"]):
             name = f"{role}/{label}/{row:05}"
-            pictures.append(Picture(name, label, role, partial(_row, images, row), f"{stamp} {row}"))
+            pictures.append(LazyImage(name, label, role, partial(_row, images, row), f"{stamp} {row}"))
     return pictures
 
 

@@ -16,7 +16,7 @@ from harness.report.figures.epoch_curves import STYLE
 from harness.report.figures.heatmap import attacks_grid
 from harness.report.figures.scatter import privacy_utility
 from harness.report.figures.spent import spending
-from harness.system.files import write_whole
+from harness.system.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +59,7 @@ def _save(figure: Figure, file: Path) -> Path:
     metadata = {"Date": None} if file.suffix == ".svg" else None
     kind = file.suffix.removeprefix(".")
     try:
-        write_whole(file, lambda stream: figure.savefig(stream, format=kind, facecolor="white", metadata=metadata))
+        write_atomically(file, lambda stream: figure.savefig(stream, format=kind, facecolor="white", metadata=metadata))
     except OSError as error:
         raise HarnessError(f"figure {file}: {error.strerror or error}; name another folder with --figures") from None
     return file
