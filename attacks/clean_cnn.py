@@ -14,7 +14,7 @@ from harness.errors import Inapplicable
 from harness.observation import Observation
 from harness.plugins.attacks.cnn import _held_out_hits, _learner, _recipe, _split
 from harness.randomness import derive, key_from, numpy_generator
-from harness.train import Learner, batch_for, dice, fit_until_flat
+from harness.train import Learner, batch_for, fit_until_flat, seeded
 from harness.train.memo import memoised
 from harness.types import Generator, Guess
 
@@ -30,7 +30,7 @@ def clean_cnn(observation: Observation, rng: Generator, *, arch: str, train_epoc
         "clean_cnn",
         (arch, train_epochs),
         lambda key: _learn(observation, key, arch, train_epochs),
-        dice=key_from(rng),
+        rng_key=key_from(rng),
     )
     return Guess(scores=learner.predict(observation.images[observation.targets]), report=report)
 
@@ -44,7 +44,7 @@ def _learn(observation: Observation, key: bytes, arch: str, train_epochs: int) -
         raise Inapplicable(f"{len(public)} public images are too few to train on and to judge by")
     images, labels = public.images.to(observation.device), torch.from_numpy(public.labels)
     data, held_out = ((images[rows], labels[rows]) for rows in map(torch.from_numpy, (fit, judge)))
-    with dice(key, observation.device):
+    with seeded(key, observation.device):
         learner = _learner(arch, classes, observation, batch_for(len(fit), train_epochs, _recipe(arch)), key)
         report = fit_until_flat(learner, lambda _: data, held_out, rounds=train_epochs, classes=classes)
     return learner, {**report, **_held_out_hits(learner, *held_out)}

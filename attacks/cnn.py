@@ -16,7 +16,7 @@ from harness.errors import HarnessError, Inapplicable
 from harness.observation import Observation
 from harness.plugins.attacks.linking.link import along, tracks_of_targets
 from harness.randomness import derive, key_from, numpy_generator
-from harness.train import Learner, Recipe, batch_for, dice, fit_until_flat, hits, networks
+from harness.train import Learner, Recipe, batch_for, fit_until_flat, hits, networks, seeded
 from harness.train.memo import memoised
 from harness.train.networks import RECIPE
 from harness.types import Array, Bytes, Generator, Guess, Labels, Release, Secret
@@ -82,7 +82,7 @@ def learn(
     judged = [rehearsal(judge, -1 - time) for time in range(times)]
     held_out = torch.cat([images for images, _ in judged]), torch.cat([labels for _, labels in judged])
     batch = batch_for(len(fit), train_epochs, _recipe(arch))
-    with dice(key, observation.device):
+    with seeded(key, observation.device):
         learner = _learner(arch, classes, observation, batch, key)
         report = fit_until_flat(
             learner, lambda epoch: rehearsal(fit, epoch), held_out, rounds=train_epochs, classes=classes
@@ -124,7 +124,7 @@ def cnn_release(observation: Observation, rng: Generator, *, arch: str, train_ep
         fit, judge = _split(hard[torch.from_numpy(seen)].numpy(), numpy_generator(derive(fold_key, "split")))
         rows, held = torch.from_numpy(seen[fit]), torch.from_numpy(seen[judge])
         data, held_out = (observation.images[rows], labels[rows]), (observation.images[held], labels[held])
-        with dice(fold_key, observation.device):
+        with seeded(fold_key, observation.device):
             learner = _learner(arch, classes, observation, batch_for(len(fit), train_epochs, _recipe(arch)), fold_key)
             facts = fit_until_flat(learner, lambda _, data=data: data, held_out, rounds=train_epochs, classes=classes)  # type: ignore[misc]
         facts |= _held_out_hits(learner, *held_out)

@@ -81,10 +81,10 @@ def _grafting(observation: Observation) -> tuple[float, str]:
 
 def _rehearsal(observation: Observation, rng: Generator, count: int) -> _Rehearsal:
     """The defense on some public images, a few of every class at least, so that it may mix within classes."""
-    public, dice = observation.public, numpy_generator(derive(key_from(rng), "rehearsed"))
+    public, draws = observation.public, numpy_generator(derive(key_from(rng), "rehearsed"))
     classes = np.unique(public.labels)
     each = max(observation.sources, -(-count // max(len(classes), 1)))
-    rows = [dice.permutation(np.flatnonzero(public.labels == label))[:each] for label in classes]
+    rows = [draws.permutation(np.flatnonzero(public.labels == label))[:each] for label in classes]
     if not rows or (observation.defense.mixing["intra_class"] and min(map(len, rows)) < observation.sources):
         raise Inapplicable(f"{len(public)} public images are too few to rehearse on")
     chosen = np.concatenate(rows)

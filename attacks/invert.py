@@ -107,10 +107,10 @@ def total_variation(images: Images) -> Tensor:
 
 def expected_weights(observation: Observation, key: bytes) -> Weights:
     """(k,) the mean weights of the published mixing, the largest first."""
-    dice, mixing = numpy_generator(derive(key, "weights")), {**observation.defense.mixing, "intra_class": False}
+    rng, mixing = numpy_generator(derive(key, "weights")), {**observation.defense.mixing, "intra_class": False}
 
     def any_distances(sources: Array, weights: Array) -> Array:
-        return dice.random(tuple(weights.shape))
+        return rng.random(tuple(weights.shape))
 
-    drawn = plan(np.zeros(_DRAWS, np.int64), mixing, dice, any_distances)
+    drawn = plan(np.zeros(_DRAWS, np.int64), mixing, rng, any_distances)
     return torch.from_numpy(drawn.weights.mean(0))

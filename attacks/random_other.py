@@ -15,7 +15,7 @@ def random_other(observation: Observation, rng: Generator) -> Guess:
 
     Public images are disjoint from the private ones, so none of them is a source.
     """
-    public, count, dice = observation.public.images, observation.sources, numpy_generator(key_from(rng))
+    public, count, draws = observation.public.images, observation.sources, numpy_generator(key_from(rng))
     again = len(public) < count
-    rows = np.stack([dice.choice(len(public), count, replace=again) for _ in observation.targets])
+    rows = np.stack([draws.choice(len(public), count, replace=again) for _ in observation.targets])
     return Guess(candidates=public[torch.from_numpy(rows)])

@@ -19,7 +19,7 @@ from harness.images.thumbnails import ThumbnailEmbedding
 from harness.observation import Observation
 from harness.plugins.attacks.cnn import fit_and_judge
 from harness.randomness import derive, key_from
-from harness.train import Learner, Recipe, dice, fit_until_flat, prepare
+from harness.train import Learner, Recipe, fit_until_flat, prepare, seeded
 from harness.types import Array, Bytes, Generator, Guess, Labels, Scores
 
 _RECIPE = Recipe("adamw", 1e-3, weight_decay=0.05, flip=True, shift=0.0625, clip=1.0)
@@ -36,8 +36,8 @@ def reid_raw(observation: Observation, rng: Generator, *, grid: int, floor: floa
     grid   cells a side of a thumbnail
     floor  variance added to every principal component of the gallery, as a share of the largest
     """
-    eye = ThumbnailEmbedding.fit(observation.gallery, grid, floor, observation.device)
-    return Guess(gallery=_raw(eye, observation.images[observation.targets], observation.gallery))
+    embedding = ThumbnailEmbedding.fit(observation.gallery, grid, floor, observation.device)
+    return Guess(gallery=_raw(embedding, observation.images[observation.targets], observation.gallery))
 
 
 def reid(observation: Observation, rng: Generator, *, grid: int, floor: float, train_epochs: int) -> Guess:
@@ -48,26 +48,26 @@ def reid(observation: Observation, rng: Generator, *, grid: int, floor: float, t
     """
     gallery, device, key = observation.gallery, observation.device, key_from(rng)
     fit, judge = fit_and_judge(observation, derive(key, "split"))
-    eye, strangers = ThumbnailEmbedding.fit(gallery, grid, floor, device), _small(gallery)
-    pairs, owners = _pairs(observation, judge, -1, _JUDGED)
-    shown, originals, truth = _apart(pairs, owners)
-    candidates = torch.cat([originals.cpu(), strangers])  # found among as many as it will have to be
-    with dice(key, device):
-        learner = _Contrast(candidates, _Embedding(eye), _RECIPE, min(_BATCH, len(fit)), key, device)
+    embedding, gallery_images = ThumbnailEmbedding.fit(gallery, grid, floor, device), _shrunk(gallery)
+    pairs, owners = _rehearsed_pairs(observation, judge, -1, _JUDGED)
+    releases, originals, truth = _separated(pairs, owners)
+    candidates = torch.cat([originals.cpu(), gallery_images])  # found among as many as it will have to be
+    with seeded(key, device):
+        learner = _Contrast(candidates, _Embedding(embedding), _RECIPE, min(_BATCH, len(fit)), key, device)
         report = fit_until_flat(
             learner,
-            lambda epoch: _pairs(observation, fit, epoch, _PAIRS),
-            (shown, truth),
+            lambda epoch: _rehearsed_pairs(observation, fit, epoch, _PAIRS),
+            (releases, truth),
             rounds=train_epochs,
             classes=len(candidates),
         )
     trained, raw = (
         _reciprocal_ranks(scores, truth)
-        for scores in (learner.compare(shown, candidates), _raw(eye, shown, candidates))
+        for scores in (learner.compare(releases, candidates), _raw(embedding, releases, candidates))
     )
     better = trained.mean() > raw.mean()
     images = observation.images[observation.targets]
-    answer = learner.compare(images, gallery) if better else _raw(eye, images, gallery)
+    answer = learner.compare(images, gallery) if better else _raw(embedding, images, gallery)
     first = trained[: len(judge)]  # one rehearsal of each
     facts = {
         "uses": "trained" if better else "raw",
@@ -80,31 +80,31 @@ def reid(observation: Observation, rng: Generator, *, grid: int, floor: float, t
     return Guess(gallery=answer, report={**report, **facts})
 
 
-def _raw(eye: ThumbnailEmbedding, images: Bytes, gallery: Bytes) -> Scores:
-    return (eye.see(images) @ eye.see(gallery).T).float()
+def _raw(embedding: ThumbnailEmbedding, images: Bytes, gallery: Bytes) -> Scores:
+    return (embedding.transform(images) @ embedding.transform(gallery).T).float()
 
 
-def _pairs(observation: Observation, rows: Array, epoch: int, least: int) -> tuple[Bytes, Labels]:
+def _rehearsed_pairs(observation: Observation, rows: Array, epoch: int, least: int) -> tuple[Bytes, Labels]:
     """Rehearsed releases over the originals that dominate them, in small, (N, 6, H, W); and whose they are, (N,)."""
     public, times = observation.public, -(-least // len(rows))
     images = public.images[torch.from_numpy(rows)].to(observation.device)
-    small, stacks, owners = _small(images), [], []
+    small, stacks, owners = _shrunk(images), [], []
     for time in range(times):
         release, secret = observation.rehearse(images, public.labels[rows], epoch * times + time)
         dominant = torch.from_numpy(secret.dominant_rows)
-        stacks.append(torch.cat([_small(release.images), small[dominant.to(small.device)]], 1))
+        stacks.append(torch.cat([_shrunk(release.images), small[dominant.to(small.device)]], 1))
         owners.append(torch.from_numpy(rows)[dominant])
     return torch.cat(stacks), torch.cat(owners)
 
 
-def _small(images: Bytes) -> Bytes:
+def _shrunk(images: Bytes) -> Bytes:
     """Brought down to 32 pixels a side by area means."""
     if max(images.shape[2:]) <= _SIDE:
         return images
     return torch.cat([to_bytes(functional.adaptive_avg_pool2d(to_images(p), _SIDE)) for p in images.split(_CHUNK)])
 
 
-def _apart(pairs: Bytes, owners: Labels) -> tuple[Bytes, Bytes, Labels]:
+def _separated(pairs: Bytes, owners: Labels) -> tuple[Bytes, Bytes, Labels]:
     """The releases, the originals once each, and the column of each release's own."""
     _, columns = owners.unique(return_inverse=True)
     first = torch.from_numpy(np.unique(owners.cpu().numpy(), return_index=True)[1])
@@ -124,18 +124,18 @@ class _Embedding(nn.Module):
     mean: torch.Tensor
     whiten: torch.Tensor
 
-    def __init__(self, eye: ThumbnailEmbedding):
+    def __init__(self, embedding: ThumbnailEmbedding):
         super().__init__()
-        self.grid = eye.grid
-        self.register_buffer("mean", eye.mean.float())
-        self.register_buffer("whiten", eye.whiten.float())
-        width = len(eye.mean)
-        self.turn = nn.Linear(width, width, bias=False)
-        nn.init.eye_(self.turn.weight)
+        self.grid = embedding.grid
+        self.register_buffer("mean", embedding.mean.float())
+        self.register_buffer("whiten", embedding.whiten.float())
+        width = len(embedding.mean)
+        self.rotate = nn.Linear(width, width, bias=False)
+        nn.init.eye_(self.rotate.weight)
         layers: list[nn.Module] = []
         for inputs, outputs in ((3, 32), (32, 64)):
             layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.LeakyReLU(0.01)]
-        self.see_more = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten())
+        self.convolutions = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten())
         self.add = nn.Linear(64 * 16, width)
         nn.init.zeros_(self.add.weight)
         nn.init.zeros_(self.add.bias)
@@ -145,7 +145,7 @@ class _Embedding(nn.Module):
         """Prepared images (N, 3, H, W) -> (N, 3 grid^2), of length 1."""
         cells = functional.adaptive_avg_pool2d(images / 4 + 0.5, self.grid).flatten(1)
         plain = functional.normalize((cells - self.mean) @ self.whiten, dim=1)
-        return functional.normalize(self.turn(plain) + self.add(self.see_more(images)), dim=1)
+        return functional.normalize(self.rotate(plain) + self.add(self.convolutions(images)), dim=1)
 
 
 class _Contrast(Learner):
@@ -161,9 +161,9 @@ class _Contrast(Learner):
     def _step(self, stored: Bytes, labels: Labels, mirrored: torch.Tensor) -> torch.Tensor:
         pairs = self._augment(prepare(stored, self.device), mirrored)
         with self._autocast():
-            seen = self.model(torch.cat([pairs[:, :3], pairs[:, 3:]])).float()
-        shown, known = seen.chunk(2)
-        logits = self._sharpened(shown @ known.T)
+            embedded = self.model(torch.cat([pairs[:, :3], pairs[:, 3:]])).float()
+        releases, originals = embedded.chunk(2)
+        logits = self._sharpened(releases @ originals.T)
         own = torch.arange(len(labels), device=logits.device)
         same = (labels[:, None] == labels) & (own[:, None] != own)  # the same original twice in a batch is no stranger
         logits = logits.masked_fill(same, -1e4)
@@ -186,7 +186,7 @@ class _Contrast(Learner):
 
     def compare(self, images: Bytes, gallery: Bytes) -> Scores:
         """(N, G) cosines on the device."""
-        return self._see(images) @ self._see(gallery).T
+        return self._embed(images) @ self._embed(gallery).T
 
     def _sharpened(self, cosines: Scores) -> Scores:
         sharpness: Any = self.model.sharpness
@@ -194,10 +194,10 @@ class _Contrast(Learner):
         return sharpened
 
     @torch.no_grad()
-    def _see(self, images: Bytes) -> torch.Tensor:
+    def _embed(self, images: Bytes) -> torch.Tensor:
         self.model.eval()
         parts = []
         for part in images.split(_CHUNK):
             with self._autocast():
-                parts.append(self.model(prepare(_small(part), self.device)).float())
+                parts.append(self.model(prepare(_shrunk(part), self.device)).float())
         return torch.cat(parts)

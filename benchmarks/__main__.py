@@ -18,7 +18,7 @@ from harness.images import to_bytes
 from harness.plugins.evaluators.privacy import dhaar, dssim, mse, phash
 from harness.randomness import derive, torch_generator
 from harness.system.device import use_threads
-from harness.train import RECIPES, Learner, dice, networks
+from harness.train import RECIPES, Learner, networks, seeded
 
 SIZES = (64, 96, 256)
 REPEATS = 7
@@ -97,7 +97,7 @@ def training() -> Case:
     images = torch.randint(256, (n, 3, 96, 96), dtype=torch.uint8)
     labels = torch.randint(10, (n,))
     for kind in (Learner, Plain):
-        with dice(derive(b"", "bench"), "cpu"):
+        with seeded(derive(b"", "bench"), "cpu"):
             network = networks.build("resnet18", 10, (96, 96))
             made.append(kind(network, RECIPES["default"], 64, b"k" * 32, "cpu", 100))
     fast, plain = made

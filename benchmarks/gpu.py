@@ -26,7 +26,7 @@ from harness.registry import Registry, load_registry
 from harness.release import Scheme, as_tensor, obfuscate
 from harness.report.terminal import grid
 from harness.system.device import choose_device, device_type, low_precision, use_threads
-from harness.train import RECIPES, Learner, batch_for, dice, networks, prepare, steps_per_epoch
+from harness.train import RECIPES, Learner, batch_for, networks, prepare, seeded, steps_per_epoch
 
 GFLOP = 14.2  # of one ResNet-18 training step per image of 256 px, forward and backward
 PEAK = 790.0  # dense bf16 TFLOP/s, measured on one H200
@@ -85,7 +85,7 @@ def epoch(registry: Registry, device: str, given: argparse.Namespace) -> list[Li
     }
     release = _once(scheme_of(registry.get("defenses", TIMED), registry), pictures, labels, classes, device)
     batch = batch_for(n, 20, RECIPES["default"])
-    with dice(KEY, device):
+    with seeded(KEY, device):
         network = networks.build("resnet18", classes, (size, size))
         learner = Learner(network, RECIPES["default"], batch, KEY, device, 20 * steps_per_epoch(n, batch))
 

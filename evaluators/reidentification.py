@@ -50,6 +50,6 @@ def identity(images: Bytes, gallery: Bytes, device: str, *, grid: int, floor: fl
     """
     if images.shape[2:] != gallery.shape[1:]:
         raise HarnessError(f"images of {tuple(images.shape[2:])} and a gallery of {tuple(gallery.shape[1:])} differ")
-    eye = ThumbnailEmbedding.fit(gallery, grid, floor, device)
-    likeness: Scores = (eye.see(images.flatten(0, 1)) @ eye.see(gallery).T).float()
+    embedding = ThumbnailEmbedding.fit(gallery, grid, floor, device)
+    likeness: Scores = (embedding.transform(images.flatten(0, 1)) @ embedding.transform(gallery).T).float()
     return likeness.view(*images.shape[:2], len(gallery))

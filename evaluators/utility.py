@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.randomness import derive
-from harness.train import Learner, TrainingTask, batch_for, dice, hits, networks, recipe_named, steps_per_epoch
+from harness.train import Learner, TrainingTask, batch_for, hits, networks, recipe_named, seeded, steps_per_epoch
 from harness.types import Array
 
 
@@ -15,7 +15,7 @@ def utility(task: TrainingTask, *, model: str, recipe: str) -> tuple[Array, dict
     returns  (N,) 1 where the model is right about a test image, else 0; and facts for the record
     """
     settings = recipe_named(recipe)
-    with dice(task.key, task.device):
+    with seeded(task.key, task.device):
         release = task.release(0)
         batch = batch_for(len(release), task.epochs, settings)
         steps = task.epochs * steps_per_epoch(len(release), batch)

@@ -103,11 +103,11 @@ def _offset(observation: Observation) -> Tensor:
     black = torch.zeros_like(first)
     linear = _linear(observation, first)
     sum_of_two = _linear(observation, first + second)
-    others = [_made(observation, first, dice) - _made(observation, black, dice) for dice in (1, 2)]
+    others = [_made(observation, first, draw) - _made(observation, black, draw) for draw in (1, 2)]
     expected = [(linear + _linear(observation, second), sum_of_two), *((linear, other) for other in others)]
     if any(float((a - b).abs().max()) > _SAME for a, b in expected):
         raise Inapplicable("the defense is not one known linear map of every image")
-    return torch.stack([_made(observation, black, dice) for dice in range(_DRAWS)]).mean(0)
+    return torch.stack([_made(observation, black, draw) for draw in range(_DRAWS)]).mean(0)
 
 
 def _linear(observation: Observation, images: Images) -> Images:
@@ -124,12 +124,12 @@ def _adjoint(observation: Observation, images: Images) -> Images:
     return found
 
 
-def _made(observation: Observation, images: Images, dice: int) -> Images:
+def _made(observation: Observation, images: Images, draw: int) -> Images:
     """What becomes of mixtures whose sources are all the same image."""
     count = observation.sources
     stack = images.unsqueeze(1).expand(-1, count, -1, -1, -1)
     weights = torch.full((len(images), count), 1 / count, device=images.device)
-    return observation.apply(stack, weights, torch_generator(derive(b"", "undo", dice), observation.device))
+    return observation.apply(stack, weights, torch_generator(derive(b"", "undo", draw), observation.device))
 
 
 def _without(observation: Observation, offset: Tensor, steps: int) -> Observation:

@@ -65,8 +65,8 @@ def together(observation: Observation) -> Rehearsal:
     held = _held_out(observation)
     learned = np.setdiff1d(np.arange(len(observation.public)), held)
     count = min(_TOGETHER, len(observation.images)) - len(held)
-    dice = numpy_generator(derive(b"", "stage"))
-    some = dice.permutation(learned)[: max(count, 0)]
+    rng = numpy_generator(derive(b"", "stage"))
+    some = rng.permutation(learned)[: max(count, 0)]
     rows = np.concatenate([held, some])
     public, releases, first = observation.public, [], None
     own = public.images[torch.from_numpy(rows)].to(observation.device)

@@ -18,7 +18,7 @@ from harness.images import to_images
 from harness.observation import Observation
 from harness.plugins.attacks.grafting.masks_em import CHUNK, median
 from harness.randomness import derive, numpy_generator
-from harness.train import dice
+from harness.train import seeded
 from harness.types import Array, Bytes, Images, Secret
 
 _WIDTH = 16  # channels
@@ -55,7 +55,7 @@ def trained(
         raise HarnessError(f"interpolation_learned: steps {steps} train nothing; use 1,000 or so")
     fit, judge = _split(observation, numpy_generator(derive(key, "split")))
     outputs, device = 3 if per == "channel" else 1, observation.device
-    with dice(key, device):
+    with seeded(key, device):
         network = MaskNetwork(outputs).to(device)
     optimizer = torch.optim.Adam(network.parameters(), _RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps)

@@ -23,7 +23,7 @@ from harness.errors import Inapplicable
 from harness.images import to_images
 from harness.observation import Labelled, Observation
 from harness.randomness import derive
-from harness.train import dice
+from harness.train import seeded
 from harness.types import Bytes, Release
 
 COMPONENTS = 400
@@ -62,7 +62,7 @@ def learn_features(observation: Observation, key: bytes) -> Features:
     sample = torch.cat(list(_cells(_spread(releases), cell, device)))
     mean = sample.mean(0)
     components = min(COMPONENTS, *sample.shape)
-    with dice(derive(key, "components"), observation.device):  # it draws from torch's own generator
+    with seeded(derive(key, "components"), observation.device):  # it draws from torch's own generator
         _, values, basis = torch.svd_lowrank(sample - mean, q=components, niter=3)
     variance = values.square() / len(sample)
     shared = (variance - _noise(observation, cell, basis)).clamp(min=0)

@@ -87,18 +87,18 @@ def _rehearsed(observation: Observation, solver: Solver, rows: Array, number: in
     return Batch(solution.planes(), images[:, None], torch.ones(len(images), 1))
 
 
-def _mirrored(lesson: Batch, rng: np.random.Generator) -> Batch:
-    flip = torch.from_numpy(rng.random(len(lesson.inputs)) < 0.5)
-    inputs = torch.where(flip.view(-1, 1, 1, 1), lesson.inputs.flip(-1), lesson.inputs)
-    truths = torch.where(flip.view(-1, 1, 1, 1, 1), lesson.truths.flip(-1), lesson.truths)
-    return Batch(inputs, truths, lesson.weights)
+def _mirrored(data: Batch, rng: np.random.Generator) -> Batch:
+    flip = torch.from_numpy(rng.random(len(data.inputs)) < 0.5)
+    inputs = torch.where(flip.view(-1, 1, 1, 1), data.inputs.flip(-1), data.inputs)
+    truths = torch.where(flip.view(-1, 1, 1, 1, 1), data.truths.flip(-1), data.truths)
+    return Batch(inputs, truths, data.weights)
 
 
-def _loss(lesson: Batch) -> float:
+def _loss(data: Batch) -> float:
     """Of leaving the solutions as they are."""
     parts: list[Tensor] = []
-    for start in range(0, len(lesson.inputs), _CHUNK):
+    for start in range(0, len(data.inputs), _CHUNK):
         some = slice(start, start + _CHUNK)
-        pictures = to_images(lesson.inputs[some, :3])[:, None]
-        parts.append(restoration_loss(pictures, to_images(lesson.truths[some]), lesson.weights[some], True))
+        pictures = to_images(data.inputs[some, :3])[:, None]
+        parts.append(restoration_loss(pictures, to_images(data.truths[some]), data.weights[some], True))
     return float(torch.cat(parts).mean())

@@ -22,7 +22,7 @@ from harness.plugins.attacks.restoration.unet import UNet
 from harness.randomness import derive, numpy_generator
 from harness.release import empty
 from harness.system.device import low_precision
-from harness.train import autocast, dice
+from harness.train import autocast, seeded
 from harness.train.convergence import follow_until_flat, must_be_finite
 from harness.types import Bytes
 
@@ -68,7 +68,7 @@ class Restorer:
 
 
 def fit(
-    lessons: Callable[[int], Batch],
+    rehearsed: Callable[[int], Batch],
     held_out: Batch,
     *,
     key: bytes,
@@ -84,44 +84,44 @@ def fit(
     batch    inputs per step
     NotConverged where the loss is not flat in time, or no number.
     """
-    with dice(key, device):
-        apprentice = _Trainer(held_out, key, device, width, batch)
-        guess, untrained = guess_loss(held_out, device, apprentice.ordered), apprentice.loss(held_out)
+    with seeded(key, device):
+        trainer = _Trainer(held_out, key, device, width, batch)
+        guess, untrained = guess_loss(held_out, device, trainer.ordered), trainer.loss(held_out)
         report = follow_until_flat(
-            apprentice,
-            lambda done: apprentice.learn(lessons(done)),
-            lambda: apprentice.loss(held_out),
+            trainer,
+            lambda done: trainer.learn(rehearsed(done)),
+            lambda: trainer.loss(held_out),
             rounds=rounds,
             guess=guess,
         )
-    told = {"guess_loss": guess, "untrained_loss": untrained, **report}
-    return Restorer(apprentice.model.eval(), apprentice.images, device, told)
+    facts = {"guess_loss": guess, "untrained_loss": untrained, **report}
+    return Restorer(trainer.model.eval(), trainer.images, device, facts)
 
 
 class _Trainer:
     """A U-Net in training, and the running average of its weights (`model`)."""
 
-    def __init__(self, like: Batch, key: bytes, device: str, width: int, batch: int):
-        self.images, self.device, self.batch, self.steps = like.truths.shape[1], device, batch, 0
-        self.ordered = dominated(like.weights)
-        network = UNet(like.inputs.shape[1], self.images, width).to(device)
+    def __init__(self, example: Batch, key: bytes, device: str, width: int, batch: int):
+        self.images, self.device, self.batch, self.steps = example.truths.shape[1], device, batch, 0
+        self.ordered = dominated(example.weights)
+        network = UNet(example.inputs.shape[1], self.images, width).to(device)
         self._network: nn.Module = network.to(memory_format=torch.channels_last)
         self._averaged = AveragedModel(self._network, multi_avg_fn=self._average)
         self.model: nn.Module = self._averaged.module
         self._optimizer = torch.optim.Adam(self._network.parameters(), _RATE, fused=True)
         self._rng = numpy_generator(derive(key, "batches"))
 
-    def learn(self, lesson: Batch) -> float:
+    def learn(self, data: Batch) -> float:
         """One pass over a lesson; the mean loss. A last batch of less than half the size is left out."""
-        order = torch.from_numpy(self._rng.permutation(len(lesson.inputs)))
+        order = torch.from_numpy(self._rng.permutation(len(data.inputs)))
         batches = [rows for rows in order.split(self.batch) if 2 * len(rows) >= min(self.batch, len(order))]
         total = torch.zeros((), device=self.device)
         for rows in batches:
-            total += self._step(*(part[rows.to(part.device)] for part in lesson))
+            total += self._step(*(part[rows.to(part.device)] for part in data))
         return must_be_finite(float(total) / len(batches), self.steps)
 
     def _step(self, inputs: Tensor, truths: Bytes, weights: Tensor) -> Tensor:
-        loss = _lesson_loss(self._network, Batch(inputs, truths, weights), self.device, self.ordered).mean()
+        loss = _batch_loss(self._network, Batch(inputs, truths, weights), self.device, self.ordered).mean()
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self._network.parameters(), _CLIP)
@@ -134,11 +134,11 @@ class _Trainer:
         get_ema_multi_avg_fn(min(_AVERAGED, self.steps / (self.steps + 9)))(averaged, current, count)
 
     @torch.no_grad()
-    def loss(self, lesson: Batch) -> float:
+    def loss(self, data: Batch) -> float:
         """Mean loss of the averaged network."""
         parts = [
-            _lesson_loss(self.model, Batch(*(part[rows] for part in lesson)), self.device, self.ordered)
-            for rows in _chunks(len(lesson.inputs))
+            _batch_loss(self.model, Batch(*(part[rows] for part in data)), self.device, self.ordered)
+            for rows in _chunks(len(data.inputs))
         ]
         return float(torch.cat(parts).mean())
 
@@ -146,9 +146,9 @@ class _Trainer:
         return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
 
-def _lesson_loss(network: nn.Module, lesson: Batch, device: str, ordered: bool) -> Tensor:
-    truths, weights = to_images(lesson.truths.to(device)), lesson.weights.to(device, torch.float32)
-    return restoration_loss(_forward(network, lesson.inputs, truths.shape[1], device), truths, weights, ordered)
+def _batch_loss(network: nn.Module, data: Batch, device: str, ordered: bool) -> Tensor:
+    truths, weights = to_images(data.truths.to(device)), data.weights.to(device, torch.float32)
+    return restoration_loss(_forward(network, data.inputs, truths.shape[1], device), truths, weights, ordered)
 
 
 def _forward(network: nn.Module, inputs: Tensor, images: int, device: str) -> Tensor:
@@ -168,13 +168,13 @@ def _chunks(count: int) -> Iterator[slice]:
     return (slice(start, start + _CHUNK) for start in range(0, count, _CHUNK))
 
 
-def guess_loss(lesson: Batch, device: str, ordered: bool) -> float:
+def guess_loss(data: Batch, device: str, ordered: bool) -> float:
     """The loss of the best constant guess that is cheap to find: the lesson's mean original, for every source."""
-    mean = torch.stack([_mean(lesson.truths[:, i], device) for i in range(lesson.truths.shape[1])]).mean(0)
+    mean = torch.stack([_mean(data.truths[:, i], device) for i in range(data.truths.shape[1])]).mean(0)
     parts = []
-    for rows in _chunks(len(lesson.truths)):
-        truths = to_images(lesson.truths[rows].to(device))
-        parts.append(restoration_loss(mean.expand_as(truths), truths, lesson.weights[rows].to(device), ordered))
+    for rows in _chunks(len(data.truths)):
+        truths = to_images(data.truths[rows].to(device))
+        parts.append(restoration_loss(mean.expand_as(truths), truths, data.weights[rows].to(device), ordered))
     return float(torch.cat(parts).mean())
 
 

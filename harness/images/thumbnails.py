@@ -41,7 +41,7 @@ class ThumbnailEmbedding:
         scale = variances.clamp(min=0) + max(floor * float(variances[-1]), torch.finfo(torch.float32).tiny)
         return cls(grid, device, mean, components / scale.sqrt())
 
-    def see(self, images: Bytes) -> torch.Tensor:
+    def transform(self, images: Bytes) -> torch.Tensor:
         """(N, 3, H, W) uint8 -> (N, 3 grid^2) float64 of length 1: their products are cosines."""
         return functional.normalize((_thumbnails(images, self.grid, self.device) - self.mean) @ self.whiten, dim=1)
 

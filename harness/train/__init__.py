@@ -7,11 +7,11 @@ from harness.train.learner import (
     TrainingTask,
     autocast,
     batch_for,
-    dice,
     fit_until_flat,
     hits,
     prepare,
     recipe_named,
+    seeded,
     steps_per_epoch,
 )
 
@@ -22,10 +22,10 @@ __all__ = [
     "TrainingTask",
     "autocast",
     "batch_for",
-    "dice",
     "fit_until_flat",
     "hits",
     "prepare",
     "recipe_named",
+    "seeded",
     "steps_per_epoch",
 ]

@@ -97,7 +97,7 @@ class TrainingTask:
 
 
 @contextlib.contextmanager
-def dice(key: bytes, device: str) -> Iterator[None]:
+def seeded(key: bytes, device: str) -> Iterator[None]:
     """Seed torch's own generators (initial weights, dropout) for a while, and put them back as they were."""
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.default_generator.set_state(torch_generator(derive(key, "torch"), "cpu").get_state())

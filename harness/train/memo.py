@@ -29,7 +29,7 @@ def memoised(
     settings: object,
     learn: Callable[[bytes], _Learned],
     seen: Iterable[Tensor] = (),
-    dice: bytes = b"",
+    rng_key: bytes = b"",
 ) -> _Learned:
     """learn(key), or what it returned the last time from the same.
 
@@ -37,7 +37,7 @@ def memoised(
     seen      images that it depends on beyond the defense and the adversary's own, which always count where granted
     dice      makes it depend on the attack's own dice, where nothing else of it varies with the seed
     """
-    digest = hashlib.sha256(dice)
+    digest = hashlib.sha256(rng_key)
     digest.update(repr((name, settings, observation.classes, observation.attributes)).encode())
     digest.update(f"{observation.device} {torch.get_num_threads()}".encode())
     for images in (*_granted(observation), *seen):

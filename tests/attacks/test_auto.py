@@ -59,7 +59,7 @@ def short(monkeypatch):
     monkeypatch.setattr(convergence, "LEAST_STEPS", 100)
 
 
-def dice(key=b"the dice of an attack"):
+def generator(key=b"the dice of an attack"):
     return torch_generator(key, "cpu")
 
 
@@ -88,7 +88,7 @@ def test_the_papers_own_attacks_call_it_private(name, attack):
         observation = rehearsal._seen(observation, list(observation.releases[:1]), observation.targets)
 
     try:
-        guess = PAPERS[attack](observation, dice())
+        guess = PAPERS[attack](observation, generator())
     except Inapplicable:
         return
 
@@ -99,7 +99,7 @@ def test_the_papers_own_attacks_call_it_private(name, attack):
 def test_auto_breaks_it(name, short):
     observation, originals = seen(name)
 
-    guess = auto(observation, dice())
+    guess = auto(observation, generator())
 
     assert left(guess.candidates, originals) < BROKEN[name].left, guess.report
     assert guess.candidates.shape[1] <= observation.sources
@@ -110,7 +110,7 @@ def test_of_static_auto_makes_nothing(short):
     """A guess is no nearer to its own original than to the others."""
     observation, originals = observed(SOUND)
 
-    candidates = auto(observation, dice()).candidates[:, 0]
+    candidates = auto(observation, generator()).candidates[:, 0]
 
     own = dissimilarity(candidates, originals)
     others = torch.stack([dissimilarity(candidates, originals.roll(by, 0)) for by in range(1, len(originals))]).mean(0)
@@ -145,7 +145,7 @@ def test_the_bar_of_the_fixed_mask_is_what_the_true_mask_leaves():
 def test_the_bar_of_the_fixed_order_is_half_of_what_smoothing_leaves():
     observation, originals = seen("fixed_order")
 
-    guess = smooth(observation, dice(), gaussians=[0.5, 0.7, 1.0, 1.5, 2.0, 3.0], medians=[3, 5])
+    guess = smooth(observation, generator(), gaussians=[0.5, 0.7, 1.0, 1.5, 2.0, 3.0], medians=[3, 5])
 
     assert left(guess.candidates, originals) / 2 >= 0.95 * BROKEN["fixed_order"].left
 
@@ -171,7 +171,7 @@ def test_faults_of_the_protocol_are_found_in_the_releases_alone():
 def test_a_map_and_its_adjoint_agree():
     """<A x, y> = <x, A' y> for the filter, whose transpose nobody wrote down."""
     observation, _ = seen("unprotected_filter")
-    x, y = torch.rand((2, 3, SIZE, SIZE), generator=dice()).unsqueeze(1)
+    x, y = torch.rand((2, 3, SIZE, SIZE), generator=generator()).unsqueeze(1)
 
     forth, back = known_linear_map._linear(observation, x), known_linear_map._adjoint(observation, y)
 
@@ -210,8 +210,8 @@ def test_a_stage_scores_as_the_real_releases_do():
 
     staged = rehearsal.together(observation)
 
-    score = staged.score(look(staged.observation, dice()))
-    assert 1 - score == pytest.approx(left(look(observation, dice()).candidates, originals), abs=0.1)
+    score = staged.score(look(staged.observation, generator()))
+    assert 1 - score == pytest.approx(left(look(observation, generator()).candidates, originals), abs=0.1)
 
 
 def test_linking_is_not_misled_by_components_that_hold_rounding_alone():

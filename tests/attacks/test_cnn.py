@@ -19,7 +19,7 @@ SEED = 0
 TURN = defense("turn")
 
 
-def dice():
+def generator():
     return torch_generator(b"the dice of an attack", "cpu")
 
 
@@ -63,7 +63,7 @@ def test_the_right_rehearsal_beats_the_wrong_one(stage, undefended):
     turned, secret = stage.client.release(TURN, SEED, 0)
     seen = stage.client.observe(stage.undefended, entry(stage), SEED)
 
-    guess = bind(entry(stage))(replace(seen, images=turned.images, targets=np.arange(len(turned))), dice())
+    guess = bind(entry(stage))(replace(seen, images=turned.images, targets=np.arange(len(turned))), generator())
 
     truth = stage.splits.private.labels[secret.dominant_rows]
     wrong = (guess.scores.argmax(1).numpy() == truth).mean()
@@ -139,7 +139,7 @@ def test_no_image_is_scored_by_a_network_that_saw_it(monkeypatch, folds):
     )
     spy = Spy(monkeypatch)
 
-    guess = cnn_release(seen, dice(), arch="mcpherson_face", train_epochs=1, folds=folds)
+    guess = cnn_release(seen, generator(), arch="mcpherson_face", train_epochs=1, folds=folds)
 
     answered = {key: set(calls[-1]) for key, calls in spy.scored.items()}  # the calls before only judge the training
     judged = {key: set().union(*calls[:-1]) for key, calls in spy.scored.items()}
@@ -156,7 +156,7 @@ def test_a_release_that_cannot_be_dealt_into_parts_is_refused(stage, folds):
     seen = stage.client.observe(stage.undefended, entry(stage, "cnn_release"), SEED)
 
     with pytest.raises((HarnessError, Inapplicable), match="folds"):
-        cnn_release(seen, dice(), arch="mcpherson_face", train_epochs=1, folds=folds)
+        cnn_release(seen, generator(), arch="mcpherson_face", train_epochs=1, folds=folds)
 
 
 def test_the_judges_of_a_training_are_not_trained_on(monkeypatch):
@@ -166,7 +166,7 @@ def test_the_judges_of_a_training_are_not_trained_on(monkeypatch):
 
     seen = stage.client.observe(stage.undefended, entry(stage), SEED)
 
-    cnn(seen, dice(), arch="mcpherson_face", train_epochs=1)
+    cnn(seen, generator(), arch="mcpherson_face", train_epochs=1)
 
     ((key, (_, learned)),) = spy.learned.items()
     held_out = set().union(*spy.scored[key]) - {image.numpy().tobytes() for image in seen.images}
@@ -188,16 +188,17 @@ def test_the_release_alone_is_read_too(stage):
 def test_an_unknown_network_is_refused_by_name(stage, attack):
     granting = entry(stage, attack.__name__)
     more = {"folds": 2} if attack is cnn_release else {}
+    seen = stage.client.observe(stage.undefended, granting, SEED)
 
     with pytest.raises(HarnessError, match="no network called 'resnet81'; did you mean 'resnet18'"):
-        attack(stage.client.observe(stage.undefended, granting, SEED), dice(), arch="resnet81", train_epochs=1, **more)
+        attack(seen, generator(), arch="resnet81", train_epochs=1, **more)
 
 
 def test_one_image_a_class_is_too_few_to_learn_from(stage):
     seen = bench(None, splits(private=12, public=3)).client.observe(stage.undefended, entry(stage), SEED)
 
     with pytest.raises(Inapplicable, match="too few"):
-        cnn(seen, dice(), arch="mcpherson_face", train_epochs=1)
+        cnn(seen, generator(), arch="mcpherson_face", train_epochs=1)
 
 
 def test_pooling_before_the_rectifier_is_the_published_network():

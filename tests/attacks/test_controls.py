@@ -21,7 +21,7 @@ SEED = 0
 CONTROLS = ("look", "smooth", "mean_image", "random_other")
 
 
-def dice():
+def generator():
     return torch_generator(b"the dice of an attack", "cpu")
 
 
@@ -34,7 +34,7 @@ def noise(stage, sigma):
 
 
 def guess(stage, against, name):
-    return bind(entry(stage, name))(stage.client.observe(against, entry(stage, name), SEED), dice())
+    return bind(entry(stage, name))(stage.client.observe(against, entry(stage, name), SEED), generator())
 
 
 @pytest.fixture(scope="module")

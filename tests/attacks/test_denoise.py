@@ -18,7 +18,7 @@ from tests.helpers.planted import bench, splits
 SEED = 0
 
 
-def dice():
+def generator():
     return torch_generator(b"the dice of an attack", "cpu")
 
 
@@ -31,7 +31,7 @@ def noise(stage, sigma, weights=1.0):
 
 
 def guess(stage, against, name):
-    return bind(entry(stage, name))(stage.client.observe(against, entry(stage, name), SEED), dice())
+    return bind(entry(stage, name))(stage.client.observe(against, entry(stage, name), SEED), generator())
 
 
 def gain(stage, against, name):

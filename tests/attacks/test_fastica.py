@@ -7,7 +7,7 @@ import pytest
 
 from harness.errors import HarnessError, Inapplicable
 from harness.plugins.attacks.fastica import fastica, separate
-from tests.attacks.test_unmix import dice, observed, release
+from tests.attacks.test_unmix import generator, observed, release
 
 KNOBS = {"rounds": 200, "mixtures_used": 8}
 
@@ -25,7 +25,7 @@ def test_sources_are_recovered_from_partners_that_never_change(photographs):
     swapped = [pair[::-1] for pair in pairs]
     releases = [release(photographs, plan, [0.75] * 4) for plan in (pairs, swapped[::-1], swapped)]
 
-    guess = fastica(observed(releases), dice(), **KNOBS)
+    guess = fastica(observed(releases), generator(), **KNOBS)
 
     assert guess.report == {"repeated": 4, "separated": 4, "fallen_back": 0}
     assert correlations(guess.candidates, photographs, pairs).min() > 0.95
@@ -42,27 +42,27 @@ def test_shares_that_nobody_told_are_found_too(photographs):
 
 def test_one_release_is_refused(photographs):
     with pytest.raises(Inapplicable, match="one mixture cannot be separated"):
-        fastica(observed([release(photographs, [(0, 9)], [0.75])]), dice(), **KNOBS)
+        fastica(observed([release(photographs, [(0, 9)], [0.75])]), generator(), **KNOBS)
 
 
 def test_releases_that_share_no_pair_are_refused(photographs):
     releases = [release(photographs, [(0, 9)], [0.75]), release(photographs, [(0, 17), (9, 5)], [0.75] * 2)]
 
     with pytest.raises(Inapplicable, match="no two of the 2 releases"):
-        fastica(observed(releases), dice(), **KNOBS)
+        fastica(observed(releases), generator(), **KNOBS)
 
 
 def test_equal_weights_are_refused(photographs):
     releases = [release(photographs, [(0, 9)], [0.5]), release(photographs, [(9, 0)], [0.5])]
 
     with pytest.raises(Inapplicable, match="the same mixture"):
-        fastica(observed(releases, (0.5, 0.5)), dice(), **KNOBS)
+        fastica(observed(releases, (0.5, 0.5)), generator(), **KNOBS)
 
 
 def test_a_target_whose_pair_does_not_repeat_stays_at_its_release(photographs):
     releases = [release(photographs, [(0, 9), (3, 20)], [0.75] * 2), release(photographs, [(9, 0)], [0.75])]
 
-    guess = fastica(observed(releases), dice(), **KNOBS)
+    guess = fastica(observed(releases), generator(), **KNOBS)
 
     assert guess.report == {"repeated": 1, "separated": 1, "fallen_back": 1}
     assert (guess.candidates[1] == releases[0].images[1]).all()
@@ -70,4 +70,4 @@ def test_a_target_whose_pair_does_not_repeat_stays_at_its_release(photographs):
 
 def test_knobs_that_do_nothing_are_refused(photographs):
     with pytest.raises(HarnessError, match="mixtures_used 1"):
-        fastica(observed([release(photographs, [(0, 9)], [0.75])]), dice(), rounds=10, mixtures_used=1)
+        fastica(observed([release(photographs, [(0, 9)], [0.75])]), generator(), rounds=10, mixtures_used=1)

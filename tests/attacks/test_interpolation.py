@@ -21,7 +21,7 @@ SEED, SIZE = 0, 48
 KNOBS = {"rounds": 10, "rehearsed": 12}
 
 
-def dice():
+def generator():
     return torch_generator(b"the dice of an attack", "cpu")
 
 
@@ -31,7 +31,7 @@ def grafted(p, per="pixel", share=0.5):
     first = torch.stack([0.1 + 0.3 * x, 0.2 + 0.2 * y, 0.3 - 0.2 * x])
     second = torch.stack([0.9 - 0.3 * y, 0.8 - 0.2 * x, 0.7 + 0.2 * x])
     sources = torch.stack([first, second])[None].repeat(4, 1, 1, 1, 1)
-    kept = graft_mask(sources, p, per, dice())
+    kept = graft_mask(sources, p, per, generator())
     mixed = average(sources, torch.tensor([[share, 1 - share]]).expand(4, 2))
     return to_images(to_bytes(torch.where(kept, sources[:, 0], mixed))), sources, kept
 
@@ -79,8 +79,8 @@ def test_two_surfaces_that_are_one_cannot_be_told_apart():
 
 def test_a_surface_is_the_weighted_mean_of_a_pixels_neighbours():
     """Against the definition, at one pixel, without the pixel itself."""
-    images = torch.rand(1, 3, 9, 9, generator=dice())
-    weights = torch.rand(1, 1, 9, 9, generator=dice())
+    images = torch.rand(1, 3, 9, 9, generator=generator())
+    weights = torch.rand(1, 1, 9, 9, generator=generator())
     y, x = np.mgrid[0:9, 0:9]
     window = np.exp(-((y - 4) ** 2 + (x - 4) ** 2) / (2 * 0.8**2)) * (np.maximum(abs(y - 4), abs(x - 4)) <= 2)
     window[4, 4] = 0
@@ -143,7 +143,7 @@ def test_interpolation_sees_more_of_photographs_than_looking_or_a_median(stage):
 def test_where_every_pixel_is_unmixed_the_attack_stays_at_looking(stage):
     observation = seen(stage, graft(stage, p=1.0))
 
-    guess = interpolation(observation, dice(), **KNOBS)
+    guess = interpolation(observation, generator(), **KNOBS)
 
     released = observation.images[torch.from_numpy(observation.targets)]
     assert (guess.candidates[:, 0].int() - released.int()).abs().max() <= 1
@@ -152,7 +152,7 @@ def test_where_every_pixel_is_unmixed_the_attack_stays_at_looking(stage):
 
 def test_grafting_without_mixing_leaves_nothing_of_the_dominant_source_in_a_mixed_pixel(stage):
     guess = interpolation(
-        seen(stage, stage.registry.get("defenses", "graft").with_settings({"p": 0.7})), dice(), **KNOBS
+        seen(stage, stage.registry.get("defenses", "graft").with_settings({"p": 0.7})), generator(), **KNOBS
     )
 
     assert guess.report["share_in_mixed"] == pytest.approx(0, abs=1e-3)
@@ -163,7 +163,7 @@ def test_a_defense_that_keeps_no_pixels_does_not_suit(stage, attack):
     knobs = KNOBS if attack is interpolation else {"steps": 5, "rehearsed": 12}
 
     with pytest.raises(Inapplicable, match="keeps no pixels"):
-        attack(seen(stage, stage.registry.get("defenses", "mix"), attack.__name__), dice(), **knobs)
+        attack(seen(stage, stage.registry.get("defenses", "mix"), attack.__name__), generator(), **knobs)
 
 
 def test_a_defense_without_a_known_ratio_does_not_suit(stage):
@@ -171,7 +171,7 @@ def test_a_defense_without_a_known_ratio_does_not_suit(stage):
     unnamed = replace(observation, _known=replace(observation.defense, params={}))
 
     with pytest.raises(Inapplicable, match="no share p"):
-        interpolation(unnamed, dice(), **KNOBS)
+        interpolation(unnamed, generator(), **KNOBS)
 
 
 # Learned
@@ -180,7 +180,7 @@ def test_a_defense_without_a_known_ratio_does_not_suit(stage):
 def test_a_small_network_learns_the_mask_from_rehearsals(stage):
     observation = seen(stage, graft(stage, p=0.6), "interpolation_learned")
 
-    report = interpolation_learned(observation, dice(), steps=150, rehearsed=12).report
+    report = interpolation_learned(observation, generator(), steps=150, rehearsed=12).report
 
     assert report["steps"] == 150 and 3_000 < report["parameters"] < 10_000
     assert report["held_out_accuracy"] > report["held_out_chance"] + 0.03
@@ -195,14 +195,14 @@ def test_a_network_that_tells_no_more_than_a_constant_has_not_converged(stage):
     observation = seen(stage, graft(stage, p=0.8), "interpolation_learned")
 
     with pytest.raises(NotConverged, match="constant answer"):
-        interpolation_learned(observation, dice(), steps=1, rehearsed=12)
+        interpolation_learned(observation, generator(), steps=1, rehearsed=12)
 
 
 def test_undefended_images_are_their_own_answer(stage):
     """The proof run of a learned attack: nothing is mixed, nothing has to be learned."""
     observation = seen(stage, stage.undefended, "interpolation_learned")
 
-    guess = interpolation_learned(observation, dice(), steps=5, rehearsed=12)
+    guess = interpolation_learned(observation, generator(), steps=5, rehearsed=12)
 
     assert torch.equal(guess.candidates[:, 0], observation.images[torch.from_numpy(observation.targets)])
 
@@ -213,4 +213,4 @@ def test_undefended_images_are_their_own_answer(stage):
 )
 def test_knobs_that_do_nothing_are_refused(stage, attack, knobs):
     with pytest.raises(HarnessError, match=attack.__name__):
-        attack(seen(stage, graft(stage), attack.__name__), dice(), **knobs)
+        attack(seen(stage, graft(stage), attack.__name__), generator(), **knobs)

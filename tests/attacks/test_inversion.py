@@ -40,7 +40,7 @@ def short(monkeypatch):
     monkeypatch.setattr(convergence, "LEAST_STEPS", 250)
 
 
-def dice(key=b"the dice of an attack"):
+def generator(key=b"the dice of an attack"):
     return torch_generator(key, "cpu")
 
 
@@ -92,7 +92,7 @@ def mixed(sources, weights, rng):
 def test_what_is_merely_disguised_is_undone(short):
     seen, originals, _ = observed(negative)
 
-    guess = inversion(seen, dice(), **KNOBS)
+    guess = inversion(seen, generator(), **KNOBS)
 
     looked = dissimilarity(seen.images, originals).mean()
     inverted = dissimilarity(guess.candidates[:, 0], originals).mean()
@@ -106,7 +106,7 @@ def test_from_nothing_it_makes_nothing(monkeypatch):
     monkeypatch.setattr(convergence, "LEAST_STEPS", 50)
     seen, originals, _ = observed(static, private=48)
 
-    guess = inversion(seen, dice(), **KNOBS)
+    guess = inversion(seen, generator(), **KNOBS)
 
     own = dissimilarity(guess.candidates[:, 0], originals)
     others = torch.stack([dissimilarity(guess.candidates[:, 0], originals.roll(by, 0)) for by in range(1, 48)]).mean(0)
@@ -120,7 +120,7 @@ def test_two_sources_of_equal_share_are_told_apart(short):
     """Without knowing which is which: each picture to its own source is nearer than the release is."""
     seen, _, sources = observed(mixed, (0.5, 0.5))
 
-    guess = inversion(seen, dice(), **KNOBS)
+    guess = inversion(seen, generator(), **KNOBS)
 
     truths = to_images(torch.from_numpy(sources))
     looked = 1 - ssim(to_images(seen.images).unsqueeze(1), truths, step=1).mean(1)
@@ -141,7 +141,7 @@ def restored_by(pictures, truths):
 def test_there_is_a_candidate_for_every_source_up_to_three(hurried, weights, offered):
     seen, _, _ = observed(mixed, weights)
 
-    guess = inversion(replace(seen, targets=np.array([3, 5])), dice(), **KNOBS)
+    guess = inversion(replace(seen, targets=np.array([3, 5])), generator(), **KNOBS)
 
     assert tuple(guess.candidates.shape) == (2, offered, 3, 16, 16)
     assert guess.candidates.dtype == torch.uint8
@@ -163,10 +163,10 @@ def test_a_rehearsal_comes_with_what_it_was_made_of_the_dominant_source_first(we
 def test_the_same_rehearsals_make_the_same_guess_whoever_asks(hurried):
     seen, _, _ = observed(mixed, (0.5, 0.5))
 
-    one = inversion(seen, dice(KEY), **KNOBS).candidates
+    one = inversion(seen, generator(KEY), **KNOBS).candidates
     memo.forget()
-    again = inversion(seen, dice(b"o" * 32), **KNOBS).candidates
-    other = inversion(replace(seen, _key=b"o" * 32), dice(KEY), **KNOBS).candidates
+    again = inversion(seen, generator(b"o" * 32), **KNOBS).candidates
+    other = inversion(replace(seen, _key=b"o" * 32), generator(KEY), **KNOBS).candidates
 
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
@@ -176,9 +176,9 @@ def test_mixing_within_classes_needs_enough_of_each(hurried):
     seen, _, _ = observed(mixed, (0.5, 0.5), intra_class=True, public=30)
     few, _, _ = observed(mixed, (0.5, 0.5), intra_class=True, public=9)
 
-    assert len(inversion(seen, dice(), **KNOBS).candidates) == 24
+    assert len(inversion(seen, generator(), **KNOBS).candidates) == 24
     with pytest.raises(Inapplicable, match="a class has 3 public images"):
-        inversion(few, dice(), **KNOBS)
+        inversion(few, generator(), **KNOBS)
 
 
 @pytest.mark.parametrize("public", [0, 1, 3])
@@ -187,7 +187,7 @@ def test_too_few_public_images_are_inapplicable(public):
     own = Labelled(seen.public.images[:public], seen.public.labels[:public])
 
     with pytest.raises(Inapplicable, match="public"):
-        inversion(replace(seen, _public=own), dice(), **KNOBS)
+        inversion(replace(seen, _public=own), generator(), **KNOBS)
 
 
 @pytest.mark.parametrize("knob", ["train_epochs", "width", "batch"])
@@ -195,7 +195,7 @@ def test_a_knob_of_zero_is_refused(knob):
     seen, _, _ = observed(mixed, (0.5, 0.5))
 
     with pytest.raises(HarnessError, match=f"{knob} 0"):
-        inversion(seen, dice(), **{**KNOBS, knob: 0})
+        inversion(seen, generator(), **{**KNOBS, knob: 0})
 
 
 # Training
@@ -227,7 +227,7 @@ def test_a_network_that_never_leaves_its_start_has_learned_nothing(monkeypatch, 
     monkeypatch.setattr(restorer, "_RATE", 0.0)
 
     with pytest.raises(NotConverged, match="untrained"):
-        inversion(observed(negative)[0], dice(), **KNOBS)
+        inversion(observed(negative)[0], generator(), **KNOBS)
 
 
 def test_a_loss_that_still_falls_is_not_converged(monkeypatch):

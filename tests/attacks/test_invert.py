@@ -18,7 +18,7 @@ from tests.helpers.planted import bench, dataset, defense
 SEED = 0
 
 
-def dice(key=b"the dice of an attack"):
+def generator(key=b"the dice of an attack"):
     return torch_generator(key, "cpu")
 
 
@@ -53,7 +53,7 @@ def found_sources(watching, weights, strength, key=b"dice"):
     released = to_images(watching.images)
     shares = torch.tensor(weights).expand(len(released), -1)
     start = released.unsqueeze(1).repeat(1, len(weights), 1, 1, 1)
-    return descend(watching, released, start, shares, dice(key), steps=60, rate=0.05, strength=strength)
+    return descend(watching, released, start, shares, generator(key), steps=60, rate=0.05, strength=strength)
 
 
 # Descent
@@ -65,7 +65,7 @@ def test_what_is_found_rounds_to_the_release(stage):
 
     sources = found_sources(watching, [0.75, 0.25], 0.0)
 
-    made = watching.apply(sources, torch.tensor([[0.75, 0.25]]).expand(len(sources), -1), dice())
+    made = watching.apply(sources, torch.tensor([[0.75, 0.25]]).expand(len(sources), -1), generator())
     assert (to_bytes(made).int() - watching.images.int()).abs().float().mean() < 0.5
 
 
@@ -159,7 +159,7 @@ def test_it_offers_as_many_candidates_as_sources(stage, sources):
     mixed = against(stage, "mix", weights=[1 / sources] * sources)
     quick = entry(stage, steps=2, variation=[0.01])
 
-    guess = bind(quick)(observed(stage, mixed), dice())
+    guess = bind(quick)(observed(stage, mixed), generator())
 
     assert guess.candidates.shape == (len(guess.candidates), sources, 3, 32, 32)
     assert len(guess.candidates) == len(observed(stage, mixed).targets)
@@ -168,7 +168,7 @@ def test_it_offers_as_many_candidates_as_sources(stage, sources):
 def test_the_second_candidate_is_the_mixture(stage):
     """Of a mixture without prior or obfuscation that is the release itself."""
     guess = invert(
-        observed(stage, against(stage, "mix", weights=[0.6, 0.4])), dice(), steps=1, rate=1e-9, variation=[0]
+        observed(stage, against(stage, "mix", weights=[0.6, 0.4])), generator(), steps=1, rate=1e-9, variation=[0]
     )
 
     watching = observed(stage, against(stage, "mix", weights=[0.6, 0.4]))

@@ -312,8 +312,8 @@ def test_two_releases_of_one_original_stand_out():
 
 def planted_tracks(epochs, originals=30, noise=0.3, d=24):
     """Every original once in each epoch, in an order of its own: rows[t][i] is where original i is."""
-    planted, dice = normal(originals, d), np.random.default_rng(4)
-    rows = [dice.permutation(originals) for _ in range(epochs)]
+    planted, rng = normal(originals, d), np.random.default_rng(4)
+    rows = [rng.permutation(originals) for _ in range(epochs)]
     stacks = []
     for epoch, row in enumerate(rows):
         stack = torch.empty(originals, d)

@@ -20,7 +20,7 @@ from harness.plugins.attacks.restoration.loss import ssim
 from harness.registry import load_registry
 from harness.registry.entry import read_registry
 from harness.train import convergence, memo
-from tests.helpers.epochs import GRANTED, Seen, dice, mixed, noisy, shuffled, static, waves
+from tests.helpers.epochs import GRANTED, Seen, generator, mixed, noisy, shuffled, static, waves
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 KNOBS = {"train_epochs": 1, "width": 8, "batch": 8}
@@ -69,7 +69,7 @@ def looked(seen):
 def test_mixtures_of_eight_epochs_are_undone(weights, more):
     seen = Seen(mixed, weights, epochs=8, **more)
 
-    guess = multi_release(seen.observation, dice(), **KNOBS)
+    guess = multi_release(seen.observation, generator(), **KNOBS)
 
     assert looked(seen).mean() > 0.05
     assert best(guess, seen).mean() < 0.02
@@ -80,7 +80,7 @@ def test_mixtures_of_eight_epochs_are_undone(weights, more):
 def test_both_sources_of_a_release_are_among_its_candidates():
     seen = Seen(mixed, (0.5, 0.5), epochs=8)
 
-    guess = multi_release(seen.observation, dice(), **KNOBS)
+    guess = multi_release(seen.observation, generator(), **KNOBS)
 
     sources = torch.from_numpy(seen.images[seen.secrets[0].sources])
     grid = dissimilarity(guess.candidates[:, :, None].expand(-1, 2, 2, -1, -1, -1), sources[:, None])
@@ -89,9 +89,9 @@ def test_both_sources_of_a_release_are_among_its_candidates():
 
 def test_targets_alone_are_answered():
     seen = Seen(mixed, (0.75, 0.25), epochs=3)
-    whole = multi_release(seen.observation, dice(), **KNOBS).candidates
+    whole = multi_release(seen.observation, generator(), **KNOBS).candidates
 
-    some = multi_release(replace(seen.observation, targets=np.array([5, 31, 2])), dice(), **KNOBS)
+    some = multi_release(replace(seen.observation, targets=np.array([5, 31, 2])), generator(), **KNOBS)
 
     assert torch.equal(some.candidates, whole[[5, 31, 2]])
 
@@ -100,7 +100,7 @@ def test_one_epoch_is_look_and_says_so():
     seen = Seen(mixed, (0.5, 0.5), epochs=1).observation
     some = replace(seen, targets=np.array([3, 8]))
 
-    guess = multi_release(some, dice(), **KNOBS)
+    guess = multi_release(some, generator(), **KNOBS)
 
     assert torch.equal(guess.candidates, seen.images[[3, 8]][:, None])
     assert guess.report == {"is": "look"}
@@ -112,7 +112,7 @@ def test_noise_that_regression_leaves_is_restored(monkeypatch):
     monkeypatch.setattr(linked, "_BANK", 96)
     seen = Seen(lambda sources, weights, rng: noisy(sources, weights, rng, sigma=40), (0.75, 0.25), epochs=3)
 
-    guess = multi_release(seen.observation, dice(), **KNOBS)
+    guess = multi_release(seen.observation, generator(), **KNOBS)
 
     pairings = link(seen.observation)
     solution = solve(seen.observation, seen.observation.releases, pairings, 40)
@@ -130,7 +130,7 @@ def test_noise_that_regression_leaves_is_restored(monkeypatch):
 def test_the_true_pairing_sees_no_less_than_a_guessed_one(weights, epochs):
     seen = Seen(mixed, weights, epochs=epochs, granted=PLANS)
 
-    blind, told = (best(attack(seen.observation, dice(), **KNOBS), seen) for attack in (multi_release, oracle))
+    blind, told = (best(attack(seen.observation, generator(), **KNOBS), seen) for attack in (multi_release, oracle))
 
     more = (told - blind).numpy()
     assert more.mean() < 5e-4 + 2 * more.std() / len(more) ** 0.5
@@ -165,7 +165,7 @@ def test_of_static_it_makes_nothing(hurried):
     """No better than the mean image, and no nearer to its own original than to the others."""
     seen = Seen(static, (0.5, 0.5), epochs=4)
 
-    guess = multi_release(seen.observation, dice(), **KNOBS)
+    guess = multi_release(seen.observation, generator(), **KNOBS)
 
     originals = seen.images[seen.secrets[0].dominant_rows]
     own = dissimilarity(guess.candidates[:, 0], originals)
@@ -184,7 +184,7 @@ def test_epochs_of_other_pictures_give_nothing_away(hurried):
     others = [Seen(mixed, (0.5, 0.5), epochs=4, images=waves(40, 30 + epoch)) for epoch in range(4)]
     releases = [seen.observation.releases[0], *(other.observation.releases[e] for e, other in enumerate(others) if e)]
 
-    guess = multi_release(replace(seen.observation, _releases=releases), dice(), **KNOBS)
+    guess = multi_release(replace(seen.observation, _releases=releases), generator(), **KNOBS)
 
     assert best(guess, seen).mean() > looked(seen).mean()
 
@@ -219,7 +219,7 @@ def test_a_set_of_which_nothing_is_known_is_the_release_itself():
 def test_the_report_can_be_written_down(hurried, attack):
     seen = Seen(noisy, (0.75, 0.25), epochs=2, granted=PLANS).observation
 
-    report = attack(seen, dice(), **KNOBS).report
+    report = attack(seen, generator(), **KNOBS).report
 
     assert json.loads(json.dumps(dict(report))) == report
     assert report["originals"] == 40 and 0 <= report["unexplained"] <= 1
@@ -228,9 +228,9 @@ def test_the_report_can_be_written_down(hurried, attack):
 def test_the_same_dice_make_the_same_guess(hurried):
     seen = Seen(noisy, (0.5, 0.5), count=24, epochs=2).observation
 
-    one = multi_release(seen, dice(), **KNOBS)
+    one = multi_release(seen, generator(), **KNOBS)
     memo.forget()
-    again = multi_release(seen, dice(), **KNOBS)
+    again = multi_release(seen, generator(), **KNOBS)
 
     assert torch.equal(one.candidates, again.candidates) and one.report == again.report
 
@@ -239,11 +239,11 @@ def test_what_is_declared_of_a_defense_tells_it_from_its_copy(hurried):
     """One function, one rehearsal, other traits: nothing that was learned for the one serves the other."""
     declared, silent = (Seen(noisy, (0.75, 0.25), count=24, epochs=2, traits=t).observation for t in (("linear",), ()))
 
-    multi_release(declared, dice(), **KNOBS)
-    after_the_other = multi_release(silent, dice(), **KNOBS)
+    multi_release(declared, generator(), **KNOBS)
+    after_the_other = multi_release(silent, generator(), **KNOBS)
     memo.forget()
 
-    assert torch.equal(after_the_other.candidates, multi_release(silent, dice(), **KNOBS).candidates)
+    assert torch.equal(after_the_other.candidates, multi_release(silent, generator(), **KNOBS).candidates)
 
 
 @pytest.mark.parametrize("grant", ["plans", "labels", "gallery"])
@@ -254,7 +254,7 @@ def test_the_blind_attack_has_no_way_to_the_plans(grant):
     with pytest.raises(NotGranted, match=grant):
         getattr(seen, grant)
     with pytest.raises(NotGranted, match="plans"):
-        oracle(seen, dice(), **KNOBS)
+        oracle(seen, generator(), **KNOBS)
 
 
 def test_the_ceiling_is_a_control_and_whoever_sees_plans_must_be_one(tmp_path):
@@ -275,7 +275,7 @@ def test_public_images_too_few_to_rehearse_on_are_inapplicable():
     seen = Seen(mixed, (0.5, 0.5), epochs=2, public=1).observation
 
     with pytest.raises(Inapplicable, match="public images are too few"):
-        multi_release(seen, dice(), **KNOBS)
+        multi_release(seen, generator(), **KNOBS)
 
 
 @pytest.mark.parametrize("count", [2, 7])
@@ -283,7 +283,7 @@ def test_public_images_too_few_to_rehearse_on_are_inapplicable():
 def test_tiny_sets_are_answered(hurried, count, pairing):
     seen = Seen(mixed, (0.5, 0.5), count=count, epochs=3, pairing=pairing, public=20)
 
-    guess = multi_release(seen.observation, dice(), **KNOBS)
+    guess = multi_release(seen.observation, generator(), **KNOBS)
 
     assert guess.candidates.shape[:2] == (len(seen.truth[0]), 2)
 

@@ -21,7 +21,7 @@ from tests.helpers.planted import bench, defense, splits
 SEED = 0
 
 
-def dice():
+def generator():
     return torch_generator(b"the dice of an attack", "cpu")
 
 
@@ -90,12 +90,12 @@ def learned(stage):
         patch.setattr(harness.train.convergence, "LEAST_STEPS", 500)
         row = here("negative")
         seen = stage.client.observe(row, entry(stage, "reid"), SEED)
-        return row, bind(entry(stage, "reid", train_epochs=2))(seen, dice())
+        return row, bind(entry(stage, "reid", train_epochs=2))(seen, generator())
 
 
 def test_training_finds_who_cannot_be_found_without(stage, learned):
     row, guess = learned
-    raw = bind(entry(stage, "reid_raw"))(stage.client.observe(row, entry(stage, "reid_raw"), SEED), dice())
+    raw = bind(entry(stage, "reid_raw"))(stage.client.observe(row, entry(stage, "reid_raw"), SEED), generator())
 
     assert rank1(stage, row, raw) < 0.1
     assert rank1(stage, row, guess) > 0.6
@@ -112,13 +112,14 @@ def test_the_report_says_what_was_better_and_proves_it_on_held_out_images(learne
 def test_training_starts_from_raw_features(stage):
     """Before the first step the embedding is the eye's view: it can only be improved, but for chance."""
     gallery = stage.client.gallery.images
-    eye = ThumbnailEmbedding.fit(gallery, 8, 0.01, "cpu")
-    learner = module._Contrast(gallery, module._Embedding(eye), module._RECIPE, 8, b"k" * 32, "cpu")
+    embedding = ThumbnailEmbedding.fit(gallery, 8, 0.01, "cpu")
+    learner = module._Contrast(gallery, module._Embedding(embedding), module._RECIPE, 8, b"k" * 32, "cpu")
     learner.precision = None  # float32 arithmetic, to compare
 
     cosines = learner.compare(gallery[:9], gallery)
 
-    assert torch.allclose(cosines, (eye.see(gallery[:9]) @ eye.see(gallery).T).float(), atol=1e-4)
+    raw = (embedding.transform(gallery[:9]) @ embedding.transform(gallery).T).float()
+    assert torch.allclose(cosines, raw, atol=1e-4)
 
 
 def test_where_training_does_not_help_the_raw_features_answer(stage, monkeypatch):
@@ -126,10 +127,10 @@ def test_where_training_does_not_help_the_raw_features_answer(stage, monkeypatch
     noisy = stage.registry.get("defenses", "noise_mix")
     seen, plain = (stage.client.observe(noisy, entry(stage, name), SEED) for name in ("reid", "reid_raw"))
 
-    guess = bind(entry(stage, "reid"))(seen, dice())
+    guess = bind(entry(stage, "reid"))(seen, generator())
 
     assert guess.report["uses"] == "raw"
-    assert torch.equal(guess.gallery, bind(entry(stage, "reid_raw"))(plain, dice()).gallery)
+    assert torch.equal(guess.gallery, bind(entry(stage, "reid_raw"))(plain, generator()).gallery)
 
 
 def test_no_judge_of_the_training_is_trained_on(stage, monkeypatch):
@@ -143,15 +144,15 @@ def test_no_judge_of_the_training_is_trained_on(stage, monkeypatch):
     monkeypatch.setattr(module, "fit_until_flat", spy)
     seen = stage.client.observe(stage.undefended, entry(stage, "reid"), SEED)
 
-    bind(entry(stage, "reid"))(seen, dice())
+    bind(entry(stage, "reid"))(seen, generator())
 
     assert len(learned) == 96 and len(judged) == 24 and not learned & judged
 
 
 def test_a_training_that_becomes_no_number_has_not_converged(stage):
-    eye = ThumbnailEmbedding.fit(stage.client.gallery.images, 8, 0.01, "cpu")
+    embedding = ThumbnailEmbedding.fit(stage.client.gallery.images, 8, 0.01, "cpu")
     gallery = stage.client.gallery.images
-    learner = module._Contrast(gallery, module._Embedding(eye), module._RECIPE, 8, b"k" * 32, "cpu")
+    learner = module._Contrast(gallery, module._Embedding(embedding), module._RECIPE, 8, b"k" * 32, "cpu")
     learner.model.turn.weight.data.fill_(float("nan"))
 
     with pytest.raises(NotConverged, match="nan"):
@@ -162,4 +163,4 @@ def test_too_few_public_images_are_inapplicable(stage):
     seen = bench(None, splits(private=12, public=3)).client.observe(stage.undefended, entry(stage, "reid"), SEED)
 
     with pytest.raises(Inapplicable, match="too few"):
-        reid(seen, dice(), grid=8, floor=0.01, train_epochs=1)
+        reid(seen, generator(), grid=8, floor=0.01, train_epochs=1)

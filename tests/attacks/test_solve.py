@@ -127,10 +127,10 @@ def brute(release, originals, vectors):
 )
 def test_the_sources_are_those_of_brute_force(vectors):
     """In twelve dimensions, a little noise; most is large enough that nobody is turned away."""
-    vectors, originals, dice = torch.tensor(vectors), normal(7, 12), np.random.default_rng(3)
+    vectors, originals, rng = torch.tensor(vectors), normal(7, 12), np.random.default_rng(3)
     k = vectors.shape[1]
-    rows = np.stack([dice.permutation(7)[:k] for _ in range(12)])
-    shares = vectors[torch.from_numpy(dice.integers(len(vectors), size=12))]
+    rows = np.stack([rng.permutation(7)[:k] for _ in range(12)])
+    shares = vectors[torch.from_numpy(rng.integers(len(vectors), size=12))]
     releases = torch.einsum("nk,nkd->nd", shares, originals[torch.from_numpy(rows)]) + 0.05 * normal(12, 12, seed=1)
 
     sources, found, residual = assign(releases, originals, vectors, 100)

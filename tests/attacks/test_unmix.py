@@ -17,7 +17,7 @@ from harness.types import Release
 KNOBS = {"steps": 5, "smoothness": 2.0}
 
 
-def dice():
+def generator():
     return torch_generator(b"the dice of an attack", "cpu")
 
 
@@ -89,7 +89,7 @@ def test_the_shares_of_a_match_are_found_among_those_published(photographs):
 
 
 def test_two_equations_give_two_unknowns():
-    a, b = torch.rand(2, 3, 8, 8, generator=dice())
+    a, b = torch.rand(2, 3, 8, 8, generator=generator())
 
     found = solve(0.75, 0.4, 0.75 * a + 0.25 * b, 0.4 * a + 0.6 * b)
 
@@ -105,7 +105,7 @@ def test_two_mixtures_of_one_pair_are_separated_to_the_grey_level(photographs):
         release(photographs, [(20, 3), (9, 0)], [0.75] * 2),
     ]
 
-    guess = unmix(observed(releases), dice(), **KNOBS)
+    guess = unmix(observed(releases), generator(), **KNOBS)
 
     assert guess.report == {"exact": 2, "blind": 0}
     assert apart(guess.candidates[:, 0], photographs, [0, 3]) <= 2
@@ -118,7 +118,7 @@ def test_layers_whose_edges_do_not_meet_are_told_apart():
     left = torch.where(torch.arange(32) < 16, stripes, 0.5)
     mixed = (0.5 * left + 0.5 * (left.flip(-1) + 0.1).mT)[None]
 
-    a, b = exclusive(mixed, [0.5], dice(), steps=150, smoothness=0.1)[0]
+    a, b = exclusive(mixed, [0.5], generator(), steps=150, smoothness=0.1)[0]
 
     steep = [(layer[:, 1:, 1:] - layer[:, :-1, :-1]).abs() for layer in (a, b)]
     assert (steep[0] * steep[1]).mean() < 0.5 * (mixed[0, :, 1:, 1:] - mixed[0, :, :-1, :-1]).square().mean()
@@ -127,7 +127,7 @@ def test_layers_whose_edges_do_not_meet_are_told_apart():
 def test_the_layers_of_one_release_still_add_up_to_it(photographs):
     releases = [release(photographs, [(0, 9), (3, 20)], [0.75] * 2)]
 
-    guess = unmix(observed(releases), dice(), **KNOBS)
+    guess = unmix(observed(releases), generator(), **KNOBS)
 
     remixed = 0.75 * guess.candidates[:, 0].float() + 0.25 * guess.candidates[:, 1].float()
     assert guess.report == {"exact": 0, "blind": 2}
@@ -138,7 +138,7 @@ def test_equal_weights_say_nothing_twice(photographs):
     """Two mixtures of one pair, half and half, are one mixture: nothing is solved from them."""
     releases = [release(photographs, [(0, 9)], [0.5]), release(photographs, [(9, 0)], [0.5])]
 
-    assert unmix(observed(releases, (0.5, 0.5)), dice(), **KNOBS).report["exact"] == 0
+    assert unmix(observed(releases, (0.5, 0.5)), generator(), **KNOBS).report["exact"] == 0
 
 
 @pytest.mark.parametrize(
@@ -149,9 +149,9 @@ def test_what_is_no_average_of_two_pictures_does_not_suit(photographs, traits, s
     releases = [release(photographs, [(0, 9)], [0.75])]
 
     with pytest.raises(Inapplicable, match=r"mixtures of two sources|weighted average"):
-        unmix(observed(releases, traits=traits, sources=sources), dice(), **KNOBS)
+        unmix(observed(releases, traits=traits, sources=sources), generator(), **KNOBS)
 
 
 def test_knobs_that_do_nothing_are_refused(photographs):
     with pytest.raises(HarnessError, match="unmix: steps 0"):
-        unmix(observed([release(photographs, [(0, 9)], [0.75])]), dice(), steps=0, smoothness=1.0)
+        unmix(observed([release(photographs, [(0, 9)], [0.75])]), generator(), steps=0, smoothness=1.0)

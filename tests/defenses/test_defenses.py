@@ -31,7 +31,7 @@ vectors = pytest.mark.parametrize("vector", PAPER, ids=lambda vector: "-".join(f
 pers = pytest.mark.parametrize("per", ["pixel", "channel"])
 
 
-def dice(seed: int = 0) -> torch.Generator:
+def generator(seed: int = 0) -> torch.Generator:
     return torch_generator(derive(b"defenses", seed), "cpu")
 
 
@@ -43,7 +43,7 @@ def stacks(images: torch.Tensor, vector: list[float]) -> tuple[torch.Tensor, tor
 
 def noise_stacks(n: int, vector: list[float], size: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
     """Sources of independent noise: no pixel of one equals a pixel of another."""
-    return torch.rand(n, len(vector), 3, size, size, generator=dice(9)), torch.tensor([vector] * n)
+    return torch.rand(n, len(vector), 3, size, size, generator=generator(9)), torch.tensor([vector] * n)
 
 
 def mixed(sources: torch.Tensor, weights: torch.Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -61,7 +61,7 @@ def mixed(sources: torch.Tensor, weights: torch.Tensor) -> np.ndarray[Any, np.dt
 def test_mix_is_the_weighted_sum_of_its_sources(images: torch.Tensor, vector: list[float]) -> None:
     sources, weights = stacks(images, vector)
 
-    made = mix(sources, weights, dice())
+    made = mix(sources, weights, generator())
 
     np.testing.assert_allclose(made.numpy(), mixed(sources, weights), atol=1e-6)
 
@@ -70,7 +70,7 @@ def test_none_returns_its_images_unchanged(images: torch.Tensor) -> None:
     """Bit for bit, also after the way to bytes."""
     none = bind(REGISTRY.get("defenses", "none"))
 
-    made = none(images.unsqueeze(1), torch.ones(24, 1), dice())
+    made = none(images.unsqueeze(1), torch.ones(24, 1), generator())
 
     assert torch.equal(made, images)
 
@@ -87,7 +87,7 @@ def test_graft_mix_takes_every_entry_from_the_first_source_or_the_mixture(
     """Exactly round(p n) from the first source; a pixel's channels go together unless grafted per channel."""
     sources, weights = noise_stacks(6, vector)
 
-    made = graft_mix(sources, weights, dice(), p=p, per=per)
+    made = graft_mix(sources, weights, generator(), p=p, per=per)
 
     kept = (made.images == sources[:, 0]).numpy()
     np.testing.assert_allclose(made.images.numpy()[~kept], mixed(sources, weights)[~kept], atol=1e-6)
@@ -100,7 +100,7 @@ def test_graft_mix_takes_every_entry_from_the_first_source_or_the_mixture(
 def test_grafting_per_channel_parts_the_channels_of_a_pixel() -> None:
     sources, weights = noise_stacks(2, [0.5, 0.5], size=32)
 
-    kept = graft_mix(sources, weights, dice(), p=0.5, per="channel").images == sources[:, 0]
+    kept = graft_mix(sources, weights, generator(), p=0.5, per="channel").images == sources[:, 0]
 
     alike = (kept.all(1) | (~kept).all(1)).float().mean()
     assert abs(alike - 1 / 4) < 0.05  # three coins fall alike a quarter of the time
@@ -112,7 +112,7 @@ def test_the_shares_of_graft_mix_are_p_and_the_rest_of_lambda(p: float, per: str
     sources, _ = noise_stacks(2, [1, 0, 0])
     weights = torch.tensor([[0.7, 0.2, 0.1], [0.5, 0.33, 0.17]])
 
-    made = graft_mix(sources, weights, dice(), p=p, per=per)
+    made = graft_mix(sources, weights, generator(), p=p, per=per)
 
     expected = [[p + (1 - p) * first, (1 - p) * second, (1 - p) * third] for first, second, third in weights.tolist()]
     np.testing.assert_allclose(made.shares.numpy(), expected, atol=1e-6)
@@ -124,7 +124,7 @@ def test_graft_takes_every_entry_from_one_of_two_images(p: float, per: str) -> N
     """The plan's weights have no part in it: the shares are p and 1 - p."""
     sources, weights = noise_stacks(6, [0.9, 0.1])
 
-    made = graft(sources, weights, dice(), p=p, per=per)
+    made = graft(sources, weights, generator(), p=p, per=per)
 
     first, second = ((made.images == sources[:, i]).numpy() for i in (0, 1))
     assert (first ^ second).all()
@@ -139,18 +139,18 @@ def test_graft_takes_every_entry_from_one_of_two_images(p: float, per: str) -> N
 @pytest.mark.parametrize("p", [-0.1, 1.01, float("nan"), float("inf")])
 def test_a_ratio_outside_0_to_1_is_refused(defense: Any, p: float) -> None:
     with pytest.raises(HarnessError, match=f"p {p} is not a share; use 0 to 1"):
-        defense(*noise_stacks(1, [0.5, 0.5]), dice(), p=p, per="pixel")
+        defense(*noise_stacks(1, [0.5, 0.5]), generator(), p=p, per="pixel")
 
 
 def test_grafting_per_anything_else_is_refused() -> None:
     with pytest.raises(HarnessError, match="per 'row' is unknown; use pixel or channel"):
-        graft_mix(*noise_stacks(1, [0.5, 0.5]), dice(), p=0.5, per="row")
+        graft_mix(*noise_stacks(1, [0.5, 0.5]), generator(), p=0.5, per="row")
 
 
 @pytest.mark.parametrize("vector", [[1.0], [0.5, 0.3, 0.2]], ids=["one", "three"])
 def test_graft_alone_needs_two_images(vector: list[float]) -> None:
     with pytest.raises(HarnessError, match=f"graft takes two sources, got {len(vector)}"):
-        graft(*noise_stacks(1, vector), dice(), p=0.5, per="pixel")
+        graft(*noise_stacks(1, vector), generator(), p=0.5, per="pixel")
 
 
 # ---- shuffling -------------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def test_shuffling_leaves_the_mean_of_every_block_as_mixing_makes_it(
 ) -> None:
     sources, weights = stacks(images, vector)
 
-    made = shuffle_mix(sources, weights, dice(), block=block)
+    made = shuffle_mix(sources, weights, generator(), block=block)
 
     np.testing.assert_allclose(
         block_means(made.double().numpy(), block), block_means(mixed(sources, weights), block), atol=1e-6
@@ -176,7 +176,7 @@ def test_shuffling_leaves_the_mean_of_every_block_as_mixing_makes_it(
 
 
 def test_shuffling_alone_keeps_the_pixels_of_every_block(images: torch.Tensor) -> None:
-    made = shuffle_mix(images.unsqueeze(1), torch.ones(24, 1), dice(), block=8)
+    made = shuffle_mix(images.unsqueeze(1), torch.ones(24, 1), generator(), block=8)
 
     cut = [
         images.reshape(24, 3, 8, 8, 8, 8).permute(0, 2, 4, 1, 3, 5).flatten(4).sort().values
@@ -188,9 +188,9 @@ def test_shuffling_alone_keeps_the_pixels_of_every_block(images: torch.Tensor) -
 
 def test_each_source_is_shuffled_by_a_permutation_of_its_own() -> None:
     """Two equal sources: one shared permutation would keep each block's pixels, two halve their variance."""
-    source = torch.rand(20, 1, 3, 32, 32, generator=dice(4))
+    source = torch.rand(20, 1, 3, 32, 32, generator=generator(4))
 
-    made = shuffle_mix(source.repeat(1, 2, 1, 1, 1), torch.full((20, 2), 0.5), dice(), block=8)
+    made = shuffle_mix(source.repeat(1, 2, 1, 1, 1), torch.full((20, 2), 0.5), generator(), block=8)
 
     ratio = float(made.var(unbiased=False) / source.var(unbiased=False))
     assert abs(ratio - 0.5) < 0.02
@@ -203,8 +203,8 @@ WEIGHTS = torch.tensor([[1.0, 0.0, 0.0], [0.75, 0.25, 0.0], [0.5, 0.5, 0.0], [0.
 
 def residuals(sigma: float, noise_after: bool) -> np.ndarray[Any, np.dtype[np.float64]]:
     """(5, n) what noise_mix adds to the plain mixture, a row per row of WEIGHTS, in grey levels."""
-    sources = torch.rand(5, 3, 3, 128, 128, generator=dice(5))
-    made = noise_mix(sources, WEIGHTS, dice(6), sigma=sigma, noise_after=noise_after)
+    sources = torch.rand(5, 3, 3, 128, 128, generator=generator(5))
+    made = noise_mix(sources, WEIGHTS, generator(6), sigma=sigma, noise_after=noise_after)
     return ((made.double().numpy() - mixed(sources, WEIGHTS)) * 255).reshape(5, -1)
 
 
@@ -246,15 +246,15 @@ def test_noise_is_drawn_for_every_pixel_channel_and_image() -> None:
 def test_no_noise_is_mixing(images: torch.Tensor, noise_after: bool) -> None:
     sources, weights = stacks(images, [0.75, 0.25])
 
-    made = noise_mix(sources, weights, dice(), sigma=0, noise_after=noise_after)
+    made = noise_mix(sources, weights, generator(), sigma=0, noise_after=noise_after)
 
-    assert torch.equal(made, mix(sources, weights, dice()))
+    assert torch.equal(made, mix(sources, weights, generator()))
 
 
 @pytest.mark.parametrize("sigma", [-1, -0.001, float("nan")])
 def test_a_negative_standard_deviation_is_refused(sigma: float) -> None:
     with pytest.raises(HarnessError, match=f"sigma {sigma} is not a standard deviation; use 0 or more"):
-        noise_mix(*noise_stacks(1, [0.5, 0.5]), dice(), sigma=sigma, noise_after=False)
+        noise_mix(*noise_stacks(1, [0.5, 0.5]), generator(), sigma=sigma, noise_after=False)
 
 
 # ---- pixelizing and blurring -----------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def test_pixelize_mix_is_the_mixture_of_pixelized_images(images: torch.Tensor, v
         cells = cv2.resize(image, (grid, grid), interpolation=cv2.INTER_AREA)
         return cv2.resize(cells, (64, 64), interpolation=cv2.INTER_NEAREST)
 
-    made = pixelize_mix(sources, weights, dice(), grid=grid)
+    made = pixelize_mix(sources, weights, generator(), grid=grid)
 
     np.testing.assert_allclose(made.numpy(), mixed(each_source(sources, shrink_and_enlarge), weights), atol=1e-5)
 
@@ -288,7 +288,7 @@ def test_blur_mix_is_the_mixture_of_blurred_images(images: torch.Tensor, vector:
     """Section 3.6: lambda G(x_i) + (1 - lambda) G(x_j), G by OpenCV."""
     sources, weights = stacks(images, vector)
 
-    made = blur_mix(sources, weights, dice(), kernel=kernel)
+    made = blur_mix(sources, weights, generator(), kernel=kernel)
 
     blurred = each_source(sources, lambda image: cv2.GaussianBlur(image, (kernel, kernel), 0))
     np.testing.assert_allclose(made.numpy(), mixed(blurred, weights), atol=1e-5)
@@ -308,7 +308,7 @@ def test_knobs_that_do_not_suit_the_images_are_refused(
     images: torch.Tensor, defense: Any, knob: str, value: int, message: str
 ) -> None:
     with pytest.raises(HarnessError, match=message):
-        defense(*stacks(images, [0.5, 0.5]), dice(), **{knob: value})
+        defense(*stacks(images, [0.5, 0.5]), generator(), **{knob: value})
 
 
 # ---- all -------------------------------------------------------------------------------------------------------------
@@ -321,7 +321,7 @@ def test_a_defense_leaves_its_sources_and_weights_alone(images: torch.Tensor, na
     sources, weights = stacks(images, [1.0] if entry.mixing["weights"] == [1.0] else [0.75, 0.25])
     kept = sources.clone(), weights.clone()
 
-    bind(entry)(sources, weights, dice())
+    bind(entry)(sources, weights, generator())
 
     assert torch.equal(sources, kept[0]) and torch.equal(weights, kept[1])
 
@@ -336,7 +336,7 @@ def test_a_defense_leaves_its_sources_and_weights_alone(images: torch.Tensor, na
 def test_both_devices_release_the_same_within_one_grey_level(images: torch.Tensor, defense: Any, knobs: Any) -> None:
     sources, weights = stacks(images, [0.75, 0.25])
 
-    here = to_bytes(defense(sources, weights, dice(), **knobs))
+    here = to_bytes(defense(sources, weights, generator(), **knobs))
     there = to_bytes(defense(sources.cuda(), weights.cuda(), torch_generator(b"0" * 32, "cuda"), **knobs))
 
     assert (here.int() - there.cpu().int()).abs().max() <= 1

@@ -87,10 +87,10 @@ def test_the_best_of_several_candidates_counts_and_so_does_its_luck():
 
 def test_random_scores_hit_as_often_as_chance_says():
     """Within three standard deviations, for one candidate and (as an upper bound) for two."""
-    dice, truth = torch.Generator().manual_seed(1), np.arange(4000) % 50
+    rng, truth = torch.Generator().manual_seed(1), np.arange(4000) % 50
 
     for candidates in (1, 2):
-        hits, chance = reidentification(torch.rand(4000, candidates, 50, generator=dice), truth)
+        hits, chance = reidentification(torch.rand(4000, candidates, 50, generator=rng), truth)
         for name, expected in chance.items():
             found, slack = hits[name].mean(), 3 * (expected * (1 - expected) / 4000) ** 0.5
             exact = expected if candidates == 1 else 1 - (1 - expected / 2) ** 2

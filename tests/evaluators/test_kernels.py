@@ -37,8 +37,8 @@ def run(metric: Any, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 def drawn(kind: str, height: int, width: int) -> torch.Tensor:
     """(3, height, width) float32: what is hard on float32, for its small variances lie beside large levels."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    dice = torch.Generator().manual_seed(3)
-    noise = torch.rand(3, height, width, generator=dice)
+    rng = torch.Generator().manual_seed(3)
+    noise = torch.rand(3, height, width, generator=rng)
     flat = {
         "black": 0 * x,
         "white": 0 * x + 1,
@@ -119,11 +119,11 @@ def test_figures_are_the_references(
     seed: int, height: int, width: int, blur: int, contrast: float, noise: float
 ) -> None:
     """The reference in float64 on the same numbers: smooth or rough, faint or strong, near or far."""
-    dice = torch.Generator().manual_seed(seed)
-    rough = torch.rand(2, 3, height, width, generator=dice)
+    rng = torch.Generator().manual_seed(seed)
+    rough = torch.rand(2, 3, height, width, generator=rng)
     smooth = torch.nn.functional.avg_pool2d(rough, blur, 1, blur // 2, count_include_pad=False)[..., :height, :width]
-    ours = smooth * contrast + (1 - contrast) * torch.rand(1, generator=dice)
-    theirs = (ours + noise * torch.randn(ours.shape, generator=dice)).clamp(0, 1)
+    ours = smooth * contrast + (1 - contrast) * torch.rand(1, generator=rng)
+    theirs = (ours + noise * torch.randn(ours.shape, generator=rng)).clamp(0, 1)
 
     for metric, near in ((dssim, 1e-6), (dhaar, 1e-6), (mse, 1e-2)):
         exact = run(metric, ours.double(), theirs.double())
@@ -201,12 +201,12 @@ def test_figures_depend_neither_on_threads_nor_on_company(metric: Any, monkeypat
 @functions
 def test_layout_does_not_matter(metric: Any) -> None:
     """Channels last, every second pixel, turned round, one image for all, a column of a larger stack, one to learn."""
-    dice = torch.Generator().manual_seed(5)
-    large = torch.rand(4, 3, 3, 40, 50, generator=dice)
-    one = torch.rand(3, 40, 50, generator=dice)
+    rng = torch.Generator().manual_seed(5)
+    large = torch.rand(4, 3, 3, 40, 50, generator=rng)
+    one = torch.rand(3, 40, 50, generator=rng)
     layouts = {
         "channels last": large[:, 0].contiguous(memory_format=torch.channels_last),
-        "strided": torch.rand(4, 3, 80, 100, generator=dice)[..., ::2, ::2],
+        "strided": torch.rand(4, 3, 80, 100, generator=rng)[..., ::2, ::2],
         "turned": large[:, 1].transpose(2, 3).contiguous().transpose(2, 3),
         "expanded": one.expand(4, 3, 40, 50),
         "grey": one[:1].expand(4, 3, 40, 50),

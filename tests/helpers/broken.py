@@ -34,19 +34,19 @@ def pictures(count, seed):
 
     Where one picture is lively another is faint, as with photographs.
     """
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:SIZE, 0:SIZE] / SIZE
 
     def waves(steepness):
-        across, down = dice.normal(0, steepness, (2, count, 1, 1, 1))
-        return np.sin(2 * np.pi * (across * x + down * y + dice.random((count, 1, 1, 1))))
+        across, down = rng.normal(0, steepness, (2, count, 1, 1, 1))
+        return np.sin(2 * np.pi * (across * x + down * y + rng.random((count, 1, 1, 1))))
 
-    images = 0.5 + dice.normal(0, 0.1, (count, 3, 1, 1)) + 0.04 * sum(waves(4) for _ in range(6))
+    images = 0.5 + rng.normal(0, 0.1, (count, 3, 1, 1)) + 0.04 * sum(waves(4) for _ in range(6))
     for _ in range(5):
-        left, top = dice.random((2, count, 1, 1, 1))
-        wide = dice.uniform(0.08, 0.16, (count, 1, 1, 1))
+        left, top = rng.random((2, count, 1, 1, 1))
+        wide = rng.uniform(0.08, 0.16, (count, 1, 1, 1))
         spot = np.exp(-((x - left) ** 2 + (y - top) ** 2) / (2 * wide**2))
-        colour = dice.normal(0, 0.25, (count, 1, 1, 1)) + dice.normal(0, 0.12, (count, 3, 1, 1))
+        colour = rng.normal(0, 0.25, (count, 1, 1, 1)) + rng.normal(0, 0.12, (count, 3, 1, 1))
         images += spot * colour * (1 + waves(4))
     return (images.clip(0, 1) * 255).round().astype(np.uint8)
 
@@ -130,14 +130,14 @@ def tinged(sources, weights, rng, *, sigma):
 
 def same_key(sources, weights, rng):
     """Blocks are moved, turned and inverted by a secret key, the same for all images."""
-    dice, side = torch.Generator().manual_seed(4), 4
+    rng, side = torch.Generator().manual_seed(4), 4
     images = average(sources, weights)
     blocks = images.unfold(2, side, side).unfold(3, side, side).flatten(2, 3)
     count = blocks.shape[2]
-    blocks = blocks[:, :, torch.randperm(count, generator=dice)].clone()
-    turned = torch.rand(count, generator=dice) < 0.5
+    blocks = blocks[:, :, torch.randperm(count, generator=rng)].clone()
+    turned = torch.rand(count, generator=rng) < 0.5
     blocks = torch.where(turned.view(-1, 1, 1), blocks.transpose(-1, -2), blocks)
-    inverted = torch.rand(count, generator=dice) < 0.5
+    inverted = torch.rand(count, generator=rng) < 0.5
     blocks = torch.where(inverted.view(-1, 1, 1), 1 - blocks, blocks)
     across = images.shape[3] // side
     rows = blocks.unflatten(2, (-1, across)).permute(0, 1, 2, 4, 3, 5)

@@ -19,12 +19,12 @@ GRANTED = frozenset({"releases", "defense", "public"})
 
 def waves(count, seed=0, size=16):
     """(count, 3, size, size) uint8: sums of slow waves in colours of their own, no two alike."""
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:size, 0:size] / size
     images = np.full((count, 3, size, size), 0.5)
     for _ in range(6):
-        tint = dice.normal(0, 1, (count, 3, 1, 1))
-        across, down, phase = (dice.uniform(*span, (count, 1, 1, 1)) for span in ((-2, 2), (-2, 2), (0, 1)))
+        tint = rng.normal(0, 1, (count, 3, 1, 1))
+        across, down, phase = (rng.uniform(*span, (count, 1, 1, 1)) for span in ((-2, 2), (-2, 2), (0, 1)))
         images += 0.09 * tint * np.sin(2 * np.pi * (across * x + down * y + phase))
     return (images.clip(0, 1) * 255).round().astype(np.uint8)
 
@@ -55,7 +55,7 @@ class Seen:
         )  # fmt: skip
 
 
-def dice(key=b"the dice of an attack"):
+def generator(key=b"the dice of an attack"):
     return torch_generator(key, "cpu")
 
 

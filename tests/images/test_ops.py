@@ -34,7 +34,7 @@ from harness.randomness import derive, key_from, torch_generator
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 
-def dice(seed: int = 0) -> torch.Generator:
+def generator(seed: int = 0) -> torch.Generator:
     return torch_generator(derive(b"images", seed), "cpu")
 
 
@@ -89,8 +89,8 @@ def test_values_outside_the_range_are_clipped_and_do_not_wrap() -> None:
 @pytest.mark.parametrize("shape", [(0, 3, 4, 4), (1,), (2, 3, 5, 7)])
 def test_bytes_of_any_shape_are_those_of_plain_arithmetic(shape: tuple[int, ...]) -> None:
     """A float32 product, rounded half to even: at every level and half level too."""
-    levels = torch.cat([torch.arange(-4, 1026) / 1020, torch.rand(10_000, generator=dice()) * 3 - 1])
-    some = torch.rand(shape, generator=dice())
+    levels = torch.cat([torch.arange(-4, 1026) / 1020, torch.rand(10_000, generator=generator()) * 3 - 1])
+    some = torch.rand(shape, generator=generator())
 
     for images in (levels, some, some.transpose(0, -1)):
         assert torch.equal(to_bytes(images), images.mul(255).round().clamp(0, 255).to(torch.uint8))
@@ -211,7 +211,7 @@ def test_grids_that_do_not_fit_are_refused(images: torch.Tensor, grid: int) -> N
 @pytest.mark.parametrize("height, width", [(64, 64), (50, 33), (7, 9), (256, 96)])
 def test_the_cpus_blur_and_pixelizing_are_the_matrices(height: int, width: int) -> None:
     """Within 5e-7 of the products in float64, which gradients take: the rounding of float32 sums."""
-    images = torch.rand(2, 3, height, width, generator=dice(8))
+    images = torch.rand(2, 3, height, width, generator=generator(8))
     least = min(height, width)
     cases = [(blur, kernel) for kernel in (1, 3, 5, 7, 9, 13, 35, 2 * least - 1) if kernel < 2 * least]
     cases += [(pixelize, grid) for grid in (1, 2, 5, 7, 16, 31, least) if grid <= least]
@@ -226,11 +226,11 @@ def test_the_cpus_blur_and_pixelizing_are_the_matrices(height: int, width: int) 
 @pytest.mark.parametrize("verb, knob", [(blur, 9), (blur, 17), (pixelize, 5), (shuffle_blocks, 4)])
 def test_images_may_lie_in_memory_in_any_way(images: torch.Tensor, verb: Any, knob: int) -> None:
     """Strided, channels last, in stacks of stacks, or a single one without its batch."""
-    more = (dice(),) if verb is shuffle_blocks else ()
+    more = (generator(),) if verb is shuffle_blocks else ()
     stacks = images.view(4, 6, 3, 64, 64)
 
     def made(some: torch.Tensor) -> torch.Tensor:
-        return verb(some, knob, *(dice() for _ in more))
+        return verb(some, knob, *(generator() for _ in more))
 
     for some in (stacks[:, ::2], stacks[0].contiguous(memory_format=torch.channels_last), stacks[0, 0]):
         assert torch.equal(made(some), made(some.clone(memory_format=torch.contiguous_format)))
@@ -240,12 +240,12 @@ def test_images_may_lie_in_memory_in_any_way(images: torch.Tensor, verb: Any, kn
 @pytest.mark.parametrize("size", [16, 33, 64])
 def test_without_numba_the_bytes_are_the_same(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A seed gives the same release on every machine, whatever is installed there."""
-    images = torch.rand(3, 3, size, size, generator=dice(9))
+    images = torch.rand(3, 3, size, size, generator=generator(9))
 
     def made() -> list[torch.Tensor]:
         blurred = [blur(images, kernel) for kernel in (1, 3, 5, 9, 17, 31)]
         blurred += [pixelize(images, grid) for grid in (1, 3, 5, 8, 16)]
-        return blurred + [shuffle_blocks(images, block, dice()) for block in (1, 4, 8, 11) if size % block == 0]
+        return blurred + [shuffle_blocks(images, block, generator()) for block in (1, 4, 8, 11) if size % block == 0]
 
     with_numba = made()
     monkeypatch.setattr(cpu, "loops", lambda: None)
@@ -259,16 +259,16 @@ def test_gradients_flow_through_every_verb(images: torch.Tensor) -> None:
     verbs = [
         lambda images: blur(images, 5),
         lambda images: pixelize(images, 5),
-        lambda images: shuffle_blocks(images, 4, dice()),
-        lambda images: add_noise(images, torch.tensor([0.1, 0.2], dtype=torch.float64), dice()),
-        lambda images: choose(graft_mask(images.unsqueeze(1), 0.5, "pixel", dice()), images, images.flip(0)),
+        lambda images: shuffle_blocks(images, 4, generator()),
+        lambda images: add_noise(images, torch.tensor([0.1, 0.2], dtype=torch.float64), generator()),
+        lambda images: choose(graft_mask(images.unsqueeze(1), 0.5, "pixel", generator()), images, images.flip(0)),
         lambda images: average(images.unsqueeze(0), torch.tensor([[0.3, 0.7]])),
     ]
 
     for verb in verbs:
-        direction = torch.rand(some.shape, generator=dice(1), dtype=torch.float64)
+        direction = torch.rand(some.shape, generator=generator(1), dtype=torch.float64)
         made = verb(some)
-        weights = torch.rand(made.shape, generator=dice(2), dtype=torch.float64)
+        weights = torch.rand(made.shape, generator=generator(2), dtype=torch.float64)
         (gradient,) = torch.autograd.grad((made * weights).sum(), some)
 
         moved = ((verb(some + direction) - made) * weights).sum()
@@ -284,15 +284,15 @@ def test_gradients_flow_through_every_verb(images: torch.Tensor) -> None:
     [
         (blur, 9),
         (pixelize, 12),
-        (lambda images, block: shuffle_blocks(images, block, dice()), 1),
-        (lambda images, sigma: add_noise(images, torch.full((len(images),), sigma), dice()), 0.1),
-        (lambda images, p: choose(graft_mask(images.unsqueeze(1), p, "pixel", dice()), images, 1 - images), 0.6),
+        (lambda images, block: shuffle_blocks(images, block, generator()), 1),
+        (lambda images, sigma: add_noise(images, torch.full((len(images),), sigma), generator()), 0.1),
+        (lambda images, p: choose(graft_mask(images.unsqueeze(1), p, "pixel", generator()), images, 1 - images), 0.6),
     ],
     ids=["blur", "pixelize", "shuffle", "noise", "graft"],
 )
 def test_transforms_do_not_depend_on_the_number_of_threads(verb: Any, knob: int, size: int) -> None:
     """To the last bit, many images or one: what differs there is rounded to other bytes in a large release."""
-    many = torch.rand(2**19 // (3 * size * size), 3, size, size, generator=dice(7))
+    many = torch.rand(2**19 // (3 * size * size), 3, size, size, generator=generator(7))
     before = torch.get_num_threads(), cv2.getNumThreads()
 
     def of(threads: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -314,7 +314,7 @@ def test_transforms_do_not_depend_on_the_number_of_threads(verb: Any, knob: int,
 @pytest.mark.parametrize("block", [1, 2, 4, 8, 16, 32, 64])
 def test_shuffling_keeps_every_pixel_in_its_block(images: torch.Tensor, block: int) -> None:
     """The same pixels, all three channels of each together, in another order."""
-    before, after = blocks_of(images[:4], block), blocks_of(shuffle_blocks(images[:4], block, dice()), block)
+    before, after = blocks_of(images[:4], block), blocks_of(shuffle_blocks(images[:4], block, generator()), block)
 
     for some, others in zip(before.reshape(-1, block * block, 3), after.reshape(-1, block * block, 3), strict=True):
         np.testing.assert_array_equal(some[np.lexsort(some.T)], others[np.lexsort(others.T)])
@@ -324,7 +324,7 @@ def test_every_order_is_a_fresh_draw() -> None:
     """No two blocks of any image, source or channel-triple share a permutation: 16! orders do not repeat by chance."""
     stack = numbered(6, 32, 4).view(3, 2, 3, 32, 32)
 
-    shuffled = shuffle_blocks(stack, 4, dice())
+    shuffled = shuffle_blocks(stack, 4, generator())
 
     orders = blocks_of(shuffled.flatten(0, 1), 4)
     assert len({order[:, 0].tobytes() for order in orders.reshape(-1, 16, 3)}) == 6 * 64
@@ -335,7 +335,7 @@ def test_every_order_is_a_fresh_draw() -> None:
 def test_every_pixel_is_equally_likely_to_land_anywhere_in_its_block(block: int, count: int) -> None:
     """Chi-square over (from, to): rows and columns sum to n, so (m - 1) / m times it has (m - 1)^2 degrees."""
     places = block * block
-    shuffled = shuffle_blocks(numbered(count, 64, block), block, dice(1))
+    shuffled = shuffle_blocks(numbered(count, 64, block), block, generator(1))
 
     came_from = blocks_of(shuffled, block)[..., 0].astype(int).reshape(-1, places)
     counts = np.stack([np.bincount(came_from[:, place], minlength=places) for place in range(places)])
@@ -346,7 +346,7 @@ def test_every_pixel_is_equally_likely_to_land_anywhere_in_its_block(block: int,
 
 def test_every_order_of_four_pixels_is_equally_likely() -> None:
     """Chi-square over all 24: places that are uniform one by one could still move together."""
-    shuffled = shuffle_blocks(numbered(100, 64, 2), 2, dice(2))
+    shuffled = shuffle_blocks(numbered(100, 64, 2), 2, generator(2))
 
     orders = blocks_of(shuffled, 2)[..., 0].astype(int).reshape(-1, 4) @ 4 ** np.arange(4)
     found, counts = np.unique(orders, return_counts=True)
@@ -356,7 +356,7 @@ def test_every_order_of_four_pixels_is_equally_likely() -> None:
 
 def test_neighbouring_blocks_are_shuffled_independently() -> None:
     """Chi-square over where the first pixel of a block and of the next come from."""
-    shuffled = shuffle_blocks(numbered(300, 64, 4), 4, dice(3))
+    shuffled = shuffle_blocks(numbered(300, 64, 4), 4, generator(3))
 
     first = blocks_of(shuffled, 4)[..., 0, 0].astype(int)
     pairs = np.bincount((first[:, :-1] * 16 + first[:, 1:]).ravel(), minlength=256)
@@ -364,8 +364,8 @@ def test_neighbouring_blocks_are_shuffled_independently() -> None:
 
 
 def test_the_same_dice_give_the_same_order_and_others_another(images: torch.Tensor) -> None:
-    assert torch.equal(shuffle_blocks(images, 8, dice(1)), shuffle_blocks(images, 8, dice(1)))
-    assert not torch.equal(shuffle_blocks(images, 8, dice(1)), shuffle_blocks(images, 8, dice(2)))
+    assert torch.equal(shuffle_blocks(images, 8, generator(1)), shuffle_blocks(images, 8, generator(1)))
+    assert not torch.equal(shuffle_blocks(images, 8, generator(1)), shuffle_blocks(images, 8, generator(2)))
 
 
 def test_draws_that_pick_the_first_pixel_every_time_turn_a_block_by_one_place() -> None:
@@ -384,8 +384,8 @@ def test_the_largest_draws_leave_every_pixel_where_it_is(images: torch.Tensor) -
 @pytest.mark.parametrize("height, width, block", [(64, 64, 8), (8, 12, 4), (6, 4, 2), (5, 3, 1), (32, 32, 32)])
 def test_shuffle_by_exchanges_the_pixels_that_its_draws_name(height: int, width: int, block: int) -> None:
     """Compiled or not, and with gradients: Durstenfeld's loop as it stands in the books, pixel by pixel."""
-    images = torch.rand(2, 3, height, width, generator=dice())
-    draws = torch.randint(2**32, (2, height // block * (width // block), block * block), generator=dice(1))
+    images = torch.rand(2, 3, height, width, generator=generator())
+    draws = torch.randint(2**32, (2, height // block * (width // block), block * block), generator=generator(1))
     expected = blocks_of(images, block).copy()
     for pixels, numbers in zip(expected.reshape(-1, block * block, 3), draws.flatten(0, 1).tolist(), strict=True):
         for last in range(block * block - 1, 0, -1):
@@ -398,12 +398,12 @@ def test_shuffle_by_exchanges_the_pixels_that_its_draws_name(height: int, width:
 @pytest.mark.parametrize("block", [7, 3, 0, -4, 128])
 def test_blocks_that_do_not_divide_are_refused_with_those_that_do(images: torch.Tensor, block: int) -> None:
     with pytest.raises(HarnessError, match=f"block {block} does not divide 64x64 images; use 2, 4, 8, 16 or 32"):
-        shuffle_blocks(images, block, dice())
+        shuffle_blocks(images, block, generator())
 
 
 def test_a_block_must_divide_both_sides(images: torch.Tensor) -> None:
     with pytest.raises(HarnessError, match="block 8 does not divide 64x60 images; use 2 or 4"):
-        shuffle_blocks(images[..., :60], 8, dice())
+        shuffle_blocks(images[..., :60], 8, generator())
 
 
 # ---- noise -----------------------------------------------------------------------------------------------------------
@@ -413,7 +413,7 @@ def test_a_block_must_divide_both_sides(images: torch.Tensor) -> None:
 def test_noise_has_the_histogram_of_a_gaussian_in_8_bits(size: int) -> None:
     """Chi-square of 2 * 10^6 rounded values against every level's exact share; tails of 10 are joined."""
     count = 2_000_000 // (3 * size * size)
-    noise = add_noise(torch.zeros(count, 3, size, size), torch.full((count,), 20 / 255), dice(4))
+    noise = add_noise(torch.zeros(count, 3, size, size), torch.full((count,), 20 / 255), generator(4))
 
     levels = np.rint(noise.numpy().astype(np.float64) * 255).astype(int).ravel()
     last = int(norm.isf(10 / len(levels)) * 20)
@@ -425,7 +425,7 @@ def test_noise_has_the_histogram_of_a_gaussian_in_8_bits(size: int) -> None:
 def test_every_image_has_noise_of_its_own_deviation() -> None:
     deviations = torch.tensor([0.0, 0.1, 0.4])
 
-    noise = add_noise(torch.full((3, 3, 64, 64), 0.5), deviations, dice(5)) - 0.5
+    noise = add_noise(torch.full((3, 3, 64, 64), 0.5), deviations, generator(5)) - 0.5
 
     np.testing.assert_allclose(noise.std((1, 2, 3)), deviations, rtol=4.5 / (2 * 12288) ** 0.5)
 
@@ -433,7 +433,7 @@ def test_every_image_has_noise_of_its_own_deviation() -> None:
 def test_the_two_normal_draws_of_a_pair_are_independent() -> None:
     """Box and Muller make them of one length: neither they nor their squares may be correlated."""
     half = 2**15
-    pairs = Draws(dice(6)).normal((30, 2, half)).double().transpose(0, 1).reshape(2, -1)
+    pairs = Draws(generator(6)).normal((30, 2, half)).double().transpose(0, 1).reshape(2, -1)
 
     for some in (pairs, pairs.square(), pairs.abs() > 2):
         assert abs(np.corrcoef(some.numpy())[0, 1]) < 4 / pairs.shape[1] ** 0.5
@@ -441,7 +441,7 @@ def test_the_two_normal_draws_of_a_pair_are_independent() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 5, 2**16 - 1, 2**16 + 1])
 def test_any_number_of_normal_draws_can_be_made(count: int) -> None:
-    made = Draws(dice(7)).normal((count,))
+    made = Draws(generator(7)).normal((count,))
 
     assert made.shape == (count,) and made.dtype == torch.float32
     assert bool(torch.isfinite(made).all())
@@ -453,10 +453,10 @@ def test_words_are_those_of_sixteen_sfc64s_in_turn(compiled: bool, monkeypatch: 
     """NumPy's own, a dozen of their first words dropped; the lower half of each word comes first."""
     if not compiled:
         monkeypatch.setattr(cpu, "loops", lambda: None)
-    key = int.from_bytes(key_from(dice(8)), "little")
+    key = int.from_bytes(key_from(generator(8)), "little")
     seeds = np.random.SeedSequence(key).generate_state(48, np.uint64).reshape(3, 16)
 
-    draws = Draws(dice(8))
+    draws = Draws(generator(8))
     words = np.concatenate([draws.words((4, 16)).numpy().ravel() for _ in range(2)])
 
     for lane, seed in enumerate(seeds.T):
@@ -472,7 +472,7 @@ def test_words_are_those_of_sixteen_sfc64s_in_turn(compiled: bool, monkeypatch: 
 
 def test_the_lanes_of_the_words_are_independent() -> None:
     """Chi-square over the top three bits of a word and of the next one, which another generator made."""
-    words = Draws(dice(9)).words((2**20,)).numpy() >> 29
+    words = Draws(generator(9)).words((2**20,)).numpy() >> 29
 
     pairs = np.bincount(words[:-1] * 8 + words[1:], minlength=64)
     assert 1e-4 < chisquare(pairs).pvalue < 1 - 1e-4
@@ -502,7 +502,7 @@ def test_every_entry_is_equally_likely_to_be_grafted(per: str, entries: int) -> 
     """Chi-square over places; each mask has a fixed number of ones, which takes one degree of freedom."""
     p, n = 0.25, 3000
 
-    kept = graft_mask(torch.zeros(n, 2, 3, 8, 8), p, per, dice(2)).flatten(1)
+    kept = graft_mask(torch.zeros(n, 2, 3, 8, 8), p, per, generator(2)).flatten(1)
 
     assert kept.shape == (n, entries)
     spread = n * p * (1 - p) * entries / (entries - 1)
@@ -515,7 +515,7 @@ def test_a_mask_is_drawn_again_where_two_draws_tie_at_its_border(monkeypatch: py
     made = [np.uint32([[1, 2, 2, 3]]), np.uint32([[4, 2, 3, 1]])]
     monkeypatch.setattr(Draws, "words", lambda self, shape: torch.from_numpy(made.pop(0).reshape(shape)))
 
-    kept = graft_mask(torch.zeros(1, 2, 3, 2, 2), 0.5, "pixel", dice())
+    kept = graft_mask(torch.zeros(1, 2, 3, 2, 2), 0.5, "pixel", generator())
 
     assert kept.flatten().tolist() == [False, True, False, True]
 
@@ -523,14 +523,14 @@ def test_a_mask_is_drawn_again_where_two_draws_tie_at_its_border(monkeypatch: py
 @pytest.mark.parametrize("channels", [1, 3])
 def test_choosing_takes_every_value_whole_from_one_of_two(images: torch.Tensor, channels: int) -> None:
     ones, zeros = images[:8], images[8:16]
-    kept = torch.rand(8, channels, 64, 64, generator=dice()) < 0.5
+    kept = torch.rand(8, channels, 64, 64, generator=generator()) < 0.5
 
     assert torch.equal(choose(kept, ones, zeros), torch.where(kept, ones, zeros))
 
 
 def test_masks_of_two_images_are_independent() -> None:
     """Two masks with half ones agree on about half of the pixels, and no two are alike."""
-    kept = graft_mask(torch.zeros(40, 2, 3, 32, 32), 0.5, "pixel", dice(3)).flatten(1).double()
+    kept = graft_mask(torch.zeros(40, 2, 3, 32, 32), 0.5, "pixel", generator(3)).flatten(1).double()
 
     agreement = (kept @ kept.T + (1 - kept) @ (1 - kept).T) / 1024
     others = agreement[~torch.eye(40, dtype=torch.bool)]
@@ -544,8 +544,8 @@ def test_masks_of_two_images_are_independent() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
 def test_the_same_draws_give_the_same_images_on_both_devices(images: torch.Tensor) -> None:
     """Within one grey level: random transforms on the draws of one device, the others on the same images."""
-    shuffles = torch.randint(2**32, (24, 64, 64), generator=dice())
-    masks = torch.rand(24, 1, 64, 64, generator=dice(1), dtype=torch.float64)
+    shuffles = torch.randint(2**32, (24, 64, 64), generator=generator())
+    masks = torch.rand(24, 1, 64, 64, generator=generator(1), dtype=torch.float64)
 
     assert torch.equal(shuffle_by(images.cuda(), shuffles.cuda(), 8).cpu(), shuffle_by(images, shuffles, 8))
     assert torch.equal(exact_mask(masks.cuda(), 0.6).cpu(), exact_mask(masks, 0.6))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from harness.errors import HarnessError, NotConverged
-from harness.train import RECIPES, Learner, Recipe, batch_for, dice, fit_until_flat, hits, recipe_named
+from harness.train import RECIPES, Learner, Recipe, batch_for, fit_until_flat, hits, recipe_named, seeded
 from harness.train.convergence import LEAST_STEPS
 from tests.helpers.planted import stripes
 
@@ -200,7 +200,7 @@ def network():
 
 
 def trained(images, labels, key=KEY, epochs=1, recipe=ADAM):
-    with dice(key, "cpu"):
+    with seeded(key, "cpu"):
         learner = Learner(network(), recipe, 16, key, "cpu")
         for _ in range(epochs):
             learner.epoch(images, labels)
@@ -249,12 +249,12 @@ def test_predicting_teaches_nothing():
 def test_dice_are_put_back_as_they_were():
     before = torch.get_rng_state()
 
-    with dice(KEY, "cpu"):
+    with seeded(KEY, "cpu"):
         first = torch.rand(4)
     between = torch.get_rng_state()
-    with dice(KEY, "cpu"):
+    with seeded(KEY, "cpu"):
         again = torch.rand(4)
-    with dice(b"o" * 32, "cpu"):
+    with seeded(b"o" * 32, "cpu"):
         other = torch.rand(4)
 
     assert torch.equal(before, between) and torch.equal(before, torch.get_rng_state())
@@ -264,7 +264,7 @@ def test_dice_are_put_back_as_they_were():
 def test_dice_are_put_back_after_an_error():
     before = torch.get_rng_state()
 
-    with pytest.raises(ZeroDivisionError), dice(KEY, "cpu"):
+    with pytest.raises(ZeroDivisionError), seeded(KEY, "cpu"):
         torch.rand(1)
         raise ZeroDivisionError
 
