@@ -1,7 +1,8 @@
-"""The table of scores: what is measured, how it is called, which way is which, and from where on it protects.
+"""The table of scores: what is measured, how it is called, whether larger is better, and from which value it protects.
 
-Boards, checks, `tune`, figures, verdicts and the page read this table and list no score themselves. To add a score that
-boards show, add an entry here and the evaluator or metric that measures it to registry.yaml.
+Boards, verdicts, figures, the page, `check` and `tune` read this table and list no score themselves. To add a score
+that boards show, add an entry here and the metric or evaluator that measures it to registry.yaml. What the functions
+below return is not to be computed when a module is imported: the table may have grown since.
 
 A judged distance has variants, named by a prefix: `any_dssim` (to the nearest source), `every_dssim` (mean over the
 sources), `attacked_dssim` (of an attack's best candidate) and `attacked_any_dssim`.
@@ -22,31 +23,42 @@ ANY, EVERY, ATTACKED = "any_", "every_", "attacked_"
 class Score:
     """One number per image that records hold and boards show.
 
-    name        its key in a record, for the per-image array and the summary
-    label       how boards, figures and messages write it
-    kind        distance (two images, larger is less alike), hit_rate (share of images about which something was found
-                out, in [0, 1]) or accuracy (of a trained model, in [0, 1])
-    evaluators  registry entries that measure it (a metric, and what scores an attack's guess)
-    judged      a distance that is also measured against every source and of reconstructions, and enters the worst case
-    threshold   people no longer recognise images from here on; None where nobody measured it
-    ceiling     the largest value that two images can have; None where there is none
-    tolerance   change of a release's mean that `harness check` lets pass; None: 2 % of what it was
+    name          its key in a record, for the per-image array and the summary
+    label         how boards, figures and messages write it
+    kind          distance (two images, larger is less alike), hit_rate (share of images about which something was
+                  found out, in [0, 1]) or accuracy (of a trained model, in [0, 1])
+    evaluators    registry entries that measure it (a metric, and what scores an attack's guess)
+    attack_kinds  kinds of attack whose guesses have it
+    of_release    measured of the release as is, before any attack; every distance is
+    judged        a distance that is also measured against every source and of reconstructions, and enters the worst
+                  case
+    threshold     people no longer recognise images from here on; None where nobody measured it
+    ceiling       the largest value that two images can have; None where there is none
+    tolerance     change of a release's mean that `harness check` lets pass; None: 2 % of what it was
     attacked_tolerance  the same after an attack, and of hit rates and accuracy
-    compared    whether `harness check` compares it; not where it follows another score
-    board       shown as a column of every board
+    follows       the hit rate beside which it is reported, of the same attack; `harness check` does not compare it
+    answer        the grant that gives this hit rate away: an attack with it counts where no other was run
+    board         shown as a column of every board
+    terminal      shown on the terminal too, which is narrow
+    attack_column the CSV column that names the strongest attack by this hit rate; NAME_attack by default
     """
 
     name: str
     label: str
     kind: Literal["distance", "hit_rate", "accuracy"]
     evaluators: tuple[str, ...] = ()
+    attack_kinds: tuple[str, ...] = ()
+    of_release: bool = False
     judged: bool = False
     threshold: float | None = None
     ceiling: float | None = None
     tolerance: float | None = None
     attacked_tolerance: float = 0.05
-    compared: bool = True
+    follows: str | None = None
+    answer: str | None = None
     board: bool = False
+    terminal: bool = True
+    attack_column: str | None = None
 
     @property
     def farther(self) -> bool:
@@ -59,20 +71,38 @@ _IDENTITY = ("identity", "reidentification")
 SCORES: dict[str, Score] = {
     score.name: score
     for score in (
-        Score("dssim", "dSSIM", "distance", ("dssim", "reconstruction"), True, 0.66, 2.0, 0.005, 0.02, board=True),
-        Score("dhaar", "dHaar", "distance", ("dhaar", "reconstruction"), True, 0.62, 1.0, 0.005, 0.02, board=True),
+        Score(
+            "dssim", "dSSIM", "distance", ("dssim", "reconstruction"), ("reconstruction",), judged=True,
+            threshold=0.66, ceiling=2.0, tolerance=0.005, attacked_tolerance=0.02, board=True,
+        ),
+        Score(
+            "dhaar", "dHaar", "distance", ("dhaar", "reconstruction"), ("reconstruction",), judged=True,
+            threshold=0.62, ceiling=1.0, tolerance=0.005, attacked_tolerance=0.02, board=True,
+        ),
         Score("mse", "MSE", "distance", ("mse",)),
         Score("phash", "pHash", "distance", ("phash",), ceiling=1.0, tolerance=0.005),
         Score("fid", "FID", "distance", ("fid",)),
-        Score("reid_rank1", "re-identified (rank 1)", "hit_rate", _IDENTITY, tolerance=0.02, board=True),
-        Score("reid_rank5", "re-identified (rank 5)", "hit_rate", _IDENTITY, compared=False),
-        Score("top1", "recognised (top 1)", "hit_rate", ("recognition",), board=True),
-        Score("any_source", "any source recognised", "hit_rate", ("recognition",), compared=False),
-        Score("released", "public label recognised", "hit_rate", ("recognition",), compared=False),
-        Score("attribute", "attribute", "hit_rate", ("attribute",), board=True),
+        Score(
+            "reid_rank1", "re-identified (rank 1)", "hit_rate", _IDENTITY, ("reconstruction", "reidentification"),
+            of_release=True, tolerance=0.02, board=True, terminal=False, attack_column="reidentifier",
+        ),
+        Score(
+            "reid_rank5", "re-identified (rank 5)", "hit_rate", _IDENTITY, ("reconstruction", "reidentification"),
+            of_release=True, follows="reid_rank1",
+        ),
+        Score(
+            "top1", "recognised (top 1)", "hit_rate", ("recognition",), ("recognition",),
+            answer="labels", board=True, attack_column="recogniser",
+        ),
+        Score("any_source", "any source recognised", "hit_rate", ("recognition",), ("recognition",), follows="top1"),
+        Score("released", "public label recognised", "hit_rate", ("recognition",), ("recognition",), follows="top1"),
+        Score(
+            "attribute", "attribute", "hit_rate", ("attribute",), ("attribute",),
+            board=True, terminal=False, attack_column="attribute_reader",
+        ),
         Score("utility", "utility", "accuracy", ("utility",), board=True),
     )
-}
+}  # fmt: skip
 """By name, in the order of the boards."""
 
 
@@ -90,11 +120,12 @@ def label(name: str) -> str:
     score = SCORES.get(base(name))
     if score is None:
         return name
-    return f"any source: {score.label}" if name.removeprefix(ATTACKED).startswith(ANY) and score.judged else score.label
+    to_nearest = score.judged and name.removeprefix(ATTACKED).startswith(ANY)
+    return f"{score.label} to the nearest source" if to_nearest else score.label
 
 
 def judged() -> tuple[str, ...]:
-    """The distances that the worst case is made of."""
+    """The distances that the worst case is made of; rows are ranked by the first."""
     return tuple(name for name, score in SCORES.items() if score.judged)
 
 
@@ -103,9 +134,28 @@ def judged_variants() -> tuple[str, ...]:
     return (*judged(), *(ANY + name for name in judged()))
 
 
-def hit_rates() -> tuple[str, ...]:
-    """Shares of releases about which an attack found something out, each read beside its chance."""
-    return tuple(name for name, score in SCORES.items() if score.kind == "hit_rate")
+def ranking() -> str:
+    """The judged distance that ranks rows, and whose threshold a ranked row reaches: the first."""
+    return judged()[0]
+
+
+def hit_rates(*, leading: bool = False) -> tuple[str, ...]:
+    """Shares of releases about which an attack found something out, each read beside its chance.
+
+    leading  without those that are reported beside another
+    """
+    found = (score for score in SCORES.values() if score.kind == "hit_rate")
+    return tuple(score.name for score in found if not (leading and score.follows))
+
+
+def followers(name: str) -> tuple[str, ...]:
+    """The hit rates that are reported beside this one, of the same attack."""
+    return tuple(score.name for score in SCORES.values() if score.follows == name)
+
+
+def on_boards(*kinds: str) -> tuple[str, ...]:
+    """The scores of these kinds that are columns of every board."""
+    return tuple(name for name, score in SCORES.items() if score.board and score.kind in kinds)
 
 
 def thresholds() -> dict[str, float]:
@@ -122,3 +172,28 @@ def threshold(name: str) -> float | None:
 def ceilings() -> dict[str, float]:
     """The judged distances and their variants to the nearest source, with the largest value they can have."""
     return {name: ceiling for name in judged_variants() if (ceiling := SCORES[base(name)].ceiling) is not None}
+
+
+def farther(name: str) -> bool | None:
+    """Whether a larger value of a score or a variant means that less is seen; None where the table does not say."""
+    score = SCORES.get(base(name))
+    return score.farther if score else None
+
+
+def compared(name: str) -> bool:
+    """Whether `harness check` compares it: not what follows another score, nor distances to other sources."""
+    score = SCORES.get(base(name))
+    if score is None:
+        return True
+    return not score.follows and name in (score.name, ATTACKED + score.name)
+
+
+def comparable() -> tuple[str, ...]:
+    """The names that `harness check` takes a tolerance for, apart from other people's metrics."""
+    names = [name for name in SCORES if compared(name)]
+    return (*names, *(ATTACKED + name for name in judged()))
+
+
+def proof_of(attack_kind: str) -> str | None:
+    """The hit rate by which a learned attack of this kind shows that it has learned; None for reconstructions."""
+    return next((name for name in hit_rates(leading=True) if attack_kind in SCORES[name].evaluators), None)

@@ -9,31 +9,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness import scores
 from harness.check.series import Series
 
-FARTHER = ("dssim", "dhaar", "mse", "phash", "fid", "attacked_dssim", "attacked_dhaar")
-"""Larger: less is seen."""
-NEARER = ("reid_rank1", "top1", "attribute")
-"""Larger: more is seen."""
-_JUDGES = {
-    "attacked_dssim": ("reconstruction",),
-    "attacked_dhaar": ("reconstruction",),
-    "reid_rank1": ("identity", "reidentification"),
-    "top1": ("recognition",),
-}
-_BESIDE = ("any_", "every_", "attacked_any_")
-_LEFT_OUT = ("any_source", "released", "reid_rank5")
-"""Beside a figure that is compared: they follow it, and every comparison more makes each of them blunter."""
-
-_RELEASED = {"dssim": 0.005, "dhaar": 0.005, "phash": 0.005, "reid_rank1": 0.02}
-_LEFT = {"attacked_dssim": 0.02, "attacked_dhaar": 0.02}
-_SHARE = 0.05
 _RELATIVE = 0.02
 
 
 def compared(arrays: Iterable[str]) -> list[str]:
-    """The scores among the arrays of a record, a metric of somebody's own among them."""
-    return sorted(name for name in arrays if not name.startswith(_BESIDE) and name not in _LEFT_OUT)
+    """The scores among the arrays of a record, a metric of somebody's own among them.
+
+    Those that follow another score are left out: every further comparison makes each of them less sensitive.
+    """
+    return sorted(name for name in arrays if scores.compared(name))
 
 
 def tolerance_of(kind: str, score: str, before: float, given: Mapping[str, float]) -> float:
@@ -45,14 +32,17 @@ def tolerance_of(kind: str, score: str, before: float, given: Mapping[str, float
     if score in given:
         return given[score]
     if kind == "release":
-        return _RELEASED.get(score, _RELATIVE * abs(before))
-    return _LEFT.get(score, _SHARE)
+        known = scores.SCORES.get(score)
+        return known.tolerance if known and known.tolerance is not None else _RELATIVE * abs(before)
+    declared = scores.SCORES.get(scores.base(score))
+    return declared.attacked_tolerance if declared else scores.Score.attacked_tolerance
 
 
 def measured_by(series: Series, score: str) -> dict[str, Mapping[str, Any]]:
     """The entries that make this score, by name: its metric, and the judges of an attack."""
     entries = [*series.inputs.get("metrics", []), *series.inputs.get("judges", [])]
-    names = {score.removeprefix("attacked_"), *_JUDGES.get(score, ())}
+    name = scores.base(score)
+    names = {name, *(scores.SCORES[name].evaluators if name in scores.SCORES else ())}
     return {entry["name"]: entry for entry in entries if entry["name"] in names}
 
 

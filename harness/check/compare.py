@@ -36,12 +36,10 @@ from scipy.stats import rankdata
 
 from harness.check.changes import (
     EXPLAINED,
-    FARTHER,
     GAINED,
     LEVEL,
     LOST,
     MISSING,
-    NEARER,
     NEW,
     OTHER,
     SAME,
@@ -61,6 +59,7 @@ from harness.check.changes import (
 from harness.check.noise import Moved, between_seeds, moved
 from harness.check.series import Match, Series, matched
 from harness.records import RunResult
+from harness.scores import farther
 from harness.statistics import holm
 from harness.types import Array
 
@@ -190,9 +189,10 @@ def _meant(old: Series, new: Series, score: str, rose: bool) -> tuple[str, tuple
     was, now = measured_by(old, score), measured_by(new, score)
     measures = [text for name in sorted(was.keys() & now.keys()) for text in _raised(was[name], now[name])]
     hides = (*_raised(old.defense, new.defense), *measures)
-    if score not in FARTHER and score not in NEARER:
+    hidden_more = farther(score)
+    if hidden_more is None:
         return (EXPLAINED if hides else SHIFTED), hides
-    less_seen = rose == (score in FARTHER)
+    less_seen = rose == hidden_more
     if not less_seen:
         shows = _raised(old.attack, new.attack)
         return (EXPLAINED if shows else LOST), shows

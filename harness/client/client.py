@@ -20,10 +20,8 @@ from harness.randomness import derive, root_of
 from harness.records import provenance
 from harness.registry import Entry, Registry, bind
 from harness.release import Scheme, as_tensor, empty, obfuscate, scratch, try_out
+from harness.scores import judged
 from harness.types import Array, Bytes, Release, Secret, Splits
-
-IN_SIGHT = ("dssim", "dhaar")
-"""The metrics that are measured against every source, and of reconstructions."""
 
 
 def scheme_of(defense: Entry, registry: Registry) -> Scheme:
@@ -67,7 +65,7 @@ class Client:
         """Refuse knobs that do not suit the images, and sets too small to mix, before anything runs."""
         check_scheme(self.scheme(defense), self.splits.private.labels, self.splits.size)
         grey = torch.full((1, 3, *self.splits.size), 0.5)
-        for name in IN_SIGHT:
+        for name in judged():
             bind(self.registry.get("metrics", name))(grey, grey)
 
     def release(self, defense: Entry, seed: int, epoch: int) -> tuple[Release, Secret]:

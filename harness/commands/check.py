@@ -125,9 +125,9 @@ def _seeds(text: str) -> int | tuple[int, ...]:
 
 
 def _tolerances(given: Sequence[str], registry: Registry) -> dict[str, float]:
-    from harness.check.changes import FARTHER, NEARER
+    from harness.scores import comparable
 
-    known = [*FARTHER, *NEARER, "utility", *registry.section("metrics")]
+    known = [*comparable(), *registry.section("metrics")]
     found = {}
     for text in given:
         score, _, value = text.partition("=")

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.client.client import IN_SIGHT, Client
+from harness.client.client import Client
 from harness.client.release_cache import ReleaseCache
 from harness.errors import HarnessError, Inapplicable, NotConverged, Skipped
 from harness.images import to_images
@@ -25,6 +25,7 @@ from harness.records import FINISHED, Records, RunResult, RunSpec, provenance
 from harness.registry import Entry, Registry, bind
 from harness.release import as_tensor
 from harness.run.scoring import identified, identifiers, judges, must_beat_chance, score
+from harness.scores import judged
 from harness.statistics import summarise
 from harness.system.device import device_type, low_precision
 from harness.train import TrainingTask, networks, recipe_named
@@ -189,13 +190,13 @@ class Bench:
         arrays: dict[str, Array] = {}
         missing: dict[str, Any] = {}
         for name, entry in self.registry.section("metrics").items():
-            columns = secret.sources[rows] if name in IN_SIGHT else secret.dominant_rows[rows][:, None]
+            columns = secret.sources[rows] if name in judged() else secret.dominant_rows[rows][:, None]
             try:
                 grid = self._distances(bind(entry), release.images, rows, columns)
             except Skipped as reason:
                 missing[name] = {**summarise([]), "reason": str(reason)}
                 continue
-            if name in IN_SIGHT:
+            if name in judged():
                 arrays[f"any_{name}"], arrays[f"every_{name}"] = grid.min(1), grid.mean(1)
                 grid = grid[np.arange(len(rows)), secret.dominant[rows]][:, None]
             arrays[name] = grid[:, 0]

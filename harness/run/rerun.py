@@ -26,7 +26,6 @@ from harness.types import Array
 LEVEL = 0.05
 ROUNDING = 1e-6  # of one image: less is another order of adding
 ABSENT = "nothing"
-HITS = (*hit_rates(), "utility")
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,9 @@ def compare(then: RunResult, now: RunResult) -> Agreement:
 def _moved(name: str, then: Array, now: Array, units: Array | None, p: float) -> Moved:
     equal = then.dtype == now.dtype and np.array_equal(then, now)
     most = float(np.abs(now.astype(float) - then.astype(float)).max(initial=0.0))
-    share = None if name in HITS else False  # a distance may be 0 everywhere without being a proportion
+    share = (
+        None if name in (*hit_rates(), "utility") else False
+    )  # a distance may be 0 everywhere without being a proportion
     before, after = (summarise(values, units=units, proportion=share) for values in (then, now))
     return Moved(name, before, after, paired(now, then, units=units), equal, most <= ROUNDING, p)
 

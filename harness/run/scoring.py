@@ -8,17 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.client.client import IN_SIGHT, Client
+from harness.client.client import Client
 from harness.errors import HarnessError, Inapplicable, NotConverged
 from harness.registry import Entry, Registry, bind
+from harness.scores import SCORES, judged, label, proof_of
 from harness.statistics import summarise, wilson
 from harness.types import Array, Bytes, Guess, Release, Secret
 
 Scored = tuple[dict[str, Any], dict[str, Array]]
 
 
-IDENTITY = ("identity", "reidentification")
-"""The evaluators that tell whose image a reconstruction is: the eye, and the rank that it gives."""
 NO_ATTRIBUTE = "the data set has no second attribute; use one with a coarse label, such as cifar10_coarse"
 
 
@@ -29,11 +28,11 @@ def judges(registry: Registry, attack: Entry) -> list[Entry]:
         return []
     if attack.kind != "reconstruction":
         return [evaluators[str(attack.kind)]]
-    return [evaluators["reconstruction"], *identifiers(registry), *(registry.get("metrics", name) for name in IN_SIGHT)]
+    return [evaluators["reconstruction"], *identifiers(registry), *(registry.get("metrics", name) for name in judged())]
 
 
 def identifiers(registry: Registry) -> list[Entry]:
-    return [registry.get("evaluators", name) for name in IDENTITY]
+    return [registry.get("evaluators", name) for name in SCORES["reid_rank1"].evaluators]
 
 
 def score(client: Client, attack: Entry, guess: Guess, release: Release, secret: Secret) -> Scored:
@@ -63,7 +62,7 @@ def _reconstruction(client: Client, attack: Entry, guess: Guess, release: Releas
     dominant, sources = secret.dominant[rows], secret.sources[rows]
     candidates = _rows_of(guess.candidates, rows, len(release), attack)
     _check_candidates(candidates, secret.sources.shape[1], tuple(release.images.shape[1:]), attack)
-    metrics = {name: bind(client.registry.get("metrics", name)) for name in IN_SIGHT}
+    metrics = {name: bind(client.registry.get("metrics", name)) for name in judged()}
     measure = _judge(client, "reconstruction")
     found = measure(candidates, lambda some: client.originals(sources[some]), dominant, metrics, client.device)
     scores = {name: summarise(values, units=units, proportion=False) for name, values in found.items()}
@@ -121,26 +120,18 @@ def _hard(release: Release, rows: Array) -> Array:
     return chosen
 
 
-_PROOF = {
-    "recognition": ("top1", "top-1"),
-    "reidentification": ("reid_rank1", "rank-1"),
-    "attribute": ("attribute", "hits"),
-}
-"""Which score proves that an attack of this kind has learned, and how it is called."""
-
-
 def must_beat_chance(attack: Entry, report: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
     """On undefended images: Wilson's lower end of the hits above chance, or the attack has learned nothing.
 
     Asked twice: on the attack's own held-out public images, and on the targets, which chose no checkpoint. A
     reconstruction has no chance to beat: it is read against the controls.
     """
-    if str(attack.kind) not in _PROOF:
+    name = proof_of(str(attack.kind))
+    if name is None:
         return
-    name, called = _PROOF[str(attack.kind)]
     top = scores[name]
     if top["low"] is None or top["low"] <= top["chance"]:
-        said = f"{called} of {top['mean']:.2f} on undefended images is not above chance ({top['chance']:.2f})"
+        said = f"{label(name)}: {top['mean']:.2f} on undefended images is not above chance ({top['chance']:.2f})"
         raise NotConverged(f"{said}: it learned nothing")
     hits, n, chance = (report.get(name) for name in ("held_out_hits", "held_out_n", "held_out_chance"))
     if hits is None or n is None or chance is None:

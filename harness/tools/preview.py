@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from harness.client.client import IN_SIGHT, Client
+from harness.client.client import Client
 from harness.errors import HarnessError, Inapplicable, NotConverged, Skipped
 from harness.images import to_images
 from harness.leaderboard.format import settings, short
-from harness.leaderboard.verdict import SIGNS
 from harness.randomness import derive, root_of, torch_generator
 from harness.registry import Entry, bind
+from harness.scores import judged, label
 
 if TYPE_CHECKING:
     from harness.types import Array, Bytes, Release, Secret
@@ -115,8 +115,8 @@ def _best(client: Client, candidates: Bytes, original: int) -> tuple[Array, str]
 def _captioned(client: Client, picture: Bytes, original: int) -> tuple[Array, str]:
     truth = to_images(torch.from_numpy(client.splits.private.images[original : original + 1].copy()))
     image = to_images(picture[None].cpu())
-    far = {name: float(bind(client.registry.get("metrics", name))(image, truth)) for name in IN_SIGHT}
-    return picture.cpu().numpy(), "  ".join(f"{SIGNS[name]} {short(value)}" for name, value in far.items())
+    far = {name: float(bind(client.registry.get("metrics", name))(image, truth)) for name in judged()}
+    return picture.cpu().numpy(), "  ".join(f"{label(name)} {short(value)}" for name, value in far.items())
 
 
 class _Sheet:

@@ -10,9 +10,8 @@ from harness.errors import HarnessError
 from harness.leaderboard.format import settings
 from harness.registry import Entry
 from harness.registry.settings import did_you_mean
+from harness.scores import ceilings
 
-CEILINGS = {"dssim": 2.0, "dhaar": 1.0, "any_dssim": 2.0, "any_dhaar": 1.0}
-"""The distances that a board judges by, and the most that each can be."""
 BY = ("mean", "low")
 ENOUGH = 0.005
 """A continuous knob is right above the target when its figure is at most so far above it."""
@@ -84,15 +83,16 @@ class Tuned:
 def parse_target(text: str) -> tuple[str, float]:
     """dssim=0.66 -> metric and target."""
     metric, _, number = (part.strip() for part in text.partition("="))
-    if metric not in CEILINGS:
-        near = did_you_mean(metric, CEILINGS)
-        raise HarnessError(f"target {text!r}: no metric {metric!r}{near} (write dssim=0.66; {', '.join(CEILINGS)})")
+    most = ceilings()
+    if metric not in most:
+        near = did_you_mean(metric, most)
+        raise HarnessError(f"target {text!r}: no metric {metric!r}{near} (write dssim=0.66; {', '.join(most)})")
     try:
         target = float(number)
     except ValueError:
         raise HarnessError(f"target {text!r}: {number!r} is no number; write {metric}=0.66, say") from None
-    if not 0 < target <= CEILINGS[metric]:
-        raise HarnessError(f"target {text!r} is out of reach for any image: {metric} lies in 0 to {CEILINGS[metric]:g}")
+    if not 0 < target <= most[metric]:
+        raise HarnessError(f"target {text!r} is out of reach for any image: {metric} lies in 0 to {most[metric]:g}")
     return metric, target
 
 

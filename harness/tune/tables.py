@@ -14,15 +14,10 @@ from harness.errors import HarnessError
 from harness.leaderboard.format import figure, settings, short
 from harness.registry import Entry
 from harness.report.terminal import grid
+from harness.scores import label
 from harness.tune.result import Evaluation, Goal, Tuned, setting_of
 from harness.types import Splits
 
-SIGNS = {
-    "dssim": "dSSIM",
-    "dhaar": "dHaar",
-    "any_dssim": "dSSIM to the nearest source",
-    "any_dhaar": "dHaar to the nearest source",
-}
 HEADS = ("defense", "setting", "mean [95 % interval]", "reaches", "next less", "next more", "n")
 REACHES = {
     "reached": "mean",
@@ -44,7 +39,7 @@ def title(splits: Splits, goal: Goal) -> str:
     under = f" under {', '.join(attack.name for attack in goal.attacks)}" if goal.attacks else " of the release"
     end = "mean" if goal.by == "mean" else "lower end of its interval"
     return (
-        f"{splits.name}, {len(splits.private)} private images of {width}x{height}: {SIGNS[goal.metric]}{under} tuned "
+        f"{splits.name}, {len(splits.private)} private images of {width}x{height}: {label(goal.metric)}{under} tuned "
         f"to {short(goal.target)} ({end}), seed {goal.seed}"
     )
 
@@ -85,7 +80,7 @@ def show(found: Sequence[Tuned], splits: Splits, goal: Goal, console: Console) -
             console.print("  " + "  ".join(rung), highlight=False, markup=False, soft_wrap=True)
     table = Table(title=title(splits, goal), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("defense", no_wrap=True)
-    for head in (SIGNS[goal.metric], *HEADS[3:-1]):
+    for head in (label(goal.metric), *HEADS[3:-1]):
         table.add_column(head, overflow="fold")
     for tuned in found:
         for name, setting, seen, reaches, *beside, _ in cells(tuned, goal):

@@ -272,7 +272,8 @@ def test_a_learned_attack_at_chance_has_failed(stage):
     result = stage.attack(stage.undefended, here("constant", traits=("learned",)), 0)
 
     assert (
-        result.status == "failed" and "rank-1 of 0.00 on undefended images is not above chance (0.02)" in result.reason
+        result.status == "failed"
+        and "re-identified (rank 1): 0.00 on undefended images is not above chance (0.02)" in result.reason
     )
 
 
