@@ -1,10 +1,19 @@
-"""Real photographs in small: what several test files look at."""
+"""Photographs in small for many test files, and how the tests run: in parallel, one thread each.
+
+`pytest` alone distributes the tests over one worker per physical core (pytest-xdist). Files and folders given by name
+run in this process, where a debugger reaches them; `-n 0` and `-p no:xdist` do so too, `-n auto` distributes those.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+
+# Before torch, BLAS and OpenMP are loaded; workers and subprocesses inherit it. More threads than cores are slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import skimage.data
@@ -12,29 +21,67 @@ import torch
 from hypothesis import settings
 
 from harness.train import memo
+from tests.helpers.cores import physical_cores
 
 settings.register_profile("steady", derandomize=True, deadline=None, database=None)
 settings.load_profile("steady")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Distribute where no file, folder or number of workers is named. Before pytest-xdist reads its options."""
+    option = config.option
+    if not hasattr(option, "numprocesses"):  # pytest-xdist is off or not installed
+        return
+    if option.numprocesses is None and not option.tx and config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        option.numprocesses = "auto"
+    if option.numprocesses and option.dist == "no":
+        option.dist = "loadgroup"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """What `-n auto` means; PYTEST_XDIST_AUTO_NUM_WORKERS says otherwise."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else min(physical_cores(), 16)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a worker: the tests of a file that share a fixture stay together, so that none is made twice; slow first."""
+    if not hasattr(config, "workerinput"):
+        return
+    shared = {item.path for item in items if _shares_a_fixture(item)}
+    for item in items:
+        if item.path in shared and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def _shares_a_fixture(item: pytest.Item) -> bool:
+    """Whether it uses a fixture that is made once for several tests, other than the photographs."""
+    definitions = item._fixtureinfo.name2fixturedefs.values()  # type: ignore[attr-defined]
+    return any(each[-1].scope in ("module", "class") for each in definitions)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """One thread, whatever the test before chose."""
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+    if cv2.getNumThreads() != 1:
+        cv2.setNumThreads(1)
+
+
 @pytest.fixture(autouse=True)
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run works in this process, where a test can reach it, unless the test asks for workers."""
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`harness run` works in this process, where a test can reach it, unless the test asks for workers."""
     monkeypatch.setenv("HARNESS_WORKERS", "1")
 
 
 @pytest.fixture(autouse=True)
-def nothing_learned() -> None:
-    """What one test's attacks learned is not there for the next."""
+def forget_trained_networks() -> None:
+    """No test uses the networks that another test's attacks trained."""
     memo.forget()
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

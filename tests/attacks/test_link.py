@@ -24,7 +24,6 @@ from harness.plugins.attacks.linking.tracks import grow, nearest
 from harness.train import memo
 from tests.helpers.epochs import KEY, Seen, graft, mixed, noisy, right, shuffled, static, waves
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 GRAFT = {"traits": ("linear", "keeps_pixels"), "params": {"p": 0.6, "per": "pixel"}}
 SHUFFLED = {"traits": ("linear", "permutes_in_blocks"), "params": {"block": 4}}
 

@@ -22,7 +22,6 @@ from harness.registry.entry import read_registry
 from harness.train import convergence, memo
 from tests.helpers.epochs import GRANTED, Seen, generator, mixed, noisy, shuffled, static, waves
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 KNOBS = {"train_epochs": 1, "width": 8, "batch": 8}
 PLANS = GRANTED | {"plans"}
 
