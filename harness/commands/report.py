@@ -28,13 +28,13 @@ def add(subparsers: Any) -> None:
 
 
 def make_report(given: argparse.Namespace) -> int:
-    from harness.report.collect import check_out, gather, write
+    from harness.report.collect import check_out, collect, write
     from harness.report.html.chart_data import document
 
     if given.out:
         check_out(given.out)
     out = given.out or given.records / "report.html"
-    report = gather(given.records, given.sheet)
+    report = collect(given.records, given.sheet)
     figures = []
     if given.figures:
         from harness.report.figures.draw import draw

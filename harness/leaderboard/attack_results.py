@@ -55,11 +55,11 @@ class AttackResult:
     @property
     def status(self) -> str:
         """The worst over seeds."""
-        return self.group.faulty.status if self.group.faulty else "ok"
+        return self.group.worst_failure.status if self.group.worst_failure else "ok"
 
     @property
     def reason(self) -> str | None:
-        return self.group.faulty.reason if self.group.faulty else None
+        return self.group.worst_failure.reason if self.group.worst_failure else None
 
     @property
     def external(self) -> bool:
@@ -69,7 +69,7 @@ class AttackResult:
     @property
     def records(self) -> list[str]:
         """The names of the records that its figures come from."""
-        return [record.spec.key for record in self.group.sound.values()]
+        return [record.spec.key for record in self.group.ok_runs.values()]
 
     @property
     def is_look(self) -> bool:
@@ -78,27 +78,27 @@ class AttackResult:
             return False
         return all(
             np.allclose(record.arrays[f"attacked_{name}"], self.look[seed].arrays[name], atol=_ROUNDING)
-            for seed, record in self.group.sound.items()
+            for seed, record in self.group.ok_runs.items()
             for name in DISTANCES[:2]
         )
 
     @cached_property
-    def left(self) -> dict[str, Any]:
+    def distances(self) -> dict[str, Any]:
         """Per distance, the mean that the attack leaves."""
         return {name: self._pool(f"attacked_{name}") for name in DISTANCES if self.group.has(f"attacked_{name}")}
 
     @cached_property
-    def read(self) -> dict[str, Any]:
+    def hit_rates(self) -> dict[str, Any]:
         """Per reading, the share with its chance."""
-        return {name: reading(self.group.sound.values(), name) for name in READINGS if self.group.has(name)}
+        return {name: reading(self.group.ok_runs.values(), name) for name in READINGS if self.group.has(name)}
 
     @cached_property
-    def from_look(self) -> dict[str, Any]:
+    def gain_over_release(self) -> dict[str, Any]:
         """How much closer than the release it comes (dssim, dhaar), and how many more it re-identifies (reid_rank1)."""
         return {name: self._compared("look", name, pair) for name, pair in self._pairs("look").items()}
 
     @cached_property
-    def from_smooth(self) -> dict[str, Any]:
+    def gain_over_smoothing(self) -> dict[str, Any]:
         """The same beyond `smooth`; empty of smooth itself, and where that was not run."""
         return {name: self._compared("smooth", name, pair) for name, pair in self._pairs("smooth").items()}
 
@@ -118,22 +118,22 @@ class AttackResult:
 
     def _pairs(self, side: str) -> dict[str, Pair]:
         if side == "look":
-            return _pairs(self.group.sound, self.look, "")
-        return {} if self.name == SMOOTH else _pairs(self.group.sound, self.smooth, "attacked_")
+            return _pairs(self.group.ok_runs, self.look, "")
+        return {} if self.name == SMOOTH else _pairs(self.group.ok_runs, self.smooth, "attacked_")
 
     def _pool(self, name: str) -> dict[str, Any]:
-        return pooled(self.group.sound.values(), name, proportion=False)
+        return pooled(self.group.ok_runs.values(), name, proportion=False)
 
 
 def attack_by_attack(releases: Sequence[RunResult], groups: Sequence[AttackRuns]) -> list[AttackResult]:
     """What every attack got, strongest first, then the controls, then what did not work."""
     look = {release.inputs["seed"]: release for release in releases}
     smooths = [group for group in groups if group.name == SMOOTH and group.has("attacked_dssim")]
-    smooth = min(smooths, key=lambda group: group.mean("attacked_dssim")).sound if smooths else {}
+    smooth = min(smooths, key=lambda group: group.mean("attacked_dssim")).ok_runs if smooths else {}
 
     def order(group: AttackRuns) -> tuple[bool, bool, float, str]:
         least = group.mean("attacked_dssim") if group.has("attacked_dssim") else math.inf
-        return not group.sound, group.control, least, group.name
+        return not group.ok_runs, group.control, least, group.name
 
     return [AttackResult(group, look, smooth) for group in sorted(groups, key=order)]
 

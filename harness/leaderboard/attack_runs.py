@@ -21,11 +21,14 @@ log = logging.getLogger("harness")
 
 @dataclass(frozen=True)
 class AttackRuns:
-    """The records of one attack with its settings, one for each seed; `sound` are those that a row can be read with."""
+    """The records of one attack with its settings, one for each seed.
+
+    ok_runs  those that worked, on the same originals as the release of that seed
+    """
 
     entry: Mapping[str, Any]
     records: Mapping[int, RunResult]
-    sound: Mapping[int, RunResult]
+    ok_runs: Mapping[int, RunResult]
 
     @property
     def name(self) -> str:
@@ -40,7 +43,7 @@ class AttackRuns:
         return tuple(self.entry.get("granted", []))
 
     @property
-    def faulty(self) -> RunResult | None:
+    def worst_failure(self) -> RunResult | None:
         """The record that says why the attack is not ok on every seed."""
         worst = min(self.records.values(), key=lambda record: _WORST_FIRST.index(record.status))
         return None if worst.status == "ok" else worst
@@ -51,11 +54,11 @@ class AttackRuns:
         return next((record.inputs.get("epochs") for record in self.records.values()), None)
 
     def has(self, array: str) -> bool:
-        return any(array in record.arrays for record in self.sound.values())
+        return any(array in record.arrays for record in self.ok_runs.values())
 
     def mean(self, array: str) -> float:
         """Over originals, without an interval."""
-        values, units = _joined(self.sound.values(), array)
+        values, units = _joined(self.ok_runs.values(), array)
         return float(per_unit(values, units).mean())
 
 
@@ -70,13 +73,13 @@ def grouped(releases: Sequence[RunResult], attacks: Iterable[RunResult]) -> list
     whose = {release.inputs["seed"]: release.arrays["units"] for release in releases}
     made = []
     for records in groups.values():
-        sound = {
+        ok_runs = {
             seed: record
             for seed, record in records.items()
             if record.status == "ok" and _joins(record, whose.get(seed))
         }
         latest = max(records.values(), key=_worth)
-        made.append(AttackRuns(latest.inputs["attack"], dict(sorted(records.items())), dict(sorted(sound.items()))))
+        made.append(AttackRuns(latest.inputs["attack"], dict(sorted(records.items())), dict(sorted(ok_runs.items()))))
     return made
 
 
@@ -120,7 +123,7 @@ def fall(group: AttackRuns, releases: Sequence[RunResult], metric: str) -> float
     """By how much the attack alone lowers the mean over originals, looking where it was not run."""
     seen, looked, units = [], [], []
     for release in releases:
-        attack = group.sound.get(release.inputs["seed"])
+        attack = group.ok_runs.get(release.inputs["seed"])
         seen.append((attack.arrays if attack else {}).get(f"attacked_{metric}", release.arrays[metric]))
         looked.append(release.arrays[metric])
         units.append(release.arrays["units"])

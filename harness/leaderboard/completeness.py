@@ -27,19 +27,19 @@ MULTI_RELEASE = "multi_release"
 SEEDS = 3
 
 
-def lacking(
+def missing_requirements(
     groups: Sequence[AttackRuns], utilities: list[RunResult], references: list[RunResult], seeds: set[int]
 ) -> list[str]:
     """What a complete row has on every seed and this one has not."""
 
     def everywhere(holds: Callable[[AttackRuns], bool]) -> bool:
-        return seeds <= {seed for group in groups if holds(group) for seed in group.sound}
+        return seeds <= {seed for group in groups if holds(group) for seed in group.ok_runs}
 
     def through_the_defense(group: AttackRuns) -> bool:
         whole = group.entry.get("kind") in ("recognition", "reconstruction")
         return whole and "learned" in group.entry.get("traits", []) and "defense" in group.granted
 
-    failed = {g.name for g in groups if not g.control and g.faulty and g.faulty.status == "failed"}
+    failed = {g.name for g in groups if not g.control and g.worst_failure and g.worst_failure.status == "failed"}
     lacks = [] if everywhere(through_the_defense) else ["a learned attack through the defense"]
     missing = [
         name
@@ -57,8 +57,8 @@ def lacking(
             lacks.append("an undefended model above chance")
     held: dict[str, set[int]] = defaultdict(set)
     for group in groups:
-        if not (group.control or EXTERNAL in group.entry.get("traits", [])) and group.sound:
-            held[group.name] |= set(group.sound)
+        if not (group.control or EXTERNAL in group.entry.get("traits", [])) and group.ok_runs:
+            held[group.name] |= set(group.ok_runs)
     lacks += [f"{name}, which failed" for name in sorted(failed)]
     partly = [name for name, on in held.items() if not seeds <= on and name not in failed and name not in missing]
     lacks += [f"{name} on every seed" for name in partly]
@@ -70,10 +70,12 @@ _BY_CHANCE = 1e-4  # so seldom may a sound harness be warned of
 _SHOWN = 5e-4  # what three decimals show; less is the rounding of float32 or of a solver
 
 
-def broken(defense: Mapping[str, Any], releases: Sequence[RunResult], groups: Sequence[AttackRuns]) -> list[str]:
+def failed_sanity_checks(
+    defense: Mapping[str, Any], releases: Sequence[RunResult], groups: Sequence[AttackRuns]
+) -> list[str]:
     """One line for every check that the records of a row do not pass."""
     found = [_undefended(releases)] if defense["name"] == "none" and defense["mixing"]["weights"] == [1.0] else []
-    named = {group.name: group for group in groups if group.sound}
+    named = {group.name: group for group in groups if group.ok_runs}
     if "oracle" in named and "multi_release" in named:
         found.append(_oracle(named["oracle"], named["multi_release"]))
     if "random_other" in named:
@@ -89,14 +91,14 @@ def _undefended(releases: Sequence[RunResult]) -> str | None:
 def _oracle(oracle: AttackRuns, blind: AttackRuns) -> str | None:
     seeds = [
         seed
-        for seed in oracle.sound
-        if seed in blind.sound and all("attacked_dssim" in group.sound[seed].arrays for group in (oracle, blind))
+        for seed in oracle.ok_runs
+        if seed in blind.ok_runs and all("attacked_dssim" in group.ok_runs[seed].arrays for group in (oracle, blind))
     ]
     if not seeds:
         return None
-    units = np.concatenate([oracle.sound[seed].arrays["units"] for seed in seeds])
+    units = np.concatenate([oracle.ok_runs[seed].arrays["units"] for seed in seeds])
     left, guessed = (
-        np.concatenate([group.sound[seed].arrays["attacked_dssim"] for seed in seeds]) for group in (oracle, blind)
+        np.concatenate([group.ok_runs[seed].arrays["attacked_dssim"] for seed in seeds]) for group in (oracle, blind)
     )
     more = paired(left, guessed, units=units)
     if more["low"] is None or more["low"] < _SHOWN:
@@ -105,9 +107,9 @@ def _oracle(oracle: AttackRuns, blind: AttackRuns) -> str | None:
 
 
 def _random_other(group: AttackRuns) -> str | None:
-    if not any("reid_rank1" in record.arrays for record in group.sound.values()):
+    if not any("reid_rank1" in record.arrays for record in group.ok_runs.values()):
         return None
-    score = reading(group.sound.values(), "reid_rank1")
+    score = reading(group.ok_runs.values(), "reid_rank1")
     if score["chance"] is None or score["mean"] is None:
         return None
     hits = round(score["mean"] * score["n"])

@@ -26,7 +26,7 @@ LEVEL = 0.05
 def rank(rows: list[Row], undefended: str) -> None:
     """Rank and mark rows in place, and sort them to be read: the ranked, then references, then the most private."""
     for training in dict.fromkeys((row.epochs, row.training) for row in rows):
-        complete = [row for row in rows if (row.epochs, row.training) == training and not row.lacks]
+        complete = [row for row in rows if (row.epochs, row.training) == training and not row.missing]
         _mark_front(complete)
         _place([row for row in complete if row.passes["dssim"] and row.utility and not row.reference])
     rows.sort(

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.leaderboard.attack_results import DISTANCES, AttackResult, attack_by_attack
 from harness.leaderboard.attack_runs import grouped, pooled
-from harness.leaderboard.completeness import CONTROLS, MULTI_RELEASE, SEEDS, broken, lacking
+from harness.leaderboard.completeness import CONTROLS, MULTI_RELEASE, SEEDS, failed_sanity_checks, missing_requirements
 from harness.leaderboard.worst_case import attribute_read, keys, recognised, reidentified, worst_case
 from harness.records import RunResult
 from harness.scores import thresholds
@@ -33,7 +33,7 @@ class Row:
     reidentified  the attack, or look, that re-identifies most; None where nobody tried
     attribute     the attack that reads the second attribute best beyond chance
     attacks       every attack by itself
-    unjudged      attacks that failed or were skipped, with the reason: the row says nothing of them
+    not_run       attacks that failed or were skipped, with the reason: the row says nothing of them
     warnings      self-checks that do not hold: the row's figures are not to be trusted
     rank          1 + the ranked rows that are better by a paired difference; references have none
     tied          ranked rows that cannot be told from this one in utility, as `defense (settings)`
@@ -51,12 +51,12 @@ class Row:
     recognition: dict[str, Any] | None
     utility: dict[str, Any] | None
     gap: dict[str, Any] | None
-    lacks: list[str]
+    missing: list[str]
     granted: list[str]
     reidentified: dict[str, Any] | None = None
     attribute: dict[str, Any] | None = None
     attacks: list[AttackResult] = field(default_factory=list)
-    unjudged: list[str] = field(default_factory=list)
+    not_run: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     records: list[str] = field(default_factory=list)
@@ -109,17 +109,17 @@ def make_row(
         recognition=recognised(counted),
         utility=utility,
         gap=gap,
-        lacks=lacking(groups, utilities, references, {record.inputs["seed"] for record in releases}),
-        granted=sorted({grant for group in counted if group.sound for grant in group.granted}),
+        missing=missing_requirements(groups, utilities, references, {record.inputs["seed"] for record in releases}),
+        granted=sorted({grant for group in counted if group.ok_runs for grant in group.granted}),
         reidentified=reidentified(releases, counted),
         attribute=attribute_read(counted),
         attacks=attack_by_attack(releases, groups),
-        unjudged=[
+        not_run=[
             f"{group.name} ({fault.status}: {fault.reason})"
             for group in groups
-            if (fault := group.faulty) and fault.status in ("failed", "skipped")
+            if (fault := group.worst_failure) and fault.status in ("failed", "skipped")
         ],
-        warnings=broken(entry, releases, groups),
+        warnings=failed_sanity_checks(entry, releases, groups),
         failures=[
             f"{record.inputs.get('attack', {}).get('name', record.spec.kind)}: {record.reason}"
             for record in (*attacks, *utilities)

@@ -22,11 +22,11 @@ SIGNS = {"dssim": "dSSIM", "dhaar": "dHaar"}
 def on_board(board: Board) -> list[str]:
     """What a stranger must know before quoting the table."""
     lines = [f"Warning: {row.defense}: {text}." for row in board.rows for text in row.warnings]
-    for lacks in dict.fromkeys("; ".join(row.lacks) for row in board.rows if row.lacks):
-        names = dict.fromkeys(row.defense for row in board.rows if "; ".join(row.lacks) == lacks)
+    for lacks in dict.fromkeys("; ".join(row.missing) for row in board.rows if row.missing):
+        names = dict.fromkeys(row.defense for row in board.rows if "; ".join(row.missing) == lacks)
         lines.append(f"Not yet judged, so not ranked: {', '.join(names)}. Lacking: {lacks}.")
     lines += [_tied(row) for row in board.rows if row.tied]
-    if any(not row.lacks for row in board.rows) and not any(row.rank for row in board.rows):
+    if any(not row.missing for row in board.rows) and not any(row.rank for row in board.rows):
         lines.append("No defense passes: none keeps a worst-case dSSIM of 0.66. Rows are not ranked.")
     return lines
 
@@ -42,11 +42,11 @@ def on_row(row: Row) -> list[str]:
         nearest = ", ".join(f"{sign} {figure(row.worst[f'any_{name}'])}" for name, sign in SIGNS.items())
         lines.append(f"any source: {nearest} left")
     told = dict.fromkeys((row.worst["dssim"]["attack"], row.worst["dhaar"]["attack"], MULTI_RELEASE, SMOOTH))
-    lines += [_alone(attack) for name in told for attack in row.attacks if attack.name == name and attack.left]
+    lines += [_alone(attack) for name in told for attack in row.attacks if attack.name == name and attack.distances]
     lines += [text for text in (_reidentified(row), _recognised(row), _attribute(row), _useful(row)) if text]
     lines.append(_standing(row))
-    if row.unjudged:
-        lines.append(f"Says nothing of {'; '.join(row.unjudged)}.")
+    if row.not_run:
+        lines.append(f"Says nothing of {'; '.join(row.not_run)}.")
     return [*lines, *(f"Warning: {text}." for text in row.warnings)]
 
 
@@ -64,7 +64,7 @@ def beyond_smoothing(attack: AttackResult) -> bool | None:
     """
     gained = {
         name: more["low"] is not None and more["low"] > 0 and survives(more)
-        for name, more in attack.from_smooth.items()
+        for name, more in attack.gain_over_smoothing.items()
     }
     if "dssim" not in gained:
         return None
@@ -74,12 +74,6 @@ def beyond_smoothing(attack: AttackResult) -> bool | None:
 def survives(more: Mapping[str, Any]) -> bool:
     """Whether a paired difference is one after Holm's correction; taken on trust where there was none to correct."""
     return more.get("holm") is None or bool(more["holm"] < LEVEL)
-
-
-def only_uncorrected(more: Mapping[str, Any]) -> bool:
-    """Whether its interval holds no zero and the correction takes that back."""
-    ends = (more["low"], more["high"])
-    return not survives(more) and None not in ends and not ends[0] <= 0 <= ends[1]
 
 
 def _worst(row: Row) -> str:
@@ -108,12 +102,14 @@ def _alone(attack: AttackResult) -> str:
     """One attack by itself, against smoothing; with what may be claimed of it."""
     parts = []
     for name, sign in SIGNS.items():
-        if name in attack.left:
-            text = f"{sign} {figure(attack.left[name])}"
-            parts.append(text + (f", {_than(attack.from_smooth[name])}" if name in attack.from_smooth else ""))
-    if "reid_rank1" in attack.read:
-        text = f"re-identified {figure(attack.read['reid_rank1'])}"
-        more = attack.from_smooth.get("reid_rank1")
+        if name in attack.distances:
+            text = f"{sign} {figure(attack.distances[name])}"
+            parts.append(
+                text + (f", {_than(attack.gain_over_smoothing[name])}" if name in attack.gain_over_smoothing else "")
+            )
+    if "reid_rank1" in attack.hit_rates:
+        text = f"re-identified {figure(attack.hit_rates['reid_rank1'])}"
+        more = attack.gain_over_smoothing.get("reid_rank1")
         parts.append(text + (f", {figure(more)} more often than from smooth" if more else ""))
     line = f"{attack.name}{' (= look)' if attack.is_look else ''} alone leaves {'; '.join(parts)}"
     if attack.name == SMOOTH or attack.is_look:
@@ -168,8 +164,8 @@ def _useful(row: Row) -> str | None:
 
 
 def _standing(row: Row) -> str:
-    if row.lacks:
-        return f"Not judged: lacks {'; '.join(row.lacks)}."
+    if row.missing:
+        return f"Not judged: lacks {'; '.join(row.missing)}."
     passed = [SIGNS[name] for name, yes in row.passes.items() if yes]
     if not passed:
         return "Does not pass, by dSSIM or by dHaar."
@@ -191,8 +187,8 @@ def document(row: Row) -> dict[str, Any]:
         "passes": row.passes,
         "reidentified": row.reidentified,
         "attacks": [attack_document(attack) for attack in row.attacks],
-        "lacks": row.lacks,
-        "unjudged": row.unjudged,
+        "lacks": row.missing,
+        "unjudged": row.not_run,
         "warnings": row.warnings,
         "text": on_row(row),
     }
@@ -210,12 +206,12 @@ def attack_document(attack: AttackResult) -> dict[str, Any]:
         "external": attack.external,
         "granted": list(group.granted),
         "epochs": group.epochs,
-        "seeds": sorted(group.sound),
+        "seeds": sorted(group.ok_runs),
         "is_look": attack.is_look,
-        "left": attack.left,
-        "read": attack.read,
-        "from_look": attack.from_look,
-        "from_smooth": attack.from_smooth,
+        "left": attack.distances,
+        "read": attack.hit_rates,
+        "from_look": attack.gain_over_release,
+        "from_smooth": attack.gain_over_smoothing,
         "beyond_smoothing": beyond_smoothing(attack),
         "records": attack.records,
     }

@@ -30,15 +30,15 @@ def worst_case(releases: Sequence[RunResult], attacks: Sequence[AttackRuns], met
     for release in releases:
         floor = release.arrays[metric]
         for group in attacks:
-            attack = group.sound.get(release.inputs["seed"])
+            attack = group.ok_runs.get(release.inputs["seed"])
             if attack and f"attacked_{metric}" in attack.arrays:  # attacked_any_dssim beside any_dssim
                 floor = np.minimum(floor, attack.arrays[f"attacked_{metric}"])
         values.append(floor)
     joined, units = np.concatenate(values), np.concatenate([release.arrays["units"] for release in releases])
     below = share_below(joined, thresholds()[base(metric)], units=units)
-    falls = [(fall(group, releases, metric), group.name, keys(group.sound.values())) for group in attacks]
+    falls = [(fall(group, releases, metric), group.name, keys(group.ok_runs.values())) for group in attacks]
     most, strongest, theirs = max(falls, default=(0.0, LOOK, []))
-    entering = [record for group in attacks for record in group.sound.values()]
+    entering = [record for group in attacks for record in group.ok_runs.values()]
     return {
         **summarise(joined, units=units, proportion=False),
         "below": below["mean"],
@@ -55,21 +55,21 @@ def recognised(attacks: Sequence[AttackRuns]) -> dict[str, Any] | None:
 
     One that is granted the public labels is shown only where there is no other: the label is the answer.
     """
-    readers = [group for group in attacks if any("top1" in record.arrays for record in group.sound.values())]
+    readers = [group for group in attacks if any("top1" in record.arrays for record in group.ok_runs.values())]
     unlabelled = [group for group in readers if "labels" not in group.granted]
     best: dict[str, Any] | None = None
     for group in unlabelled or readers:
-        found = {name: reading(group.sound.values(), name) for name in ("top1", "any_source", "released")}
+        found = {name: reading(group.ok_runs.values(), name) for name in ("top1", "any_source", "released")}
         corrected = found["top1"]["corrected"]
         if best is None or _beyond(corrected) > _beyond(best["corrected"]):
-            arch, theirs = group.entry["params"].get("arch"), keys(group.sound.values(), "top1")
+            arch, theirs = group.entry["params"].get("arch"), keys(group.ok_runs.values(), "top1")
             best = {"attack": group.name, "arch": arch, **found, "corrected": corrected, "records": theirs}
     return best
 
 
 def reidentified(releases: Sequence[RunResult], attacks: Sequence[AttackRuns]) -> dict[str, Any] | None:
     """Who finds the original in the gallery most often: looking at the release, or an attack."""
-    named = [(LOOK, releases), *((group.name, list(group.sound.values())) for group in attacks)]
+    named = [(LOOK, releases), *((group.name, list(group.ok_runs.values())) for group in attacks)]
     best: dict[str, Any] | None = None
     for name, records in named:
         if any("reid_rank1" in record.arrays for record in records):
@@ -85,9 +85,9 @@ def attribute_read(attacks: Sequence[AttackRuns]) -> dict[str, Any] | None:
     """The attack that reads what the public label does not tell, best beyond chance."""
     best: dict[str, Any] | None = None
     for group in attacks:
-        if any("attribute" in record.arrays for record in group.sound.values()):
-            theirs = keys(group.sound.values(), "attribute")
-            found = {"attack": group.name, **reading(group.sound.values(), "attribute"), "records": theirs}
+        if any("attribute" in record.arrays for record in group.ok_runs.values()):
+            theirs = keys(group.ok_runs.values(), "attribute")
+            found = {"attack": group.name, **reading(group.ok_runs.values(), "attribute"), "records": theirs}
             if best is None or _beyond(found["corrected"]) > _beyond(best["corrected"]):
                 best = found
     return best

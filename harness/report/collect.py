@@ -116,7 +116,7 @@ class Report:
     missing: Sequence[str]
 
 
-def gather(folder: Path, named: Sequence[Path] = ()) -> Report:
+def collect(folder: Path, named: Sequence[Path] = ()) -> Report:
     """Everything that the page shows; `named` are the sheets that were asked for."""
     records = {record.spec.key: record for record in Records(folder).all()}
     if not records:
@@ -151,14 +151,14 @@ def write(out: Path, page: str) -> None:
 
 def standing(row: Row) -> str:
     """passes (by dSSIM, which ranks), fails, or unjudged: what lacks something is neither."""
-    if row.lacks:
+    if row.missing:
         return "unjudged"
     return "passes" if row.passes["dssim"] else "fails"
 
 
 def passing(row: Row) -> str:
     """The same in words, with dHaar, which is judged apart."""
-    if row.lacks:
+    if row.missing:
         return "not judged"
     passed = [SIGNS[name] for name, yes in row.passes.items() if yes]
     return "does not pass" if not passed else "passes both" if len(passed) == 2 else f"{passed[0]} only"

@@ -19,7 +19,7 @@ def curves(board: Board) -> list[EpochCurve]:
         if row.epochs is None:
             continue
         for attack in row.attacks:
-            if RELEASES in attack.group.granted and attack.left:
+            if RELEASES in attack.group.granted and attack.distances:
                 name = (row.defense, settings(row.settings), attack.name, settings(attack.params))
                 if row.epochs not in found[name] or row.utility:  # one that was trained says more
                     found[name][row.epochs] = Point(row.epochs, row, attack, _undefended(board, row))

@@ -69,7 +69,7 @@ def curves(cross: Cross) -> list[tuple[Entry, Entry]]:
     return [(defense, attack) for defense in cross.defenses for attack in several]
 
 
-def spendings(cells: Sequence[Cell], pairs: Sequence[tuple[Entry, Entry]]) -> list[EpochCurve]:
+def epoch_curves(cells: Sequence[Cell], pairs: Sequence[tuple[Entry, Entry]]) -> list[EpochCurve]:
     """The curve of every pair that has a point at two T or more."""
     if not pairs:
         return []
@@ -114,13 +114,13 @@ def table(spending: EpochCurve) -> Table:
     for head in ("epochs", "dSSIM left", "dHaar left", "re-identified", "utility", "lost"):
         made.add_column(head, justify="right", no_wrap=head != "epochs")
     for point in spending.points:
-        seen, left = point.seen, point.seen.left
+        seen, left = point.seen, point.seen.distances
         mark = "\n(= look)" if seen.is_look else ""
         made.add_row(
             f"{point.epochs}{mark}" if left else f"{point.epochs}\n{seen.status}",
             stacked(left.get("dssim")),
             stacked(left.get("dhaar")),
-            stacked(seen.read.get("reid_rank1")),
+            stacked(seen.hit_rates.get("reid_rank1")),
             stacked(point.row.utility),
             stacked(point.row.gap),
             end_section=True,

@@ -106,7 +106,7 @@ def label(row: Row) -> str:
 
 
 def score_of(attack: AttackResult, measure: str) -> Mapping[str, Any] | None:
-    score: Mapping[str, Any] | None = attack.left.get(measure) or attack.read.get(measure)
+    score: Mapping[str, Any] | None = attack.distances.get(measure) or attack.hit_rates.get(measure)
     return score
 
 
@@ -161,7 +161,7 @@ def _mark(row: Row, attack: AttackResult | None, column: Column, measure: Measur
         if score is None:
             short_name = "does not apply" if attack.status == "inapplicable" else attack.status
             return Mark(attack.status, short_name, f"{where}: {reason}", note=note)
-        where += f" (on {len(attack.group.sound)} of {len(attack.group.records)} seeds, {reason})"
+        where += f" (on {len(attack.group.ok_runs)} of {len(attack.group.records)} seeds, {reason})"
     if score is None:
         return Mark("absent", "not measured", f"{where}: {measure.title} was not measured")
     told = f"{where}: {_told(score, measure)}" + (", the release itself after one epoch" if attack.is_look else "")

@@ -143,9 +143,9 @@ def _cells(row: Row, records: str) -> tuple[str, ...]:
         ", ".join(filter(None, (f"{row.epochs} epochs" if row.epochs else "", row.training))) or "-",
         str(row.worst["dssim"]["n"]),
         str(row.seeds),
-        "not judged" if row.lacks else ", ".join(passed) or "no",
+        "not judged" if row.missing else ", ".join(passed) or "no",
         ", ".join(row.granted) or "-",
-        "; ".join(row.lacks) or "complete",
+        "; ".join(row.missing) or "complete",
         " ".join(f"[{key[:6]}]({records}/{key}.json)" for key in row.records),
     )
 
@@ -165,7 +165,7 @@ def _look(row: Row, records: str) -> tuple[str, ...]:
 def _attack_cells(attack: AttackResult, records: str) -> tuple[str, ...]:
     """One line under ATTACK_HEADS."""
     told = " ".join(filter(None, (attack.name, settings(attack.params), "(= look)" if attack.is_look else "")))
-    read, mine = attack.read, attack.records
+    read, mine = attack.hit_rates, attack.records
     chances = [short(read[name]["chance"]) if name in read else "-" for name in ("top1", "attribute")]
     status = attack.status + (f": {attack.reason}" if attack.reason else "")
 
@@ -178,8 +178,12 @@ def _attack_cells(attack: AttackResult, records: str) -> tuple[str, ...]:
     return (
         told,
         status + (", control" if attack.group.control else ", external" if attack.external else ""),
-        *(shown(attack.left.get(name)) for name in ("dssim", "dhaar", "any_dssim")),
-        *(shown(apart.get(name)) for apart in (attack.from_look, attack.from_smooth) for name in ("dssim", "dhaar")),
+        *(shown(attack.distances.get(name)) for name in ("dssim", "dhaar", "any_dssim")),
+        *(
+            shown(apart.get(name))
+            for apart in (attack.gain_over_release, attack.gain_over_smoothing)
+            for name in ("dssim", "dhaar")
+        ),
         shown(read.get("reid_rank1")),
         shown(read.get("top1")),
         chances[0],

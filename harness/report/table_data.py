@@ -50,7 +50,7 @@ def flat(board: Board, row: Row) -> dict[str, Any]:
         "training": row.training,
         "seeds": row.seeds,
         "pareto": row.pareto,
-        "lacks": "; ".join(row.lacks),
+        "lacks": "; ".join(row.missing),
         "granted": " ".join(row.granted),
     }
     for name, score, parts in _figures(row):
@@ -63,7 +63,7 @@ def flat(board: Board, row: Row) -> dict[str, Any]:
         line["reidentifier"] = row.reidentified["attack"]
     if row.attribute:
         line["attribute_reader"] = row.attribute["attack"]
-    return line | {"unjudged": "; ".join(row.unjudged), "warnings": "; ".join(row.warnings)}
+    return line | {"unjudged": "; ".join(row.not_run), "warnings": "; ".join(row.warnings)}
 
 
 def _figures(row: Row) -> Iterator[tuple[str, Mapping[str, Any], Sequence[str]]]:

@@ -239,7 +239,7 @@ def test_complete_rows_that_pass_are_ranked_by_utility():
     found = rows(*complete("weak", 0.98, RELEASED - 0.5), *complete("good", 0.8), *complete("better", 0.9))
 
     assert [(each.defense, each.rank) for each in found] == [("better", 1), ("good", 2), ("weak", None)]
-    assert all(each.lacks == [] for each in found)
+    assert all(each.missing == [] for each in found)
 
 
 @pytest.mark.parametrize(
@@ -251,13 +251,13 @@ def test_a_row_without_a_required_attack_is_not_ranked(missing, said):
 
     found = row(*kept)
 
-    assert found.rank is None and any(said in lack for lack in found.lacks)
+    assert found.rank is None and any(said in lack for lack in found.missing)
 
 
 def test_two_seeds_are_too_few_to_be_ranked():
     found = row(*complete("mix", 0.9, seeds=2))
 
-    assert found.rank is None and found.lacks == ["3 seeds (has 2)"]
+    assert found.rank is None and found.missing == ["3 seeds (has 2)"]
 
 
 def test_attacks_on_one_seed_of_three_do_not_complete_a_row():
@@ -266,7 +266,7 @@ def test_attacks_on_one_seed_of_three_do_not_complete_a_row():
 
     found = row(*kept)
 
-    assert found.rank is None and found.lacks
+    assert found.rank is None and found.missing
 
 
 def test_a_failed_attack_does_not_complete_a_row():
@@ -510,4 +510,4 @@ def test_a_model_that_learned_nothing_is_no_reference_for_what_is_lost():
     undefended = trained(0.1, "none")
     undefended.scores["utility"] |= {"low": 0.05, "chance": 0.1}
 
-    assert "an undefended model above chance" in row(release(), trained(0.1), undefended).lacks
+    assert "an undefended model above chance" in row(release(), trained(0.1), undefended).missing

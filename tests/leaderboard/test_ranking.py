@@ -148,8 +148,8 @@ def test_one_attack_alone_is_believed_and_the_same_among_thirty_is_not():
 
     assert verdict.beyond_smoothing(alone["peek"]) is True
     assert verdict.beyond_smoothing(among["peek"]) is False
-    assert among["peek"].from_smooth["dssim"]["low"] > 0  # by its own interval it still is
-    assert among["peek"].from_smooth["dssim"]["mean"] == alone["peek"].from_smooth["dssim"]["mean"]
+    assert among["peek"].gain_over_smoothing["dssim"]["low"] > 0  # by its own interval it still is
+    assert among["peek"].gain_over_smoothing["dssim"]["mean"] == alone["peek"].gain_over_smoothing["dssim"]["mean"]
     assert " †]" not in page([board]) and " †]" in page([crowded])
 
 
@@ -166,7 +166,7 @@ def test_the_correction_is_holms_over_every_comparison_of_the_board():
     for (attack, key, _), p in zip(asked, expected, strict=True):
         assert attack.holm[key] == (pytest.approx(p), 6)
     assert attacks["oracle"].holm == {}
-    assert attacks["peek"].from_smooth["dssim"]["comparisons"] == 6 and "They are 6." in page([board])
+    assert attacks["peek"].gain_over_smoothing["dssim"]["comparisons"] == 6 and "They are 6." in page([board])
 
 
 def test_an_attack_that_is_far_closer_survives_any_correction():

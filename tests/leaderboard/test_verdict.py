@@ -56,11 +56,11 @@ def test_what_an_attack_gains_is_paired_over_originals_and_pooled_over_seeds():
     found = named(row(*records), "peek")
 
     mean = np.mean(noise, axis=0)
-    for more, gained in ((found.from_look, 0.2), (found.from_smooth, 0.15)):
+    for more, gained in ((found.gain_over_release, 0.2), (found.gain_over_smoothing, 0.15)):
         apart = paired(gained - mean, np.zeros(N))
         assert {name: more["dssim"][name] for name in apart} == pytest.approx(apart)
-    assert found.from_look["dssim"]["n"] == N
-    assert found.left["dssim"]["mean"] == pytest.approx((RELEASED - 0.2 + mean).mean())
+    assert found.gain_over_release["dssim"]["n"] == N
+    assert found.distances["dssim"]["mean"] == pytest.approx((RELEASED - 0.2 + mean).mean())
 
 
 def test_a_gain_in_re_identification_is_a_larger_share():
@@ -69,8 +69,8 @@ def test_a_gain_in_re_identification_is_a_larger_share():
 
     found = named(row(look, peek), "peek")
 
-    assert found.from_look["reid_rank1"]["mean"] == pytest.approx(0.5)
-    assert found.read["reid_rank1"]["mean"] == 0.5 and found.read["reid_rank1"]["chance"] == 0.01
+    assert found.gain_over_release["reid_rank1"]["mean"] == pytest.approx(0.5)
+    assert found.hit_rates["reid_rank1"]["mean"] == 0.5 and found.hit_rates["reid_rank1"]["chance"] == 0.01
 
 
 def test_smooth_is_not_compared_with_itself_and_the_stronger_setting_is_the_reference():
@@ -79,8 +79,8 @@ def test_smooth_is_not_compared_with_itself_and_the_stronger_setting_is_the_refe
 
     found = row(release(), weak, strong, attacked("peek", dssim=RELEASED - 0.3))
 
-    assert named(found, "peek").from_smooth["dssim"]["mean"] == pytest.approx(0.2)
-    assert all(each.from_smooth == {} for each in found.attacks if each.name == "smooth")
+    assert named(found, "peek").gain_over_smoothing["dssim"]["mean"] == pytest.approx(0.2)
+    assert all(each.gain_over_smoothing == {} for each in found.attacks if each.name == "smooth")
 
 
 def test_two_settings_of_one_attack_do_not_add_up_to_the_strongest():
@@ -101,7 +101,7 @@ def test_the_strongest_is_so_in_the_mean_over_seeds():
     found = row(*records, attacked("once", seed=0, dssim=RELEASED - 0.2))
 
     assert found.worst["dssim"]["attack"] == "steady"
-    assert "once on every seed" in found.lacks
+    assert "once on every seed" in found.missing
 
 
 def test_a_newer_version_of_an_attack_replaces_the_older_and_its_failure_does_not():
@@ -113,7 +113,7 @@ def test_a_newer_version_of_an_attack_replaces_the_older_and_its_failure_does_no
     found = row(release(), old, new, broken)
 
     assert found.worst["dssim"]["mean"] == pytest.approx(RELEASED.mean() - 0.1)
-    assert not any("failed" in lack for lack in found.lacks) and named(found, "peek").status == "ok"
+    assert not any("failed" in lack for lack in found.missing) and named(found, "peek").status == "ok"
 
 
 def test_attacks_are_listed_strongest_first_then_controls_then_what_did_not_work():
@@ -137,14 +137,14 @@ def test_a_row_lacks_an_attack_that_failed():
 
     found = row(*records)
 
-    assert found.lacks == ["denoise, which failed"] and found.rank is None
-    assert found.unjudged == ["denoise (failed: why it failed)"]
+    assert found.missing == ["denoise, which failed"] and found.rank is None
+    assert found.not_run == ["denoise (failed: why it failed)"]
 
 
 def test_an_attack_that_failed_on_one_seed_of_three_is_lacking_too():
     failed = [attacked("denoise", seed=seed, status="failed" if seed else "ok") for seed in SEEDS]
 
-    assert row(*complete("mix", 0.9), *failed).lacks == ["denoise, which failed"]
+    assert row(*complete("mix", 0.9), *failed).missing == ["denoise, which failed"]
 
 
 def test_what_was_skipped_is_named_but_not_lacking():
@@ -153,7 +153,7 @@ def test_what_was_skipped_is_named_but_not_lacking():
 
     found = row(*complete("mix", 0.9), *skipped)
 
-    assert found.lacks == [] and found.unjudged == ["google_vision (skipped: why it failed)"]
+    assert found.missing == [] and found.not_run == ["google_vision (skipped: why it failed)"]
     assert line(found, "Says nothing of") == "Says nothing of google_vision (skipped: why it failed)."
 
 
@@ -162,14 +162,14 @@ def test_what_does_not_suit_a_defense_is_neither():
 
     found = row(*complete("mix", 0.9), *unsuited)
 
-    assert found.lacks == [] and found.unjudged == []
+    assert found.missing == [] and found.not_run == []
     assert named(found, "unmix").status == "inapplicable"
 
 
 def test_a_required_attack_that_does_not_suit_is_still_lacking():
     kept = [each for each in complete("mix", 0.9) if each.inputs.get("attack", {}).get("name") != MULTI]
 
-    assert row(*kept, *(attacked(MULTI, seed=seed, status="inapplicable") for seed in SEEDS)).lacks == [MULTI]
+    assert row(*kept, *(attacked(MULTI, seed=seed, status="inapplicable") for seed in SEEDS)).missing == [MULTI]
 
 
 # T
@@ -196,7 +196,7 @@ def test_one_release_is_nothing_but_looking_and_marked_so():
     found = row(release(), looked)
 
     assert named(found, MULTI).is_look
-    assert MULTI not in "; ".join(found.lacks)
+    assert MULTI not in "; ".join(found.missing)
     assert "(= look)" in line(found, f"{MULTI} ")
 
 
@@ -237,7 +237,7 @@ def test_a_gain_that_chance_explains_is_no_claim():
 
     found = row(release(), attacked("smooth"), attacked(MULTI, dssim=wild, granted=("releases",), epochs=10))
 
-    assert named(found, MULTI).from_smooth["dssim"]["mean"] > 0
+    assert named(found, MULTI).gain_over_smoothing["dssim"]["mean"] > 0
     assert verdict.beyond_smoothing(named(found, MULTI)) is False
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from harness.cli import main
 from harness.leaderboard.board import boards
-from harness.leaderboard.completeness import lacking
+from harness.leaderboard.completeness import missing_requirements
 from harness.records import provenance
 from harness.records.store import read_all
 from harness.report.markdown import page
@@ -155,7 +155,7 @@ def test_a_published_release_makes_its_own_row_and_leaves_the_others(place, tmp_
     board, row = row_of(tmp_path / "records", published=True)
     _, after = row_of(tmp_path / "records", published=False)
     assert after.worst == before.worst
-    assert row.lacks and row.rank is None
+    assert row.missing and row.rank is None
     assert (board.dataset["public"], board.dataset["test"], board.dataset["private"]) == (0, 0, 36)
 
 
@@ -174,7 +174,7 @@ def test_an_entry_on_one_seed_takes_no_row_out_of_the_ranking(place, tmp_path, s
 
     _, row = row_of(tmp_path / "records", published=False)
     (group,) = [attack.group for attack in row.attacks if attack.name == "external:Doe 2027"]
-    assert not any("external" in text for text in lacking([group], [], [], {0, 1, 2}))
+    assert not any("external" in text for text in missing_requirements([group], [], [], {0, 1, 2}))
 
 
 def test_several_guesses_of_one_image_count_with_their_best(place, tmp_path, score):

@@ -15,7 +15,7 @@ from harness.cli import main
 from harness.leaderboard import paper
 from harness.leaderboard.board import boards
 from harness.records import Records
-from harness.report.collect import gather, passing, standing
+from harness.report.collect import collect, passing, standing
 from harness.report.heatmap import grids
 from harness.report.html.chart_data import document
 from harness.report.html.page import in_script, policy, render
@@ -36,7 +36,7 @@ def small(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(folder):
-    return gather(folder)
+    return collect(folder)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_a_cell_is_the_attack_alone_with_its_interval_and_n(section):
 
     found = mark(section, "mix", "smooth")
 
-    assert found.score == smooth.left["dssim"] and found.state == "ok"
+    assert found.score == smooth.distances["dssim"] and found.state == "ok"
     assert f"n = {N}" in found.told and found.interval
 
 
@@ -146,9 +146,9 @@ def test_only_what_is_judged_is_ranked_and_what_is_not_looks_it(section, report)
     points = document(report)["boards"][0]["points"]
 
     for row, point in zip(section.board.rows, points, strict=True):
-        assert (standing(row) == "unjudged") == bool(row.lacks)
-        assert not (point["rank"] and row.lacks)
-        assert (passing(row) == "not judged") == bool(row.lacks)
+        assert (standing(row) == "unjudged") == bool(row.missing)
+        assert not (point["rank"] and row.missing)
+        assert (passing(row) == "not judged") == bool(row.missing)
     assert any(point["rank"] for point in points)
 
 
@@ -170,7 +170,7 @@ def test_rows_that_cannot_be_told_apart_share_a_place_and_name_each_other(tmp_pa
         )
         for r in records
     ]  # fmt: skip
-    found = gather(write(tmp_path, [*records, *twin, *cross(defenses=DEFENSES[:1])]))
+    found = collect(write(tmp_path, [*records, *twin, *cross(defenses=DEFENSES[:1])]))
 
     points = [p for p in document(found)["boards"][0]["points"] if p["epochs"] == 20 and p["rank"]]
     page = Elements(render(found)).text
@@ -184,7 +184,7 @@ def test_a_curve_has_the_figures_of_the_attack_at_every_number_of_epochs(section
     assert [point.epochs for point in curve.points] == list(EPOCHS)
     for point in curve.points:
         row = next(r for r in section.board.rows if (r.defense, r.epochs) == ("mix", point.epochs))
-        assert point.seen.left == next(a for a in row.attacks if a.name == "multi_release").left
+        assert point.seen.distances == next(a for a in row.attacks if a.name == "multi_release").distances
         undefended = next(r for r in section.board.rows if (r.defense, r.epochs) == ("none", point.epochs))
         assert point.undefended == undefended.utility
 
@@ -213,7 +213,7 @@ def test_what_the_charts_draw_is_the_board_s(report, section):
 
     for point, row in zip(drawn, section.board.rows, strict=True):
         assert point["worst"]["dssim"]["mean"] == pytest.approx(row.worst["dssim"]["mean"], abs=1e-6)
-        assert (point["judged"], point["passes"]) == (not row.lacks, row.passes)
+        assert (point["judged"], point["passes"]) == (not row.missing, row.passes)
         assert point["utility"] is None or point["utility"]["low"] <= point["utility"]["mean"]
 
 
@@ -243,7 +243,7 @@ def test_records_of_two_versions_are_remarked(tmp_path):
 
     other = cross(seeds=1, defenses=DEFENSES[1:2])
 
-    (found,) = gather(write(tmp_path, [*records, *other])).sections
+    (found,) = collect(write(tmp_path, [*records, *other])).sections
     assert any("2 versions of torch: 2.14.0, 2.15.0" in remark for remark in found.origins.remarks)
 
 
@@ -252,7 +252,7 @@ def test_a_release_that_could_not_be_made_is_named(tmp_path):
     broken = cross(seeds=1, defenses=DEFENSES[1:2])[0]
     failed = type(broken)(broken.spec, "failed", "out of memory", finished=broken.finished)
 
-    found = gather(write(tmp_path, [*records, failed]))
+    found = collect(write(tmp_path, [*records, failed]))
 
     assert found.missing == ["mix weights=0.5,0.5 on hand_made: failed: out of memory"]
     assert "out of memory" in render(found)
@@ -320,7 +320,7 @@ def test_the_page_is_readable_without_scripts(page):
 
 
 def test_the_page_is_a_function_of_the_records(folder, page):
-    assert render(gather(folder)) == page
+    assert render(collect(folder)) == page
 
 
 def test_every_id_is_unique_and_every_link_on_the_page_arrives(page):
@@ -383,7 +383,7 @@ def test_sheets_beside_the_records_are_shown_and_curves_that_a_run_drew_are_not(
         Image.fromarray(np.zeros((2, 3, 3), np.uint8)).save(tmp_path / name)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
 
-    found = gather(tmp_path)
+    found = collect(tmp_path)
 
     assert [(sheet.name, sheet.width, sheet.height) for sheet in found.sheets] == [("sheet.png", 3, 2)]
     assert "broken.png" in caplog.text
@@ -402,7 +402,7 @@ def figures(folder, tmp_path_factory):
     from harness.report.figures.draw import draw
 
     out = tmp_path_factory.mktemp("figures")
-    return draw(gather(folder), out)
+    return draw(collect(folder), out)
 
 
 def test_the_three_figures_are_png_and_svg(figures):
@@ -433,7 +433,7 @@ def test_every_row_of_the_most_epochs_is_named_in_the_figure(figures):
 def test_svg_is_the_same_file_for_the_same_records(small, tmp_path):
     from harness.report.figures.draw import draw
 
-    one, other = (draw(gather(small), tmp_path / name) for name in ("one", "other"))
+    one, other = (draw(collect(small), tmp_path / name) for name in ("one", "other"))
 
     assert len(one) == 6
     for first, second in zip(one, other, strict=True):
@@ -447,7 +447,7 @@ def test_figures_of_two_boards_have_two_names(tmp_path):
     other = {**DATASET, "name": "other/../$set"}
     records = [*cross(1, DEFENSES[:2]), *cross(1, DEFENSES[:2], other)]
 
-    drawn = draw(gather(write(tmp_path / "records", records)), tmp_path / "figures")
+    drawn = draw(collect(write(tmp_path / "records", records)), tmp_path / "figures")
 
     assert len({path.name for path in drawn}) == 12
     assert {path.parent for path in drawn} == {tmp_path / "figures"}
@@ -458,7 +458,7 @@ def test_a_board_without_utility_or_attacks_is_a_page_and_no_figure(tmp_path):
     from harness.report.figures.draw import draw
 
     only = [record for record in cross(1, DEFENSES[1:2]) if record.spec.kind == "release"]
-    found = gather(write(tmp_path / "records", only))
+    found = collect(write(tmp_path / "records", only))
 
     page = render(found)
 
@@ -469,7 +469,7 @@ def test_a_board_without_utility_or_attacks_is_a_page_and_no_figure(tmp_path):
 def test_records_of_before_there_were_reconstructions_are_a_page(tmp_path):
     records = [r for r in cross(1, DEFENSES[:2]) if r.inputs.get("attack", {}).get("name") in (None, "cnn")]
 
-    page = render(gather(write(tmp_path, records)))
+    page = render(collect(write(tmp_path, records)))
 
     assert "class recognised (top 1)" in page and '<div class="grid" data-measure="dssim"' not in page
 
@@ -483,13 +483,13 @@ def test_records_without_chance_or_interval_are_a_page(tmp_path):
         for score in record.scores.values():
             score.pop("chance")
 
-    assert "hand_made" in render(gather(write(tmp_path, records)))
+    assert "hand_made" in render(collect(write(tmp_path, records)))
 
 
 def test_the_folder_of_records_is_left_as_it_was(small):
     before = sorted(path.name for path in small.iterdir())
 
-    gather(small)
+    collect(small)
 
     assert sorted(path.name for path in small.iterdir()) == before
     assert len(list(Records(small).all())) * 2 >= len(before)

@@ -81,7 +81,7 @@ def spent(tmp_path_factory):
     attacks = [entry(averaged), entry(once, ())]
     cross = Cross(bench(tmp_path_factory.mktemp("spent"), None, *attacks), [NOISY], attacks, 1, False)
     cells = [cell for found in engine.run([cross.at(epochs) for epochs in (4, 1, 2)]) for cell in found]
-    return cells, spending.spendings(cells, spending.curves(cross))
+    return cells, spending.epoch_curves(cells, spending.curves(cross))
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_an_attack_on_more_releases_leaves_less(spent):
     """Noise averages out: that is what an epoch costs."""
     (curve,) = spent[1]
 
-    left = [point.seen.left["dssim"]["mean"] for point in curve.points]
+    left = [point.seen.distances["dssim"]["mean"] for point in curve.points]
     assert [point.epochs for point in curve.points] == [1, 2, 4]
     assert left[0] > left[1] > left[2]
     assert [point.seen.is_look for point in curve.points] == [True, False, False]
@@ -116,7 +116,7 @@ def test_a_point_is_the_score_of_its_cell(spent):
     cells, (curve,) = spent
 
     scored = {cell.epochs: cell.scores["attacked_dssim"] for cell in cells if cell.attack.name == "averaged"}
-    assert {point.epochs: point.seen.left["dssim"] for point in curve.points} == scored
+    assert {point.epochs: point.seen.distances["dssim"] for point in curve.points} == scored
     assert all(cell.document()["epochs"] == cell.epochs for cell in cells)
 
 
@@ -141,7 +141,7 @@ def test_utility_stands_beside_privacy_at_the_same_epochs(tmp_path, monkeypatch)
     cross = Cross(made, [defense("turn")], attacks, 1, True)
     cells = [cell for found in engine.run([cross.at(epochs) for epochs in (1, 2)]) for cell in found]
 
-    (curve,) = spending.spendings(cells, spending.curves(cross))
+    (curve,) = spending.epoch_curves(cells, spending.curves(cross))
 
     for point, cell in zip(curve.points, cells, strict=True):
         assert point.row.epochs == point.epochs == cell.utility.inputs["epochs"]

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from PIL import Image
 
-from harness.report.collect import gather
+from harness.report.collect import collect
 from harness.report.html.page import render
 from tests.helpers.crossed import DEFENSES, EVIL, cross, write
 
@@ -51,7 +51,7 @@ def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     write(folder, cross(defenses=(*DEFENSES, (EVIL, {"k<b>": "</script>"}, [0.5, 0.5], 0.5, 0.3, 0.7))))
     Image.new("RGB", (2000, 40), "white").save(folder / "sheet.png")
-    (folder / "report.html").write_text(render(gather(folder)), encoding="utf-8")
+    (folder / "report.html").write_text(render(collect(folder)), encoding="utf-8")
     return (folder / "report.html").as_uri()
 
 

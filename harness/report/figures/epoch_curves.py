@@ -55,7 +55,7 @@ def draw_spending(spending: EpochCurve, file: Path) -> Path:
     import matplotlib
     from matplotlib.figure import Figure
 
-    points = [point for point in spending.points if point.seen.left]
+    points = [point for point in spending.points if point.seen.distances]
     trained = [point for point in spending.points if point.row.utility]
     with matplotlib.rc_context(STYLE):
         if trained:
@@ -95,9 +95,11 @@ def _privacy(panel: Axes, points: Sequence[Point], name: str) -> list[Label]:
     if points:
         row = points[-1].row
         labels.append(_level(panel, row.scores[name]["mean"], "look", (0, (5, 2))))
-        smooth = next((each.left[name] for each in row.attacks if each.name == "smooth" and name in each.left), None)
+        smooth = next(
+            (each.distances[name] for each in row.attacks if each.name == "smooth" and name in each.distances), None
+        )
         labels += [_level(panel, smooth["mean"], "smooth", (0, (1, 1.5)))] if smooth else []
-        labels.append(_curve(panel, points, [point.seen.left[name] for point in points], name, "attack"))
+        labels.append(_curve(panel, points, [point.seen.distances[name] for point in points], name, "attack"))
     return labels
 
 

@@ -33,7 +33,7 @@ def attacks_grid(section: Section, grid: Grid, rows: Sequence[Row]) -> Figure:
     for down, (row, marks) in enumerate(lines):
         for across, mark in enumerate([marks[-1], *marks[1 if attacked == 1 else 0 : -1]]):
             control = across >= attacked + counted
-            unsure = across == 0 and bool(row.lacks) and (mark.shade or 0) >= 0
+            unsure = across == 0 and bool(row.missing) and (mark.shade or 0) >= 0
             _cell(axes, across, down, mark, control or unsure)
     axes.set_xlim(-0.5, len(heads) - 0.5)
     axes.set_ylim(len(lines) - 0.5, -0.5)
@@ -86,4 +86,4 @@ def _mixed(shade: float) -> tuple[float, float, float]:
 def _line(row: Row) -> str:
     """Two lines: the defense, then its settings with T."""
     more = ", ".join(filter(None, (settings(row.settings), f"T = {row.epochs}" if row.epochs else "")))
-    return f"{row.defense}{' (not judged)' if row.lacks else ''}\n{more}"
+    return f"{row.defense}{' (not judged)' if row.missing else ''}\n{more}"

@@ -73,8 +73,8 @@ def _owner(curve: EpochCurve) -> str:
 
 
 def _curve(panel: Axes, curve: EpochCurve, name: str, at: int, attacks: Sequence[str]) -> None:
-    points = [point for point in curve.points if name in point.seen.left]
-    scores = [point.seen.left[name] for point in points]
+    points = [point for point in curve.points if name in point.seen.distances]
+    scores = [point.seen.distances[name] for point in points]
     control = points[0].seen.group.control if points else False
     dashes = DOTTED if control else DASHES[attacks.index(curve.attack) % len(DASHES)]
     panel.errorbar(

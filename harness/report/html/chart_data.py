@@ -46,11 +46,11 @@ def _point(row: Row) -> dict[str, Any]:
         "epochs": row.epochs,
         "training": row.training,
         "seeds": row.seeds,
-        "judged": not row.lacks,
+        "judged": not row.missing,
         "passes": row.passes,
         "rank": row.place if row.rank else "",
         "pareto": row.pareto,
-        "lacks": "; ".join(row.lacks),
+        "lacks": "; ".join(row.missing),
         "release": {name: _statistics(row.scores.get(name)) for name in thresholds()},
         "worst": {name: _statistics(row.worst.get(name)) for name in thresholds()},
         "by": {name: row.worst[name]["attack"] for name in thresholds() if name in row.worst},
@@ -63,8 +63,10 @@ def _blank(rows: Sequence[Row]) -> dict[str, float]:
     """How far one mean image is from these originals, where that control was run: a blank guess is far from all."""
     for row in rows:
         for attack in row.attacks:
-            if attack.name == "mean_image" and attack.left:
-                return {name: round(attack.left[name]["mean"], 6) for name in thresholds() if name in attack.left}
+            if attack.name == "mean_image" and attack.distances:
+                return {
+                    name: round(attack.distances[name]["mean"], 6) for name in thresholds() if name in attack.distances
+                }
     return {}
 
 
@@ -78,9 +80,9 @@ def _curve(curve: EpochCurve) -> dict[str, Any]:
         "points": [
             {
                 "epochs": point.epochs,
-                "dssim": _statistics(point.seen.left.get("dssim")),
-                "dhaar": _statistics(point.seen.left.get("dhaar")),
-                "reid_rank1": _statistics(point.seen.read.get("reid_rank1")),
+                "dssim": _statistics(point.seen.distances.get("dssim")),
+                "dhaar": _statistics(point.seen.distances.get("dhaar")),
+                "reid_rank1": _statistics(point.seen.hit_rates.get("reid_rank1")),
                 "utility": _statistics(point.row.utility),
                 "is_look": point.seen.is_look,
                 "status": point.seen.status,
