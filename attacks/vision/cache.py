@@ -16,9 +16,9 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.data.cache import cache_folder
 from harness.errors import HarnessError
 from harness.plugins.attacks.vision.synonyms import Label
+from harness.system.files import cache_folder
 from harness.types import Bytes
 
 log = logging.getLogger("harness")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import time
 import uuid
@@ -25,12 +24,6 @@ Facts: TypeAlias = dict[str, Any]
 INDEX = "index"
 ABANDONED_AFTER = 3600.0  # seconds without a write until a killed run's temporary folder is swept away
 log = logging.getLogger("harness")
-
-
-def cache_folder() -> Path:
-    """Where decoded and downloaded images are kept: $XDG_CACHE_HOME or ~/.cache."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "obfuscation-harness"
 
 
 def cached(folder: Path, write: Callable[[Path], Facts], sound: Callable[[Facts], bool]) -> Facts:

@@ -1,34 +1,35 @@
-"""One archive from the web into a folder: whole and checked, or not there under its name.
+"""Download one archive into a folder; it gets its name once it is complete and its checksum is right.
 
-What has come so far lies in `NAME.part` and is continued, by this call after a broken connection or by a later one
-after Ctrl-C. The part is also the lock: of two processes one fetches and the other waits. The checksum decides.
+The bytes received so far are in `NAME.part`, and the download continues from there: in the same call after a broken
+connection, in a later one after Ctrl-C. `NAME.part.lock` makes a second process wait for the first.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlparse
 
-from harness.data.http import Download, DownloadFailed, WebPageReceived, WriteFailed, origin
+from harness.data.http import Download, DownloadFailed, WebPageReceived, WriteFailed, version_file
 from harness.errors import HarnessError
+from harness.system.files import lock_file
 from harness.system.offline import offline
 from harness.system.progress import ProgressReporter
 
 KILO, MEGA = 1000, 1_000_000
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A file that is published under an address.
+    """A published file.
 
     name    what it is called in the cache
     url     http or https
@@ -51,146 +52,133 @@ class Archive:
 
 
 def file_name(url: str) -> str:
-    """The file that an address names."""
+    """The file name at the end of an address."""
     return unquote(Path(urlparse(url).path).name)
 
 
-def fetch(archive: Archive, folder: Path, who: str) -> Path:
-    """The archive in `folder`, checked; fetched where it is not there yet.
+def fetch(archive: Archive, folder: Path, dataset: str) -> Path:
+    """The path of the archive in `folder`, checked; downloaded first where it is missing.
 
-    who  the data set, as messages call it
+    dataset  its name, for messages
     """
     final = folder / archive.name
     if final.is_file():
-        if (found := _digest(final, archive)) != archive.digest:
+        if (digest := _digest(final, archive)) != archive.digest:
             raise HarnessError(
-                f"{who}: {final} is not the archive that was published ({archive.algorithm} {found}, "
+                f"{dataset}: {final} is not the archive that was published ({archive.algorithm} {digest}, "
                 f"expected {archive.digest}); remove it and run again"
             )
         return final
     if offline():
         raise HarnessError(
-            f"{who}: {archive.name} is not here and --offline downloads nothing; {_mend(archive, final)}"
+            f"{dataset}: {archive.name} is not here and --offline downloads nothing; {_manual_fix(archive, final)}"
         )
-    check_space(folder, bytes_missing(archive, folder), who)
+    check_space(folder, bytes_missing(archive, folder), dataset)
     try:
-        _fetch(archive, final, who)
+        _fetch(archive, final, dataset)
     except WebPageReceived:
         raise HarnessError(
-            f"{who}: {archive.host} sent a web page in place of {archive.name} (a login, a notice, or it has moved); "
-            f"look with a browser, then {_mend(archive, final)}"
+            f"{dataset}: {archive.host} sent a web page in place of {archive.name} "
+            f"(a login, a notice, or it has moved); look with a browser, then {_manual_fix(archive, final)}"
         ) from None
     except DownloadFailed as reason:
-        kept = "what has come is kept and the same command continues; or " if _length(_part(final)) else ""
+        resume = "what has come is kept and the same command continues; or " if _length(_part(final)) else ""
         raise HarnessError(
-            f"{who}: {archive.name} cannot be fetched from {archive.host} ({reason}); {kept}{_mend(archive, final)}"
+            f"{dataset}: {archive.name} cannot be fetched from {archive.host} ({reason}); "
+            f"{resume}{_manual_fix(archive, final)}"
         ) from reason
     except OSError as error:
         raise HarnessError(
-            f"{who}: cannot write {folder}: {error.strerror or error}; free some space or set XDG_CACHE_HOME elsewhere"
+            f"{dataset}: cannot write {folder}: {error.strerror or error}; "
+            "free some space or set XDG_CACHE_HOME elsewhere"
         ) from error
     return final
 
 
 def bytes_missing(archive: Archive, folder: Path) -> int:
-    """Bytes that are not in the folder yet, as far as the length is known."""
+    """Bytes still to be downloaded, 0 where the length is unknown."""
     final = folder / archive.name
     return 0 if final.is_file() else max(0, (archive.bytes or 0) - _length(_part(final)))
 
 
-def check_space(folder: Path, needed: int, who: str) -> None:
-    """Refuse to begin what the disk cannot hold. `folder` need not be there yet."""
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    free = shutil.disk_usage(there).free
+def check_space(folder: Path, needed: int, dataset: str) -> None:
+    """Raise HarnessError where the disk has less than `needed` bytes free. `folder` need not exist yet."""
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    free = shutil.disk_usage(existing).free
     if needed > free:
         raise HarnessError(
-            f"{who}: needs {needed / MEGA:,.1f} MB in {folder} and {free / MEGA:,.1f} MB are free; "
+            f"{dataset}: needs {needed / MEGA:,.1f} MB in {folder} and {free / MEGA:,.1f} MB are free; "
             "free some space or set XDG_CACHE_HOME elsewhere"
         )
 
 
-def _fetch(archive: Archive, final: Path, who: str) -> None:
+def _fetch(archive: Archive, final: Path, dataset: str) -> None:
     final.parent.mkdir(parents=True, exist_ok=True)
     part = _part(final)
-    with _held(part, who) as file:
-        missing = not final.is_file()  # else another process was faster
+    with _locked(part, dataset):
+        if final.is_file():  # fetched by another process in the meantime
+            return
         try:
-            if missing:
-                _receive(archive, final, file, who)
+            with part.open("a+b") as file:
+                _receive(archive, final, file, dataset)
+            part.replace(final)
         finally:
             if not _length(part):
                 part.unlink(missing_ok=True)
-                origin(part).unlink(missing_ok=True)
-        if missing:
-            part.replace(final)
-            origin(part).unlink(missing_ok=True)
+                version_file(part).unlink(missing_ok=True)
 
 
-def _receive(archive: Archive, final: Path, file: IO[bytes], who: str) -> None:
-    """Fill the part with the right bytes, or leave what may be continued, or nothing."""
+def _receive(archive: Archive, final: Path, file: IO[bytes], dataset: str) -> None:
+    """Fill the part with the right bytes; when that fails, keep what can be continued."""
     part = _part(final)
-    unit, word = (KILO, "kB") if (archive.bytes or MEGA) < 10 * MEGA else (MEGA, "MB")
-    teller = ProgressReporter(f"{who}: downloading {archive.name}, {word}")
+    unit, symbol = (KILO, "kB") if (archive.bytes or MEGA) < 10 * MEGA else (MEGA, "MB")
+    reporter = ProgressReporter(f"{dataset}: downloading {archive.name}, {symbol}")
 
-    def tell(done: int, total: int | None) -> None:
-        teller.update(-(-done // unit), None if total is None else -(-total // unit))
+    def report(done: int, total: int | None) -> None:
+        reporter.update(-(-done // unit), None if total is None else -(-total // unit))
 
-    def expect(count: int) -> None:
-        check_space(final.parent, count, who)
+    def check_room(count: int) -> None:
+        check_space(final.parent, count, dataset)
 
-    transfer = Download(archive.url, archive.bytes, part, file, expect, tell)
-    begun = _length(part)
+    download = Download(archive.url, archive.bytes, part, file, check_room, report)
+    resumed = _length(part) > 0
     try:
-        transfer.run()
-        if begun and _digest(part, archive) != archive.digest:  # its beginning, of another day, may be to blame
-            transfer.empty()
-            transfer.run()
+        download.run()
+        if resumed and _digest(part, archive) != archive.digest:  # perhaps the beginning is of another version
+            download.restart()
+            download.run()
     except WriteFailed as error:
         cause = error.__cause__
         assert isinstance(cause, OSError)
         if cause.errno == errno.ENOSPC:
-            transfer.empty()
+            download.restart()
         raise cause from None
-    if (found := _digest(part, archive)) != archive.digest:
-        transfer.empty()
+    if (digest := _digest(part, archive)) != archive.digest:
+        download.restart()
         raise HarnessError(
-            f"{who}: what came from {archive.host} is not {archive.name} ({archive.algorithm} {found}, "
-            f"expected {archive.digest}); nothing is kept; try again, or {_mend(archive, final)}"
+            f"{dataset}: what came from {archive.host} is not {archive.name} ({archive.algorithm} {digest}, "
+            f"expected {archive.digest}); nothing is kept; try again, or {_manual_fix(archive, final)}"
         )
 
 
 @contextmanager
-def _held(part: Path, who: str) -> Iterator[IO[bytes]]:
-    """The part, open for appending and this process's alone."""
-    while True:
-        with part.open("a+b") as file:
-            _lock(file, who)
-            try:
-                ours = os.path.samestat(part.stat(), os.fstat(file.fileno()))
-            except FileNotFoundError:  # whoever had it before has finished, or removed it
-                ours = False
-            if ours:
-                yield file
-                return
+def _locked(part: Path, dataset: str) -> Iterator[None]:
+    """One process at a time; on a file system without locks only the checksum protects."""
+
+    def say_waiting() -> None:
+        print(f"{dataset}: another process is fetching it; waiting", file=sys.stderr)
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock_file(part.with_name(f"{part.name}.lock"), say_waiting))
+        except (OSError, NotImplementedError) as error:
+            if getattr(error, "errno", errno.ENOSYS) not in NO_LOCKS:
+                raise
+        yield
 
 
-def _lock(file: IO[bytes], who: str) -> None:
-    """Released when the file is closed or the process dies. Where there are no locks, the checksum has to do."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print(f"{who}: another process is fetching it; waiting", file=sys.stderr)
-        fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError:  # a file system without locks
-        return
-
-
-def _mend(archive: Archive, final: Path) -> str:
-    """What a user can do by hand."""
+def _manual_fix(archive: Archive, final: Path) -> str:
+    """What the user can do instead."""
     return f"get {archive.name} from {archive.url} and put it into {final.parent}"
 
 

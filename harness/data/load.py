@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from harness.data import splits
-from harness.data.cache import Facts, cache_folder, cached
+from harness.data.cache import Facts, cached
 from harness.data.decode import LARGEST, SMALLEST, LazyImage, decode, hashes_match, listing_key, map_images
 from harness.data.image_folder import image_folder
 from harness.errors import HarnessError
 from harness.registry import Entry, bind, builtin_file, read_registry
+from harness.system.files import cache_folder
 from harness.system.progress import reporting
 from harness.types import Dataset, Splits
 

@@ -1,17 +1,14 @@
-"""A file that is there whole or not at all: written under another name beside its place, and renamed.
+"""Files and folders that appear whole or not at all, a lock between processes, and the user's cache folder.
 
-The two files that a check may leave: refused before the work where they cannot be written, and written whole.
-
-A folder and a file beside it that appear whole or not at all, and never over anything that is there.
-
-The folder is filled under a temporary name beside its place, locked while its run lives, and renamed at the end.
-What a killed run left is removed by the next one, so no folder ever holds files of two runs.
+`write_atomically` and `new_folder` write under a temporary name beside the place and rename at the end, so that neither
+an interruption nor a second run leaves half a file, or one folder with files of two runs. What a killed run leaves
+behind is removed by the next one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import fcntl
 import os
 import shutil
 import uuid
@@ -20,13 +17,32 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import filelock
+import platformdirs
+
 from harness.errors import HarnessError
 
 TEMPORARY_SUFFIX = ".tmp"
 
 
+def cache_folder() -> Path:
+    """Where decoded data sets, downloads and paid answers are cached; it need not exist yet.
+
+    $XDG_CACHE_HOME/obfuscation-harness or ~/.cache/obfuscation-harness on Linux, and the place that the system
+    intends for caches on Windows and macOS.
+    """
+    return platformdirs.user_cache_path("obfuscation-harness", appauthor=False)
+
+
+def check_writable(*files: Path | None) -> None:
+    """Raise HarnessError for a file that could not be written (None is skipped), before minutes of work."""
+    for file in filter(None, files):
+        if file.is_dir() or not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
+            raise HarnessError(f"{file}: cannot be written; name a file in a folder that is there")
+
+
 def write_atomically(path: Path, write: Callable[[Any], object]) -> None:
-    """Put what `write` writes into a binary file in the place of `path`; raises OSError, and leaves nothing then."""
+    """Replace `path` by what `write(binary file)` writes; raises OSError and then changes nothing."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}")
     try:
         with temporary.open("wb") as file:
@@ -36,15 +52,8 @@ def write_atomically(path: Path, write: Callable[[Any], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def check_writable(*files: Path | None) -> None:
-    """Refuse a file whose folder is not there, before minutes of work."""
-    for file in filter(None, files):
-        if file.is_dir() or not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
-            raise HarnessError(f"{file}: cannot be written; name a file in a folder that is there")
-
-
 def write_text_atomically(file: Path, text: str) -> None:
-    """Write it whole or not at all; a pipe or a device is written to as it is."""
+    """Replace `file` by the text; a pipe or a device is written to directly. Raises HarnessError."""
     try:
         if file.exists() and not file.is_file():
             file.write_text(text)
@@ -54,40 +63,8 @@ def write_text_atomically(file: Path, text: str) -> None:
         raise HarnessError(f"{file}: {error.strerror or error}; name a file that can be written") from None
 
 
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes `out` when the block ends well and is removed when it does not.
-
-    out  must be missing or empty, in a folder that exists
-    """
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        partial.mkdir(mode=0o700, exist_ok=True)
-        lock = os.open(partial, os.O_RDONLY)
-    except OSError as error:
-        raise _unwritable(out, error) from None
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise _busy(out) from None
-        if not _is(lock, partial):  # swept away by another run between the two lines above
-            raise _busy(out)
-        try:
-            _empty(partial)  # what a killed run left
-            yield partial
-            partial.chmod(0o755)
-            partial.rename(out)
-        except OSError as error:
-            raise _unwritable(out, error) from None
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    finally:
-        os.close(lock)
-
-
 def write_private(file: Path, write: Callable[[BinaryIO], object]) -> None:
-    """A new file of mode 0600, on the disk when this returns; raises FileExistsError over one that is there."""
+    """Create a file of mode 0600, flushed to the disk; raises FileExistsError where there is one already."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")
     temporary.unlink(missing_ok=True)
     try:
@@ -95,49 +72,91 @@ def write_private(file: Path, write: Callable[[BinaryIO], object]) -> None:
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
-        _give_name(temporary, file)
+        _rename_to_new(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    if os.name != "nt":  # Windows opens no folders
+        folder = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
-def _give_name(temporary: Path, file: Path) -> None:
+def _rename_to_new(temporary: Path, file: Path) -> None:
     try:
         os.link(temporary, file)
     except FileExistsError:
         raise
-    except OSError:  # a file system without links (a memory stick): looking first is as good as it gets
+    except OSError:  # a file system without links (a memory stick): a check before the rename has to do
         if file.exists():
             raise FileExistsError(errno.EEXIST, "it is there already", str(file)) from None
         temporary.rename(file)
 
 
-def _is(opened: int, path: Path) -> bool:
-    """Whether the path still leads to what was opened."""
+@contextmanager
+def lock_file(path: Path, on_wait: Callable[[], object] | None = None) -> Iterator[None]:
+    """Hold a lock that ends with the process; its file is removed at the end.
+
+    on_wait  called before waiting for another holder; None: do not wait but raise filelock.Timeout
+    """
+    while True:
+        path.touch()
+        before = _identity(path)
+        lock = filelock.FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            if on_wait is None:
+                raise
+            on_wait()
+            lock.acquire()
+        try:
+            if before is None or _identity(path) != before:  # the last holder removed the file that is locked now
+                continue
+            try:
+                yield
+            finally:
+                with contextlib.suppress(PermissionError):  # Windows: an open file
+                    path.unlink(missing_ok=True)
+            return
+        finally:
+            lock.release()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of the file at this path, None where there is none."""
     try:
-        there = path.stat()
-    except OSError:
-        return False
-    held = os.fstat(opened)
-    return (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino)
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
-def _busy(out: Path) -> HarnessError:
-    return HarnessError(f"another run is writing {out}; wait for it, or name another --out")
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill that becomes `out` when the block ends, or is removed when the block raises.
 
-
-def _empty(folder: Path) -> None:
-    for leftover in list(folder.iterdir()):
-        if leftover.is_dir() and not leftover.is_symlink():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink()
-
-
-def _unwritable(out: Path, error: OSError) -> HarnessError:
-    reason = error.strerror or error
-    return HarnessError(f"cannot write {error.filename or out}: {reason}; nothing was released, name another --out")
+    out  must be missing or empty, in a folder that exists; raises HarnessError where another run is writing it
+    """
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        with lock_file(out.with_name(f".{out.name}.lock")):
+            try:
+                if partial.exists():
+                    shutil.rmtree(partial)  # of a killed run
+                partial.mkdir(mode=0o700)
+                yield partial
+                partial.chmod(0o755)
+                with contextlib.suppress(FileNotFoundError):
+                    out.rmdir()  # Windows renames onto nothing that is there
+                partial.rename(out)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    except filelock.Timeout:
+        raise HarnessError(f"another run is writing {out}; wait for it, or name another --out") from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise HarnessError(
+            f"cannot write {error.filename or out}: {reason}; nothing was released, name another --out"
+        ) from None

@@ -204,7 +204,7 @@ def test_of_two_at_once_one_fetches_and_both_have_it(site, pets, tmp_path, capfd
 
 
 def test_the_one_that_waited_takes_over_where_the_other_failed(site, pets, tmp_path, capfd):
-    """And the lock that the first one removed is not mistaken for one that is held."""
+    """The lock file that the first one removed is not mistaken for one that is held."""
     site.gate, site.script = threading.Event(), ["404"]
     outcome = []
 
@@ -328,7 +328,7 @@ def test_a_line_that_brings_nothing_new_is_given_up_and_what_came_is_kept(site, 
     message = refusal(pets, tmp_path)
 
     assert "the connection ended after 1,000 bytes" in message and "the same command continues" in message
-    assert len(site.requests) == http.PATIENCE and "pets.zip" not in files(tmp_path)
+    assert len(site.requests) == http.ATTEMPTS and "pets.zip" not in files(tmp_path)
 
 
 def test_a_server_that_cuts_at_the_same_place_for_ever_is_given_up(site, pets, tmp_path):
@@ -339,7 +339,7 @@ def test_a_server_that_cuts_at_the_same_place_for_ever_is_given_up(site, pets, t
         patch.setattr(http.Download, "_headers", lambda *_: {})
         refusal(pets, tmp_path)
 
-    assert len(site.requests) == http.PATIENCE
+    assert len(site.requests) == http.ATTEMPTS
 
 
 def test_a_wrong_file_put_there_by_hand_is_named_and_left_alone(site, pets, tmp_path):
@@ -352,7 +352,7 @@ def test_a_wrong_file_put_there_by_hand_is_named_and_left_alone(site, pets, tmp_
 
 
 def test_a_disk_that_fills_up_is_given_back(site, pets, tmp_path, monkeypatch):
-    real = download._held
+    receive = download._receive
 
     class Full:
         def __init__(self, file):
@@ -364,13 +364,11 @@ def test_a_disk_that_fills_up_is_given_back(site, pets, tmp_path, monkeypatch):
         def __getattr__(self, name):
             return getattr(self.file, name)
 
-    @download.contextmanager
-    def held(part, who):
-        with real(part, who) as file:
-            yield Full(file)
+    def receive_on_full_disk(archive, final, file, dataset):
+        receive(archive, final, Full(file), dataset)
 
     begun(tmp_path / "cache", 1000)
-    monkeypatch.setattr(download, "_held", held)
+    monkeypatch.setattr(download, "_receive", receive_on_full_disk)
 
     assert "No space left on device" in refusal(pets, tmp_path / "cache")
     assert files(tmp_path) == []
