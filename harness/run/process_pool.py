@@ -16,7 +16,7 @@ from harness.errors import HarnessError
 from harness.records import RunResult
 from harness.run.scheduler import Job, WorkerLost
 from harness.run.worker import serve
-from harness.system.device import cores, device_type
+from harness.system.device import available_cores, device_type
 
 MEMORY = 3 * 2**30
 """Bytes that a worker is given room for."""
@@ -26,7 +26,7 @@ def how_many(device: str, threads: int, pieces: int) -> int:
     """Workers that this machine has room for: as its cores, its memory, its GPUs and the work allow."""
     import torch
 
-    room = torch.cuda.device_count() if device_type(device) == "cuda" else max(1, cores() // threads)
+    room = torch.cuda.device_count() if device_type(device) == "cuda" else max(1, available_cores() // threads)
     return max(1, min(room, pieces, _free_memory() // MEMORY))
 
 

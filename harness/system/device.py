@@ -1,8 +1,8 @@
-"""Where things run and with how many threads, settled on purpose: two cores with six threads are slower than two.
+"""Choose the device, the number of threads and the numerical precision, and keep freed memory with the process.
 
-Freed memory is kept for the next picture: under glibc every large tensor is otherwise fresh pages from the system.
-
-Judging 300 images of 64 px by McPherson's network took 280 ms so, half of it 67,000 page faults, and takes 130 without.
+Threads are set to the cores that may be used: two cores with six threads are slower than with two. Under glibc every
+large tensor otherwise takes fresh pages from the system: scoring 300 images of 64 px by McPherson's network took
+280 ms, half of it for 67,000 page faults, and takes 130 ms with `keep_freed_memory`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,14 @@ from typing import Any
 
 from harness.errors import HarnessError
 
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # parameters of mallopt(3), from glibc's malloc.h
+KEPT_BYTES = 2**30  # freed memory that stays with the process
+GROWTH_BYTES = 2**27  # asked from the system at a time; pages that are never touched cost nothing
+LARGEST_THRESHOLD = 2**25  # bytes, the most that glibc accepts; larger blocks still take freed memory where they fit
+
 
 def choose_device(wanted: str) -> str:
-    """ "auto" | "cpu" | "cuda" | "cuda:1" -> a device that exists."""
+    """The device for "auto", "cpu", "cuda" or "cuda:1"; raises HarnessError where it does not exist."""
     import torch
 
     if wanted == "auto":
@@ -35,26 +40,8 @@ def choose_device(wanted: str) -> str:
     return wanted
 
 
-def cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def use_threads(threads: int | None = None) -> int:
-    """Give torch, OpenCV and BLAS the same number of threads: the cores this process may use, unless told otherwise."""
-    import cv2
-    import threadpoolctl
-    import torch
-
-    count = threads or cores()
-    threadpoolctl.threadpool_limits(count)
-    torch.set_num_threads(count)
-    cv2.setNumThreads(count)
-    return count
-
-
 def device_type(device: str) -> str:
-    """ "cpu" or "cuda": what a record keeps of a device."""
+    """ "cpu" or "cuda", without the number of the GPU: what a record holds of a device."""
     return device.split(":")[0]
 
 
@@ -68,17 +55,33 @@ def low_precision(device: str) -> Any:
     return torch.bfloat16 if supported() else None
 
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
-_KEPT = 2**30  # bytes that stay with the process when they are free
-_AHEAD = 2**27  # bytes asked for at a time; what is not touched costs nothing
-_LARGEST = 2**25  # glibc takes no larger one; what is larger still fits into what is kept
+def available_cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def use_threads(threads: int | None = None) -> int:
+    """Give torch, OpenCV and BLAS the same number of threads, by default one for each available core."""
+    import cv2
+    import threadpoolctl
+    import torch
+
+    count = threads or available_cores()
+    threadpoolctl.threadpool_limits(count)
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)
+    return count
 
 
 def keep_freed_memory() -> None:
-    """For this process; elsewhere than under glibc nothing happens."""
+    """Tell glibc to keep freed memory for the next tensor; does nothing under another C library or system."""
     if not sys.platform.startswith("linux"):
         return
     with contextlib.suppress(OSError, AttributeError):  # another C library
-        adjust = ctypes.CDLL(None).mallopt
-        for parameter, value in ((_MMAP_THRESHOLD, _LARGEST), (_TRIM_THRESHOLD, _KEPT), (_TOP_PAD, _AHEAD)):
-            adjust(parameter, value)
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in (
+            (M_MMAP_THRESHOLD, LARGEST_THRESHOLD),
+            (M_TRIM_THRESHOLD, KEPT_BYTES),
+            (M_TOP_PAD, GROWTH_BYTES),
+        ):
+            mallopt(parameter, value)

@@ -1,0 +1,147 @@
+"""Files and folders appear whole or not at all, and of two runs one writes."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+import filelock
+import pytest
+
+from harness.errors import HarnessError
+from harness.system.files import (
+    cache_folder,
+    check_writable,
+    lock_file,
+    new_folder,
+    write_atomically,
+    write_private,
+    write_text_atomically,
+)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def fail(_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+# ---- files
+
+
+def test_a_failed_write_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "board.csv").write_text("before")
+
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(tmp_path / "board.csv", fail)
+
+    assert (tmp_path / "board.csv").read_text() == "before" and names(tmp_path) == ["board.csv"]
+
+
+def test_a_device_is_written_to_and_not_replaced() -> None:
+    write_text_atomically(Path("/dev/null"), "text")
+
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_file_in_a_missing_folder_is_refused_before_the_work(tmp_path: Path) -> None:
+    check_writable(None, tmp_path / "report.md")
+
+    for file in (tmp_path, tmp_path / "missing/report.md"):
+        with pytest.raises(HarnessError, match="cannot be written; name a file in a folder that is there"):
+            check_writable(file)
+
+
+def test_a_private_file_replaces_nothing_and_is_for_its_owner_alone(tmp_path: Path) -> None:
+    write_private(tmp_path / "secret", lambda file: file.write(b"one"))
+    with pytest.raises(FileExistsError):
+        write_private(tmp_path / "secret", lambda file: file.write(b"two"))
+
+    assert (tmp_path / "secret").read_bytes() == b"one" and names(tmp_path) == ["secret"]
+    assert sys.platform == "win32" or (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
+
+
+# ---- folders and locks
+
+
+def test_a_folder_gets_its_name_when_it_is_complete(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "out") as folder:
+        (folder / "image").touch()
+        assert not (tmp_path / "out").exists()
+
+    assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["image"]
+
+
+def test_a_failed_folder_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError), new_folder(tmp_path / "out") as folder:
+        (folder / "image").touch()
+        raise ValueError
+
+    assert names(tmp_path) == []
+
+
+def test_a_second_run_on_the_same_folder_is_refused(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "out") as folder:
+        (folder / "image").touch()
+        with pytest.raises(HarnessError, match=r"another run is writing .*out; wait for it, or name another --out"):
+            new_folder(tmp_path / "out").__enter__()
+
+    assert names(tmp_path / "out") == ["image"]
+
+
+def test_a_folder_that_a_killed_run_left_is_emptied(tmp_path: Path) -> None:
+    (tmp_path / ".out.partial").mkdir()
+    (tmp_path / ".out.partial/old").touch()
+    (tmp_path / ".out.lock").touch()  # nobody holds it
+
+    with new_folder(tmp_path / "out") as folder:
+        (folder / "new").touch()
+
+    assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["new"]
+
+
+def test_a_folder_that_cannot_be_made_names_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(HarnessError, match=r"cannot write .*; nothing was released, name another --out"):
+        new_folder(tmp_path / "file/out").__enter__()
+
+
+def test_a_lock_is_held_by_one_at_a_time_and_leaves_no_file(tmp_path: Path) -> None:
+    """Eight threads increment a number without atomic arithmetic; lost updates would show."""
+    count, waited = [0], []
+
+    def increment() -> None:
+        for _ in range(20):
+            with lock_file(tmp_path / "lock", lambda: waited.append(1)):
+                before = count[0]
+                threading.Event().wait(0.0005)
+                count[0] = before + 1
+
+    threads = [threading.Thread(target=increment) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert count[0] == 160 and waited and names(tmp_path) == []
+
+
+def test_a_lock_that_is_held_is_reported_where_nobody_waits(tmp_path: Path) -> None:
+    with lock_file(tmp_path / "lock"), pytest.raises(filelock.Timeout):
+        lock_file(tmp_path / "lock").__enter__()
+
+
+# ---- the cache
+
+
+def test_the_cache_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert sys.platform != "linux" or cache_folder() == tmp_path / "obfuscation-harness"
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert sys.platform != "linux" or cache_folder() == tmp_path / ".cache/obfuscation-harness"
