@@ -17,7 +17,6 @@ from harness.errors import HarnessError, Inapplicable
 from harness.mixing import plan
 from harness.observation import Known, Labelled, Observation, Pairing
 from harness.randomness import derive, root_of
-from harness.records import provenance
 from harness.registry import Entry, Registry, bind
 from harness.release import Scheme, as_tensor, empty, obfuscate, scratch, try_out
 from harness.scores import judged
@@ -73,7 +72,8 @@ class Client:
 
         A GPU obfuscates faster than a disk reads: there epoch 0 alone is kept, until another defense's is.
         """
-        wanted = (str(provenance.resolved(defense)), seed)
+        settings = {"name": defense.name, "use": defense.use, "version": defense.version, "params": defense.params}
+        wanted = (str(settings | {"mixing": defense.mixing}), seed)
         if self.device == "cpu":
             name, size = f"{self.splits.fingerprint} {wanted}", self.epochs * self.splits.private.images.nbytes
             return self.shelf.take(name, epoch, size, lambda: self._obfuscate(defense, seed, epoch))

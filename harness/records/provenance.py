@@ -26,9 +26,9 @@ REACHED = {
 """The harness modules on the path of each kind of record, with whatever of the harness they import."""
 
 ALONE = {
-    "release": ("harness.client.client", "harness.run.bench", "harness.run.scoring", "harness.client.gallery"),
-    "utility": ("harness.client.client", "harness.run.bench"),
-    "attack": ("harness.client.client", "harness.run.bench", "harness.run.scoring", "harness.client.gallery"),
+    "release": ("harness.client.client", "harness.run.work", "harness.run.scoring", "harness.client.gallery"),
+    "utility": ("harness.client.client", "harness.run.work"),
+    "attack": ("harness.client.client", "harness.run.work", "harness.run.scoring", "harness.client.gallery"),
 }
 """And those that tie them together, without what they import (the registry, say, changes no figure)."""
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "opencv-python-headless", "piq")

@@ -13,29 +13,21 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 
 from harness.client.client import Client
 from harness.client.release_cache import ReleaseCache
 from harness.errors import HarnessError, Inapplicable, NotConverged, Skipped
-from harness.images import to_images
-from harness.randomness import derive, root_of, torch_generator
 from harness.records import FINISHED, Records, RunResult, RunSpec, provenance
 from harness.registry import Entry, Registry, bind
-from harness.release import as_tensor
-from harness.run.scoring import identified, identifiers, judges, must_beat_chance, score
-from harness.scores import judged
-from harness.statistics import summarise
+from harness.run.work import Outcome, measure_release, run_attack, train_utility
+from harness.scores import SCORES, judged
 from harness.system.device import device_type, low_precision
-from harness.train import TrainingTask, networks, recipe_named
-from harness.types import Array, Bytes, Guess, Splits
+from harness.train import networks, recipe_named
+from harness.types import Splits
 
 UNDEFENDED = "none"
 OUT_OF_MEMORY = "out of memory; use fewer --workers, or a smaller --size or --limit"
-_CHUNK = 64
-
-Outcome = tuple[dict[str, Any], dict[str, Array], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -102,10 +94,6 @@ class Bench:
         """Privacy of the release of epoch 0 by itself. Measured again once a metric that was missing can be had."""
         return self._once(self.release_piece(defense, seed))
 
-    def usefulness(self, defense: Entry, seed: int) -> RunResult:
-        """Accuracy on the clean test images of a model trained on T releases."""
-        return self._once(self.utility_piece(defense, seed))
-
     def attack(self, defense: Entry, attack: Entry, seed: int) -> RunResult:
         """What the attack makes of the release. A learned attack has first to prove itself on undefended images."""
         piece = self.attack_piece(defense, attack, seed)
@@ -168,8 +156,11 @@ class Bench:
         if proof is not None and proof.status != "ok":
             raise NotConverged(f"the same recipe fails on undefended images: {proof.reason}")
         if piece.attack is not None:
-            return self._attack(piece.defense, piece.attack, piece.seed)
-        return (self._measure if piece.spec.kind == "release" else self._train)(piece.defense, piece.seed)
+            first = "learned" in piece.attack.traits and self._is_undefended(piece.defense)
+            return run_attack(self.client, piece.defense, piece.attack, piece.seed, must_learn=first)
+        if piece.spec.kind == "release":
+            return measure_release(self.client, piece.defense, piece.seed)
+        return train_utility(self.client, self._utility_entry, piece.defense, piece.seed)
 
     def release_piece(self, defense: Entry, seed: int) -> Piece:
         return Piece(self.release_spec(defense, seed), defense)
@@ -181,63 +172,6 @@ class Bench:
         learned = "learned" in attack.traits and not self._is_undefended(defense)
         proof = self.attack_spec(self.undefended, attack, seed) if learned else None
         return Piece(self.attack_spec(defense, attack, seed), defense, attack, proof)
-
-    # The work behind them
-
-    def _measure(self, defense: Entry, seed: int) -> Outcome:
-        release, secret = self.client.release(defense, seed, 0)
-        rows, units = self.client.scored(secret)
-        arrays: dict[str, Array] = {}
-        missing: dict[str, Any] = {}
-        for name, entry in self.registry.section("metrics").items():
-            columns = secret.sources[rows] if name in judged() else secret.dominant_rows[rows][:, None]
-            try:
-                grid = self._distances(bind(entry), release.images, rows, columns)
-            except Skipped as reason:
-                missing[name] = {**summarise([]), "reason": str(reason)}
-                continue
-            if name in judged():
-                arrays[f"any_{name}"], arrays[f"every_{name}"] = grid.min(1), grid.mean(1)
-                grid = grid[np.arange(len(rows)), secret.dominant[rows]][:, None]
-            arrays[name] = grid[:, 0]
-        scores = {name: summarise(values, units=units, proportion=False) for name, values in arrays.items()}
-        known, hits = identified(self.client, release.images[torch.from_numpy(rows)][:, None], units)
-        facts = {"released": len(release), **self.splits.notes}
-        return {**scores, **known, **missing}, {"units": units, **arrays, **hits}, facts
-
-    def _distances(self, metric: Callable[..., torch.Tensor], images: Bytes, rows: Array, columns: Array) -> Array:
-        """(n, k) distances of each release to the originals of its columns."""
-        parts = []
-        for start in range(0, len(rows), _CHUNK):
-            some = slice(start, start + _CHUNK)
-            released = to_images(images[torch.from_numpy(rows[some])].to(self.device))
-            originals = to_images(self.client.originals(columns[some]).to(self.device))
-            found = [metric(released, original) for original in originals.unbind(1)]
-            parts.append(torch.stack(found, 1).double().cpu().numpy())
-        return np.concatenate(parts)
-
-    def _train(self, defense: Entry, seed: int) -> Outcome:
-        task = TrainingTask(
-            release=lambda epoch: self.client.release(defense, seed, epoch)[0],
-            test_images=as_tensor(self.splits.test.images),
-            test_labels=self.splits.test.labels,
-            classes=len(self.splits.classes),
-            epochs=self.epochs,
-            key=derive(root_of(seed), "training"),
-            device=self.device,
-        )
-        correct, facts = bind(self._utility_entry)(task)
-        accuracy, chance = summarise(correct), float(np.bincount(task.test_labels).max() / len(correct))
-        return {"utility": {**accuracy, "chance": chance}}, {"utility": correct}, facts
-
-    def _attack(self, defense: Entry, attack: Entry, seed: int) -> Outcome:
-        observation = self.client.observe(defense, attack, seed)
-        rng = torch_generator(derive(root_of(seed), "attack", attack.name), self.device)
-        guess: Guess = bind(attack)(observation, rng)
-        scores, arrays = score(self.client, attack, guess, *self.client.release(defense, seed, 0))
-        if "learned" in attack.traits and self._is_undefended(defense):
-            must_beat_chance(attack, guess.report, scores)
-        return scores, arrays, dict(guess.report)
 
     # The specifications: everything that can change an outcome
 
@@ -288,3 +222,17 @@ class Bench:
     @cached_property
     def _utility_entry(self) -> Entry:
         return self.registry.get("evaluators", "utility").with_settings(self.utility)
+
+
+def judges(registry: Registry, attack: Entry) -> list[Entry]:
+    """The entries that score this kind of attack; none without an evaluator of that name."""
+    evaluators = registry.section("evaluators")
+    if str(attack.kind) not in evaluators:
+        return []
+    if attack.kind != "reconstruction":
+        return [evaluators[str(attack.kind)]]
+    return [evaluators["reconstruction"], *identifiers(registry), *(registry.get("metrics", name) for name in judged())]
+
+
+def identifiers(registry: Registry) -> list[Entry]:
+    return [registry.get("evaluators", name) for name in SCORES["reid_rank1"].evaluators]

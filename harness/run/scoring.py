@@ -10,34 +10,19 @@ import torch
 
 from harness.client.client import Client
 from harness.errors import HarnessError, Inapplicable, NotConverged
-from harness.registry import Entry, Registry, bind
-from harness.scores import SCORES, judged, label, proof_of
+from harness.registry import Entry, bind
+from harness.scores import judged, label, proof_of
 from harness.statistics import summarise, wilson
 from harness.types import Array, Bytes, Guess, Release, Secret
 
 Scored = tuple[dict[str, Any], dict[str, Array]]
 
-
 NO_ATTRIBUTE = "the data set has no second attribute; use one with a coarse label, such as cifar10_coarse"
-
-
-def judges(registry: Registry, attack: Entry) -> list[Entry]:
-    """Whatever scores this kind of attack; without its evaluator there is none, and nobody can."""
-    evaluators = registry.section("evaluators")
-    if str(attack.kind) not in evaluators:
-        return []
-    if attack.kind != "reconstruction":
-        return [evaluators[str(attack.kind)]]
-    return [evaluators["reconstruction"], *identifiers(registry), *(registry.get("metrics", name) for name in judged())]
-
-
-def identifiers(registry: Registry) -> list[Entry]:
-    return [registry.get("evaluators", name) for name in SCORES["reid_rank1"].evaluators]
 
 
 def score(client: Client, attack: Entry, guess: Guess, release: Release, secret: Secret) -> Scored:
     """What a guess got: figures in the mean, and one number per scored release behind each."""
-    if not judges(client.registry, attack):
+    if str(attack.kind) not in client.registry.section("evaluators"):
         raise Inapplicable(f"attacks of kind {attack.kind} are not scored yet")
     kinds: dict[str, Callable[..., Scored]] = {
         "recognition": _recognition,

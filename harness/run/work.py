@@ -1,0 +1,103 @@
+"""The arithmetic behind a record: the distances of a release, the accuracy of a model, the scores of an attack.
+
+Everything that can change a figure is reachable from the three functions here, and nothing else should be: planning,
+records and progress are `harness.run.bench`'s. A record's code hash covers the definitions reached from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+from harness.client.client import Client
+from harness.errors import Skipped
+from harness.images import to_images
+from harness.randomness import derive, root_of, torch_generator
+from harness.registry import Entry, bind
+from harness.release import as_tensor
+from harness.run.scoring import identified, must_beat_chance, score
+from harness.scores import judged
+from harness.statistics import summarise
+from harness.train import TrainingTask
+from harness.types import Array, Bytes, Guess
+
+Outcome: TypeAlias = tuple[dict[str, Any], dict[str, Array], dict[str, Any]]
+"""scores, the per-image arrays behind them, and further facts."""
+_CHUNK = 64
+
+
+def measure_release(client: Client, defense: Entry, seed: int) -> Outcome:
+    """Distances of the release of epoch 0 to its originals, and how well it identifies them.
+
+    A metric that lacks something from outside (weights) is a score without values that says why.
+    """
+    release, secret = client.release(defense, seed, 0)
+    rows, units = client.scored(secret)
+    arrays: dict[str, Array] = {}
+    missing: dict[str, Any] = {}
+    for name, entry in client.registry.section("metrics").items():
+        columns = secret.sources[rows] if name in judged() else secret.dominant_rows[rows][:, None]
+        try:
+            grid = _distances(client, bind(entry), release.images, rows, columns)
+        except Skipped as reason:
+            missing[name] = {**summarise([]), "reason": str(reason)}
+            continue
+        if name in judged():
+            arrays[f"any_{name}"], arrays[f"every_{name}"] = grid.min(1), grid.mean(1)
+            grid = grid[np.arange(len(rows)), secret.dominant[rows]][:, None]
+        arrays[name] = grid[:, 0]
+    scores = {name: summarise(values, units=units, proportion=False) for name, values in arrays.items()}
+    known, hits = identified(client, release.images[torch.from_numpy(rows)][:, None], units)
+    facts = {"released": len(release), **client.splits.notes}
+    return {**scores, **known, **missing}, {"units": units, **arrays, **hits}, facts
+
+
+def _distances(
+    client: Client, metric: Callable[..., torch.Tensor], images: Bytes, rows: Array, columns: Array
+) -> Array:
+    """(n, k) distances of released images to the originals of their columns.
+
+    rows     (n,) which of the released images
+    columns  (n, k) rows of the private set
+    """
+    parts = []
+    for start in range(0, len(rows), _CHUNK):
+        some = slice(start, start + _CHUNK)
+        released = to_images(images[torch.from_numpy(rows[some])].to(client.device))
+        originals = to_images(client.originals(columns[some]).to(client.device))
+        found = [metric(released, original) for original in originals.unbind(1)]
+        parts.append(torch.stack(found, 1).double().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def train_utility(client: Client, evaluator: Entry, defense: Entry, seed: int) -> Outcome:
+    """Accuracy on the clean test images of a model that `evaluator` trains on the client's T releases."""
+    task = TrainingTask(
+        release=lambda epoch: client.release(defense, seed, epoch)[0],
+        test_images=as_tensor(client.splits.test.images),
+        test_labels=client.splits.test.labels,
+        classes=len(client.splits.classes),
+        epochs=client.epochs,
+        key=derive(root_of(seed), "training"),
+        device=client.device,
+    )
+    correct, facts = bind(evaluator)(task)
+    accuracy, chance = summarise(correct), float(np.bincount(task.test_labels).max() / len(correct))
+    return {"utility": {**accuracy, "chance": chance}}, {"utility": correct}, facts
+
+
+def run_attack(client: Client, defense: Entry, attack: Entry, seed: int, *, must_learn: bool = False) -> Outcome:
+    """The scores of one attack on the release of epoch 0.
+
+    must_learn  the attack's proof on undefended images: NotConverged where it does not beat chance
+    """
+    observation = client.observe(defense, attack, seed)
+    rng = torch_generator(derive(root_of(seed), "attack", attack.name), client.device)
+    guess: Guess = bind(attack)(observation, rng)
+    scores, arrays = score(client, attack, guess, *client.release(defense, seed, 0))
+    if must_learn:
+        must_beat_chance(attack, guess.report, scores)
+    return scores, arrays, dict(guess.report)
