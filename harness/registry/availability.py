@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from harness.registry.moved import new_name
 from harness.registry.source import Location, imported, locate, parse
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def why_unavailable(entry: Entry, sound: set[str] | None = None) -> str | None:
     seen: set[str] = set() if sound is None else set(sound)
     if entry.module not in seen:
         reason = _why_not_importable(entry.module, seen)
+        if reason and isinstance(_locate_as_import_does(entry.module), str) and (moved := new_name(entry.module)):
+            return f"{entry.module} has moved; write use: {moved}:{entry.function}"
         if reason:
             return reason
         if sound is not None:
@@ -54,7 +57,9 @@ def _why_not_importable(module: str, seen: set[str]) -> str | None:
         own = name.split(".")[0] == top
         missing = _missing(name, exactly=own or name.startswith("harness."))
         if missing:
-            return f"No module named {missing!r} (imported by {module})"
+            moved = new_name(name)
+            hint = f"; {name} has moved to {moved}" if moved else ""
+            return f"No module named {missing!r} (imported by {module}){hint}"
         if own and top != _HERE and name not in seen and locate(name) is not None:  # this very package is there
             reason = _why_not_importable(name, seen)
             if reason:

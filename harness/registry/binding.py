@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.errors import HarnessError, Skipped
 from harness.registry.entry import Entry
+from harness.registry.moved import new_name
 from harness.registry.settings import did_you_mean
 
 POSITIONAL_ARGUMENTS = {
@@ -25,13 +26,21 @@ def bind(entry: Entry) -> Callable[..., Any]:
     """The plugin's function with its knobs in place: imports it, and refuses knobs that are missing or unknown."""
     try:
         function = getattr(importlib.import_module(entry.module), entry.function)
-    except Exception as error:  # whatever a plugin does while it is imported is its own
-        reason = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
-        raise HarnessError(f"{entry.noun} {entry.name!r} is unavailable: {' '.join(reason.split())}") from error
+    except Exception as error:  # a plugin may raise anything while it is imported
+        raise HarnessError(f"{entry.noun} {entry.name!r} is unavailable: {_reason(entry, error)}") from error
     if not callable(function):
         raise HarnessError(f"{entry.noun} {entry.name!r}: {entry.use} is {type(function).__name__}, not a function")
     _check_knobs(entry, function)
     return partial(function, **copy.deepcopy(entry.params))
+
+
+def _reason(entry: Entry, error: Exception) -> str:
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing and f"{entry.module}.".startswith(f"{missing}.") and (moved := new_name(entry.module)):
+        return f"{entry.module} has moved; write use: {moved}:{entry.function}"
+    reason = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+    hint = f"; it has moved to {moved}" if missing and (moved := new_name(missing)) else ""
+    return " ".join(reason.split()) + hint
 
 
 def why_not_ready(entry: Entry) -> str | None:

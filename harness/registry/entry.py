@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from harness.errors import HarnessError
+from harness.registry.moved import current_use
 from harness.registry.settings import MIXING, RegistryYaml, check_mixing, convert_like, did_you_mean, is_json_value
 from harness.registry.tune_field import check_tune
 
@@ -147,7 +148,7 @@ def _entry(file: Path, origin: str, section: str, name: Any, fields: Any) -> Ent
     return Entry(
         name,
         section,
-        use=fields["use"],
+        use=current_use(where, fields["use"]),
         version=fields["version"],
         params=fields.get("params") or {},
         mixing=mixing,
