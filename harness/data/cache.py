@@ -1,8 +1,8 @@
-"""Folders in the user's cache that are there whole or not at all.
+"""Cached folders of files with a checked index.
 
-A folder is written under a temporary name and renamed, so that neither an interrupted run nor two runs at once
-leave half a one. Its `index` carries a checksum, the facts about it and the length of every other file; a folder
-that disagrees with its index is named in a warning, set aside as `*.corrupt` and made again.
+A folder is written under a temporary name and renamed, so an interrupted run or two runs at once leave no incomplete
+one. Its `index` holds a checksum, the facts about the folder and the length of every other file. A folder that
+disagrees with its index is reported in a warning, renamed to `*.corrupt` and made again.
 """
 
 from __future__ import annotations
@@ -22,17 +22,21 @@ from harness.errors import HarnessError
 Facts: TypeAlias = dict[str, Any]
 
 INDEX = "index"
-ABANDONED_AFTER = 3600.0  # seconds without a write until a killed run's temporary folder is swept away
+ABANDONED_AFTER = 3600.0  # seconds without a write after which a temporary folder counts as a killed run's
 log = logging.getLogger("harness")
 
 
-def cached(folder: Path, write: Callable[[Path], Facts], sound: Callable[[Facts], bool]) -> Facts:
-    """The facts about `folder`, which `write` fills when it is not there or not `sound`."""
-    facts = _reopen(folder, sound)
-    return _keep(folder, write) if facts is None else facts
+def cached(folder: Path, write: Callable[[Path], Facts], is_valid: Callable[[Facts], bool]) -> Facts:
+    """The facts about `folder`, which `write` fills first where it is missing or damaged.
+
+    write     fills the folder that it is given and returns the facts: anything that JSON takes
+    is_valid  whether the facts agree with the files
+    """
+    facts = _read(folder, is_valid)
+    return _make(folder, write) if facts is None else facts
 
 
-def _reopen(folder: Path, sound: Callable[[Facts], bool]) -> Facts | None:
+def _read(folder: Path, is_valid: Callable[[Facts], bool]) -> Facts | None:
     if not folder.is_dir():
         return None
     try:
@@ -43,34 +47,34 @@ def _reopen(folder: Path, sound: Callable[[Facts], bool]) -> Facts | None:
         facts, lengths = json.loads(text)
         if lengths != _lengths(folder):
             reason = "a file is missing or has the wrong length"
-        elif not sound(facts):
+        elif not is_valid(facts):
             reason = "the images do not match their hashes"
         else:
             return facts
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"its {INDEX}: {error}"
-    aside = folder.with_name(folder.name + ".corrupt")
-    log.warning("cache %s is damaged (%s): set aside as %s and made again", folder, reason, aside.name)
+    damaged = folder.with_name(folder.name + ".corrupt")
+    log.warning("cache %s is damaged (%s): set aside as %s and made again", folder, reason, damaged.name)
     try:
-        shutil.rmtree(aside, ignore_errors=True)
-        folder.rename(aside)
+        shutil.rmtree(damaged, ignore_errors=True)
+        folder.rename(damaged)
     except OSError as error:
         raise _unwritable(folder, error) from error
     return None
 
 
-def _keep(folder: Path, write: Callable[[Path], Facts]) -> Facts:
+def _make(folder: Path, write: Callable[[Path], Facts]) -> Facts:
     temporary = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         temporary.mkdir(parents=True)
-        _sweep(folder.parent)
+        _remove_abandoned(folder.parent)
         facts = write(temporary)
         text = json.dumps([facts, _lengths(temporary)])
         (temporary / INDEX).write_text(f"{_checksum(text)}\n{text}")
         try:
             temporary.rename(folder)
         except OSError:
-            if not folder.is_dir():  # else another run was faster, and wrote the same
+            if not folder.is_dir():  # else another run was faster and wrote the same
                 raise
     except OSError as error:
         raise _unwritable(folder, error) from error
@@ -79,8 +83,8 @@ def _keep(folder: Path, write: Callable[[Path], Facts]) -> Facts:
     return facts
 
 
-def _sweep(parent: Path) -> None:
-    """Remove what a killed run left behind; one at work writes all the time and is left alone."""
+def _remove_abandoned(parent: Path) -> None:
+    """Remove the temporary folders of killed runs: a run that is alive writes into its own all the time."""
     for leftover in parent.glob("*.tmp"):
         try:
             newest = max(path.stat().st_mtime for path in (leftover, *leftover.iterdir()))

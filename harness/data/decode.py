@@ -1,8 +1,8 @@
-"""From image files to one stack of equal uint8 images, decoded once and then mapped from the cache.
+"""Decode image files into one array of equally large uint8 images, cached as a memory-mapped file.
 
 Every image becomes 8-bit RGB: greyscale and palette images are expanded, 16-bit values keep their high byte,
-transparent pixels are laid on white, EXIF rotation is applied, and of an animation the first frame is taken.
-Files are told apart by name, length and modification time; their pixels are hashed while they are decoded.
+transparent pixels become white, EXIF rotation is applied, and only the first frame of an animation is read.
+The cache recognises files by name, length and modification time; pixels are hashed while they are decoded.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from harness.errors import HarnessError
 if TYPE_CHECKING:
     from harness.types import Array, Progress
 
-VERSION = 1  # raise it when the same file decodes to other pixels
+VERSION = 1  # to be raised when the same file decodes to other pixels
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-SMALLEST, LARGEST = 8, 4096  # pixels
+SMALLEST, LARGEST = 8, 4096  # pixels of a side
 UNREADABLE_SHARE = 0.01
 THREADS, BATCH = 2, 64
 log = logging.getLogger("harness")
@@ -35,14 +35,14 @@ log = logging.getLogger("harness")
 
 @dataclass(frozen=True)
 class LazyImage:
-    """One image that a data set offers, not read yet.
+    """One image of a data set, not read yet.
 
-    name   where it comes from, relative to its data set, with forward slashes
-    label  the name of its class
-    role   "private", "public", "test"; "train" (to be split into private and public); None: to be split in three
-    read   () -> (H, W, 3) uint8
-    key    changes when the content does; cheap to get
-    attribute  what a coarse label does not tell, where there is such a thing
+    name       its path relative to the data set, with forward slashes
+    label      the name of its class
+    role       "private", "public", "test"; "train" (to be split into private and public); None: to be split in three
+    read       () -> (H, W, 3) uint8
+    key        changes with the content, and costs no decoding
+    attribute  the second attribute, which a coarse label hides; None: there is none
     """
 
     name: str
@@ -55,12 +55,12 @@ class LazyImage:
 
 @dataclass(frozen=True)
 class DecodedImages:
-    """Decoded images and where they come from.
+    """Images after decoding.
 
     images      (N, 3, H, W) uint8, a read-only memory map
-    hashes      sha256 of each image's pixels, 32 hex digits
-    rows        position of each image among the pictures that were decoded
-    unreadable  (name, reason) of the pictures that were left out
+    hashes      (N,) sha256 of each image's pixels, 32 hex digits
+    rows        (N,) position of each image in the list that was decoded
+    unreadable  (name, reason) of the images that could not be read
     """
 
     images: Array
@@ -70,7 +70,7 @@ class DecodedImages:
 
 
 def read_image(path: Path) -> Array:
-    """The image in a file as (H, W, 3) uint8; raises whatever Pillow does when there is none."""
+    """The image in a file as (H, W, 3) uint8; raises what Pillow raises where it cannot be read."""
     with Image.open(path, formats=FORMATS) as opened:
         image = ImageOps.exif_transpose(opened)
         if image.mode == "F":
@@ -85,17 +85,17 @@ def read_image(path: Path) -> Array:
 
 
 def image_from_file(path: Path, name: str, label: str, role: str | None) -> LazyImage:
-    """A picture in a file, recognised by the file's length and time."""
+    """The image in a file, whose key is the file's length and modification time."""
     try:
         stat = path.stat()
         key = f"{stat.st_size} {stat.st_mtime_ns}"
-    except OSError:  # a dangling link: decoding will name it
+    except OSError:  # a dangling link: decoding reports it
         key = "missing"
     return LazyImage(name, label, role, partial(read_image, path), key)
 
 
-def fit(pixels: Array, size: int | None) -> Array:
-    """The shorter side resized to `size` pixels, then a centre crop: (H, W, 3) -> (size, size, 3)."""
+def resize_and_crop(pixels: Array, size: int | None) -> Array:
+    """Resize the shorter side to `size` pixels and crop the centre: (H, W, 3) -> (size, size, 3). None: unchanged."""
     height, width = pixels.shape[:2]
     if size is None or height == width == size:
         return pixels
@@ -111,64 +111,63 @@ def content_hash(planes: Array) -> str:
     return hashlib.sha256(np.ascontiguousarray(planes).data).hexdigest()[:32]
 
 
-def listing_key(pictures: Sequence[LazyImage], size: int | None) -> str:
-    """Names what decoding these pictures at this size gives."""
+def listing_key(images: Sequence[LazyImage], size: int | None) -> str:
+    """A hash of everything that the decoded images depend on, 32 hex digits."""
     digest = hashlib.sha256(f"{VERSION} {size}\n".encode())
-    for picture in pictures:
-        told = (picture.name, picture.label, picture.role or "", picture.key, picture.attribute or "")
-        line = "\0".join(told)
-        digest.update(line.encode("utf-8", "surrogateescape"))
+    for image in images:
+        fields = (image.name, image.label, image.role or "", image.key, image.attribute or "")
+        digest.update("\0".join(fields).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:32]
 
 
-def decode(pictures: Sequence[LazyImage], size: int | None, folder: Path, progress: Progress | None) -> DecodedImages:
-    """Decode the pictures into `folder`, or map what an earlier call left there."""
+def decode(unread: Sequence[LazyImage], size: int | None, folder: Path, progress: Progress | None) -> DecodedImages:
+    """Decode the images into `folder`, or map those that an earlier call decoded there."""
 
     def write(temporary: Path) -> Facts:
         # Plain writes, not a writable map: a full disk is then an OSError and not a bus error.
         with (temporary / "images.bin").open("wb") as file:
-            return decode_into(file, pictures, size, progress)
+            return decode_into(file, unread, size, progress)
 
-    def sound(facts: Facts) -> bool:
+    def is_valid(facts: Facts) -> bool:
         return hashes_match(map_images(folder / "images.bin", facts["shape"]), facts["hashes"])
 
-    facts = cached(folder, write, sound)
+    facts = cached(folder, write, is_valid)
     images = map_images(folder / "images.bin", facts["shape"])
     unreadable = [(name, reason) for name, reason in facts["unreadable"]]
     return DecodedImages(images, facts["hashes"], facts["rows"], unreadable)
 
 
 def map_images(file: Path | IO[bytes], shape: Sequence[int]) -> Array:
-    """A stack of uint8 images in a raw file, as a read-only memory map."""
+    """The uint8 images in a raw file as a read-only memory map of this shape."""
     if shape[0] == 0:  # an empty file cannot be mapped
         return np.empty(tuple(shape), np.uint8)
     return np.memmap(file, np.uint8, mode="r", shape=tuple(shape))
 
 
 def hashes_match(images: Array, hashes: Sequence[str]) -> bool:
-    """Whether a few images, from the first to the last, still have the pixels they were stored with."""
-    spots = {row * (len(images) - 1) // 7 for row in range(8)} if len(images) else set()
-    return len(images) == len(hashes) and all(content_hash(images[row]) == hashes[row] for row in spots)
+    """Whether up to eight images, evenly spaced, still have the pixels that they were stored with."""
+    sample = {row * (len(images) - 1) // 7 for row in range(8)} if len(images) else set()
+    return len(images) == len(hashes) and all(content_hash(images[row]) == hashes[row] for row in sample)
 
 
-def decode_into(file: IO[bytes], pictures: Sequence[LazyImage], size: int | None, progress: Progress | None) -> Facts:
-    """Write the pixels of every picture that can be read into one raw file; the fields of a `Stack` as facts."""
+def decode_into(file: IO[bytes], unread: Sequence[LazyImage], size: int | None, progress: Progress | None) -> Facts:
+    """Write the pixels of every readable image into one raw file; their `DecodedImages` as facts."""
     shape: tuple[int, ...] = ()
     hashes, rows, unreadable = [], [], []
-    for row, planes in enumerate(_decoded(pictures, size)):
-        picture = pictures[row]
+    for row, planes in enumerate(_decoded(unread, size)):
+        image = unread[row]
         if progress and row % BATCH == 0:
-            progress("decoding", row, len(pictures))
+            progress("decoding", row, len(unread))
         if isinstance(planes, str):
-            log.warning("%s is left out: %s", picture.name, planes)
-            unreadable.append((picture.name, planes))
+            log.warning("%s is left out: %s", image.name, planes)
+            unreadable.append((image.name, planes))
             continue
         if not shape:
-            shape, first = planes.shape, picture.name
-            _check_extent(shape, first)
+            shape, first = planes.shape, image.name
+            _check_size(shape, first)
         if planes.shape != shape:
             raise HarnessError(
-                f"images differ in size: {_extent(shape)} ({first}) and {_extent(planes.shape)} ({picture.name}); "
+                f"images differ in size: {_size(shape)} ({first}) and {_size(planes.shape)} ({image.name}); "
                 "pass --size 64 (or another number of pixels) to bring them to one"
             )
         file.write(planes.data)
@@ -176,36 +175,36 @@ def decode_into(file: IO[bytes], pictures: Sequence[LazyImage], size: int | None
         rows.append(row)
     file.flush()
     if progress:
-        progress("decoding", len(pictures), len(pictures))
-    if len(unreadable) > UNREADABLE_SHARE * len(pictures):
+        progress("decoding", len(unread), len(unread))
+    if len(unreadable) > UNREADABLE_SHARE * len(unread):
         name, reason = unreadable[0]
         raise HarnessError(
-            f"{len(unreadable)} of {len(pictures)} images cannot be read (more than {UNREADABLE_SHARE:.0%}), "
+            f"{len(unreadable)} of {len(unread)} images cannot be read (more than {UNREADABLE_SHARE:.0%}), "
             f"the first is {name}: {reason}; replace or remove them"
         )
     return {"shape": [len(rows), *shape], "hashes": hashes, "rows": rows, "unreadable": unreadable}
 
 
-def _decoded(pictures: Sequence[LazyImage], size: int | None) -> Iterator[Any]:
-    """Each picture's (3, H, W) pixels, or the reason why there are none, in order and never all at once."""
+def _decoded(unread: Sequence[LazyImage], size: int | None) -> Iterator[Any]:
+    """Each image's (3, H, W) pixels, or the reason why it cannot be read; in order, `BATCH` images at a time."""
 
-    def one(picture: LazyImage) -> Array | str:
+    def decode_one(image: LazyImage) -> Array | str:
         try:
-            return np.ascontiguousarray(fit(picture.read(), size).transpose(2, 0, 1))
+            return np.ascontiguousarray(resize_and_crop(image.read(), size).transpose(2, 0, 1))
         except Exception as error:  # Pillow raises nearly anything on damaged files
             return " ".join(str(error).split()) or type(error).__name__
 
     with ThreadPoolExecutor(THREADS) as pool:
-        for start in range(0, len(pictures), BATCH):
-            yield from pool.map(one, pictures[start : start + BATCH])
+        for start in range(0, len(unread), BATCH):
+            yield from pool.map(decode_one, unread[start : start + BATCH])
 
 
-def _check_extent(shape: Sequence[int], name: str) -> None:
+def _check_size(shape: Sequence[int], name: str) -> None:
     if min(shape[1:]) < SMALLEST or max(shape[1:]) > LARGEST:
         raise HarnessError(
-            f"{name} is {_extent(shape)} pixels, outside {SMALLEST} to {LARGEST}; pass --size 64 to resize"
+            f"{name} is {_size(shape)} pixels, outside {SMALLEST} to {LARGEST}; pass --size 64 to resize"
         )
 
 
-def _extent(shape: Sequence[int]) -> str:
+def _size(shape: Sequence[int]) -> str:
     return f"{shape[2]}x{shape[1]}"

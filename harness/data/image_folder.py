@@ -1,4 +1,4 @@
-"""Which images a folder holds, in which classes and roles, by the names of its own folders; nothing is decoded."""
+"""Classes and roles of the images in a folder, from the names of its subfolders; nothing is decoded."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif",
 
 
 def image_folder(folder: Path) -> list[LazyImage]:
-    """The images in `train/<class>/*` and `test/<class>/*`, or in `<class>/*`; not decoded yet."""
+    """The images in `train/<class>/*` and `test/<class>/*`, or in `<class>/*`, not read yet."""
     if not folder.is_dir():
         raise HarnessError(f"data set folder {str(folder)!r} does not exist or is no folder; check the path")
-    inner = _subfolders(folder)
-    train, test = (bool(role in inner and _subfolders(folder / role)) for role in (splits.TRAIN, splits.TEST))
+    subfolders = _subfolders(folder)
+    train, test = (bool(role in subfolders and _subfolders(folder / role)) for role in (splits.TRAIN, splits.TEST))
     if train != test:
-        there, missing = (splits.TRAIN, splits.TEST) if train else (splits.TEST, splits.TRAIN)
-        raise HarnessError(f"{folder} has classes in {there}/ but none in {missing}/; add it, or move the classes up")
+        present, missing = (splits.TRAIN, splits.TEST) if train else (splits.TEST, splits.TRAIN)
+        raise HarnessError(f"{folder} has classes in {present}/ but none in {missing}/; add it, or move the classes up")
     if not train:
-        return _class_folders(folder, inner, "", None)
+        return _class_folders(folder, subfolders, "", None)
     classes = {role: _subfolders(folder / role) for role in (splits.TRAIN, splits.TEST)}
-    odd = sorted(set(classes[splits.TRAIN]) ^ set(classes[splits.TEST]))
-    if odd:
+    unmatched = sorted(set(classes[splits.TRAIN]) ^ set(classes[splits.TEST]))
+    if unmatched:
         raise HarnessError(
-            f"{folder}: class {odd[0]!r} is not in both train/ and test/ ({len(odd)} such); make them agree"
+            f"{folder}: class {unmatched[0]!r} is not in both train/ and test/ ({len(unmatched)} such); make them agree"
         )
-    return [p for role, names in classes.items() for p in _class_folders(folder / role, names, f"{role}/", role)]
+    return [i for role, names in classes.items() for i in _class_folders(folder / role, names, f"{role}/", role)]
 
 
 def _class_folders(parent: Path, names: Sequence[str], prefix: str, role: str | None) -> list[LazyImage]:
     if not names:
         raise HarnessError(f"{parent} holds no class folders; put the images into one folder per class")
-    pictures: list[LazyImage] = []
+    images: list[LazyImage] = []
     for label in names:
         files = [
             entry
@@ -46,8 +46,8 @@ def _class_folders(parent: Path, names: Sequence[str], prefix: str, role: str | 
         if not files:
             raise HarnessError(f"class {label!r} in {parent} has no images; add some or remove the folder")
         for file in files:
-            pictures.append(image_from_file(Path(file.path), f"{prefix}{label}/{file.name}", label, role))
-    return pictures
+            images.append(image_from_file(Path(file.path), f"{prefix}{label}/{file.name}", label, role))
+    return images
 
 
 def _subfolders(folder: Path) -> list[str]:

@@ -1,6 +1,6 @@
-"""Who is private, public or test: a function of each image's class and content, never of names or seeds.
+"""Split a data set into private, public and test images by class and content, never by file name or seed.
 
-Within a class, images are drawn in the order of sha256(tag + content hash). A larger limit or public share only
+Within a class, images are taken in the order of sha256(tag + content hash), so a larger limit or public share only
 adds images to those of a smaller one.
 """
 
@@ -15,9 +15,9 @@ from harness.errors import HarnessError
 
 PRIVATE, PUBLIC, TEST, TRAIN = "private", "public", "test", "train"
 ROLES = (PRIVATE, PUBLIC, TEST)
-TEST_SHARE = 1 / 5  # of a class in a flat folder
+TEST_SHARE = 1 / 5  # of a class in a folder without train/ and test/
 PUBLIC_SHARE = {TRAIN: 1 / 3, None: 1 / 4}  # of what is not test
-KEEP_FIRST = (TEST, PRIVATE, PUBLIC, TRAIN, None)  # which of two equal images stays
+KEEP_FIRST = (TEST, PRIVATE, PUBLIC, TRAIN, None)  # of two equal images, the one whose role comes first is kept
 
 
 def drop_duplicates(hashes: Sequence[str], declared: Sequence[str | None]) -> list[int]:
@@ -32,10 +32,10 @@ def drop_duplicates(hashes: Sequence[str], declared: Sequence[str | None]) -> li
 def assign(
     labels: Sequence[str], declared: Sequence[str | None], hashes: Sequence[str], public_share: float | None
 ) -> list[str]:
-    """The final role of every image.
+    """The final role of every image: private, public or test.
 
     public_share  share of private and public together that becomes public;
-                  None: a third of `train`, a quarter of what a flat folder leaves, or as the data set declares
+                  None: a third of `train`, a quarter of a folder's images that are not test, or as declared
     """
     final = list(declared)
     for rows in _by_class(labels, hashes).values():
@@ -56,7 +56,7 @@ def assign(
 
 def cut(labels: Sequence[str], roles: Sequence[str], hashes: Sequence[str], limit: int | None) -> dict[str, list[int]]:
     """The rows of each role: `limit` private ones at most, the other roles cut in the same proportion."""
-    held = {role: [row for row, its in enumerate(roles) if its == role] for role in ROLES}
+    held = {role: [row for row, assigned in enumerate(roles) if assigned == role] for role in ROLES}
     classes = len(set(labels))
     if limit is None or limit >= len(held[PRIVATE]):
         return held
@@ -69,7 +69,7 @@ def cut(labels: Sequence[str], roles: Sequence[str], hashes: Sequence[str], limi
 
 
 def _proportional(rows: list[int], labels: Sequence[str], hashes: Sequence[str], count: int) -> list[int]:
-    """`count` of the rows, the classes in proportion and each at least once (Webster's method)."""
+    """`count` of the rows, the classes in proportion and each at least once (Webster's apportionment method)."""
     seats = []
     for label, members in _by_class([labels[row] for row in rows], [hashes[row] for row in rows]).items():
         for rank, member in enumerate(members):
@@ -78,7 +78,7 @@ def _proportional(rows: list[int], labels: Sequence[str], hashes: Sequence[str],
 
 
 def _by_class(labels: Sequence[str], hashes: Sequence[str]) -> dict[str, list[int]]:
-    """The rows of every class, in the order in which they are drawn."""
+    """The rows of every class in the order in which they are taken."""
     order = [hashlib.sha256(f"roles-1 {content}".encode()).digest() for content in hashes]
     groups: dict[str, list[int]] = {label: [] for label in sorted(set(labels))}
     for row in sorted(range(len(labels)), key=order.__getitem__):
@@ -87,7 +87,7 @@ def _by_class(labels: Sequence[str], hashes: Sequence[str]) -> dict[str, list[in
 
 
 def _count(total: int, share: float) -> int:
-    """A share of a class, at least one image unless nothing is asked for."""
+    """A share of `total`, rounded half up and at least 1, or 0 where either is 0."""
     return max(1, int(np.floor(total * share + 0.5))) if total and share else 0
 
 

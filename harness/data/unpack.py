@@ -1,7 +1,7 @@
-"""A zip or tar archive into an empty folder: regular files only, inside the folder, no more than was announced.
+"""Unpack a zip or tar archive safely: only regular files inside the folder, and no more bytes than announced.
 
-Every member is looked at before the first is written: one that leaves the folder, is a link or a device, or whose
-length brings the sum above the limit makes the whole archive refused.
+All members are checked before the first is written. One that leaves the folder, is a link or a device, or brings the
+total length above the limit makes the whole archive refused.
 """
 
 from __future__ import annotations
@@ -31,13 +31,18 @@ BROKEN = (
     lzma.LZMAError,
     EOFError,
     RuntimeError,  # encrypted
-    NotImplementedError,  # a compression that Python has not
+    NotImplementedError,  # a compression that Python does not know
 )
 
 
 @dataclass(frozen=True)
 class ArchiveMember:
-    """A file in an archive: its path inside with forward slashes, its announced length, and how to read it."""
+    """A file in an archive.
+
+    path    inside the archive, with forward slashes
+    length  bytes, as the archive announces
+    open    opens it for reading
+    """
 
     path: str
     length: int
@@ -45,28 +50,28 @@ class ArchiveMember:
 
 
 def unpack(
-    archive: Path, folder: Path, wanted: Callable[[str], bool], most: int, tell: Callable[[int, int], None]
+    archive: Path, folder: Path, wanted: Callable[[str], bool], max_bytes: int, report: Callable[[int, int], None]
 ) -> dict[str, str]:
-    """Write the wanted files under `folder`; the sha256 of each, by its path.
+    """Write the wanted files into the empty `folder`; returns the sha256 of each by its path.
 
-    most  bytes that the wanted files may have together
-    tell  (done, total) files
+    max_bytes  of the wanted files together; more raise HarnessError
+    report     called with (done, total) files
     """
     with ExitStack() as stack:
-        stack.enter_context(_explained(archive))
+        stack.enter_context(_readable_errors(archive))
         chosen = [member for member in _members(archive, stack) if wanted(member.path)]
-        if (total := sum(member.length for member in chosen)) > most:
-            raise HarnessError(f"{archive} unpacks to {total:,} bytes, more than the {most:,} that are expected")
+        if (total := sum(member.length for member in chosen)) > max_bytes:
+            raise HarnessError(f"{archive} unpacks to {total:,} bytes, more than the {max_bytes:,} that are expected")
         digests: dict[str, str] = {}
         for done, member in enumerate(chosen):
-            tell(done, len(chosen))
+            report(done, len(chosen))
             digests[member.path] = _write(archive, member, folder)
-        tell(len(chosen), len(chosen))
+        report(len(chosen), len(chosen))
     return digests
 
 
 @contextmanager
-def _explained(archive: Path) -> Iterator[None]:
+def _readable_errors(archive: Path) -> Iterator[None]:
     try:
         yield
     except BROKEN as error:
@@ -106,7 +111,7 @@ def _tar_member(archive: Path, tarred: tarfile.TarFile, info: tarfile.TarInfo) -
 
 
 def _inside(archive: Path, name: str) -> str:
-    """The path of a member below the folder, or a refusal. A backslash separates as a slash does."""
+    """The path of a member below the folder, backslashes read as slashes; raises HarnessError where it leaves it."""
     path = name.replace("\\", "/")
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if path.startswith("/") or re.match("[A-Za-z]:", path) or ".." in parts or "\0" in path:
@@ -116,19 +121,19 @@ def _inside(archive: Path, name: str) -> str:
 
 def _write(archive: Path, member: ArchiveMember, folder: Path) -> str:
     digest, written = hashlib.sha256(), 0
-    place = folder / member.path
+    path = folder / member.path
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        target = place.open("xb")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        target = path.open("xb")
     except (FileExistsError, NotADirectoryError):
         raise HarnessError(f"{archive} holds {member.path!r} twice; such an archive is not unpacked") from None
     with target, member.open() as source:
-        while piece := source.read(CHUNK):
-            written += len(piece)
+        while chunk := source.read(CHUNK):
+            written += len(chunk)
             if written > member.length:
                 raise HarnessError(f"{archive}: {member.path} is longer than the {member.length:,} bytes announced")
-            target.write(piece)
-            digest.update(piece)
+            target.write(chunk)
+            digest.update(chunk)
     if written < member.length:
         raise HarnessError(f"{archive}: {member.path} is shorter than the {member.length:,} bytes announced")
     return digest.hexdigest()

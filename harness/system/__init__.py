@@ -1,1 +1,1 @@
-"""Files, device and progress: what knows nothing of the benchmark."""
+"""Files, locks, device, progress and downloads allowed or not; nothing here knows of the benchmark."""

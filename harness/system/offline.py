@@ -1,4 +1,4 @@
-"""Whether anything may be downloaded: HARNESS_OFFLINE, or --offline, forbids it here and in processes started here."""
+"""Whether downloads are allowed: HARNESS_OFFLINE or --offline forbids them, in this process and in those it starts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def offline() -> bool:
 
 @contextmanager
 def forbid_downloads(wanted: bool) -> Iterator[None]:
-    """Forbid downloads for a while, also of weights, which HARNESS_DOWNLOAD allows; or nothing, where not `wanted`."""
+    """Forbid downloads inside the block, also those of weights that HARNESS_DOWNLOAD allows; only if `wanted`."""
     before = {name: os.environ.get(name) for name in (OFFLINE, DOWNLOAD)}
     if wanted:
         os.environ[OFFLINE] = "1"

@@ -1,6 +1,7 @@
-"""How far long work is that a data set does before it has pictures: fetching, unpacking. Always on stderr.
+"""Progress of long work on stderr: rich bars on a terminal, plain lines elsewhere. rich honours NO_COLOR.
 
-Progress of long work: a rich bar on a terminal, plain lines elsewhere; always on stderr. rich honours NO_COLOR.
+A command opens a `ProgressDisplay` and hands its `progress` on. Code below it that takes no such argument, such as a
+download inside a data set's function, makes a `ProgressReporter`, which finds it through `reporting`.
 """
 
 from __future__ import annotations
@@ -17,40 +18,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
-    from harness.types import Progress as Reporter
+    from harness.types import Progress as ProgressFunction
 
-_progress: ContextVar[Reporter | None] = ContextVar("progress", default=None)
-
-
-@contextmanager
-def reporting(progress: Reporter | None) -> Iterator[None]:
-    """Work done inside tells `progress` how far it is."""
-    token = _progress.set(progress)
-    try:
-        yield
-    finally:
-        _progress.reset(token)
-
-
-class ProgressReporter:
-    """Tells how far a piece of work is: to the bar where there is one, in plain lines where there is no terminal."""
-
-    def __init__(self, what: str) -> None:
-        self._what, self._said = what, -1
-
-    def update(self, done: int, total: int | None) -> None:
-        """total  None while it is unknown"""
-        progress = _progress.get()
-        if progress:
-            progress(self._what, done, total or 0)
-        tenth = done * 10 // total if total else done // 100
-        if tenth > self._said and not sys.stderr.isatty():
-            print(f"{self._what}: {done:,}{f' of {total:,}' if total else ''}", file=sys.stderr)
-            self._said = tenth
+_progress: ContextVar[ProgressFunction | None] = ContextVar("progress", default=None)
 
 
 class ProgressDisplay:
-    """Tells what is being done: `step(what)` when a piece of work begins, `progress(what, done, total)` inside one."""
+    """A bar for all jobs and one for each part of the job at hand; without a terminal a line for each job.
+
+    with ProgressDisplay() as display:
+        display.expect(2)
+        display.step("mix")
+        display.progress("obfuscating", 10, 100)
+    """
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
@@ -58,7 +38,7 @@ class ProgressDisplay:
         if self._console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
             self._bars = Progress(*columns, console=self._console, transient=True)
-        self._whole: TaskID | None = None
+        self._overall: TaskID | None = None
         self._parts: dict[str, TaskID] = {}
         self._total, self._begun, self._start = 0, 0, time.monotonic()
 
@@ -73,21 +53,23 @@ class ProgressDisplay:
         if self._bars:
             self._bars.stop()
 
-    def expect(self, pieces: int) -> None:
-        """How many pieces of work are to come."""
-        self._total = pieces
-        if self._bars and pieces:
-            self._whole = self._bars.add_task("starting", total=pieces)
+    def expect(self, jobs: int) -> None:
+        """Set how many jobs there are."""
+        self._total = jobs
+        if self._bars and jobs:
+            self._overall = self._bars.add_task("starting", total=jobs)
 
-    def step(self, what: str) -> None:
+    def step(self, name: str) -> None:
+        """Announce that the next job begins."""
         self._begun += 1
-        if self._bars and self._whole is not None:
-            self._bars.update(self._whole, description=what, completed=self._begun - 1)
+        if self._bars and self._overall is not None:
+            self._bars.update(self._overall, description=name, completed=self._begun - 1)
         elif not self._bars:
             elapsed = time.monotonic() - self._start
-            self._console.print(f"[{self._begun}/{self._total}] {elapsed:6.1f}s {what}", highlight=False, markup=False)
+            self._console.print(f"[{self._begun}/{self._total}] {elapsed:6.1f}s {name}", highlight=False, markup=False)
 
     def progress(self, what: str, done: int, total: int) -> None:
+        """Show how far a part of the job is; total 0 while it is unknown."""
         if not self._bars:
             return
         if what not in self._parts:
@@ -95,3 +77,30 @@ class ProgressDisplay:
         self._bars.update(self._parts[what], completed=done, total=total or None)
         if total and done >= total:
             self._bars.remove_task(self._parts.pop(what))
+
+
+@contextmanager
+def reporting(progress: ProgressFunction | None) -> Iterator[None]:
+    """Every `ProgressReporter` used inside the block calls `progress(what, done, total)`."""
+    token = _progress.set(progress)
+    try:
+        yield
+    finally:
+        _progress.reset(token)
+
+
+class ProgressReporter:
+    """Reports one piece of work to the function set by `reporting`, and in plain lines where stderr is no terminal."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._printed = what, -1
+
+    def update(self, done: int, total: int | None) -> None:
+        """total  None while it is unknown"""
+        progress = _progress.get()
+        if progress:
+            progress(self._what, done, total or 0)
+        tenth = done * 10 // total if total else done // 100
+        if tenth > self._printed and not sys.stderr.isatty():
+            print(f"{self._what}: {done:,}{f' of {total:,}' if total else ''}", file=sys.stderr)
+            self._printed = tenth

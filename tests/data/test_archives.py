@@ -154,7 +154,7 @@ def test_cats_and_dogs_are_dealt_by_class_as_many_as_the_entry_says(cats, tmp_pa
         for row, name in enumerate(part.names):
             role, label, file = name.split("/")
             packed = files[f"PetImages/{label.title()}/{file}"]
-            pixels = decode.fit(np.asarray(Image.open(io.BytesIO(packed))), 16).transpose(2, 0, 1)
+            pixels = decode.resize_and_crop(np.asarray(Image.open(io.BytesIO(packed))), 16).transpose(2, 0, 1)
             assert np.array_equal(part.images[row], pixels)
             assert part.classes[part.labels[row]] == label and (role == "test") == (part is splits.test)
 

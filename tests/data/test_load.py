@@ -17,7 +17,7 @@ from PIL import Image
 from harness.data import decode
 from harness.data import load as datasets
 from harness.data import splits as roles
-from harness.data.decode import LazyImage, fit, read_image
+from harness.data.decode import LazyImage, read_image, resize_and_crop
 from harness.data.load import load
 from harness.errors import HarnessError
 
@@ -413,19 +413,19 @@ def test_floating_point_images_are_unreadable(tmp_path):
 def test_size_is_the_shorter_side_and_then_a_centre_crop():
     ramp = np.broadcast_to(np.linspace(0, 255, 96)[None, :, None], (32, 96, 3)).round().astype(np.uint8)
 
-    small, same, large = (fit(ramp, size) for size in (16, 32, 64))
+    small, same, large = (resize_and_crop(ramp, size) for size in (16, 32, 64))
 
     assert small.shape == (16, 16, 3) and large.shape == (64, 64, 3)
     assert np.array_equal(same, ramp[:, 32:64])
     assert np.abs(small.mean((0, 2)) - ramp[0, 32:64, 0].reshape(16, 2).mean(1)).max() < 3
-    assert fit(ramp, None) is ramp
+    assert resize_and_crop(ramp, None) is ramp
 
 
 def test_downsizing_does_not_alias():
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255
 
-    assert np.abs(fit(stripes, 16).astype(int) - 127).max() <= 12
+    assert np.abs(resize_and_crop(stripes, 16).astype(int) - 127).max() <= 12
 
 
 def test_equal_sizes_need_no_size_even_when_not_square(tmp_path, cache):

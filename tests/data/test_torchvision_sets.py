@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from harness.data import http
-from harness.data.decode import fit
+from harness.data.decode import resize_and_crop
 from harness.data.load import load
 from harness.data.sources import torchvision_sets
 from harness.errors import HarnessError
@@ -200,7 +200,7 @@ def test_imagenette_has_names_for_classes_and_val_is_test(nette, tmp_path):
         for row, name in enumerate(part.names):
             role, label, file = name.split("/")
             packed = photographs[f"imagenette2-160/{'val' if role == 'test' else role}/{folders[label]}/{file}"]
-            pixels = fit(np.asarray(Image.open(io.BytesIO(packed))), 16).transpose(2, 0, 1)
+            pixels = resize_and_crop(np.asarray(Image.open(io.BytesIO(packed))), 16).transpose(2, 0, 1)
             assert np.array_equal(part.images[row], pixels)
 
 

@@ -71,7 +71,7 @@ def test_built_in_plugins_are_found_under_their_old_names_where_only_harness_is_
     """In a checkout the folder `attacks` is importable too; in an installation it is not."""
     (tmp_path / "harness").symlink_to(Path(harness.__file__).parent)
     code = (
-        "import os, sys; sys.path = [place for place in sys.path if not os.path.isdir(os.path.join(place, 'attacks'))]; "
+        "import sys, pathlib; sys.path = [place for place in sys.path if not pathlib.Path(place, 'attacks').is_dir()]; "
         "from harness.registry import Entry; from harness.registry.availability import why_unavailable; "
         "print(why_unavailable(Entry('mine', 'attacks', 'attacks.cnn:cnn', origin='mine.yaml')))"
     )

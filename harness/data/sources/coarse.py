@@ -1,7 +1,7 @@
-"""A data set under a coarse label: the label becomes a group of classes, and the class an attribute that it hides.
+"""A data set with a coarse label: the public label is a group of classes, and the class the hidden second attribute.
 
-What an adversary learns beyond the public label is the breach (Raynal et al. 2020, section 2). A user's own, as a
-registry file that is layered over with --registry:
+An adversary breaches privacy by learning more than the public label (Raynal et al. 2020, section 2). A data set of
+one's own, in a file for --registry:
 
     datasets:
       my_coarse:
@@ -24,32 +24,32 @@ from harness.registry.settings import did_you_mean
 
 
 def coarse(downloads: Path, *, of: str, groups: Mapping[str, Sequence[str]]) -> list[LazyImage]:
-    """The pictures of another data set, regrouped.
+    """The images of another data set, labelled by group.
 
     of      a built-in data set, or a folder (relative to where the command runs)
     groups  the classes of each group; every class is in exactly one
     """
-    home = _homes(groups)
-    _, pictures = find_images(of, downloads)
-    classes = {picture.label for picture in pictures}
-    if unknown := sorted(set(home) - classes):
+    group_of = _groups(groups)
+    _, images = find_images(of, downloads)
+    classes = {image.label for image in images}
+    if unknown := sorted(set(group_of) - classes):
         near = did_you_mean(unknown[0], classes)
-        raise HarnessError(f"{of} has no class {unknown[0]!r}{near}; mend groups ({', '.join(sorted(classes))})")
-    if homeless := sorted(classes - set(home)):
-        raise HarnessError(f"class {homeless[0]!r} of {of} is in no group; add it to one of {', '.join(groups)}")
-    return [replace(picture, label=home[picture.label], attribute=picture.label) for picture in pictures]
+        raise HarnessError(f"{of} has no class {unknown[0]!r}{near}; fix groups ({', '.join(sorted(classes))})")
+    if ungrouped := sorted(classes - set(group_of)):
+        raise HarnessError(f"class {ungrouped[0]!r} of {of} is in no group; add it to one of {', '.join(groups)}")
+    return [replace(image, label=group_of[image.label], attribute=image.label) for image in images]
 
 
-def _homes(groups: Mapping[str, Sequence[str]]) -> dict[str, str]:
+def _groups(groups: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """The group of every class."""
     if not isinstance(groups, Mapping) or len(groups) < 2:
         raise HarnessError(f"groups {groups!r}: use a table of two or more, each with a list of classes")
-    home: dict[str, str] = {}
+    group_of: dict[str, str] = {}
     for group, classes in groups.items():
         if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
             raise HarnessError(f"group {group!r} is {classes!r}; expected a list of classes (quote what YAML misreads)")
         for name in classes:
-            if name in home:
-                raise HarnessError(f"class {name!r} is in both {home[name]!r} and {group!r}; keep one")
-            home[name] = group
-    return home
+            if name in group_of:
+                raise HarnessError(f"class {name!r} is in both {group_of[name]!r} and {group!r}; keep one")
+            group_of[name] = group
+    return group_of

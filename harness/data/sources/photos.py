@@ -1,10 +1,10 @@
 """photos: ten classes of 64 px tiles cut without overlap from ten photographs inside the scikit-image wheel.
 
-No download. A class is a photograph. A picture gives at most 64 tiles, spread evenly over it; every tile is in
-exactly one role by a fixed lattice (of five neighbours three are private, one public, one test, each row shifted
-by two), so that each role samples the whole picture. The small photographs are cut into tiles of 48 px that are
-enlarged, the retina into tiles of 128 px from the square inside its disc. Left out: astronaut and camera (hard to
-tell from the rest by a tile), moon (a quarter nearly blank). Origins and terms, as `skimage.data` states them:
+No download. A class is a photograph. A photograph gives at most 64 tiles, spread evenly over it. Every tile has one
+role by a fixed lattice (of five neighbours three are private, one public, one test, each row shifted by two), so that
+each role samples the whole photograph. The small photographs are cut into tiles of 48 px, which are enlarged, the
+retina into tiles of 128 px from the square inside its disc. Not used: astronaut and camera (a tile of them is hard to
+recognise), moon (a quarter is nearly blank). Origins and terms, as `skimage.data` states them:
 
     brick       CC0Textures "Bricks25", CC0; greyscale
     chelsea     the cat, Stefan van der Walt; CC0
@@ -28,14 +28,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from harness.data.decode import LazyImage, fit, read_image
+from harness.data.decode import LazyImage, read_image, resize_and_crop
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.types import Array
 
 TILE = 64  # pixels
-MOST = 64  # tiles of one photograph
+MAX_TILES = 64  # of one photograph
 LATTICE = ("private", "public", "private", "test", "private")
 PHOTOGRAPHS = (  # (class, file, pixels left out on every side, side of a tile in the photograph's pixels)
     ("brick", "brick.png", 0, 64),
@@ -52,8 +52,8 @@ PHOTOGRAPHS = (  # (class, file, pixels left out on every side, side of a tile i
 
 
 def photos(downloads: Path) -> list[LazyImage]:
-    """The tiles of the ten photographs, in fixed roles; `downloads` is not needed."""
-    folder = _bundled()
+    """The tiles of the ten photographs with fixed roles; `downloads` is not used."""
+    folder = _skimage_data()
     tiles: list[LazyImage] = []
     for label, file, margin, side in PHOTOGRAPHS:
         path = folder / file
@@ -62,7 +62,7 @@ def photos(downloads: Path) -> list[LazyImage]:
         with Image.open(path) as image:
             width, height = image.size
         rows = _starts(height, margin, side, 8)
-        columns = _starts(width, margin, side, MOST // len(rows))
+        columns = _starts(width, margin, side, MAX_TILES // len(rows))
         stat = path.stat()
         for row, top in enumerate(rows):
             for column, left in enumerate(columns):
@@ -82,7 +82,7 @@ def _starts(extent: int, margin: int, side: int, most: int) -> list[int]:
 
 
 def _tile(path: Path, top: int, left: int, side: int) -> Array:
-    return fit(_photograph(path)[top : top + side, left : left + side], TILE)
+    return resize_and_crop(_photograph(path)[top : top + side, left : left + side], TILE)
 
 
 @lru_cache(maxsize=2)
@@ -90,7 +90,7 @@ def _photograph(path: Path) -> Array:
     return read_image(path)
 
 
-def _bundled() -> Path:
+def _skimage_data() -> Path:
     spec = importlib.util.find_spec("skimage")  # found, not imported: that would take a second
     if spec is None or not spec.submodule_search_locations:
         raise HarnessError("photos: scikit-image is not installed; pip install scikit-image")
