@@ -1,18 +1,18 @@
-# The same steps as .ci/run, in the environment at hand.
+# Steps of .ci/run, in the current environment.
 
 .PHONY: check test board bench
 
-check:          ## style, types, and which way imports point
+check:          ## style, types and the direction of imports
 	ruff check
 	ruff format --check
 	mypy
 	lint-imports
 
-test:           ## every test
+test:           ## every test, in parallel
 	pytest
 
-board:          ## the tables under leaderboards/, from the records
+board:          ## write the tables under leaderboards/ from the records
 	harness rank --records leaderboards/records
 
-bench:          ## speed, side by side with peers
+bench:          ## speed beside other libraries
 	python -m benchmarks

@@ -1,25 +1,103 @@
-"""Imports point one way."""
+"""Imports point one way, and a user's own modules are never taken for the harness's."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import pytest
+
+from tests.helpers.decoys import PACKAGES, write_decoys
 from tests.helpers.paths import ROOT
+from tests.helpers.planted import picture_folder
+
+
+def lint_imports(tree: Path) -> subprocess.CompletedProcess[str]:
+    """What the contracts in pyproject.toml say of a tree."""
+    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--no-logo"]
+    environment = {**os.environ, "PYTHONPATH": str(tree), "NO_COLOR": "1"}
+    return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def copied_tree(tmp_path: Path) -> Path:
+    """The code of the harness and of its plugins, and pyproject.toml, to plant errors in."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    for folder in ("harness", *PACKAGES):
+        shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True, ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
 
 
 def test_imports_point_one_way() -> None:
     """The contracts in pyproject.toml hold: layers, plugins apart from each other, the harness apart from plugins."""
-    lint = Path(sys.executable).parent / "lint-imports"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
-
-    done = subprocess.run(
-        [str(lint), "--no-cache", "--no-logo"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    done = lint_imports(ROOT)
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "statement", "reported"),
+    [
+        ("attacks/smooth.py", "import harness.report", "harness.plugins.attacks.smooth -> harness.report"),
+        (
+            "attacks/smooth.py",
+            "from harness.plugins.defenses import mix",
+            "harness.plugins.attacks.smooth -> harness.plugins.defenses",
+        ),
+        ("evaluators/success.py", "import harness.run", "harness.plugins.evaluators.success -> harness.run"),
+        ("harness/images/ops.py", "import harness.run", "harness.images.ops -> harness.run"),
+        (
+            "harness/report/markdown.py",
+            "import harness.plugins.attacks.smooth",
+            "harness.report.markdown -> harness.plugins.attacks.smooth",
+        ),
+    ],
+    ids=["up from an attack", "attack to defense", "up from an evaluator", "up in the harness", "harness to plugin"],
+)
+def test_a_forbidden_import_is_reported(copied_tree: Path, file: str, statement: str, reported: str) -> None:
+    with (copied_tree / file).open("a") as code:
+        code.write(f"\n{statement}\n")
+
+    done = lint_imports(copied_tree)
+
+    assert done.returncode == 1
+    assert reported in done.stdout
+
+
+def test_every_part_of_the_harness_has_a_layer() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = " | ".join(next(each["layers"] for each in contracts if each["type"] == "layers"))
+    listed = {name.strip("() ").split(".")[1] for name in layers.split("|")}
+
+    parts = {file.stem for file in (ROOT / "harness").glob("*.py")} - {"__init__"}
+    parts |= {file.parent.name for file in (ROOT / "harness").glob("*/__init__.py")}
+
+    assert parts - listed == set()
+
+
+@pytest.mark.parametrize("folder", PACKAGES)
+def test_the_built_in_plugins_are_the_top_level_folders(folder: str) -> None:
+    assert (ROOT / "harness" / "plugins" / folder).resolve() == (ROOT / folder).resolve()
+
+
+def test_a_script_beside_folders_called_like_the_plugins_works(tmp_path: Path) -> None:
+    """`harness.evaluate` and `harness run`, with the script's folder first on the path."""
+    data = picture_folder(tmp_path / "stripes", each=10)
+    script = write_decoys(tmp_path / "project")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+    command = [sys.executable, str(script), str(data)]
+    done = subprocess.run(
+        command, cwd=script.parent, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert f"works from {ROOT / 'harness'}" in done.stdout
 
 
 def test_the_registry_is_read_without_torch() -> None:
