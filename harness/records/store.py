@@ -18,6 +18,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -45,7 +46,7 @@ class RunSpec:
     kind: Kind
     inputs: Mapping[str, Any]
 
-    @property
+    @cached_property
     def key(self) -> str:
         text = json.dumps([FORMAT, self.kind, self.inputs], sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]

@@ -82,7 +82,7 @@ def plan(crosses: Sequence[Cross]) -> list[dict[str, Any]]:
 
 def planned(crosses: Sequence[Cross], engine: Engine) -> tuple[dict[str, Any], str]:
     """The plan with its cost, as `--json` prints it and to read."""
-    pieces = {piece.spec.key: piece.spec for cross in crosses for piece in cross.pieces()}
+    pieces = {piece.spec.key: piece.spec for cross in crosses for piece in cross.pieces}
     items, bench = plan(crosses), crosses[0].bench
     left = [pieces[item["key"]] for item in items if not item["done"]]
     cost = cost_of(left, bench.records.all())

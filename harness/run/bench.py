@@ -168,10 +168,12 @@ class Bench:
     def utility_piece(self, defense: Entry, seed: int) -> Piece:
         return Piece(self.utility_spec(defense, seed), defense)
 
-    def attack_piece(self, defense: Entry, attack: Entry, seed: int) -> Piece:
-        learned = "learned" in attack.traits and not self._is_undefended(defense)
-        proof = self.attack_spec(self.undefended, attack, seed) if learned else None
-        return Piece(self.attack_spec(defense, attack, seed), defense, attack, proof)
+    def attack_piece(self, defense: Entry, attack: Entry, seed: int, proof: RunSpec | None = None) -> Piece:
+        """proof: the spec of the same attack on undefended images, where it is at hand."""
+        spec = self.attack_spec(defense, attack, seed)
+        if "learned" not in attack.traits or self._is_undefended(defense):
+            return Piece(spec, defense, attack)
+        return Piece(spec, defense, attack, proof or self.attack_spec(self.undefended, attack, seed))
 
     # The specifications: everything that can change an outcome
 

@@ -1,12 +1,10 @@
-"""One crossing of a defense and an attack, joined from its records.
-
-A cross: which pieces of work defenses and attacks make on a bench, and the cells that their results join into.
-"""
+"""A cross of defenses, attacks and seeds on one bench: the pieces that it is made of, and the cells they join into."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from harness.errors import HarnessError
@@ -20,10 +18,10 @@ from harness.statistics import paired
 
 @dataclass(frozen=True)
 class Cell:
-    """One crossing, joined from its records.
+    """One defense, attack and seed, joined from its records.
 
     epochs  T, the releases that utility and multi-release attacks had
-    beside  the undefended rows that it is read against: their release, their utility, the same attack on them
+    beside  the undefended records that it is compared with: their release, their utility, the proof of the attack
     """
 
     defense: Entry
@@ -81,8 +79,23 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class _DefensePieces:
+    """The pieces of one defense and seed; `attacks` stands parallel to the attacks of the cross.
+
+    None: an attack that is not run on the undefended release, or a cross without utility.
+    """
+
+    release: Piece
+    attacks: tuple[Piece | None, ...]
+    utility: Piece | None
+
+    def __iter__(self) -> Iterator[Piece]:
+        return (piece for piece in (self.release, *self.attacks, self.utility) if piece is not None)
+
+
+@dataclass(frozen=True)
 class Cross:
-    """A bench with the entries that are crossed on it."""
+    """A bench with the entries that are crossed on it. Its pieces are planned once, when they are first needed."""
 
     bench: Bench
     defenses: list[Entry]
@@ -95,49 +108,41 @@ class Cross:
         """The same cross at another T. The data and the releases are shared."""
         return replace(self, bench=at(self.bench, epochs), order=replace(self.order, epochs=epochs))
 
-    def refuse_what_cannot_run(self) -> None:
-        """Where every attack has work to do and lacks something for it (credentials, weights): say what."""
-        to_do = {item["attack"] for item in self.plan() if not item["done"]}
-        lacking = [why_not_ready(attack) for attack in self.attacks if attack.name in to_do]
-        if len(lacking) == len(self.attacks) and all(lacking):
-            raise HarnessError("; ".join(dict.fromkeys(map(str, lacking))))
-
-    def pieces(self) -> list[Piece]:
-        """Every piece of work, proofs first."""
-        bench = self.bench
-        found = []
+    @cached_property
+    def _planned(self) -> list[list[_DefensePieces]]:
+        """For every seed the undefended pieces, then those of every defense in turn."""
+        planned = []
         for seed in seeds_of(self.seeds):
-            for defense in (bench.undefended, *self.defenses):
-                asked = defense in self.defenses
-                found.append(bench.release_piece(defense, seed))
-                shown = [attack for attack in self.attacks if asked or "learned" in attack.traits]
-                found += [bench.attack_piece(defense, attack, seed) for attack in shown]
-                if self.utility:
-                    found.append(bench.utility_piece(defense, seed))
+            undefended = self._pieces_of(self.bench.undefended, seed)
+            planned.append([undefended, *(self._pieces_of(each, seed, undefended) for each in self.defenses)])
+        return planned
+
+    def _pieces_of(self, defense: Entry, seed: int, undefended: _DefensePieces | None = None) -> _DefensePieces:
+        bench = self.bench
+        if undefended is None:  # the proofs; every attack where this defense is one of the cross itself
+            wanted = [defense in self.defenses or "learned" in attack.traits for attack in self.attacks]
+            proofs: list[Piece | None] = [None] * len(self.attacks)
+        elif defense == bench.undefended:
+            return undefended
+        else:
+            wanted, proofs = [True] * len(self.attacks), list(undefended.attacks)
+        return _DefensePieces(
+            bench.release_piece(defense, seed),
+            tuple(
+                bench.attack_piece(defense, attack, seed, proof.spec if proof else None) if run else None
+                for attack, run, proof in zip(self.attacks, wanted, proofs, strict=True)
+            ),
+            bench.utility_piece(defense, seed) if self.utility else None,
+        )
+
+    @cached_property
+    def pieces(self) -> list[Piece]:
+        """Every piece of work once, proofs first."""
+        found = (piece for defenses in self._planned for pieces in defenses for piece in pieces)
         return list({piece.spec.key: piece for piece in found}.values())
 
-    def tasks(self) -> list[Job]:
-        return [Job(self.order, piece) for piece in self.pieces()]
-
-    def join(self, results: dict[str, RunResult]) -> Iterator[Cell]:
-        """The cells, from the results of all pieces."""
-        bench = self.bench
-        for seed in seeds_of(self.seeds):
-            undefended = self._once_per_defense(bench.undefended, seed, results)
-            for defense in self.defenses:
-                release, *utility = self._once_per_defense(defense, seed, results)
-                for attack in self.attacks:
-                    learned = "learned" in attack.traits
-                    proof = [results[bench.attack_spec(bench.undefended, attack, seed).key]] if learned else []
-                    attacked = results[bench.attack_spec(defense, attack, seed).key]
-                    trained = utility[0] if utility else None
-                    beside = (*undefended, *proof)
-                    yield Cell(defense, attack, seed, bench.epochs, release, attacked, trained, beside)
-
-    def _once_per_defense(self, defense: Entry, seed: int, results: dict[str, RunResult]) -> list[RunResult]:
-        specs = [self.bench.release_spec(defense, seed)]
-        specs += [self.bench.utility_spec(defense, seed)] if self.utility else []
-        return [results[spec.key] for spec in specs]
+    def jobs(self) -> list[Job]:
+        return [Job(self.order, piece) for piece in self.pieces]
 
     def plan(self) -> list[dict[str, Any]]:
         """Every piece of work, with whether it is done: what `--dry-run` prints."""
@@ -151,5 +156,35 @@ class Cross:
                 "seed": piece.seed,
                 "done": self.bench.records.find(piece.spec) is not None,
             }
-            for piece in self.pieces()
+            for piece in self.pieces
         ]
+
+    def refuse_what_cannot_run(self) -> None:
+        """HarnessError where every attack still has work to do and lacks something for it (credentials, weights)."""
+        to_do = {item["attack"] for item in self.plan() if not item["done"]}
+        reasons = [why_not_ready(attack) for attack in self.attacks if attack.name in to_do]
+        if len(reasons) == len(self.attacks) and all(reasons):
+            raise HarnessError("; ".join(dict.fromkeys(map(str, reasons))))
+
+    def join(self, results: Mapping[str, RunResult]) -> Iterator[Cell]:
+        """The cells, from the results of all pieces by their key."""
+
+        def result(piece: Piece) -> RunResult:
+            return results[piece.spec.key]
+
+        for seed, (undefended, *defenses) in zip(seeds_of(self.seeds), self._planned, strict=True):
+            beside = [result(piece) for piece in (undefended.release, undefended.utility) if piece is not None]
+            for defense, pieces in zip(self.defenses, defenses, strict=True):
+                utility = result(pieces.utility) if pieces.utility else None
+                for attack, attacked, proof in zip(self.attacks, pieces.attacks, undefended.attacks, strict=True):
+                    assert attacked is not None, "every attack runs on every defense of the cross"
+                    yield Cell(
+                        defense,
+                        attack,
+                        seed,
+                        self.bench.epochs,
+                        result(pieces.release),
+                        result(attacked),
+                        utility,
+                        (*beside, *([result(proof)] if proof and "learned" in attack.traits else [])),
+                    )

@@ -51,7 +51,7 @@ def run(
     report: Callable[[str], None] | None = None,
 ) -> list[list[Cell]]:
     """Do what is not recorded yet of all crosses together; the cells of each."""
-    work = {task.key: (task, cross.bench) for cross in crosses for task in cross.tasks()}
+    work = {task.key: (task, cross.bench) for cross in crosses for task in cross.jobs()}
     for cross in crosses:
         cross.bench.records.check_writable()
     looked = ((key, bench.found(task.piece)) for key, (task, bench) in work.items())

@@ -301,7 +301,7 @@ def test_code_that_changed_during_the_run_stops_it(tmp_path):
     from harness.run.scheduler import run_jobs
 
     with pytest.raises(HarnessError, match="changed while this ran"):
-        run_jobs(one.tasks(), {}, lambda _: stage, Changed(), lambda _: None)
+        run_jobs(one.jobs(), {}, lambda _: stage, Changed(), lambda _: None)
 
 
 def test_what_ties_cells_together_is_on_no_figures_path():

@@ -71,7 +71,7 @@ def test_epochs_and_limits_are_crosses_on_data_that_are_loaded_once(sweep):
     assert sorted((cross.order.limit, cross.bench.epochs) for cross in found) == [(6, 1), (6, 3), (9, 1), (9, 3)]
     by_limit = {limit: {id(c.bench.splits) for c in found if c.order.limit == limit} for limit in (6, 9)}
     assert all(len(sets) == 1 for sets in by_limit.values())
-    assert {piece.seed for piece in found[0].pieces()} == {4, 7}
+    assert {piece.seed for piece in found[0].pieces} == {4, 7}
 
 
 def test_a_sweep_runs_what_run_would(sweep, tmp_path):
