@@ -1,6 +1,6 @@
-"""Reading what the public label does not tell: a network trained on rehearsals names a second attribute.
+"""Recognition of a second attribute that the public label does not contain, by a network trained on rehearsals.
 
-The breach is anything but the label (Raynal et al. 2020, section 2). The network is that of `cnn`.
+Reference: Raynal et al. 2020, section 2: a breach is anything learned beyond the label. The network is that of `cnn`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from harness.errors import Inapplicable
 from harness.observation import Observation
-from harness.plugins.attacks.cnn import learn
-from harness.plugins.attacks.linking.link import along, tracks_of_targets
+from harness.plugins.attacks.common.classifier import train_on_rehearsals
+from harness.plugins.attacks.linking.link import average_over_tracks, tracks_of_targets
 from harness.train import Learner
 from harness.train.memo import memoised
 from harness.types import Array, Generator, Guess, Labels, Release, Scores, Secret
@@ -24,32 +24,32 @@ def attribute(observation: Observation, rng: Generator, *, arch: str, train_epoc
 
     arch, train_epochs  as for `cnn`
     """
-    learner, report = reader(observation, arch, train_epochs)
-    read = learner.predict(observation.images[observation.targets])
-    return Guess(scores=read * allowed(observation, labels_of_targets(observation)), report=report)
+    learner, report = _trained(observation, arch, train_epochs)
+    scores = learner.predict(observation.images[observation.targets])
+    return Guess(scores=scores * attribute_shares(observation, labels_of_targets(observation)), report=report)
 
 
 def attribute_linked(observation: Observation, rng: Generator, *, arch: str, train_epochs: int) -> Guess:
-    """The same network on every release that linking finds the same original in: log scores averaged over a track.
+    """The same network on every release that linking finds the same original in; log scores averaged over a track.
 
     arch, train_epochs  as for `cnn`
     """
     _attributes(observation)
     tracks = tracks_of_targets(observation)
-    learner, report = reader(observation, arch, train_epochs)
-    read = along(tracks, observation.releases, learner.predict)
-    return Guess(scores=read * allowed(observation, labels_of_targets(observation)), report=report)
+    learner, report = _trained(observation, arch, train_epochs)
+    scores = average_over_tracks(tracks, observation.releases, learner.predict)
+    return Guess(scores=scores * attribute_shares(observation, labels_of_targets(observation)), report=report)
 
 
-def reader(observation: Observation, arch: str, train_epochs: int) -> tuple[Learner, dict[str, Any]]:
-    """A network that reads the dominant source's attribute from a release, and how its training went."""
+def _trained(observation: Observation, arch: str, train_epochs: int) -> tuple[Learner, dict[str, Any]]:
+    """A network that reads the dominant source's attribute from a release, and the facts of its training."""
     attributes = _attributes(observation)
 
     def answer(release: Release, secret: Secret, rows: Array) -> Labels:
         return torch.from_numpy(attributes[rows[secret.dominant_rows]])
 
     def train(key: bytes) -> tuple[Learner, dict[str, Any]]:
-        return learn(observation, key, answer, len(observation.attributes), arch, train_epochs)
+        return train_on_rehearsals(observation, key, answer, len(observation.attributes), arch, train_epochs)
 
     return memoised(observation, "attribute", (arch, train_epochs), train)
 
@@ -62,13 +62,17 @@ def _attributes(observation: Observation) -> Array:
 
 
 def labels_of_targets(observation: Observation) -> Labels:
+    """The public labels of the targets, on the CPU."""
     return observation.labels[torch.from_numpy(observation.targets)].cpu()
 
 
-def allowed(observation: Observation, labels: Labels) -> Scores:
-    """(n, A) the room that each public label leaves for each attribute: the share of its classes that have it."""
+def attribute_shares(observation: Observation, labels: Labels) -> Scores:
+    """(n, A) for each public label the share of its classes in which an attribute occurs among the public images.
+
+    labels  (n,) classes or (n, K) shares
+    """
     public, classes = observation.public, len(observation.classes)
-    seen = torch.zeros(classes, len(observation.attributes))
-    seen[torch.from_numpy(public.labels), torch.from_numpy(public.attributes)] = 1
+    occurs = torch.zeros(classes, len(observation.attributes))
+    occurs[torch.from_numpy(public.labels), torch.from_numpy(public.attributes)] = 1
     shares = labels.float() if labels.ndim == 2 else functional.one_hot(labels, classes).float()
-    return shares @ seen
+    return shares @ occurs

@@ -1,8 +1,8 @@
 """Independent component analysis of releases of several epochs that mix the same two sources.
 
-FastICA needs as many mixtures of the same sources as there are sources, which one epoch does not give: it becomes an
-attack where pairs repeat (small classes, partners that never change). References: Hyvarinen and Oja 2000; Raynal et al.
-2020, section 4.4 (unmixing).
+FastICA needs as many mixtures of the same sources as there are sources, which one epoch does not give; it applies where
+pairs repeat (small classes, partners that never change). References: Hyvarinen and Oja 2000; Raynal et al. 2020,
+section 4.4 (unmixing). Difference to the original: it runs on image gradients, and mixing shares fix sign and scale.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from sklearn.exceptions import ConvergenceWarning
 from harness.errors import HarnessError, Inapplicable
 from harness.images import to_bytes
 from harness.observation import Observation
-from harness.plugins.attacks.linking.repeated_pairs import published_shares, shared_pairs
-from harness.plugins.attacks.unmix import check_mixture, mixtures
+from harness.plugins.attacks.linking.repeated_pairs import check_mixture, mixtures, published_shares, shared_pairs
 from harness.randomness import key_from, numpy_generator
 from harness.types import Array, Generator, Guess
 
-_SLACK = 0.15  # how far a share may leave [0, 1] before the separation is disbelieved
+_SLACK = 0.15  # how far a share may lie outside [0, 1] before the separation is rejected
 
 
 def fastica(observation: Observation, rng: Generator, *, rounds: int, mixtures_used: int) -> Guess:
@@ -58,9 +57,9 @@ def fastica(observation: Observation, rng: Generator, *, rounds: int, mixtures_u
             continue
         first, others = mixtures(releases, int(targets[row]), matches[: mixtures_used - 1])
         stack = torch.cat([first[None], others]).cpu().numpy().astype(np.float64)
-        found = separate(stack, rounds, int(seeds.integers(2**31)))
-        if found is not None:
-            candidates[row] = to_bytes(torch.from_numpy(found))
+        sources = separate(stack, rounds, int(seeds.integers(2**31)))
+        if sources is not None:
+            candidates[row] = to_bytes(torch.from_numpy(sources))
             separated += 1
     return Guess(
         candidates, report={"repeated": repeated, "separated": separated, "fallen_back": len(pairs) - separated}
@@ -70,14 +69,14 @@ def fastica(observation: Observation, rng: Generator, *, rounds: int, mixtures_u
 def separate(stack: Array, rounds: int, seed: int) -> Array | None:
     """(2, 3, H, W) the sources of (m, 3, H, W) mixtures, the larger share of the first mixture first; or None.
 
-    Gradients are what is sparse and independent in photographs: the unmixing is learned on them. What ICA leaves open,
-    the sign and the scale of a source, follows from shares that sum to 1. None: shares no mixture can have.
+    The unmixing is estimated on gradients, which are sparse and independent in photographs. The sign and scale that ICA
+    leaves open follow from shares that sum to 1. None where the estimated shares lie outside [0, 1].
     """
     across, down = np.diff(stack, axis=3), np.diff(stack, axis=2)
     samples = np.concatenate([part.reshape(len(stack), -1) for part in (across, down)], 1).T
     analysis = FastICA(2, whiten="unit-variance", max_iter=rounds, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the shares tell whether it came out
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the shares show whether it worked
         analysis.fit(samples - samples.mean(0))
     mixing = analysis.mixing_
     shares = mixing * np.linalg.lstsq(mixing, np.ones(len(stack)), rcond=None)[0]

@@ -1,6 +1,7 @@
 """Inversion learned from rehearsals: a U-Net trained to undo the defense on the adversary's own images.
 
-It needs nothing but the defense's own function, so that every new defense meets an adaptive attack.
+It needs only the defense's own function, so every new defense meets an adaptive attack. Network and training are in
+attacks/restoration.
 """
 
 from __future__ import annotations
@@ -11,23 +12,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.errors import HarnessError, Inapplicable, NotConverged
-from harness.observation import Labelled, Observation
+from harness.errors import HarnessError, NotConverged
+from harness.observation import Observation
+from harness.plugins.attacks.common.rehearse import split
 from harness.plugins.attacks.restoration.training import MOST_PICTURES, Batch, Restorer, fit
 from harness.randomness import derive, numpy_generator
 from harness.train.memo import memoised
 from harness.types import Array, Bytes, Generator, Guess, Secret
 
-_NEAR, _LEARNED = 0.02, 0.002  # of a constant guess's loss: what is near enough, and the least that must be learned
-_HELD_OUT = 5  # one image in five judges when to stop
-_JUDGED = 128  # releases that judge, at least
+_NEAR, _LEARNED = 0.02, 0.002  # of a constant guess's loss: near enough to the originals, and the least to be learned
+_JUDGED = 128  # held-out releases, at least
 _ROUND = 1024  # images rehearsed at a time, at most
 
 
 def inversion(observation: Observation, rng: Generator, *, train_epochs: int, width: int, batch: int) -> Guess:
     """All sources of every target: as many candidates as sources, the dominant one first where one dominates.
 
-    With more than three sources only the dominant one is restored.
+    With more than three sources only the dominant one is restored. NotConverged where the network learned nothing.
 
     train_epochs  passes over the adversary's images, at least; raised to 1,000 steps, and on until the loss is flat
     width         channels of the network's finest level
@@ -39,24 +40,23 @@ def inversion(observation: Observation, rng: Generator, *, train_epochs: int, wi
         observation,
         "inversion",
         (train_epochs, width, batch),
-        lambda key: _learn(observation, key, train_epochs, width, batch),
+        lambda key: _train(observation, key, train_epochs, width, batch),
     )
     targets = torch.from_numpy(observation.targets).to(observation.images.device)
     return Guess(candidates=restorer.restore(observation.images[targets]), report=restorer.report)
 
 
-def _learn(observation: Observation, key: bytes, train_epochs: int, width: int, batch: int) -> Restorer:
-    public = observation.public
-    learning, judging = split(public, observation)
-    times = -(-_JUDGED // len(judging))
-    held_out = [_rehearsal(observation, judging, -1 - time, key) for time in range(times)]
-    each = -(-len(learning) // _ROUND)  # rounds that make an epoch
+def _train(observation: Observation, key: bytes, train_epochs: int, width: int, batch: int) -> Restorer:
+    train_rows, judge_rows = split(observation.public, observation)
+    repeats = -(-_JUDGED // len(judge_rows))
+    held_out = [_rehearsal(observation, judge_rows, -1 - repeat, key) for repeat in range(repeats)]
+    rounds_per_epoch = -(-len(train_rows) // _ROUND)
     restorer = fit(
-        lambda done: _rehearsal(observation, learning, done, key),
+        lambda done: _rehearsal(observation, train_rows, done, key),
         Batch(*(torch.cat(parts) for parts in zip(*held_out, strict=True))),
         key=derive(key, "restorer"),
         device=observation.device,
-        rounds=train_epochs * each,
+        rounds=train_epochs * rounds_per_epoch,
         width=width,
         batch=batch,
     )
@@ -65,52 +65,27 @@ def _learn(observation: Observation, key: bytes, train_epochs: int, width: int, 
 
 
 def _must_have_learned(report: Mapping[str, Any]) -> None:
-    """The network starts as the identity. Where that is far from the originals, staying there is learning nothing."""
+    """NotConverged where the untrained network (the identity) is far from the originals and training gained nothing."""
     guess, untrained, trained = (report[name] for name in ("guess_loss", "untrained_loss", "held_out_loss"))
     if untrained > _NEAR * guess and trained > untrained - _LEARNED * guess:
         raise NotConverged(f"the held-out loss is {trained:.3f} where the untrained network has {untrained:.3f}")
 
 
-def split(public: Labelled, observation: Observation) -> tuple[Array, Array]:
-    """Rows to learn from and rows that judge, by class; enough of each class where mixtures stay within it.
-
-    The same for every attack, so that what none of them learned from can judge between them.
-    """
-    rng = numpy_generator(derive(b"", "split"))
-    if not len(public):
-        raise Inapplicable("there are no public images to rehearse on (--public-share 0)")
-    k = observation.sources
-    alike = k if observation.defense.mixing["intra_class"] else 1
-    judging = []
-    for label in np.unique(public.labels):
-        rows = rng.permutation(np.flatnonzero(public.labels == label))
-        if len(rows) < 2 * alike:
-            if alike == 1:
-                continue
-            raise Inapplicable(f"a class has {len(rows)} public images; to mix {k} and to judge by takes {2 * k}")
-        judging.append(rows[: max(alike, len(rows) // _HELD_OUT)])
-    judge = np.sort(np.concatenate([np.zeros(0, np.int64), *judging]))
-    learn = np.setdiff1d(np.arange(len(public)), judge)
-    if min(len(learn), len(judge)) < k:
-        raise Inapplicable(f"{len(public)} public images are too few to mix {k} and to judge by")
-    return learn, judge
-
-
 def _rehearsal(observation: Observation, rows: Array, epoch: int, key: bytes) -> Batch:
-    """A fresh release of some of the rows, half of them mirrored, and what it was made of."""
+    """A fresh release of some of the rows, half of them mirrored, and its sources."""
     rng, public = numpy_generator(derive(key, "rehearsal", epoch)), observation.public
     if len(rows) > _ROUND:
-        rows = _enough_alike(rng.choice(rows, _ROUND, replace=False), observation)
+        rows = _enough_of_a_class(rng.choice(rows, _ROUND, replace=False), observation)
     images = public.images[torch.from_numpy(rows)].to(observation.device)
     mirrored = torch.from_numpy(rng.random(len(rows)) < 0.5).to(images.device)
     images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
     release, secret = observation.rehearse(images, public.labels[rows], epoch)
-    sources, shares = _ordered(secret)
+    sources, shares = _dominant_first(secret)
     truths: Bytes = images[torch.from_numpy(sources).to(images.device)]
     return Batch(release.images, truths, torch.from_numpy(shares))
 
 
-def _enough_alike(rows: Array, observation: Observation) -> Array:
+def _enough_of_a_class(rows: Array, observation: Observation) -> Array:
     """Without the classes of which the draw holds too few, where mixtures stay within a class."""
     if not observation.defense.mixing["intra_class"]:
         return rows
@@ -119,8 +94,8 @@ def _enough_alike(rows: Array, observation: Observation) -> Array:
     return kept
 
 
-def _ordered(secret: Secret) -> tuple[Array, Array]:
-    """(n, k) sources and shares, the dominant one first; it alone where there are too many to restore."""
+def _dominant_first(secret: Secret) -> tuple[Array, Array]:
+    """(n, k) sources and shares, the dominant one first; (n, 1) where there are too many to restore."""
     first = np.arange(secret.shares.shape[1]) == secret.dominant[:, None]
     order = np.argsort(-(secret.shares + first), axis=1, kind="stable")
     if order.shape[1] > MOST_PICTURES:

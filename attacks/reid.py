@@ -17,7 +17,7 @@ from harness.errors import NotConverged
 from harness.images import to_bytes, to_images
 from harness.images.thumbnails import ThumbnailEmbedding
 from harness.observation import Observation
-from harness.plugins.attacks.cnn import fit_and_judge
+from harness.plugins.attacks.common.classifier import fit_and_judge
 from harness.randomness import derive, key_from
 from harness.train import Learner, Recipe, fit_until_flat, prepare, seeded
 from harness.types import Array, Bytes, Generator, Guess, Labels, Scores

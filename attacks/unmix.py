@@ -1,9 +1,9 @@
 """Blind separation of a mixture of two into its sources.
 
-One release alone: two layers whose edges do not coincide, found by gradient descent on how much their gradients
-overlap. Where another epoch mixes the same two sources otherwise: both are solved for exactly.
-References: Raynal et al. 2020, section 4.4 (unmixing); Zhang, Ng, Chen 2018 and Gandelsman, Shocher, Irani 2019
-(exclusive gradients; their networks are left out).
+From one release alone: two layers whose edges do not coincide, found by gradient descent on how much their gradients
+overlap. Where another epoch mixes the same two sources with other weights, both are solved for exactly.
+References: Raynal et al. 2020, section 4.4 (unmixing); exclusive gradients: Zhang, Ng, Chen 2018 and Gandelsman,
+Shocher, Irani 2019. Difference to the originals: pixels are optimised, not the weights of networks that produce them.
 """
 
 from __future__ import annotations
@@ -13,21 +13,27 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from harness.errors import HarnessError, Inapplicable
+from harness.errors import HarnessError
 from harness.images import to_bytes, to_images
 from harness.observation import Observation
-from harness.plugins.attacks.linking.repeated_pairs import Match, published_shares, shared_pairs
-from harness.types import Generator, Guess, Images, Release
+from harness.plugins.attacks.linking.repeated_pairs import (
+    check_mixture,
+    mixtures,
+    published_shares,
+    shared_pairs,
+    solve_matches,
+)
+from harness.types import Generator, Guess, Images
 
 CHUNK = 16
 _TRIED = (0.55, 0.7, 0.85)  # shares of the dominant source where none are published
 _RATE = 0.02
-_RANGE = 10.0  # weight of leaving [0, 1]
-_SHARP = 0.02  # gradients below this are flat
+_RANGE = 10.0  # weight of the penalty outside [0, 1]
+_SHARP = 0.02  # gradients below it count as flat
 
 
 def unmix(observation: Observation, rng: Generator, *, steps: int, smoothness: float) -> Guess:
-    """Two candidates a release, the dominant source first.
+    """Two candidates a release, the dominant source first. Inapplicable unless a release is an average of two sources.
 
     steps       of gradient descent
     smoothness  weight of the layers' total variation beside the overlap of their gradients
@@ -40,45 +46,27 @@ def unmix(observation: Observation, rng: Generator, *, steps: int, smoothness: f
     shares = published or list(_TRIED)
     matches = shared_pairs(releases, observation.targets, published)
     candidates = torch.empty((len(matches), 2, *observation.images.shape[1:]), dtype=torch.uint8)
-    alone = torch.tensor([row for row, match in enumerate(matches) if not match], dtype=torch.int64)
+    unmatched = torch.tensor([row for row, match in enumerate(matches) if not match], dtype=torch.int64)
     targets = torch.from_numpy(observation.targets)
-    for start in range(0, len(alone), CHUNK):
-        rows = alone[start : start + CHUNK]
+    for start in range(0, len(unmatched), CHUNK):
+        rows = unmatched[start : start + CHUNK]
         images = to_images(observation.images[targets[rows]].to(observation.device))
         candidates[rows] = to_bytes(exclusive(images, shares, rng, steps=steps, smoothness=smoothness)).cpu()
-    for row, found in enumerate(matches):
-        if found:
-            first, others = mixtures(releases, int(targets[row]), found)
-            candidates[row] = to_bytes(solved(first, others, found))
-    return Guess(candidates, report={"exact": len(matches) - len(alone), "blind": len(alone)})
-
-
-def check_mixture(observation: Observation) -> None:
-    """Refuse what is not a weighted average of two pictures, pixel by pixel."""
-    traits = observation.defense.traits
-    moved = traits & {"permutes_in_blocks", "keeps_pixels", "keyed", "sign_flip"}
-    if "linear" not in traits or moved:
-        reason = f"it {', '.join(sorted(moved))}" if moved else "it is not linear"
-        raise Inapplicable(f"a release is no weighted average of two pictures, pixel by pixel: {reason}")
-    if observation.sources != 2:
-        raise Inapplicable(f"it separates mixtures of two sources; these have {observation.sources}")
-
-
-def mixtures(releases: Sequence[Release], row: int, matches: Sequence[Match]) -> tuple[Images, Images]:
-    """A target and its matches: (3, H, W) and (m, 3, H, W)."""
-    others = torch.stack([releases[match.epoch].images[match.row] for match in matches])
-    return to_images(releases[0].images[row]), to_images(others)
-
-
-def solved(first: Images, others: Images, matches: Sequence[Match]) -> Images:
-    """(2, 3, H, W): least squares for the two sources of a target and its matches."""
-    shares = torch.tensor([matches[0].own, *(match.other for match in matches)], dtype=torch.float64)
-    system = torch.linalg.pinv(torch.stack([shares, 1 - shares], 1)).to(first)
-    return torch.einsum("sm,mchw->schw", system, torch.cat([first[None], others]))
+    for row, own_matches in enumerate(matches):
+        if own_matches:
+            first, others = mixtures(releases, int(targets[row]), own_matches)
+            candidates[row] = to_bytes(solve_matches(first, others, own_matches))
+    return Guess(candidates, report={"exact": len(matches) - len(unmatched), "blind": len(unmatched)})
 
 
 def exclusive(images: Images, shares: Sequence[float], rng: Generator, *, steps: int, smoothness: float) -> Images:
-    """(N, 2, 3, H, W): layers with l a + (1-l) b = image and gradients that overlap least, the best of the shares."""
+    """(N, 2, 3, H, W) layers a, b with l a + (1-l) b = image and the least overlap of gradients, for the best share l.
+
+    images      (N, 3, H, W) in [0, 1]
+    shares      values of l to try
+    steps       of gradient descent
+    smoothness  weight of the total variation
+    """
     best, least = torch.empty(0), torch.empty(0)
     for share in shares:
         layers, loss = _descend(images, share, rng, steps, smoothness)
@@ -90,7 +78,7 @@ def exclusive(images: Images, shares: Sequence[float], rng: Generator, *, steps:
 
 
 def _descend(images: Images, share: float, rng: Generator, steps: int, smoothness: float) -> tuple[Images, Tensor]:
-    # Equal layers are a saddle: faint noise decides which layer an edge leans to first.
+    # Equal layers are a saddle point: faint noise breaks the symmetry.
     noise = torch.randn(images.shape, generator=rng, device=images.device)
     first = (images + 0.01 * noise).requires_grad_()
     optimizer = torch.optim.Adam([first], _RATE)
@@ -109,16 +97,16 @@ def _other(images: Images, first: Images, share: float) -> Images:
 
 
 def _overlap(first: Images, second: Images, smoothness: float) -> Tensor:
-    """(N,) the mean product of the two layers' gradients, their total variation, and what leaves [0, 1]."""
-    steep, steeper = _steepness(first), _steepness(second)
-    overlap = (steep * steeper).mean((1, 2)) / _SHARP
-    variation = (steep + steeper).mean((1, 2))
+    """(N,) loss: mean product of the two layers' gradients, their total variation, and the values outside [0, 1]."""
+    one, other = _gradients(first), _gradients(second)
+    overlap = (one * other).mean((1, 2)) / _SHARP
+    variation = (one + other).mean((1, 2))
     outside = sum((layer - layer.clamp(0, 1)).square().mean((1, 2, 3)) for layer in (first, second))
     return overlap + smoothness * variation + _RANGE * outside
 
 
-def _steepness(images: Images) -> Tensor:
-    """(N, H-1, W-1) length of the gradient over the three channels, less what is flat."""
+def _gradients(images: Images) -> Tensor:
+    """(N, H-1, W-1) length of the gradient over the three channels, near 0 where flat."""
     across = images[..., :-1, 1:] - images[..., :-1, :-1]
     down = images[..., 1:, :-1] - images[..., :-1, :-1]
     return ((across.square() + down.square()).sum(1) + _SHARP**2).sqrt() - _SHARP

@@ -1,7 +1,7 @@
-"""Brightness and contrast brought to what pictures of the adversary's own have.
+"""Brightness and contrast of the releases set to those of the adversary's own images.
 
 Against a defense whose secret is a factor: a release that is merely darkened, faded or tinted is far from its original
-by every metric and yet tells all.
+by every metric, and yet easily restored.
 """
 
 from __future__ import annotations
@@ -17,28 +17,29 @@ _SETTINGS = ("as it is", "brightness", "contrast", "channels")
 _TYPICAL = 512  # public images that are averaged
 
 
-def levels(observation: Observation, rng: Generator) -> Guess:
+def brightness_contrast(observation: Observation, rng: Generator) -> Guess:
     """The releases with one gain (brightness), a gain and an offset (contrast), or these for each channel.
 
     Each release gets its own, such that its mean, or its mean and deviation, are those of the average public image;
     rehearsals choose.
     """
-    some = to_images(observation.public.images[:_TYPICAL])
-    typical = {setting: [part.mean(0, keepdim=True) for part in _moments(some, setting)] for setting in _SETTINGS[1:]}
+    public = to_images(observation.public.images[:_TYPICAL])
+    typical = {setting: [part.mean(0, keepdim=True) for part in _moments(public, setting)] for setting in _SETTINGS[1:]}
 
-    def levelled(releases: Bytes, setting: str) -> Bytes:
+    def corrected(releases: Bytes, setting: str) -> Bytes:
         if setting == _SETTINGS[0]:
             return releases
         images = to_images(releases)
-        (mean, deviation), (middle, spread) = _moments(images, setting), (t.to(images) for t in typical[setting])
+        mean, deviation = _moments(images, setting)
+        typical_mean, typical_deviation = (moment.to(images) for moment in typical[setting])
         if setting == "brightness":
-            return to_bytes(images * (middle / mean.clamp(min=1e-3)))
-        return to_bytes((images - mean) * (spread / deviation.clamp(min=1e-3)) + middle)
+            return to_bytes(images * (typical_mean / mean.clamp(min=1e-3)))
+        return to_bytes((images - mean) * (typical_deviation / deviation.clamp(min=1e-3)) + typical_mean)
 
-    setting, scores = rehearse.best(observation, _SETTINGS, levelled)
+    setting, scores = rehearse.best_setting(observation, _SETTINGS, corrected)
     return Guess(
-        candidates=rehearse.restore(observation, lambda releases: levelled(releases, setting)),
-        report=rehearse.told(setting, scores),
+        candidates=rehearse.restore(observation, lambda releases: corrected(releases, setting)),
+        report=rehearse.report_of(setting, scores),
     )
 
 

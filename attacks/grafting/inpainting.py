@@ -1,9 +1,9 @@
-"""A grafted release with its mixed pixels replaced, and the other source solved for from what they held.
+"""Filling the mixed pixels of a grafted release, and solving for the other source from the mixed pixels.
 
-With the share of unmixed pixels uncertain, every method weighs by belief. `shift` keeps a mixed pixel's own detail:
-the mixture m = lambda a + (1 - lambda) b around its smooth surface M says of a - A what a Wiener estimate can take,
-c (m - M) with c = lambda / (lambda^2 + (1 - lambda)^2) for sources of equal variance. Reference: Raynal et al. 2020,
-section 3.2; Telea 2004 (inpainting).
+Which pixels are unmixed is uncertain, so every method weighs by the probability. `shift` keeps a mixed pixel's own
+detail: where the mixture is m = lambda a + (1 - lambda) b and A, M are the smooth surfaces of a and m, the Wiener
+estimate of a - A is c (m - M) with c = lambda / (lambda^2 + (1 - lambda)^2) for sources of equal variance.
+References: Raynal et al. 2020, section 3.2; Telea 2004 (inpainting).
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from harness.types import Images
 
 METHODS = ("look", "median", "convolve", "inpaint", "shift")
 REST = (0.8, 1.5, 3.0)
-"""Widths in pixels that the second source is smoothed by; one is chosen."""
-_WIDTH = 1.0  # of a fill, in pixels
+"""Widths of the window that smooths the second source, in pixels; rehearsals choose one."""
+_WIDTH = 1.0  # of the window that fills, in pixels
 
 
 def dominant(images: Images, belief: Tensor, share: float, method: str) -> Images:
-    """The dominant source.
+    """The dominant source, (N, 3, H, W) in [0, 1].
 
+    images  (N, 3, H, W) grafted releases in [0, 1]
     belief  (N, 1 or 3, H, W) probability of a pixel to be unmixed
     share   of the dominant source in a mixed pixel (lambda), 0 to 1
     method  look (the release), median (3x3), convolve (normalised convolution), inpaint (OpenCV), shift
@@ -39,10 +40,11 @@ def dominant(images: Images, belief: Tensor, share: float, method: str) -> Image
     return (belief * images + (1 - belief) * fill).clamp_(0, 1)
 
 
-def remainder(images: Images, belief: Tensor, share: float, found: Images, sigma: float) -> Images:
+def remainder(images: Images, belief: Tensor, share: float, first: Images, sigma: float) -> Images:
     """The other source, (m - lambda a) / (1 - lambda) at the mixed pixels, smoothed over a window of sigma pixels.
 
-    found  the dominant source, as solved for
+    images, belief, share  as for `dominant`
+    first                  (N, 3, H, W) estimate of the dominant source
     """
-    rest = (images - share * found) / max(1 - share, 1e-3)
+    rest = (images - share * first) / max(1 - share, 1e-3)
     return normalised(rest.clamp_(-0.25, 1.25), 1 - belief, sigma).clamp_(0, 1)

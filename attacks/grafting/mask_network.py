@@ -1,6 +1,6 @@
-"""A network of some thousand parameters that tells unmixed pixels from mixed ones, trained on rehearsals.
+"""A network of some thousand parameters that classifies pixels as unmixed or mixed, trained on rehearsals.
 
-It sees a pixel's surroundings and how far the pixel is from their median, in 15 x 15 pixels around it.
+Its input is the 15 x 15 pixels around a pixel, and their differences to a 3x3 median.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from harness.train import seeded
 from harness.types import Array, Bytes, Images, Secret
 
 _WIDTH = 16  # channels
-_CROP, _BATCH = 32, 8
+_CROP, _BATCH = 32, 8  # pixels a side, and crops per step
 _FRESH = 50  # steps on one rehearsal
 _RATE = 5e-3
-_HELD_OUT = 5  # one public image in five judges
+_HELD_OUT = 5  # one public image in five is held out
 
 
 class MaskNetwork(nn.Module):
@@ -47,9 +47,13 @@ class MaskNetwork(nn.Module):
 def trained(
     observation: Observation, key: bytes, *, p: float, per: str, steps: int
 ) -> tuple[Callable[[Images], Tensor], dict[str, Any]]:
-    """The probability of every pixel to be unmixed, as a function of images; and how the training went.
+    """A function from images (N, 3, H, W) to the probability of every pixel to be unmixed; and the facts of training.
 
-    Fewer held-out pixels told rightly than by always giving the commoner answer is NotConverged.
+    NotConverged where it classifies no more of the held-out pixels rightly than the best constant answer.
+
+    p      share of unmixed pixels
+    per    "pixel" or "channel": whether a pixel's three channels are grafted together
+    steps  of training
     """
     if steps < 1:
         raise HarnessError(f"interpolation_learned: steps {steps} train nothing; use 1,000 or so")
@@ -72,10 +76,10 @@ def trained(
     def belief(images: Images) -> Tensor:
         return torch.sigmoid(network(images, median(images, 3)))
 
-    figures = _judged(belief, *_rehearsed(observation, judge, -1, outputs))
+    figures = _evaluated(belief, *_rehearsed(observation, judge, -1, outputs))
     if not figures["held_out_accuracy"] > figures["held_out_chance"] and 0 < p < 1:
         raise NotConverged(
-            f"{figures['held_out_accuracy']:.3f} of the held-out pixels are told rightly, "
+            f"{figures['held_out_accuracy']:.3f} of the held-out pixels are classified rightly, "
             f"no more than by a constant answer ({figures['held_out_chance']:.3f})"
         )
     last = float(torch.stack(losses[-max(1, steps // 10) :]).mean())
@@ -84,7 +88,7 @@ def trained(
 
 
 def _split(observation: Observation, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Public images to train on and to judge by, by class; enough of each class where mixtures stay within it."""
+    """Public rows to train on and held-out rows, in every class; enough of each class where mixtures stay within it."""
     labels = observation.public.labels
     least = observation.sources if observation.defense.mixing["intra_class"] else 1
     fit, judge = [], []
@@ -99,7 +103,7 @@ def _split(observation: Observation, rng: np.random.Generator) -> tuple[Array, A
 
 
 def _rehearsed(observation: Observation, rows: Array, epoch: int, outputs: int) -> tuple[Bytes, Tensor]:
-    """A rehearsed release, and (n, 1 or 3, H, W) where it equals its dominant original."""
+    """A rehearsed release, and (n, 1 or 3, H, W) bool where it equals its dominant original."""
     public = observation.public
     images = public.images[torch.from_numpy(rows)].to(observation.device)
     release, secret = observation.rehearse(images, public.labels[rows], epoch)
@@ -108,7 +112,7 @@ def _rehearsed(observation: Observation, rows: Array, epoch: int, outputs: int) 
 
 def _equal(released: Bytes, originals: Bytes, secret: Secret, outputs: int) -> Tensor:
     dominant = originals[torch.from_numpy(secret.dominant_rows).to(originals.device)]
-    # The release rounds what is already whole: an unmixed value is equal, not merely near.
+    # Originals are whole grey levels, which rounding leaves as they are: an unmixed value is equal, not merely near.
     same = released == dominant
     return same if outputs == 3 else same.all(1, keepdim=True)
 
@@ -121,8 +125,8 @@ def _crops(
     tall, wide = min(_CROP, height), min(_CROP, width)
     for step in range(steps):
         if step % _FRESH == 0:
-            some = rows if observation.defense.mixing["intra_class"] else rng.permutation(rows)[: _FRESH * _BATCH]
-            released, kept = _rehearsed(observation, some, step // _FRESH, outputs)
+            drawn = rows if observation.defense.mixing["intra_class"] else rng.permutation(rows)[: _FRESH * _BATCH]
+            released, kept = _rehearsed(observation, drawn, step // _FRESH, outputs)
         chosen = torch.from_numpy(rng.integers(len(released), size=_BATCH)).to(released.device)
         top, left = rng.integers(height - tall + 1), rng.integers(width - wide + 1)
         window = (slice(None), slice(None), slice(top, top + tall), slice(left, left + wide))
@@ -130,19 +134,19 @@ def _crops(
         yield images, median(images, 3), kept[chosen][window].float()
 
 
-def _judged(belief: Callable[[Images], Tensor], released: Bytes, kept: Tensor) -> dict[str, Any]:
-    """How many held-out pixels are told rightly, how many by the better constant answer, and the mask's precision."""
-    right = found = true = 0
+def _evaluated(belief: Callable[[Images], Tensor], released: Bytes, kept: Tensor) -> dict[str, Any]:
+    """Accuracy on held-out pixels, that of the better constant answer, and the precision of the mask."""
+    right = positive = true = 0
     for start in range(0, len(released), CHUNK):
         truth = kept[start : start + CHUNK]
         answer = belief(to_images(released[start : start + CHUNK])) >= 0.5
         right += int((answer == truth).sum())
-        found += int(answer.sum())
+        positive += int(answer.sum())
         true += int((answer & truth).sum())
     share = float(kept.float().mean())
     return {
         "held_out_accuracy": right / kept.numel(),
         "held_out_chance": max(share, 1 - share),
-        "held_out_precision": true / max(found, 1),
+        "held_out_precision": true / max(positive, 1),
         "held_out_pixels": kept.numel(),
     }

@@ -1,7 +1,7 @@
 """Which pixels of a grafted release are unmixed, found by expectation-maximisation.
 
-Two smooth surfaces are interleaved in a known ratio: the dominant source, and its mixture. From the 5x5 median on, a
-pixel belongs to a surface by its distance to it, and both surfaces are refitted by normalised convolution.
+Two smooth surfaces are interleaved in a known ratio: the dominant source, and its mixture. Starting from the 5x5
+median, each pixel is assigned to the nearer surface, and both surfaces are refitted by normalised convolution.
 References: Raynal et al. 2020, section 3.2 (grafting); Dempster, Laird, Rubin 1977 (EM); Knutsson and Westin 1993
 (normalised convolution).
 """
@@ -22,15 +22,16 @@ from harness.types import Bytes, Images
 
 CHUNK = 16  # images at a time: their planes stay in a CPU's cache
 _SURFACE = 0.8  # standard deviation of the window that fits a surface, in pixels
-_FIRST, _NARROWING = 2.5, 0.75  # it starts wider: in a small window the fewer may be the more, and stay so
-_SPREAD = 1.5  # and of the window in which the spread around it is measured
-_FLOOR = 0.02  # least spread: five grey levels, so that flat areas do not decide on rounding
-_EVIDENCE = 0.75  # of a distance in units of its variance; three independent channels would make it 1.5
+_FIRST, _NARROWING = 2.5, 0.75  # it starts wider, since in a small window the rarer kind may be in the majority
+_SPREAD = 1.5  # standard deviation of the window in which the variance around it is measured, in pixels
+_FLOOR = 0.02  # least deviation: five grey levels, so that rounding does not decide in flat areas
+_EVIDENCE = 0.75  # factor of a distance in units of its variance; for three independent channels it would be 1.5
 
 
 def unmixed(images: Images, p: float, per: str, *, rounds: int) -> Tensor:
-    """The probability of every pixel to be unmixed: (N, 1, H, W), or (N, 3, H, W) where entries are grafted alone.
+    """The probability of every pixel to be unmixed: (N, 1, H, W), or (N, 3, H, W) where channels are grafted alone.
 
+    images  (N, 3, H, W) in [0, 1]
     p       share of unmixed pixels, 0 to 1
     per     "pixel" or "channel": whether a pixel's three channels are grafted together
     rounds  of expectation and maximisation
@@ -63,7 +64,7 @@ def normalised(images: Images, weights: Tensor, sigma: float, *, others: bool = 
 
     weights  (N, 1 or 3, H, W), 0 to 1
     sigma    standard deviation of the window, in pixels
-    others   leave a pixel out of its own mean: it must not vouch for itself
+    others   leave a pixel out of its own mean, so that its value is no evidence for itself
     """
     least = 1e-6
     return (gaussian(images * weights, sigma, others) + least / 2) / (gaussian(weights, sigma, others) + least)
@@ -83,7 +84,7 @@ def gaussian(images: Images, sigma: float, others: bool = False) -> Images:
 
 def median(images: Images, side: int) -> Images:
     """Median over side x side pixels (3 or 5), by OpenCV, of 8-bit values as the release has them."""
-    return _each(images, lambda image: cv2.medianBlur(image, side))
+    return _per_image(images, lambda image: cv2.medianBlur(image, side))
 
 
 def inpainted(images: Images, kept: Tensor) -> Images:
@@ -98,12 +99,12 @@ def inpainted(images: Images, kept: Tensor) -> Images:
         filled = [cv2.inpaint(plane, gap, 2, cv2.INPAINT_TELEA) for plane, gap in zip(planes, hole, strict=True)]
         return cv2.merge(filled) if len(filled) > 1 else filled[0]
 
-    turn = iter(holes)
-    return _each(images, lambda image: fill(image, next(turn)))
+    each_hole = iter(holes)
+    return _per_image(images, lambda image: fill(image, next(each_hole)))
 
 
-def _each(images: Images, work: Any) -> Images:
-    """An 8-bit function of OpenCV on every image."""
+def _per_image(images: Images, function: Any) -> Images:
+    """Apply an OpenCV function of an 8-bit image to every image."""
     stored: Bytes = images.mul(255).round_().to(torch.uint8).permute(0, 2, 3, 1).cpu()
-    done = np.stack([work(np.ascontiguousarray(image)) for image in stored.numpy()])
-    return to_images(torch.from_numpy(done).permute(0, 3, 1, 2)).contiguous().to(images.device)
+    results = np.stack([function(np.ascontiguousarray(image)) for image in stored.numpy()])
+    return to_images(torch.from_numpy(results).permute(0, 3, 1, 2)).contiguous().to(images.device)

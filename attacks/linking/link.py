@@ -79,12 +79,16 @@ def tracks_of_targets(observation: Observation) -> Array:
     return tracks
 
 
-def along(tracks: Array, releases: Sequence[Release], read: Callable[[Bytes], Scores]) -> Scores:
-    """(n, K) scores of every track: what is read from its releases, (m, K) probabilities, averaged as logarithms."""
+def average_over_tracks(tracks: Array, releases: Sequence[Release], predict: Callable[[Bytes], Scores]) -> Scores:
+    """(n, K) probabilities for every track: the mean logarithm of the probabilities of its releases, renormalised.
+
+    tracks   (n, T) rows of each epoch's release, -1 where there is none
+    predict  predict(images (m, 3, H, W) uint8) -> (m, K) probabilities
+    """
     total, count = torch.zeros(()), torch.zeros(len(tracks), 1)
     for rows, release in zip(tracks.T, releases, strict=True):
         there = torch.from_numpy(rows >= 0)
-        scores = read(release.images[torch.from_numpy(rows[rows >= 0])]).clamp(min=_FAINT).log()
+        scores = predict(release.images[torch.from_numpy(rows[rows >= 0])]).clamp(min=_FAINT).log()
         total = total + scores.new_zeros(len(tracks), scores.shape[1]).masked_scatter(there[:, None], scores)
         count += there[:, None]
     return (total / count).softmax(1)

@@ -27,8 +27,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 from torch import Tensor
 
+from harness.errors import Inapplicable
 from harness.images import separable, to_images
-from harness.types import Array, Bytes, Release
+from harness.observation import Observation
+from harness.types import Array, Bytes, Images, Release
 
 _GRID = 32  # features are made of at most this many cells a side
 _CHUNK = 256  # releases at a time
@@ -109,6 +111,30 @@ def solve(own: float, other: float, first: Tensor, second: Tensor) -> tuple[Tens
     """The two sources of two mixtures, given the share of the first source in either."""
     apart = own - other
     return ((1 - other) * first - (1 - own) * second) / apart, (own * second - other * first) / apart
+
+
+def check_mixture(observation: Observation) -> None:
+    """Inapplicable unless a release is a weighted average of two images, pixel by pixel."""
+    traits = observation.defense.traits
+    moved = traits & {"permutes_in_blocks", "keeps_pixels", "keyed", "sign_flip"}
+    if "linear" not in traits or moved:
+        reason = f"it {', '.join(sorted(moved))}" if moved else "it is not linear"
+        raise Inapplicable(f"a release is no weighted average of two images, pixel by pixel: {reason}")
+    if observation.sources != 2:
+        raise Inapplicable(f"it separates mixtures of two sources; these have {observation.sources}")
+
+
+def mixtures(releases: Sequence[Release], row: int, matches: Sequence[Match]) -> tuple[Images, Images]:
+    """A target and its matches: (3, H, W) and (m, 3, H, W)."""
+    others = torch.stack([releases[match.epoch].images[match.row] for match in matches])
+    return to_images(releases[0].images[row]), to_images(others)
+
+
+def solve_matches(first: Images, others: Images, matches: Sequence[Match]) -> Images:
+    """(2, 3, H, W): least squares for the two sources of a target and its matches."""
+    shares = torch.tensor([matches[0].own, *(match.other for match in matches)], dtype=torch.float64)
+    system = torch.linalg.pinv(torch.stack([shares, 1 - shares], 1)).to(first)
+    return torch.einsum("sm,mchw->schw", system, torch.cat([first[None], others]))
 
 
 def _roles(shares: Sequence[float]) -> list[tuple[float, float]]:

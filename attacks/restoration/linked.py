@@ -17,7 +17,7 @@ from torch import Tensor
 
 from harness.images import to_images
 from harness.observation import Observation, Pairing
-from harness.plugins.attacks.inversion import split
+from harness.plugins.attacks.common.rehearse import split
 from harness.plugins.attacks.linking.solve import Solution
 from harness.plugins.attacks.restoration.loss import restoration_loss
 from harness.plugins.attacks.restoration.training import Batch, Restorer, fit

@@ -10,7 +10,7 @@ import torch
 
 import harness.train.convergence
 from harness.errors import NotGranted
-from harness.plugins.attacks.attribute import allowed
+from harness.plugins.attacks.attribute import attribute_shares
 from harness.types import Guess, Splits
 from tests.helpers.planted import attack, bench, splits
 
@@ -97,7 +97,7 @@ def test_an_answer_that_the_label_rules_out_is_never_given(stage):
     """Seen at the adversary's own images: skew is slanted, straight is one of the others; soft labels are shares."""
     seen = stage.client.observe(stage.undefended, entry_of(stage), SEED)
 
-    hard, soft = allowed(seen, torch.tensor([0, 1])), allowed(seen, torch.tensor([[0.25, 0.75]]))
+    hard, soft = attribute_shares(seen, torch.tensor([0, 1])), attribute_shares(seen, torch.tensor([[0.25, 0.75]]))
 
     assert hard.tolist() == [[0, 0, 1], [1, 1, 0]] and soft.tolist() == [[0.75, 0.75, 0.25]]
 

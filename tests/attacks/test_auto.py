@@ -15,13 +15,13 @@ import harness.plugins.attacks.auto as auto_module
 from harness.errors import Inapplicable
 from harness.images import shuffle_blocks, to_images
 from harness.plugins.attacks.auto import auto, repeated_pairs
+from harness.plugins.attacks.common.rehearse import split
 from harness.plugins.attacks.denoise import denoise
 from harness.plugins.attacks.ensemble import known_linear_map, rehearsal
 from harness.plugins.attacks.ensemble.known_linear_map import undone
-from harness.plugins.attacks.ensemble.unshuffled_order import FAR, order_stands
+from harness.plugins.attacks.ensemble.unshuffled_order import UNSHUFFLED, order_deviations
 from harness.plugins.attacks.fastica import fastica
 from harness.plugins.attacks.interpolation import interpolation
-from harness.plugins.attacks.inversion import split
 from harness.plugins.attacks.linking.link import link
 from harness.plugins.attacks.look import look
 from harness.plugins.attacks.smooth import smooth
@@ -85,7 +85,7 @@ def dissimilarity(images, originals):
 def test_the_papers_own_attacks_call_it_private(name, attack):
     observation, originals = seen(name)
     if attack == "fastica":  # on one release, as the paper has it
-        observation = rehearsal._seen(observation, list(observation.releases[:1]), observation.targets)
+        observation = rehearsal._view(observation, list(observation.releases[:1]), observation.targets)
 
     try:
         guess = PAPERS[attack](observation, generator())
@@ -158,13 +158,13 @@ def test_no_fault_of_the_protocol_is_found_where_there_is_none(name):
     """Some pairs come again by chance: of 40 originals in 8 epochs, 7 / 39 of them with their roles exchanged."""
     observation, _ = seen(name)
 
-    assert abs(order_stands(observation.releases)) < FAR
+    assert abs(order_deviations(observation.releases)) < UNSHUFFLED
     assert repeated_pairs(observation) < 2 * 7 / 39
 
 
 def test_faults_of_the_protocol_are_found_in_the_releases_alone():
     """Of pairs that never change all but 2^-7 are mixed in other shares in at least one of seven further epochs."""
-    assert order_stands(seen("fixed_order")[0].releases) > FAR
+    assert order_deviations(seen("fixed_order")[0].releases) > UNSHUFFLED
     assert repeated_pairs(seen("fixed_partners")[0]) > 0.9
 
 
@@ -197,7 +197,7 @@ def test_a_stage_shows_what_nothing_was_learned_from():
     learning, _ = split(observation.public, observation)
     learned = {image.numpy().tobytes() for image in observation.public.images[torch.from_numpy(learning)]}
 
-    for make in (rehearsal.alone, rehearsal.together, rehearsal.standing_still, rehearsal.same_partners):
+    for make in (rehearsal.one_epoch, rehearsal.all_epochs, rehearsal.unshuffled, rehearsal.same_partners):
         staged = make(observation)
 
         assert len(staged.originals) == len(staged.observation.targets)
@@ -208,7 +208,7 @@ def test_a_stage_scores_as_the_real_releases_do():
     """Of looking: the same defense on other pictures."""
     observation, originals = seen("negative")
 
-    staged = rehearsal.together(observation)
+    staged = rehearsal.all_epochs(observation)
 
     score = staged.score(look(staged.observation, generator()))
     assert 1 - score == pytest.approx(left(look(observation, generator()).candidates, originals), abs=0.1)

@@ -12,7 +12,7 @@ import torch
 from harness.errors import HarnessError, Inapplicable
 from harness.images import to_images
 from harness.plugins.attacks.common import rehearse
-from harness.plugins.attacks.smooth import smoothed
+from harness.plugins.attacks.common.filters import smoothed
 from harness.randomness import torch_generator
 from harness.registry import bind
 from tests.helpers.planted import bench, dataset, defense, splits, stripes
@@ -153,7 +153,9 @@ def test_the_best_setting_is_the_one_with_the_highest_ssim(stage):
     """Against piq on the whole rehearsal, by hand."""
     watching = observed(stage, stage.undefended)
 
-    setting, scores = rehearse.best(watching, [0, 7, 20], lambda releases, shift: releases.roll(shift, -1), images=12)
+    setting, scores = rehearse.best_setting(
+        watching, [0, 7, 20], lambda releases, shift: releases.roll(shift, -1), images=12
+    )
 
     released, originals = rehearse.rehearsal(watching, 12)
     by_hand = [float(piq.ssim(to_images(released.roll(s, -1)), to_images(originals), downsample=False)) for s in scores]
@@ -162,7 +164,9 @@ def test_the_best_setting_is_the_one_with_the_highest_ssim(stage):
 
 
 def test_of_equal_settings_the_first_is_kept(stage):
-    setting, _ = rehearse.best(observed(stage, stage.undefended), ["b", "a"], lambda releases, _: releases, images=6)
+    setting, _ = rehearse.best_setting(
+        observed(stage, stage.undefended), ["b", "a"], lambda releases, _: releases, images=6
+    )
 
     assert setting == "b"
 
@@ -173,7 +177,7 @@ def test_of_several_guesses_the_best_counts(stage):
     def guesses(releases, count):
         return torch.stack([releases, *[255 - releases] * (count - 1)][::-1], 1)
 
-    _, scores = rehearse.best(observed(stage, stage.undefended), [1, 2], guesses, images=6)
+    _, scores = rehearse.best_setting(observed(stage, stage.undefended), [1, 2], guesses, images=6)
 
     assert scores[1] == pytest.approx(1) and scores[2] == pytest.approx(1)
 
@@ -183,7 +187,7 @@ def test_a_rehearsal_within_classes_takes_enough_of_each():
     within = bench(None, replace(splits(), public=many))
     mixed = within.registry.get("defenses", "mix").with_settings({"intra_class": True})
 
-    rows = rehearse.some(observed(within, mixed), images=8)
+    rows = rehearse.first_rows(observed(within, mixed), images=8)
 
     assert np.bincount(many.labels[rows]).tolist() == [2] * 20
 
@@ -197,7 +201,7 @@ def test_too_few_images_to_rehearse_on_are_inapplicable():
 
 def test_no_setting_at_all_is_refused(stage):
     with pytest.raises(HarnessError, match="no setting"):
-        rehearse.best(observed(stage, stage.undefended), [], lambda releases, _: releases)
+        rehearse.best_setting(observed(stage, stage.undefended), [], lambda releases, _: releases)
 
 
 def test_a_nonlinear_defense_is_smoothed_as_well(stage):

@@ -11,8 +11,8 @@ from scipy.ndimage import convolve, convolve1d
 
 from harness.errors import Inapplicable
 from harness.images import blur, gaussian_window, to_bytes, to_images
-from harness.plugins.attacks.deconvolution import blur_response, cosines, deconvolved, known_kernel
-from harness.plugins.attacks.richardson_lucy import blur_matrix, sharpen
+from harness.plugins.attacks.common.gaussian_blur import blur_matrix, blur_response, cosines, deconvolved, known_kernel
+from harness.plugins.attacks.richardson_lucy import sharpen
 from harness.plugins.attacks.wiener import local_wiener
 from harness.types import Splits
 from tests.helpers.planted import bench, dataset

@@ -10,7 +10,13 @@ import torch
 
 from harness.errors import HarnessError
 from harness.images import to_bytes
-from harness.plugins.attacks.denoise import by_patches, denoised_by, estimate_sigma, level_of, non_local_means
+from harness.plugins.attacks.common.filters import (
+    denoise_patches,
+    denoised,
+    estimate_sigma,
+    measured_noise,
+    non_local_means,
+)
 from harness.randomness import torch_generator
 from harness.registry import bind
 from tests.helpers.planted import bench, splits
@@ -81,7 +87,7 @@ def test_the_level_through_the_defense_is_the_published_one_times_the_weights(st
     """sigma sqrt(sum of lambda^2), section 3.4, and the defense's knobs are not read."""
     against = noise(stage, 20, weights)
 
-    measured = level_of(stage.client.observe(against, entry(stage, "denoise_tuned"), SEED))
+    measured = measured_noise(stage.client.observe(against, entry(stage, "denoise_tuned"), SEED))
 
     assert measured == pytest.approx(20 * share, rel=0.02)
 
@@ -89,7 +95,7 @@ def test_the_level_through_the_defense_is_the_published_one_times_the_weights(st
 def test_mixing_adds_no_noise_to_a_grey_card(stage):
     mix = stage.registry.get("defenses", "mix")
 
-    assert level_of(stage.client.observe(mix, entry(stage, "denoise_tuned"), SEED)) == 0
+    assert measured_noise(stage.client.observe(mix, entry(stage, "denoise_tuned"), SEED)) == 0
 
 
 # The denoisers
@@ -112,14 +118,14 @@ def test_patches_are_those_of_scipys_cosine_transform():
 
     level = torch.tensor([5.0])
 
-    assert (by_patches(tiled, level * 2.4, level).int() - tiled.int()).abs().float().mean() < 2
+    assert (denoise_patches(tiled, level * 2.4, level).int() - tiled.int()).abs().float().mean() < 2
 
 
 @pytest.mark.parametrize("method", ["non-local", "dct"])
 def test_no_noise_means_no_denoising(images, method):
     photographs = to_bytes(images)
 
-    made = denoised_by(photographs, torch.zeros(len(images)), (method, 1.0))
+    made = denoised(photographs, torch.zeros(len(images)), (method, 1.0))
 
     assert (made.int() - photographs.int()).abs().max() <= 1
 
@@ -129,7 +135,7 @@ def test_denoising_brings_photographs_nearer(images, method, strength, least):
     truth = images * 0.6 + 0.2
     noisy = planted_noise(images, 20)
 
-    made = denoised_by(noisy, torch.full((len(images),), 20.0), (method, strength))
+    made = denoised(noisy, torch.full((len(images),), 20.0), (method, strength))
 
     before, after = ((each / 255 - truth).square().mean() for each in (noisy, made))
     assert before / after > least

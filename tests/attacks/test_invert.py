@@ -9,7 +9,8 @@ import torch
 
 from harness.errors import Inapplicable
 from harness.images import average, to_bytes, to_images
-from harness.plugins.attacks.invert import beginning, descend, expected_weights, invert, total_variation
+from harness.plugins.attacks.common.rehearse import expected_weights
+from harness.plugins.attacks.invert import descend, invert, starting_images, total_variation
 from harness.randomness import torch_generator
 from harness.registry import bind
 from harness.types import Splits
@@ -126,8 +127,8 @@ def test_a_known_blur_is_where_it_starts_without_it(stage):
     blurred, mixed = (observed(stage, against(stage, name)) for name in ("blur", "mix"))
     released = to_images(blurred.images)
 
-    assert total_variation(beginning(blurred, released)) > 1.3 * total_variation(released)
-    assert torch.equal(beginning(mixed, released), released)
+    assert total_variation(starting_images(blurred, released)) > 1.3 * total_variation(released)
+    assert torch.equal(starting_images(mixed, released), released)
 
 
 # The attack
