@@ -1,6 +1,6 @@
-"""Which numbers of a record are compared, which way is which, and how much of a change is nobody's business.
+"""What a change is: the verdicts that one can get, its tolerance, and the result of a comparison.
 
-The nouns of a check: a change of one figure, what it is called, and the comparison that it belongs to.
+Which scores are compared and their tolerances are declared in `harness.scores`.
 """
 
 from __future__ import annotations
@@ -12,55 +12,46 @@ from typing import Any
 from harness import scores
 from harness.check.series import Series
 
-_RELATIVE = 0.02
-
-
-def compared(arrays: Iterable[str]) -> list[str]:
-    """The scores among the arrays of a record, a metric of somebody's own among them.
-
-    Those that follow another score are left out: every further comparison makes each of them less sensitive.
-    """
-    return sorted(name for name in arrays if scores.compared(name))
-
-
-def tolerance_of(kind: str, score: str, before: float, given: Mapping[str, float]) -> float:
-    """What may pass: .005 of a release's distance, .02 of one that an attack leaves, .05 of a share of hits.
-
-    A release is a function of its seed, so that little is left for machines to differ in. Distances without a scale of
-    their own (mse, fid, other people's metrics) may move by 2 % of what they were.
-    """
-    if score in given:
-        return given[score]
-    if kind == "release":
-        known = scores.SCORES.get(score)
-        return known.tolerance if known and known.tolerance is not None else _RELATIVE * abs(before)
-    declared = scores.SCORES.get(scores.base(score))
-    return declared.attacked_tolerance if declared else scores.Score.attacked_tolerance
-
-
-def measured_by(series: Series, score: str) -> dict[str, Mapping[str, Any]]:
-    """The entries that make this score, by name: its metric, and the judges of an attack."""
-    entries = [*series.inputs.get("metrics", []), *series.inputs.get("judges", [])]
-    name = scores.base(score)
-    names = {name, *(scores.SCORES[name].evaluators if name in scores.SCORES else ())}
-    return {entry["name"]: entry for entry in entries if entry["name"] in names}
-
-
 LEVEL = 0.05
-SAME, WITHIN, EXPLAINED, NEW, GAINED = "unchanged", "within chance or tolerance", "explained", "new", "utility gained"
-LOST, UNEXPLAINED, WEAKER, USELESS = "privacy lost", "unexplained privacy gained", "attack weaker", "utility lost"
-MISSING, STATUS, OTHER, SHIFTED, TOLD = "missing", "status changed", "not comparable", "figure moved", "order told"
-FAILING = (LOST, UNEXPLAINED, WEAKER, USELESS, MISSING, STATUS, OTHER, SHIFTED, TOLD)
+"""Significance level, after Holm's correction."""
+_RELATIVE_TOLERANCE = 0.02
+
+UNCHANGED = "unchanged"
+WITHIN = "within chance or tolerance"
+EXPLAINED = "explained"
+NEW = "new"
+UTILITY_GAINED = "utility gained"
+PRIVACY_LOST = "privacy lost"
+PRIVACY_GAINED = "unexplained privacy gained"
+ATTACK_WEAKER = "attack weaker"
+UTILITY_LOST = "utility lost"
+MISSING = "missing"
+STATUS_CHANGED = "status changed"
+NOT_COMPARABLE = "not comparable"
+FIGURE_MOVED = "figure moved"
+ORDER_NOT_RANDOM = "release order is not random"
+FAILING = (
+    PRIVACY_LOST,
+    PRIVACY_GAINED,
+    ATTACK_WEAKER,
+    UTILITY_LOST,
+    MISSING,
+    STATUS_CHANGED,
+    NOT_COMPARABLE,
+    FIGURE_MOVED,
+    ORDER_NOT_RANDOM,
+)
 
 
 @dataclass(frozen=True)
 class Change:
-    """One line of the comparison: a score of a cell, or what became of the cell (score "status").
+    """One line of the comparison: a score of a cell, or a change of the cell's status (score "status").
 
-    before, after, change, low, high  the figure, and the 95 % interval of the change (one comparison's own)
+    what        the verdict, one of the constants above
+    before, after, change, low, high  the figure, and the 95 % interval of the change (not corrected)
     p           corrected for the number of comparisons
-    tolerance   what a change may be without failing
-    detectable  the least true change that this check would have found with 80 % power
+    tolerance   the largest change that does not fail
+    detectable  the smallest true change that this check would have found with 80 % power
     """
 
     cell: str
@@ -82,8 +73,8 @@ class Change:
 
     @property
     def quiet(self) -> bool:
-        """Nothing to tell."""
-        return self.what in (SAME, WITHIN) and not self.notes
+        """Whether there is nothing to report."""
+        return self.what in (UNCHANGED, WITHIN) and not self.notes
 
     @property
     def change(self) -> float | None:
@@ -105,3 +96,36 @@ class Comparison:
     def compared(self) -> int:
         """How many figures the p-values are corrected for."""
         return sum(change.p is not None for change in self.changes)
+
+
+def compared_scores(arrays: Iterable[str]) -> list[str]:
+    """The scores among the arrays of a record, metrics of other registries included.
+
+    Scores that follow another one are left out: every further comparison makes each of them less sensitive.
+    """
+    return sorted(name for name in arrays if scores.compared(name))
+
+
+def tolerance_of(kind: str, score: str, before: float, overrides: Mapping[str, float]) -> float:
+    """The largest change that does not fail: .005 for a release's distance, .02 after an attack, .05 for hit rates.
+
+    A release is a function of its seed, so machines hardly differ in it. Distances without a scale of their own (mse,
+    fid, metrics of other registries) may move by 2 % of their value.
+
+    overrides  per score, in its own unit: replaces the declared tolerance
+    """
+    if score in overrides:
+        return overrides[score]
+    if kind == "release":
+        known = scores.SCORES.get(score)
+        return known.tolerance if known and known.tolerance is not None else _RELATIVE_TOLERANCE * abs(before)
+    declared = scores.SCORES.get(scores.base(score))
+    return declared.attacked_tolerance if declared else scores.Score.attacked_tolerance
+
+
+def entries_measuring(series: Series, score: str) -> dict[str, Mapping[str, Any]]:
+    """The registry entries that measure this score, by name: its metric, and the evaluators of an attack's guess."""
+    entries = [*series.inputs.get("metrics", []), *series.inputs.get("judges", [])]
+    name = scores.base(score)
+    names = {name, *(scores.SCORES[name].evaluators if name in scores.SCORES else ())}
+    return {entry["name"]: entry for entry in entries if entry["name"] in names}

@@ -1,8 +1,7 @@
-"""What moved between a baseline and a new run, and whether that fails.
+"""Compare a new run with a baseline: what changed, and whether that fails.
 
-A figure fails where its change, paired over originals, is told from zero after Holm's correction for the number of
-figures, and is larger than its tolerance. Which way it may move without failing is a matter of who raised a version in
-the registry:
+A figure fails where its change, paired over originals, is significant after Holm's correction for the number of figures
+and larger than its tolerance. A version that was raised in the registry explains a change in one direction:
 
                               falls                     rises
     privacy of a release      privacy lost              unexplained privacy gained; explained by the defense's version
@@ -10,16 +9,14 @@ the registry:
                               by the defense's version
     utility                   utility lost              reported
 
-A metric's or a judge's version explains like a defense's, gains alone. Whatever is explained is reported and does not
-fail; whatever else is meant goes into the baseline with --update.
+A version of a metric or an evaluator explains like a defense's: gains alone. Explained changes are reported and do not
+fail; other intended changes go into the baseline with --update.
 
-Does the order of a release tell whose it is? Read from the records alone, and from the new run's only.
-
-A release is shuffled anew each epoch; "if index i always held x_i, averaging epochs would undo everything" (Raynal et
-al. 2020, section 2, as read here). A record lists the originals in the order of the release, so that an order that was
-not shuffled shows as a rank correlation between an original's place in the set and its place in the release.
-
-Reference: Spearman 1904; of a random order the correlation has mean 0 and variance 1 / (n - 1).
+Every release is also checked for its order. "If index i always held x_i, averaging epochs would undo everything"
+(Raynal et al. 2020, section 2, as read here), so a release is shuffled anew each epoch. A record lists the originals in
+the order of the release: an order that was not shuffled shows as a rank correlation between an original's position in
+the data set and its position in the release. Of a random order the correlation has mean 0 and variance 1 / (n - 1)
+(Spearman 1904).
 """
 
 from __future__ import annotations
@@ -35,113 +32,100 @@ from scipy.special import ndtr
 from scipy.stats import rankdata
 
 from harness.check.changes import (
+    ATTACK_WEAKER,
     EXPLAINED,
-    GAINED,
+    FIGURE_MOVED,
     LEVEL,
-    LOST,
     MISSING,
     NEW,
-    OTHER,
-    SAME,
-    SHIFTED,
-    STATUS,
-    TOLD,
-    UNEXPLAINED,
-    USELESS,
-    WEAKER,
+    NOT_COMPARABLE,
+    ORDER_NOT_RANDOM,
+    PRIVACY_GAINED,
+    PRIVACY_LOST,
+    STATUS_CHANGED,
+    UNCHANGED,
+    UTILITY_GAINED,
+    UTILITY_LOST,
     WITHIN,
     Change,
     Comparison,
-    compared,
-    measured_by,
+    compared_scores,
+    entries_measuring,
     tolerance_of,
 )
-from harness.check.noise import Moved, between_seeds, moved
-from harness.check.series import Match, Series, matched
+from harness.check.noise import SeriesChange, seed_variance, series_change
+from harness.check.series import Match, Series, match_series
 from harness.records import RunResult
 from harness.scores import farther
 from harness.statistics import holm
 from harness.types import Array
 
-_ORDER = 0.2  # rank correlation of an order that somebody left in
+_ORDER_TOLERANCE = 0.2  # rank correlation: far less than an order that was not shuffled has
 
 
 @dataclass(frozen=True)
 class _Figure:
-    """A score of a match, measured and not yet judged."""
+    """A score of a match, measured but not yet judged."""
 
     match: Match
     score: str
-    moved: Moved
+    measured: SeriesChange
     tolerance: float
 
 
 def compare(
     before: Iterable[RunResult], after: Iterable[RunResult], tolerances: Mapping[str, float] | None = None
 ) -> Comparison:
-    """Hold a new run's records against the baseline's. Pure: nothing is run, read or written.
+    """Compare a new run's records with the baseline's. Pure: nothing is run, read or written.
 
-    tolerances  per score, in its own unit, over the ones of harness.check.changes
+    tolerances  per score, in its own unit; they replace those of harness.scores
     """
-    matches = sorted(matched(before, after), key=_place)
-    changes = [change for match in matches for change in _standing(match)]
+    matches = sorted(match_series(before, after), key=_sort_key)
+    changes = [change for match in matches for change in _status_changes(match)]
     figures = [figure for match in matches for figure in _figures(match, matches, tolerances or {})]
-    orders = [_order(match) for match in matches if match.after and match.after.kind == "release" and match.after.sound]
-    corrected = holm([*(figure.moved.p for figure in figures), *(change.p or 0.0 for change in orders)]).tolist()
+    orders = [
+        _order_change(match)
+        for match in matches
+        if match.after and match.after.kind == "release" and match.after.ok_records
+    ]
+    corrected = holm([*(figure.measured.p for figure in figures), *(change.p or 0.0 for change in orders)]).tolist()
     level = LEVEL / max(1, len(corrected))
-    changes += [_judged(figure, p, level) for figure, p in zip(figures, corrected, strict=False)]
-    changes += [_order_judged(change, p) for change, p in zip(orders, corrected[len(figures) :], strict=True)]
+    changes += [_judge_figure(figure, p, level) for figure, p in zip(figures, corrected, strict=False)]
+    changes += [_judge_order(change, p) for change, p in zip(orders, corrected[len(figures) :], strict=True)]
     changes.sort(key=lambda change: (not change.failed, change.quiet))
     return Comparison(tuple(changes), tuple(_remarks(matches)))
 
 
-def _place(match: Match) -> tuple[str, int, str]:
-    """Defense by defense: its release, its utility, its attacks."""
+def _sort_key(match: Match) -> tuple[str, int, str]:
+    """By defense; then its release, its utility, its attacks."""
     kind, defense, _ = (match.after or match.before).names  # type: ignore[union-attr]
     return defense, ("release", "utility", "attack").index(kind), match.name
 
 
-# What became of a cell
+# Status
 
 
-def _standing(match: Match) -> list[Change]:
-    """A line where a cell came, went, or does not work as it did, and for every score that is gone."""
+def _status_changes(match: Match) -> list[Change]:
+    """A line where a cell is missing, new or changed its status, and for every score that is no longer measured."""
     old, new = match.before, match.after
     if new is None:
         return [Change(match.name, "status", MISSING, ("in the baseline, not in this run",))]
     if old is None:
         return [Change(match.name, "status", NEW, ("not in the baseline; --update adds it",))]
-    if match.incomparable:
-        return [Change(match.name, "status", OTHER, (match.incomparable,))]
-    was, now = old.worst, new.worst
-    gone = [score for score in compared(old.arrays) if new.sound and score not in new.arrays]
-    if gone or was.status == now.status == "ok":
-        return [Change(match.name, score, MISSING, ("measured in the baseline, not in this run",)) for score in gone]
-    said = f"{was.status} -> {now.status}" + (f": {now.reason}" if now.reason else "")
-    lost = bool(old.sound) and (not new.sound or was.status == "ok")
-    begun = was.status == "inapplicable" and not old.sound and bool(new.sound)
-    if not lost and not begun:
-        return [Change(match.name, "status", WITHIN, (said,))]
+    if match.not_comparable:
+        return [Change(match.name, "status", NOT_COMPARABLE, (match.not_comparable,))]
+    was, now = old.worst_record, new.worst_record
+    missing = [score for score in compared_scores(old.arrays) if new.ok_records and score not in new.arrays]
+    if missing or was.status == now.status == "ok":
+        return [Change(match.name, score, MISSING, ("measured in the baseline, not in this run",)) for score in missing]
+    statuses = f"{was.status} -> {now.status}" + (f": {now.reason}" if now.reason else "")
+    stopped = bool(old.ok_records) and (not new.ok_records or was.status == "ok")
+    started = was.status == "inapplicable" and not old.ok_records and bool(new.ok_records)
+    if not stopped and not started:
+        return [Change(match.name, "status", WITHIN, (statuses,))]
     versions = _raised(old.attack, new.attack) or _raised(old.defense, new.defense)
     explained = bool(versions) and now.status in ("ok", "inapplicable")
-    return [Change(match.name, "status", EXPLAINED if explained else STATUS, (said, *versions))]
-
-
-def _order(match: Match) -> Change:
-    assert match.after is not None
-    rho, p = told_by_order(match.after.sound.values())
-    old = match.before.sound if match.before else {}
-    again = set(match.after.sound) <= set(old)
-    was, _ = told_by_order(record for seed, record in old.items() if seed in match.after.sound or not again)
-    n = sum(len(record.arrays["units"]) for record in match.after.sound.values())
-    return Change(match.name, "order", WITHIN, (), was, rho, None, None, p, _ORDER, None, n)
-
-
-def _order_judged(change: Change, p: float) -> Change:
-    if p >= LEVEL or abs(change.after or 0.0) <= _ORDER:
-        return replace(change, p=p, what=SAME if change.change == 0 else WITHIN)
-    notes = ("the order of the release follows that of the originals: averaging epochs undoes the defense",)
-    return replace(change, p=p, what=TOLD, notes=notes)
+    return [Change(match.name, "status", EXPLAINED if explained else STATUS_CHANGED, (statuses, *versions))]
 
 
 # Figures
@@ -149,54 +133,66 @@ def _order_judged(change: Change, p: float) -> Change:
 
 def _figures(match: Match, matches: Sequence[Match], tolerances: Mapping[str, float]) -> list[_Figure]:
     old, new = match.before, match.after
-    if old is None or new is None or match.incomparable or not (old.sound and new.sound):
+    if old is None or new is None or match.not_comparable or not (old.ok_records and new.ok_records):
         return []
-    alike = [
+    same_work = [
         other.before
         for other in matches
         if other.before and (other.before.kind, other.before.names[2]) == (old.kind, old.names[2])
     ]
-    found = []
-    for score in compared(old.arrays):
+    figures = []
+    for score in compared_scores(old.arrays):
         if score not in new.arrays:
             continue
-        measured = moved(old, new, score, between_seeds(old, alike, score))
+        measured = series_change(old, new, score, seed_variance(old, same_work, score))
         if measured:
-            found.append(_Figure(match, score, measured, tolerance_of(old.kind, score, measured.before, tolerances)))
-    return found
+            tolerance = tolerance_of(old.kind, score, measured.before, tolerances)
+            figures.append(_Figure(match, score, measured, tolerance))
+    return figures
 
 
-def _judged(figure: _Figure, p: float, level: float) -> Change:
-    match, at = figure.match, figure.moved
-    low, high = at.interval() if at.spreads else (None, None)
-    least = max(figure.tolerance, at.detectable(level)) if at.spreads else None
-    said = Change(
-        match.name, figure.score, WITHIN, match.moved, at.before, at.after, low, high, p, figure.tolerance, least, at.n
+def _judge_figure(figure: _Figure, p: float, level: float) -> Change:
+    match, measured = figure.match, figure.measured
+    low, high = measured.interval() if measured.spreads else (None, None)
+    detectable = max(figure.tolerance, measured.detectable(level)) if measured.spreads else None
+    change = Change(
+        match.name,
+        figure.score,
+        WITHIN,
+        match.changed_settings,
+        measured.before,
+        measured.after,
+        low,
+        high,
+        p,
+        figure.tolerance,
+        detectable,
+        measured.n,
     )
-    if at.same:
-        return replace(said, what=SAME)
-    if p >= LEVEL or abs(at.change) <= figure.tolerance:
-        return said
+    if measured.unchanged:
+        return replace(change, what=UNCHANGED)
+    if p >= LEVEL or abs(measured.change) <= figure.tolerance:
+        return change
     assert match.before is not None and match.after is not None
-    what, versions = _meant(match.before, match.after, figure.score, at.change > 0)
-    return replace(said, what=what, notes=(*match.moved, *versions))
+    what, versions = _verdict(match.before, match.after, figure.score, measured.change > 0)
+    return replace(change, what=what, notes=(*match.changed_settings, *versions))
 
 
-def _meant(old: Series, new: Series, score: str, rose: bool) -> tuple[str, tuple[str, ...]]:
-    """What a change that stands out is called, and the raised versions that explain it."""
+def _verdict(old: Series, new: Series, score: str, rose: bool) -> tuple[str, tuple[str, ...]]:
+    """The verdict on a significant change beyond its tolerance, and the raised versions that explain it."""
     if old.kind == "utility":
-        return (GAINED, ()) if rose else (USELESS, ())
-    was, now = measured_by(old, score), measured_by(new, score)
-    measures = [text for name in sorted(was.keys() & now.keys()) for text in _raised(was[name], now[name])]
-    hides = (*_raised(old.defense, new.defense), *measures)
-    hidden_more = farther(score)
-    if hidden_more is None:
-        return (EXPLAINED if hides else SHIFTED), hides
-    less_seen = rose == hidden_more
-    if not less_seen:
-        shows = _raised(old.attack, new.attack)
-        return (EXPLAINED if shows else LOST), shows
-    return (EXPLAINED if hides else UNEXPLAINED if old.kind == "release" else WEAKER), hides
+        return (UTILITY_GAINED, ()) if rose else (UTILITY_LOST, ())
+    was, now = entries_measuring(old, score), entries_measuring(new, score)
+    metrics = [text for name in sorted(was.keys() & now.keys()) for text in _raised(was[name], now[name])]
+    hiding_versions = (*_raised(old.defense, new.defense), *metrics)
+    larger_hides_more = farther(score)
+    if larger_hides_more is None:
+        return (EXPLAINED if hiding_versions else FIGURE_MOVED), hiding_versions
+    if rose != larger_hides_more:
+        attack_versions = _raised(old.attack, new.attack)
+        return (EXPLAINED if attack_versions else PRIVACY_LOST), attack_versions
+    unexplained = PRIVACY_GAINED if old.kind == "release" else ATTACK_WEAKER
+    return (EXPLAINED if hiding_versions else unexplained), hiding_versions
 
 
 def _raised(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> tuple[str, ...]:
@@ -205,38 +201,66 @@ def _raised(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> tup
     return (f"version of {new['name']} raised, {old['version']} -> {new['version']}",)
 
 
-def _remarks(matches: Sequence[Match]) -> list[str]:
-    """What else is not the baseline's: the seeds, the libraries, the arithmetic."""
-    both = [(match.before, match.after) for match in matches if match.before and match.after]
-    seen: dict[str, set[str]] = defaultdict(set)
-    for old, new in both:
-        if not set(new.records) <= set(old.records):
-            seen["seeds"].add(f"{_numbers(old.records)} -> {_numbers(new.records)}")
-        for part in ("precision", "threads"):
-            seen[part].add(f"{old.inputs.get(part)} -> {new.inputs.get(part)}")
-        was, now = old.inputs.get("versions", {}), new.inputs.get("versions", {})
-        for library in {*was, *now}:
-            seen[library].add(f"{was.get(library)} -> {now.get(library)}")
-    moved = {name: [text for text in sorted(texts) if len(set(text.split(" -> "))) > 1] for name, texts in seen.items()}
-    return [f"{name} {text}" for name, texts in sorted(moved.items()) for text in texts]
+# Order of the release
 
 
-def _numbers(seeds: Iterable[int]) -> str:
-    return ",".join(map(str, sorted(seeds)))
-
-
-def told_by_order(releases: Iterable[RunResult]) -> tuple[float, float]:
-    """The mean rank correlation over seeds, and its two-sided p-value under a random order; (0, 1) where too few."""
-    found = [(_correlation(record.arrays["units"]), len(record.arrays["units"])) for record in releases]
-    counted = [(rho, n) for rho, n in found if n > 2]
+def order_correlation(releases: Iterable[RunResult]) -> tuple[float, float]:
+    """The mean rank correlation over seeds, and its two-sided p-value under a random order; (0, 1) where n < 3."""
+    correlations = [(_spearman(record.arrays["units"]), len(record.arrays["units"])) for record in releases]
+    counted = [(rho, n) for rho, n in correlations if n > 2]
     if not counted:
         return 0.0, 1.0
-    far = sum(rho * math.sqrt(n - 1) for rho, n in counted) / math.sqrt(len(counted))
-    return float(np.mean([rho for rho, _ in counted])), float(2 * ndtr(-abs(far)))
+    z = sum(rho * math.sqrt(n - 1) for rho, n in counted) / math.sqrt(len(counted))
+    return float(np.mean([rho for rho, _ in counted])), float(2 * ndtr(-abs(z)))
 
 
-def _correlation(units: Array) -> float:
-    """Spearman's, in [-1, 1]; 0 where all are one original's."""
+def _spearman(units: Array) -> float:
+    """Spearman's rank correlation with 0, 1, ..., in [-1, 1]; 0 where all rows are of one original."""
     if len(units) < 2 or (units == units[0]).all():
         return 0.0
     return float(np.corrcoef(rankdata(units), np.arange(len(units)))[0, 1])
+
+
+def _order_change(match: Match) -> Change:
+    assert match.after is not None
+    rho, p = order_correlation(match.after.ok_records.values())
+    old = match.before.ok_records if match.before else {}
+    same_seeds = set(match.after.ok_records) <= set(old)
+    before, _ = order_correlation(
+        record for seed, record in old.items() if seed in match.after.ok_records or not same_seeds
+    )
+    n = sum(len(record.arrays["units"]) for record in match.after.ok_records.values())
+    return Change(match.name, "order", WITHIN, (), before, rho, None, None, p, _ORDER_TOLERANCE, None, n)
+
+
+def _judge_order(change: Change, p: float) -> Change:
+    if p >= LEVEL or abs(change.after or 0.0) <= _ORDER_TOLERANCE:
+        return replace(change, p=p, what=UNCHANGED if change.change == 0 else WITHIN)
+    notes = ("the order of the release follows that of the originals: averaging epochs undoes the defense",)
+    return replace(change, p=p, what=ORDER_NOT_RANDOM, notes=notes)
+
+
+# Remarks
+
+
+def _remarks(matches: Sequence[Match]) -> list[str]:
+    """What else differs from the baseline: seeds, libraries, precision, threads."""
+    both = [(match.before, match.after) for match in matches if match.before and match.after]
+    differences: dict[str, set[str]] = defaultdict(set)
+    for old, new in both:
+        if not set(new.records) <= set(old.records):
+            differences["seeds"].add(f"{_joined(old.records)} -> {_joined(new.records)}")
+        for part in ("precision", "threads"):
+            differences[part].add(f"{old.inputs.get(part)} -> {new.inputs.get(part)}")
+        was, now = old.inputs.get("versions", {}), new.inputs.get("versions", {})
+        for library in {*was, *now}:
+            differences[library].add(f"{was.get(library)} -> {now.get(library)}")
+    changed = {
+        name: [text for text in sorted(texts) if len(set(text.split(" -> "))) > 1]
+        for name, texts in differences.items()
+    }
+    return [f"{name} {text}" for name, texts in sorted(changed.items()) for text in texts]
+
+
+def _joined(seeds: Iterable[int]) -> str:
+    return ",".join(map(str, sorted(seeds)))

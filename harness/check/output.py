@@ -1,8 +1,7 @@
-"""A comparison in words: lines for a terminal, and a Markdown page that a build server shows as its summary.
+"""A comparison as text: lines for a terminal, and for build servers a Markdown summary, JSON and JUnit XML.
 
-A comparison as JUnit XML: a test case for every score of every cell, so that a build server lists what moved.
-
-The form that Jenkins, GitLab and the GitHub actions read (https://github.com/testmoapp/junitxml).
+The XML has a test case for every score of every cell, in the form that Jenkins, GitLab and the GitHub actions read
+(https://github.com/testmoapp/junitxml).
 """
 
 from __future__ import annotations
@@ -13,32 +12,34 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from harness.check.changes import LEVEL, NEW, SAME, Change, Comparison
+from harness.check.changes import LEVEL, NEW, UNCHANGED, Change, Comparison
 from harness.leaderboard.format import short
 from harness.report.terminal import grid
 
 _HEADS = ("cell", "score", "baseline", "now", "change [95 %]", "p, Holm", "tolerance", "could have detected", "")
 _POWER = "With 80 % power this suite finds a change of (from defense to defense):"
-_NOTE = """A change fails where it is told from zero at 5 % after Holm's correction for all comparisons, against the
-originals and, where something was trained or other seeds were run, against the seeds; and is larger than its
-tolerance. Could have detected: the least true change that would have been found with 80 % power at the corrected
-level; where nothing is left to chance, the tolerance."""
+_NOTE = """A change fails where it is significant at 5 % after Holm's correction for all comparisons, over originals
+and, where something was trained or other seeds were run, over seeds; and is larger than its tolerance. Could have
+detected: the smallest true change that would have been found with 80 % power at the corrected level; where chance plays
+no part, the tolerance."""
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 cannot hold, escaped or not."""
 
 
 def headline(comparison: Comparison, baseline: str) -> str:
-    """One sentence: passed or not, and how much was compared."""
+    """One sentence: how many comparisons fail, of how many."""
     failed, compared = len(comparison.failed), comparison.compared
-    same = sum(change.what == SAME for change in comparison.changes)
+    same = sum(change.what == UNCHANGED for change in comparison.changes)
     verdict = f"{failed} of the comparisons fail" if failed else "nothing fails"
     return f"{verdict}: {compared} figures against {baseline}, {same} of them the same to the last digit"
 
 
 def lines(comparison: Comparison) -> list[str]:
-    """What moved, the failures first; what differs besides; what could have been detected."""
-    told = [f"{_mark(change):8} {line(change)}" for change in comparison.changes if not change.quiet]
-    besides = [f"differs  {remark}" for remark in comparison.remarks]
-    found = power(comparison)
-    return [*told, *besides, *([_POWER] if found else []), *(f"  {text}" for text in found)]
+    """The changes, failures first; the remarks; what could have been detected."""
+    changes = [f"{_mark(change):8} {line(change)}" for change in comparison.changes if not change.quiet]
+    remarks = [f"differs  {remark}" for remark in comparison.remarks]
+    detectable = power(comparison)
+    return [*changes, *remarks, *([_POWER] if detectable else []), *(f"  {text}" for text in detectable)]
 
 
 def line(change: Change) -> str:
@@ -52,33 +53,33 @@ def line(change: Change) -> str:
 
 
 def power(comparison: Comparison) -> list[str]:
-    """Per kind of work, the least change of each score that would have been found; from defense to defense."""
+    """Per kind of work, the smallest change of each score that would have been found, over defenses."""
     groups: dict[str, dict[str, list[float]]] = {}
     for change in comparison.changes:
         if change.detectable is not None:
             work = change.cell.partition(" x ")[2] or change.cell.rpartition(" ")[2]
             groups.setdefault(work, {}).setdefault(change.score, []).append(change.detectable)
     return [
-        f"{work}: " + ", ".join(f"{score} {_span(some)}" for score, some in sorted(scores.items()))
+        f"{work}: " + ", ".join(f"{score} {_span(values)}" for score, values in sorted(scores.items()))
         for work, scores in sorted(groups.items())
     ]
 
 
-def _span(some: Sequence[float]) -> str:
+def _span(values: Sequence[float]) -> str:
     """.005, or .02-.05 where defenses differ."""
-    least, most = short(min(some)), short(max(some))
-    return least if least == most else f"{least}-{most}"
+    lowest, highest = short(min(values)), short(max(values))
+    return lowest if lowest == highest else f"{lowest}-{highest}"
 
 
 def markdown(comparison: Comparison, baseline: str) -> str:
-    """The page: what fails, what is reported, and all comparisons folded away."""
-    told = [change for change in comparison.changes if not change.failed and not change.quiet]
+    """The page: what fails, what is reported, and a collapsed table of all comparisons."""
+    reported = [change for change in comparison.changes if not change.failed and not change.quiet]
     page = [
         f"## harness check: {'failed' if comparison.failed else 'passed'}",
         "",
         _text(headline(comparison, baseline)),
     ]
-    page += ["", *_section("Failed", comparison.failed), *_section("Reported", told)]
+    page += ["", *_section("Failed", comparison.failed), *_section("Reported", reported)]
     if comparison.remarks:
         page += ["### Differs from the baseline", "", *(f"* {_text(remark)}" for remark in comparison.remarks), ""]
     rows = grid(_HEADS, [_row(change) for change in comparison.changes])
@@ -87,7 +88,7 @@ def markdown(comparison: Comparison, baseline: str) -> str:
 
 
 def document(comparison: Comparison, baseline: str) -> dict[str, Any]:
-    """What --json prints."""
+    """The comparison as --json prints it."""
     names = ("cell", "score", "what", "failed", "before", "after", "change", "low", "high", "p", "tolerance")
     return {
         "baseline": baseline,
@@ -123,15 +124,15 @@ def _verdict(change: Change) -> str:
 
 
 def _figures(change: Change) -> str:
-    said = f"{short(change.before)} -> {short(change.after)}, {_change(change)}"
-    return f"{said}, p {_p(change)}, tolerance {short(change.tolerance)}"
+    figures = f"{short(change.before)} -> {short(change.after)}, {_change(change)}"
+    return f"{figures}, p {_p(change)}, tolerance {short(change.tolerance)}"
 
 
 def _change(change: Change) -> str:
     if change.change is None:
         return "-"
-    moved = f"+{short(change.change)}" if change.change > 0 else short(change.change)
-    return moved if change.low is None else f"{moved} [{short(change.low)}, {short(change.high)}]"
+    text = f"+{short(change.change)}" if change.change > 0 else short(change.change)
+    return text if change.low is None else f"{text} [{short(change.low)}, {short(change.high)}]"
 
 
 def _p(change: Change) -> str:
@@ -142,19 +143,15 @@ def _mark(change: Change) -> str:
     return "FAILED" if change.failed else "new" if change.what == NEW else "moved"
 
 
-def _text(said: str) -> str:
-    """Names come from records: no markup of theirs takes effect."""
-    return html.escape(said, quote=False).replace("`", "'")
-
-
-_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot hold, escaped or not."""
+def _text(text: str) -> str:
+    """Escaped for Markdown and HTML: names come from records, and markup in them takes no effect."""
+    return html.escape(text, quote=False).replace("`", "'")
 
 
 def junit(comparison: Comparison, baseline: str, seconds: float = 0.0) -> str:
-    """The document, one suite.
+    """The XML document, one suite.
 
-    seconds  that the run took
+    seconds  duration of the run
     """
     cases = comparison.changes
     counts = {
@@ -167,22 +164,22 @@ def junit(comparison: Comparison, baseline: str, seconds: float = 0.0) -> str:
     root = ElementTree.Element("testsuites", {"name": "harness check", **counts})
     suite = ElementTree.SubElement(root, "testsuite", {"name": _clean(baseline), **counts})
     for change in cases:
-        _add(suite, change)
+        _add_case(suite, change)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _add(suite: ElementTree.Element, change: Change) -> None:
+def _add_case(suite: ElementTree.Element, change: Change) -> None:
     name = {"classname": _clean(f"check.{change.cell}"), "name": _clean(change.score), "time": "0"}
     case = ElementTree.SubElement(suite, "testcase", name)
-    said = _clean(line(change))
+    text = _clean(line(change))
     if change.failed:
-        ElementTree.SubElement(case, "failure", {"message": said, "type": change.what}).text = said
+        ElementTree.SubElement(case, "failure", {"message": text, "type": change.what}).text = text
     elif change.what == NEW:
-        ElementTree.SubElement(case, "skipped", {"message": said})
+        ElementTree.SubElement(case, "skipped", {"message": text})
     else:
-        ElementTree.SubElement(case, "system-out").text = said
+        ElementTree.SubElement(case, "system-out").text = text
 
 
 def _clean(text: str) -> str:
-    return _FORBIDDEN.sub("?", text)
+    return _NOT_XML.sub("?", text)

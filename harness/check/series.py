@@ -1,7 +1,7 @@
-"""Which records of a baseline and of a new run are the same piece of work, whatever code wrote them.
+"""Match the records of a baseline with those of a new run: the same piece of work, whatever code wrote them.
 
-A series is one piece of work (release, utility, attack) on one defense, over its seeds. Code, versions, threads and
-precision do not tell series apart: they are what a check looks through.
+A series is one piece of work (release, utility, attack) on one defense, over its seeds. Records that differ in code,
+versions, threads or precision belong to the same series.
 """
 
 from __future__ import annotations
@@ -49,23 +49,24 @@ class Series:
     @property
     def settings(self) -> dict[str, Any]:
         """Every knob by its name as -D and -A take it."""
-        mine = {**self.defense["params"], **(self.defense.get("mixing") or {})}
+        own = {**self.defense["params"], **(self.defense.get("mixing") or {})}
         entry = self.attack or self.inputs.get("utility") or {}
-        return mine | {f"{self.names[2] or self.kind}.{name}": value for name, value in entry.get("params", {}).items()}
+        return own | {f"{self.names[2] or self.kind}.{name}": value for name, value in entry.get("params", {}).items()}
 
     @property
-    def sound(self) -> dict[int, RunResult]:
+    def ok_records(self) -> dict[int, RunResult]:
+        """By seed, those with status ok."""
         return {seed: record for seed, record in self.records.items() if record.status == "ok"}
 
     @property
-    def worst(self) -> RunResult:
+    def worst_record(self) -> RunResult:
         """The record that says why the series is not ok on every seed."""
         return min(self.records.values(), key=lambda record: _WORST_FIRST.index(record.status))
 
     @property
     def arrays(self) -> set[str]:
-        """What has been measured on every sound seed."""
-        measured = [set(record.arrays) - {"units"} for record in self.sound.values()]
+        """The arrays that every ok record has, `units` apart."""
+        measured = [set(record.arrays) - {"units"} for record in self.ok_records.values()]
         return set.intersection(*measured) if measured else set()
 
 
@@ -73,55 +74,55 @@ class Series:
 class Match:
     """A series in the baseline, in the new run, or in both.
 
-    name    how it is called, with the settings where two series have the same name
-    before  the baseline's, None where it has none
-    after   the new run's, None where that is missing
-    moved   the settings that changed: "sigma 20 -> 10"
+    name              with the settings where two series have the same name
+    before            the baseline's, None where it has none
+    after             the new run's, None where it has none
+    changed_settings  such as "sigma 20 -> 10"
     """
 
     name: str
     before: Series | None
     after: Series | None
-    moved: tuple[str, ...] = ()
+    changed_settings: tuple[str, ...] = ()
 
     @property
-    def incomparable(self) -> str | None:
-        """What of the two is not the same, so that their figures cannot be held together."""
+    def not_comparable(self) -> str | None:
+        """What differs between the two, so that their figures cannot be compared; None where nothing does."""
         if self.before is None or self.after is None:
             return None
         old, new = self.before.inputs, self.after.inputs
-        other = [said for part, said in _COMPARABLE.items() if _scope(old, part) != _scope(new, part)]
-        return f"{', '.join(f'other {said}' for said in other)} than the baseline's" if other else None
+        other = [name for part, name in _COMPARABLE.items() if _scope(old, part) != _scope(new, part)]
+        return f"{', '.join(f'other {name}' for name in other)} than the baseline's" if other else None
 
 
-def matched(before: Iterable[RunResult], after: Iterable[RunResult]) -> list[Match]:
-    """Every series of both sides, first by its settings, then by its name where only one is left on either side."""
+def match_series(before: Iterable[RunResult], after: Iterable[RunResult]) -> list[Match]:
+    """Every series of both sides, matched by settings, then by name where each side has one unmatched series of it."""
     old, new = series_of(before), series_of(after)
     same = [key for key in old if key in new]
     pairs: list[tuple[Series | None, Series | None]] = [(old.pop(key), new.pop(key)) for key in same]
-    left: dict[tuple[str, ...], tuple[list[Series], list[Series]]] = defaultdict(lambda: ([], []))
+    unmatched: dict[tuple[str, ...], tuple[list[Series], list[Series]]] = defaultdict(lambda: ([], []))
     for side, rest in enumerate((old, new)):
         for series in rest.values():
-            left[series.names][side].append(series)
-    for gone, come in left.values():
-        if len(gone) == len(come) == 1:
-            pairs.append((gone[0], come[0]))
+            unmatched[series.names][side].append(series)
+    for only_old, only_new in unmatched.values():
+        if len(only_old) == len(only_new) == 1:
+            pairs.append((only_old[0], only_new[0]))
         else:
-            pairs += [*((series, None) for series in gone), *((None, series) for series in come)]
+            pairs += [*((series, None) for series in only_old), *((None, series) for series in only_new)]
     return _named(pairs)
 
 
 def series_of(records: Iterable[RunResult]) -> dict[str, Series]:
-    """By everything that says what was asked for, but the seed."""
+    """By everything that the run asked for, except the seed."""
     found: dict[str, dict[int, RunResult]] = defaultdict(dict)
     for record in records:
-        seeds, seed = found[_asked(record)], record.inputs["seed"]
-        if seed not in seeds or _worth(seeds[seed]) <= _worth(record):
+        seeds, seed = found[_series_key(record)], record.inputs["seed"]
+        if seed not in seeds or _preference(seeds[seed]) <= _preference(record):
             seeds[seed] = record
     return {key: Series(dict(sorted(seeds.items()))) for key, seeds in found.items()}
 
 
-def _asked(record: RunResult) -> str:
+def _series_key(record: RunResult) -> str:
     series = Series({0: record})
     scope = [_scope(record.inputs, part) for part in _COMPARABLE]
     return json.dumps([series.names, series.settings, scope], sort_keys=True)
@@ -131,27 +132,27 @@ def _scope(inputs: Mapping[str, Any], part: str) -> Any:
     return inputs["dataset"]["fingerprint"] if part == "dataset" else inputs.get(part)
 
 
-def _worth(record: RunResult) -> tuple[bool, str]:
-    """A failure never hides a success; of two successes the newer counts."""
+def _preference(record: RunResult) -> tuple[bool, str]:
+    """The greater of two records counts: a success before a failure, then the newer one."""
     return record.status == "ok", record.finished
 
 
 def _named(pairs: Sequence[tuple[Series | None, Series | None]]) -> list[Match]:
     shown = [after or before for before, after in pairs]
-    names = [_short(series) for series in shown if series]
-    found = []
+    names = [_short_name(series) for series in shown if series]
+    matches = []
     for (before, after), series, name in zip(pairs, shown, names, strict=True):
-        told = f"{name} ({settings(series.settings)})" if series and names.count(name) > 1 else name
-        found.append(Match(told, before, after, _moved(before, after)))
-    return found
+        full = f"{name} ({settings(series.settings)})" if series and names.count(name) > 1 else name
+        matches.append(Match(full, before, after, _changed_settings(before, after)))
+    return matches
 
 
-def _short(series: Series) -> str:
+def _short_name(series: Series) -> str:
     kind, defense, attack = series.names
     return f"{defense} x {attack}" if attack else f"{defense} {kind}"
 
 
-def _moved(before: Series | None, after: Series | None) -> tuple[str, ...]:
+def _changed_settings(before: Series | None, after: Series | None) -> tuple[str, ...]:
     if before is None or after is None:
         return ()
     old, new = before.settings, after.settings

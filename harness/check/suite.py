@@ -1,4 +1,4 @@
-"""The run behind a check: every piece of work that the suite asks for, on its first seeds or on named ones."""
+"""Run the suite of a check: every piece of work that it lists, on its first seeds or on named ones."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def run(
     """The results of all pieces, each once.
 
     suite    a sweep file
-    records  folder that finished pieces are kept in, and found in
-    seeds    how many of the suite's, or which; None: all of the suite's
+    records  folder that finished pieces are written to and read from
+    seeds    how many of the suite's, or which; None: all of them
     """
     crosses = sweep.crosses(suite, registry, records, watch.step, watch.progress, threads=threads)
     if seeds is not None:
@@ -55,6 +55,6 @@ def run(
 
 
 def _parts(cells: Iterable[Cell]) -> list[RunResult]:
-    """With what they are read beside: the undefended rows are part of the suite."""
+    """Their records, with those of the undefended rows that they are compared with."""
     parts = [part for cell in cells for part in (*cell.parts, *cell.beside)]
     return list({part.spec.key: part for part in parts}.values())

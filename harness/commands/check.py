@@ -89,7 +89,7 @@ def _renewed(given: argparse.Namespace, registry: Registry, watch: ProgressDispl
         place = given.records or folder
         made = suite.run(_suite(given), registry, place, None, engine_of(given), given.threads, watch)
         if given.records:
-            baseline.bring(made, place, folder)
+            baseline.copy_records(made, place, folder)
         broken = [f"{' '.join(each.spec.names)}: {each.reason}" for each in made if each.status == "failed"]
         if broken:
             raise HarnessError(f"baseline {given.baseline} is left as it was, for a cell failed: {broken[0]}")

@@ -1,4 +1,4 @@
-"""What moved between two runs: what fails, what is explained, and what is nobody's business."""
+"""Changes between two runs: which fail, which are explained, and which pass."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEVEL = np.linspace(0.3, 0.7, N)
 RAISED = [METRICS[0] | {"version": 2}, *METRICS[1:]]
 
 
-def told(before, after, score, **options):
+def change_of(before, after, score, **options):
     """The change of one score."""
     (change,) = [each for each in compare(before, after, **options).changes if each.score == score]
     return change
@@ -29,43 +29,43 @@ def noise(seed, spread=0.1):
     return np.random.default_rng(seed).normal(0, spread, N)
 
 
-def suite(seeds=range(6), shift=0.0, dice=0):
-    """Two defenses, an attack that trains, utility: what a suite leaves; `dice`: other chances of the same."""
+def suite(seeds=range(6), shift=0.0, rerun=0):
+    """Two defenses, an attack that trains, utility: what a suite leaves; `rerun`: other random draws of the same."""
     found = []
     for seed in seeds:
         for name in ("noise_mix", "shuffle_mix"):
-            rng = np.random.default_rng([seed, dice, len(name)])
+            rng = np.random.default_rng([seed, rerun, len(name)])
             found.append(release(LEVEL + shift + rng.normal(0, 0.05, N), seed, defense=name))
-            left = 0.3 + rng.normal(0, 0.02) + rng.normal(0, 0.05, N)
-            found.append(attacked("inversion", seed, left, defense=name, facts={"steps": 1000}))
-            found.append(read("cnn", seed, 0.6 + rng.normal(0, 0.05), dice=dice, defense=name))
+            distance = 0.3 + rng.normal(0, 0.02) + rng.normal(0, 0.05, N)
+            found.append(attacked("inversion", seed, distance, defense=name, facts={"steps": 1000}))
+            found.append(read("cnn", seed, 0.6 + rng.normal(0, 0.05), draw=rerun, defense=name))
             found.append(trained(rng.random(50) < 0.8 + rng.normal(0, 0.03), seed, defense=name))
     return found
 
 
-# Nothing
+# No change
 
 
 def test_the_same_code_on_the_same_seeds_changes_nothing():
     found = compare(suite(), suite(range(2)))
 
     figures = [each for each in found.changes if each.score not in ("status", "order")]
-    assert not found.failed and {each.what for each in figures} == {changes.SAME}
+    assert not found.failed and {each.what for each in figures} == {changes.UNCHANGED}
 
 
-def test_other_seeds_are_no_alarm():
+def test_other_seeds_do_not_fail():
     """Forty reruns on seeds of their own: pairing, noise and training anew."""
     base = suite()
 
     assert [failed(base, suite((10 + 2 * rerun, 11 + 2 * rerun))) for rerun in range(40)] == [[]] * 40
 
 
-def test_code_versions_threads_and_precision_do_not_tell_cells_apart():
+def test_records_of_other_code_versions_threads_and_precision_are_the_same_cell():
     other = {"code": "d", "versions": {"torch": "9"}, "threads": 8, "precision": "bfloat16"}
 
     found = compare([release()], [release(more=other)])
 
-    assert not found.failed and {each.what for each in found.changes if each.score == "dssim"} == {changes.SAME}
+    assert not found.failed and {each.what for each in found.changes if each.score == "dssim"} == {changes.UNCHANGED}
     assert any("torch None -> 9" in remark for remark in found.remarks)
 
 
@@ -74,14 +74,14 @@ def test_a_change_within_the_tolerance_passes_however_certain():
     assert failed([release(LEVEL)], [release(LEVEL - 0.006)])
 
 
-def test_a_large_change_that_chance_explains_passes():
+def test_a_change_beyond_its_tolerance_that_is_not_significant_passes():
     """Two originals fell by .6; the mean by .01, twice its tolerance."""
     few = LEVEL - np.where(np.arange(N) < 2, 0.6, 0)
 
     assert not failed([release(LEVEL)], [release(few)])
 
 
-def test_a_tolerance_of_the_callers_own_counts():
+def test_a_given_tolerance_replaces_the_declared_one():
     assert not failed([release(LEVEL)], [release(LEVEL - 0.02)], tolerances={"dssim": 0.03})
     assert failed([release(LEVEL)], [release(LEVEL - 0.002)], tolerances={"dssim": 0.001})
 
@@ -89,91 +89,91 @@ def test_a_tolerance_of_the_callers_own_counts():
 # What fails
 
 
-def test_privacy_lost_fails():
-    change = told([release(LEVEL)], [release(LEVEL - 0.1)], "dssim")
+def test_a_loss_of_privacy_fails():
+    change = change_of([release(LEVEL)], [release(LEVEL - 0.1)], "dssim")
 
-    assert change.failed and change.what == changes.LOST
+    assert change.failed and change.what == changes.PRIVACY_LOST
     assert change.change == pytest.approx(-0.1) and change.low == pytest.approx(-0.1) == change.high
 
 
-def test_privacy_gained_fails_where_no_version_was_raised():
-    assert told([release(LEVEL)], [release(LEVEL + 0.1)], "dssim").what == changes.UNEXPLAINED
+def test_a_gain_of_privacy_fails_where_no_version_was_raised():
+    assert change_of([release(LEVEL)], [release(LEVEL + 0.1)], "dssim").what == changes.PRIVACY_GAINED
 
 
-def test_a_raised_version_of_the_defense_explains_a_gain_and_no_loss():
-    better, worse = (told([release(LEVEL)], [release(LEVEL + by, version=2)], "dssim") for by in (0.1, -0.1))
+def test_a_raised_version_of_the_defense_explains_a_gain_but_not_a_loss():
+    better, worse = (change_of([release(LEVEL)], [release(LEVEL + by, version=2)], "dssim") for by in (0.1, -0.1))
 
     assert better.what == changes.EXPLAINED and "version of noise_mix raised, 1 -> 2" in better.notes
-    assert worse.what == changes.LOST
+    assert worse.what == changes.PRIVACY_LOST
 
 
 def test_a_raised_version_of_a_metric_explains_its_own_score_alone():
     higher = {"dhaar": 0.6}
     before, after = [release(LEVEL)], [release(LEVEL + 0.1, scores=higher, metrics=RAISED)]
 
-    assert told(before, after, "dssim").what == changes.EXPLAINED
-    assert told(before, after, "dhaar").what == changes.UNEXPLAINED
+    assert change_of(before, after, "dssim").what == changes.EXPLAINED
+    assert change_of(before, after, "dhaar").what == changes.PRIVACY_GAINED
 
 
-def test_a_changed_constant_of_a_metric_is_seen_without_a_version():
-    """Its cells are matched all the same: the metric's settings are not what was asked for."""
+def test_a_changed_constant_of_a_metric_fails_although_its_version_is_the_same():
+    """Its cells still match: the metric's settings do not identify a series."""
     other = [METRICS[0] | {"params": {"k2": 0.3}}, *METRICS[1:]]
 
     assert failed([release(LEVEL)], [release(LEVEL - 0.1, metrics=other)]) == [
-        ("noise_mix release", "dssim", changes.LOST)
+        ("noise_mix release", "dssim", changes.PRIVACY_LOST)
     ]
 
 
-def test_a_metric_of_somebodys_own_fails_whichever_way_it_moves():
+def test_a_metric_without_a_declared_direction_fails_either_way():
     for by in (-1, 1):
         before, after = ([release(scores={"theirs": values})] for values in (50.0, 50.0 + 2 * by))
-        assert told(before, after, "theirs").what == changes.SHIFTED
+        assert change_of(before, after, "theirs").what == changes.FIGURE_MOVED
 
 
 SEEDS = range(6)
 
 
 def reconstruction(by=0.0, seeds=SEEDS, **given):
-    left = {seed: 0.3 + noise(seed, 0.01) + by for seed in seeds}
-    return [attacked("inversion", seed, left[seed], facts={"steps": 1000}, **given) for seed in seeds]
+    distance = {seed: 0.3 + noise(seed, 0.01) + by for seed in seeds}
+    return [attacked("inversion", seed, distance[seed], facts={"steps": 1000}, **given) for seed in seeds]
 
 
 @pytest.mark.parametrize(
     ("by", "given", "what"),
     [
-        (0.2, {}, changes.WEAKER),
-        (0.2, {"attack_version": 2}, changes.WEAKER),
+        (0.2, {}, changes.ATTACK_WEAKER),
+        (0.2, {"attack_version": 2}, changes.ATTACK_WEAKER),
         (0.2, {"version": 2}, changes.EXPLAINED),
         (0.2, {"judges": RAISED[:2] + JUDGES[2:]}, changes.EXPLAINED),
-        (-0.2, {}, changes.LOST),
+        (-0.2, {}, changes.PRIVACY_LOST),
         (-0.2, {"attack_version": 2}, changes.EXPLAINED),
-        (-0.2, {"version": 2}, changes.LOST),
+        (-0.2, {"version": 2}, changes.PRIVACY_LOST),
     ],
 )
-def test_what_an_attack_leaves(by, given, what):
+def test_the_distance_after_an_attack(by, given, what):
     """Weaker: the defense may be the reason, never the attack's own version. Stronger: the other way around."""
-    found = told(reconstruction(), reconstruction(by, range(2), **given), "attacked_dssim")
+    found = change_of(reconstruction(), reconstruction(by, range(2), **given), "attacked_dssim")
 
     assert found.what == what and found.failed == (what != changes.EXPLAINED)
 
 
-def test_a_recogniser_that_reads_less_is_weaker():
+def test_a_recogniser_with_fewer_hits_is_weaker():
     before, after = ([read(seed=seed, top1=top1) for seed in SEEDS] for top1 in (0.8, 0.3))
 
-    assert told(before, after[:2], "top1").what == changes.WEAKER
-    assert told(after, before[:2], "top1").what == changes.LOST
+    assert change_of(before, after[:2], "top1").what == changes.ATTACK_WEAKER
+    assert change_of(after, before[:2], "top1").what == changes.PRIVACY_LOST
 
 
-def test_utility_lost_fails_and_gained_is_reported():
+def test_a_loss_of_utility_fails_and_a_gain_is_reported():
     before, after = ([trained(np.arange(50) % 10 < share, seed) for seed in SEEDS] for share in (8, 3))
 
-    lost, gained = told(before, after[:2], "utility"), told(after, before[:2], "utility")
+    lost, gained = change_of(before, after[:2], "utility"), change_of(after, before[:2], "utility")
 
-    assert (lost.what, lost.failed) == (changes.USELESS, True)
-    assert (gained.what, gained.failed) == (changes.GAINED, False)
+    assert (lost.what, lost.failed) == (changes.UTILITY_LOST, True)
+    assert (gained.what, gained.failed) == (changes.UTILITY_GAINED, False)
 
 
-# Cells that came, went or broke
+# Cells that are new, missing or failed
 
 
 def test_a_missing_cell_fails_and_a_new_one_is_reported():
@@ -183,39 +183,39 @@ def test_a_missing_cell_fails_and_a_new_one_is_reported():
     assert ("mix release", changes.NEW) in [(each.cell, each.what) for each in found.changes]
 
 
-def test_a_score_that_is_not_measured_any_more_fails():
+def test_a_score_that_is_no_longer_measured_fails():
     """A metric that was taken out of the registry, or whose weights are gone."""
     assert failed([release(scores={"fid": 9.0})], [release()]) == [("noise_mix release", "fid", changes.MISSING)]
 
 
 @pytest.mark.parametrize("status", ["failed", "skipped", "inapplicable"])
-def test_a_cell_that_worked_and_does_not_any_more_fails_with_a_line_of_its_own(status):
-    change = told([attacked()], [attacked(status=status, reason="no such luck")], "status")
+def test_a_cell_that_no_longer_works_fails_with_its_own_line(status):
+    change = change_of([attacked()], [attacked(status=status, reason="no such luck")], "status")
 
     assert change.failed and change.notes == (f"ok -> {status}: no such luck",)
 
 
-def test_an_attack_that_begins_to_apply_fails():
-    """It refused for a reason, and the reason is gone: an order that is not shuffled, say."""
-    assert told([attacked(status="inapplicable")], [attacked()], "status").what == changes.STATUS
+def test_an_attack_that_starts_to_apply_fails():
+    """The reason why it refused no longer holds, as with an order that is not shuffled."""
+    assert change_of([attacked(status="inapplicable")], [attacked()], "status").what == changes.STATUS_CHANGED
 
 
-def test_a_raised_version_explains_that_an_attack_refuses_or_begins_to_apply_but_no_failure():
+def test_a_raised_version_explains_that_an_attack_starts_or_stops_to_apply_but_not_a_failure():
     for before, after, what in (
         ("ok", "inapplicable", changes.EXPLAINED),
         ("inapplicable", "ok", changes.EXPLAINED),
-        ("ok", "failed", changes.STATUS),
+        ("ok", "failed", changes.STATUS_CHANGED),
     ):
-        assert told([attacked(status=before)], [attacked(status=after, attack_version=2)], "status").what == what
+        assert change_of([attacked(status=before)], [attacked(status=after, attack_version=2)], "status").what == what
 
 
-def test_what_failed_in_the_baseline_may_fail_again_or_mend():
+def test_what_failed_in_the_baseline_may_fail_again_or_work():
     broken = attacked(status="failed", reason="still")
 
     assert not failed([broken], [broken]) and not failed([broken], [attacked()])
 
 
-def test_a_training_that_fails_on_some_seeds_as_in_the_baseline_is_no_alarm():
+def test_a_training_that_fails_on_some_seeds_as_in_the_baseline_passes():
     before = [attacked(seed=seed, status="failed" if seed == 3 else "ok") for seed in range(6)]
 
     assert not failed(before, [attacked(seed=6, status="failed"), attacked(seed=7)])
@@ -225,11 +225,11 @@ def test_a_training_that_fails_on_some_seeds_as_in_the_baseline_is_no_alarm():
 # Matching
 
 
-def test_a_knob_that_moved_without_anybody_saying_so_is_still_the_same_cell():
-    """sigma halved in the registry: not a cell missing and another new."""
-    change = told([release(LEVEL, sigma=20)], [release(LEVEL - 0.1, sigma=10)], "dssim")
+def test_a_changed_knob_is_reported_as_a_change_of_the_same_cell():
+    """sigma halved in the registry: not one cell missing and another new."""
+    change = change_of([release(LEVEL, sigma=20)], [release(LEVEL - 0.1, sigma=10)], "dssim")
 
-    assert change.what == changes.LOST and "sigma 20 -> 10" in change.notes
+    assert change.what == changes.PRIVACY_LOST and "sigma 20 -> 10" in change.notes
 
 
 def test_two_settings_of_one_defense_are_two_cells():
@@ -247,31 +247,31 @@ def test_two_settings_of_one_defense_are_two_cells():
 def test_other_images_cannot_be_compared():
     (change,) = compare([release()], [release(dataset=IMAGES | {"fingerprint": "0" * 32})]).failed
 
-    assert (change.what, change.notes) == (changes.OTHER, ("other images than the baseline's",))
+    assert (change.what, change.notes) == (changes.NOT_COMPARABLE, ("other images than the baseline's",))
 
 
 # The order
 
 
-def test_an_order_that_was_not_shuffled_is_told():
+def test_an_order_that_was_not_shuffled_fails():
     leaked = release(units=np.arange(N))
 
-    assert told([release()], [leaked], "order").what == changes.TOLD
-    assert told([release()], [release(seed=5)], "order").what == changes.WITHIN
+    assert change_of([release()], [leaked], "order").what == changes.ORDER_NOT_RANDOM
+    assert change_of([release()], [release(seed=5)], "order").what == changes.WITHIN
 
 
-def test_an_order_that_half_follows_the_originals_is_told():
-    """Equal weights: a coin decides whether the original of the place or its partner dominates."""
-    dice = np.random.default_rng(3)
-    mixed = np.where(dice.random(N) < 0.5, np.arange(N), dice.permutation(N))
+def test_an_order_that_half_follows_the_originals_fails():
+    """Equal weights: at random the original of the row or its partner dominates."""
+    rng = np.random.default_rng(3)
+    mixed = np.where(rng.random(N) < 0.5, np.arange(N), rng.permutation(N))
 
-    assert told([release()], [release(units=mixed)], "order").what == changes.TOLD
+    assert change_of([release()], [release(units=mixed)], "order").what == changes.ORDER_NOT_RANDOM
 
 
 def test_the_correlation_of_an_order_is_spearmans():
     rows = np.random.default_rng(4).permutation(N)
 
-    change = told([], [release(units=rows)], "order")
+    change = change_of([], [release(units=rows)], "order")
 
     assert change.after == pytest.approx(scipy.stats.spearmanr(rows, np.arange(N)).statistic)
 
@@ -305,7 +305,7 @@ def test_what_could_have_been_detected_is_never_less_than_the_tolerance():
 def test_a_change_of_the_size_that_could_have_been_detected_is_detected():
     """A training weakened by that much, on seeds of its own: found about four times in five."""
     base = reconstruction()
-    size = told(base, reconstruction(seeds=(6, 7)), "attacked_dssim").detectable
+    size = change_of(base, reconstruction(seeds=(6, 7)), "attacked_dssim").detectable
 
     found = [bool(failed(base, reconstruction(size, seeds=(8 + rerun, 38 + rerun)))) for rerun in range(30)]
 

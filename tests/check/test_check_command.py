@@ -1,4 +1,4 @@
-"""`harness check` from the command line: exit codes, files, and a baseline that is renewed whole or not at all."""
+"""`harness check` from the command line: exit codes, files, and the atomic renewal of a baseline."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_runs(check, ba
     assert code == 2 and "nowhere" in err
 
 
-def test_a_baseline_that_is_not_there_is_named_with_the_mend(check, tmp_path):
+def test_a_missing_baseline_is_named_with_the_fix(check, tmp_path):
     code, _, err = check([], tmp_path / "none")
 
     assert code == 2 and "--update" in err and err.count("\n") == 1
@@ -111,7 +111,7 @@ def test_update_shows_what_moved_and_rewrites_the_baseline(check, baseline):
     assert kept(baseline) != before and check(WORSE, baseline)[0] == 0
 
 
-def test_update_drops_what_the_suite_no_longer_asks_for_and_keeps_other_files(check, baseline):
+def test_update_removes_records_that_the_suite_no_longer_asks_for_and_keeps_other_files(check, baseline):
     check(GOOD[:1], baseline, "--update")
 
     assert list(kept(baseline)) == [GOOD[0].spec.key]

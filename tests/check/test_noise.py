@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from harness.check.noise import Spread, between_seeds, moved, seed_means
+from harness.check.noise import Spread, seed_effects, seed_variance, series_change
 from harness.check.series import Series
 from tests.helpers.checked import N, attacked, order, record, release, trained
 from tests.helpers.checked import inputs as given
@@ -29,23 +29,23 @@ def noise(seed, spread=0.1):
 
 
 def test_a_release_of_the_same_seeds_is_paired_original_by_original() -> None:
-    """scipy's paired t-test; what another seed would do does not enter."""
+    """As scipy's paired t-test; the variance over seeds does not enter."""
     level = np.linspace(0.2, 0.8, N)
     before, after = release(level), release(level + 0.01 + noise(1, 0.02))
 
-    found = moved(series(before), series(after), "dssim", over_seeds=(1.0, 5))
+    found = series_change(series(before), series(after), "dssim", over_seeds=(1.0, 5))
 
     apart = scipy.stats.ttest_1samp(noise(1, 0.02) + 0.01, 0)
     assert found is not None and found.p == pytest.approx(apart.pvalue)
     assert found.interval() == pytest.approx(tuple(apart.confidence_interval(0.95)))
 
 
-def test_a_training_again_is_held_against_the_seeds_as_well() -> None:
-    """The same seeds: all originals moved together by .05, which a training with a spread of .05 does every day."""
+def test_a_repeated_training_is_compared_with_the_spread_over_seeds_too() -> None:
+    """The same seeds: all originals moved together by .05, which is usual for a training with a spread of .05."""
     before, after = attack(0.5 + noise(1), 0), attack(0.55 + noise(1) + noise(2, 0.01), 0)
 
-    alone = moved(series(before), series(after), "attacked_dssim", over_seeds=None)
-    known = moved(series(before), series(after), "attacked_dssim", over_seeds=(0.05**2, 15))
+    alone = series_change(series(before), series(after), "attacked_dssim", over_seeds=None)
+    known = series_change(series(before), series(after), "attacked_dssim", over_seeds=(0.05**2, 15))
 
     assert alone is not None and alone.p < 1e-9
     assert known is not None and known.p == pytest.approx(2 * scipy.stats.t.sf(abs(known.change) / (0.05 * 2**0.5), 15))
@@ -55,9 +55,9 @@ def test_a_training_again_is_held_against_the_seeds_as_well() -> None:
 
 def test_an_attack_that_trains_nothing_is_paired_like_a_release() -> None:
     """A filter on the same release does the same again."""
-    before, after = attacked(left=0.3), attacked(left=0.35 + noise(2, 0.01))
+    before, after = attacked(distance=0.3), attacked(distance=0.35 + noise(2, 0.01))
 
-    found = moved(series(before), series(after), "attacked_dssim", over_seeds=(0.05**2, 15))
+    found = series_change(series(before), series(after), "attacked_dssim", over_seeds=(0.05**2, 15))
 
     assert found is not None and found.p < 1e-9
 
@@ -66,7 +66,7 @@ def test_only_the_seeds_that_were_run_again_are_compared() -> None:
     """A rerun of seed 0 is the baseline's seed 0, whatever its seeds 1 to 4 were."""
     old = [release(0.5 + noise(seed), seed) for seed in range(5)]
 
-    found = moved(series(*old), series(release(0.5 + noise(0), 0)), "dssim", None)
+    found = series_change(series(*old), series(release(0.5 + noise(0), 0)), "dssim", None)
 
     assert found is not None and (found.change, found.p) == (0, 1)
 
@@ -74,7 +74,7 @@ def test_only_the_seeds_that_were_run_again_are_compared() -> None:
 def test_other_seeds_are_compared_with_all_of_the_baselines() -> None:
     old = [release(0.5 + noise(seed), seed) for seed in range(4)]
 
-    found = moved(series(*old), series(release(0.7, 9)), "dssim", (0.01**2, 3))
+    found = series_change(series(*old), series(release(0.7, 9)), "dssim", (0.01**2, 3))
 
     assert found is not None
     assert found.before == pytest.approx(np.mean([0.5 + noise(seed) for seed in range(4)]))
@@ -86,7 +86,7 @@ def test_an_original_that_is_on_one_side_only_is_left_out() -> None:
     level = np.linspace(0, 1, N)
     before, after = release(level, units=np.arange(N)), release(level, units=np.arange(N // 2))
 
-    found = moved(series(before), series(after), "dssim", None)
+    found = series_change(series(before), series(after), "dssim", None)
 
     assert found is not None and (found.change, found.n) == (0, N // 2)
 
@@ -96,7 +96,7 @@ def test_a_seeds_mean_does_not_depend_on_which_originals_a_coin_chose() -> None:
     level = np.linspace(0, 1, N)
     some = [release(level, seed, units=order(seed)[: N // 3]) for seed in range(6)]
 
-    means = seed_means(series(*some).sound, "dssim")
+    means = seed_effects(series(*some).ok_records, "dssim")
 
     assert np.abs(means).max() < 1e-12
     assert np.std([level[each.arrays["units"]].mean() for each in some]) > 0.01
@@ -104,11 +104,11 @@ def test_a_seeds_mean_does_not_depend_on_which_originals_a_coin_chose() -> None:
 
 def test_the_variance_between_seeds_is_that_of_the_analysis_of_variance() -> None:
     """Over four defenses of one spread: the mean square within groups."""
-    dice = np.random.default_rng(5)
-    means = dice.normal(0.5, 0.05, (4, 6))
+    rng = np.random.default_rng(5)
+    means = rng.normal(0.5, 0.05, (4, 6))
     several = [series(*(attack(np.full(N, mean), seed) for seed, mean in enumerate(row))) for row in means]
 
-    found = between_seeds(several[0], several, "attacked_dssim")
+    found = seed_variance(several[0], several, "attacked_dssim")
 
     within = np.square(means - means.mean(1, keepdims=True)).sum() / 20
     assert found is not None and found == (pytest.approx(within), 20)
@@ -116,18 +116,18 @@ def test_the_variance_between_seeds_is_that_of_the_analysis_of_variance() -> Non
 
 def test_a_defense_whose_trainings_scatter_more_than_the_others_stands_alone() -> None:
     """Pooled with quiet ones it would be called a change every other time."""
-    dice = np.random.default_rng(5)
-    means = [dice.normal(0.5, spread, 6) for spread in (0.2, 0.01, 0.01)]
+    rng = np.random.default_rng(5)
+    means = [rng.normal(0.5, spread, 6) for spread in (0.2, 0.01, 0.01)]
     several = [series(*(attack(np.full(N, mean), seed) for seed, mean in enumerate(row))) for row in means]
 
-    wild, quiet = (between_seeds(each, several, "attacked_dssim") for each in several[:2])
+    wild, quiet = (seed_variance(each, several, "attacked_dssim") for each in several[:2])
 
     assert wild is not None and wild == (pytest.approx(np.var(means[0], ddof=1)), 5)
     assert quiet is not None and quiet[1] == 15
 
 
 def test_one_seed_knows_nothing_of_the_others() -> None:
-    assert between_seeds(series(release()), [series(release())], "dssim") is None
+    assert seed_variance(series(release()), [series(release())], "dssim") is None
 
 
 def test_figures_that_never_differ_say_nothing_of_those_that_do() -> None:
@@ -135,7 +135,7 @@ def test_figures_that_never_differ_say_nothing_of_those_that_do() -> None:
     still = series(*(attack(np.zeros(N), seed) for seed in range(4)))
     lively = series(*(attack(np.full(N, 0.1 * seed), seed) for seed in range(4)))
 
-    assert between_seeds(lively, [lively, still], "attacked_dssim") == (
+    assert seed_variance(lively, [lively, still], "attacked_dssim") == (
         pytest.approx(np.var([0, 0.1, 0.2, 0.3], ddof=1)),
         3,
     )
@@ -146,24 +146,24 @@ def test_what_trained_nothing_says_nothing_of_what_trained() -> None:
     lively = series(*(attack(np.full(N, 0.1 * seed), seed) for seed in range(4)))
     solved = series(*(attacked("a", seed, 0.3 + 0.001 * seed) for seed in range(4)))
 
-    alone = between_seeds(lively, [lively], "attacked_dssim")
-    assert between_seeds(lively, [lively, solved], "attacked_dssim") == alone
+    alone = seed_variance(lively, [lively], "attacked_dssim")
+    assert seed_variance(lively, [lively, solved], "attacked_dssim") == alone
 
 
 def test_accuracy_is_paired_by_test_image() -> None:
     before, after = np.arange(50) % 2, (np.arange(50) % 2) | (np.arange(50) < 10)
 
-    found = moved(series(trained(before)), series(trained(after)), "utility", None)
+    found = series_change(series(trained(before)), series(trained(after)), "utility", None)
 
     assert found is not None and (found.change, found.n) == (pytest.approx(0.1), 50)
 
 
 def test_a_change_of_the_detectable_size_is_found_four_times_in_five() -> None:
     """By simulation, at a level that is corrected for fifty comparisons."""
-    dice, n, level = np.random.default_rng(1), 40, 0.001
+    rng, n, level = np.random.default_rng(1), 40, 0.001
     spread = Spread(1 / n**0.5, n - 1)
-    shift = spread.reach(level, power=0.8)
-    draws = dice.normal(shift, 1, (20000, n))
+    shift = spread.detectable(level, power=0.8)
+    draws = rng.normal(shift, 1, (20000, n))
     t = draws.mean(1) / (draws.std(1, ddof=1) / n**0.5)
 
     found = (2 * scipy.stats.t.sf(abs(t), n - 1) < level).mean()
@@ -176,12 +176,12 @@ def test_clean_reruns_on_other_seeds_are_told_apart_no_more_often_than_said() ->
 
     Over originals alone it would be most of them.
     """
-    dice, found, alone = np.random.default_rng(2), [], []
+    rng, found, alone = np.random.default_rng(2), [], []
     for _ in range(400):
-        made = [np.clip(0.5 + dice.normal(0, 0.05) + dice.normal(0, 0.1, N), 0, 1) for _ in range(8)]
+        made = [np.clip(0.5 + rng.normal(0, 0.05) + rng.normal(0, 0.1, N), 0, 1) for _ in range(8)]
         old, new = (series(*(attack(made[seed], seed) for seed in seeds)) for seeds in (range(6), range(6, 8)))
-        found.append(moved(old, new, "attacked_dssim", between_seeds(old, [old], "attacked_dssim")).p)
-        alone.append(moved(old, new, "attacked_dssim", None).p)
+        found.append(series_change(old, new, "attacked_dssim", seed_variance(old, [old], "attacked_dssim")).p)
+        alone.append(series_change(old, new, "attacked_dssim", None).p)
 
     assert (np.array(found) < 0.05).mean() < 0.08
     assert (np.array(alone) < 0.05).mean() > 0.4

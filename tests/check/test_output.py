@@ -1,4 +1,4 @@
-"""What a check says: on a terminal, on a build server's page, and in the XML that build servers read."""
+"""A comparison as text: on a terminal, as Markdown, as JSON and as JUnit XML."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EVIL = 'a|b <script>alert("1")</script> & \x00\ud800'
 
 @pytest.fixture
 def worse():
-    """Privacy lost, an attack that broke, and a cell that is new."""
+    """A loss of privacy, an attack that failed, and a new cell."""
     before = [release(LEVEL, sigma=20), attacked(), trained(np.ones(50))]
     after = [
         release(LEVEL - 0.1, sigma=10),
@@ -42,19 +42,19 @@ def test_the_first_line_counts_what_fails(worse):
     assert headline(compare([release()], [release()]), "base").startswith("nothing fails: 3 figures")
 
 
-def test_what_moved_is_said_with_how_much(worse):
-    said = "\n".join(lines(worse))
+def test_every_change_has_a_line_with_its_figures(worse):
+    text = "\n".join(lines(worse))
 
     assert (
         "FAILED   noise_mix release: dssim .500 -> .400, -.100 [-.100, -.100], p < .001, tolerance .005: privacy lost"
-        in said
+        in text
     )
-    assert "sigma 20 -> 10" in said
-    assert "FAILED   noise_mix x smooth: status changed; ok -> failed: it < burst & gone" in said
-    assert "new      mix release: new; not in the baseline" in said
+    assert "sigma 20 -> 10" in text
+    assert "FAILED   noise_mix x smooth: status changed; ok -> failed: it < burst & gone" in text
+    assert "new      mix release: new; not in the baseline" in text
 
 
-def test_what_could_have_been_detected_is_said_for_every_score(worse):
+def test_what_could_have_been_detected_is_listed_for_every_score(worse):
     assert lines(worse)[-3:] == [
         "With 80 % power this suite finds a change of (from defense to defense):",
         "  release: dhaar .005, dssim .005",
@@ -62,7 +62,7 @@ def test_what_could_have_been_detected_is_said_for_every_score(worse):
     ]
 
 
-def test_nothing_is_said_of_what_did_not_move():
+def test_unchanged_figures_have_no_line():
     assert lines(compare([release()], [release()]))[0].startswith("With 80 % power")
 
 
@@ -98,7 +98,7 @@ def test_junit_is_xml_whatever_a_name_holds(evil):
     assert not re.search("[\x00-\x08\ud800-\udfff]", text)
 
 
-def test_markdown_has_what_fails_first_and_everything_folded_away(worse):
+def test_markdown_lists_failures_first_and_has_a_collapsed_table_of_all_comparisons(worse):
     page = markdown(worse, "base")
 
     assert page.startswith("## harness check: failed")
@@ -107,7 +107,7 @@ def test_markdown_has_what_fails_first_and_everything_folded_away(worse):
     assert len(rows) == 1 + len(worse.changes)  # and the heads
 
 
-def test_markup_in_a_name_stays_text(evil):
+def test_markup_in_a_name_is_escaped(evil):
     """A summary is rendered as HTML; a bar in a name ends no cell."""
     page = markdown(evil, EVIL)
 

@@ -1,4 +1,4 @@
-"""The whole of `harness check` on a defense of somebody's own: a suite that is run, changed code, a leaked order."""
+"""`harness check` end to end on a defense from another registry: a suite that is run, changed code, a leaked order."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture
 def check(tmp_path, pictures, monkeypatch, capsys):
-    """check(code, registry, *arguments) -> exit code, stdout: with these two files of somebody's own."""
+    """check(code, registry, *arguments) -> exit code, stdout: with this plugin and its registry file."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "suite.yaml").write_text(SUITE.replace("DATA", str(pictures)))
@@ -83,11 +83,11 @@ def test_a_comment_and_another_seed_change_nothing_and_half_the_noise_does(check
 def test_more_noise_needs_a_raised_version(check):
     more = VEIL.replace("strength)\n", "1.5 * strength)\n")
 
-    silent, said = check(more, REGISTRY)
-    told, explained = check(more, REGISTRY.replace("version: 1", "version: 2"))
+    same_version, said = check(more, REGISTRY)
+    raised, explained = check(more, REGISTRY.replace("version: 1", "version: 2"))
 
-    assert silent == 3 and "unexplained privacy gained" in said
-    assert told == 0 and "version of shroud raised, 1 -> 2" in explained
+    assert same_version == 3 and "unexplained privacy gained" in said
+    assert raised == 0 and "version of shroud raised, 1 -> 2" in explained
 
 
 def test_an_order_that_is_not_shuffled_is_caught(check, monkeypatch):
@@ -102,7 +102,7 @@ def test_an_order_that_is_not_shuffled_is_caught(check, monkeypatch):
     monkeypatch.setattr("harness.release.plan", in_order)
     code, said = check(VEIL, REGISTRY)
 
-    assert code == 3 and "order told" in said
+    assert code == 3 and "release order is not random" in said
 
 
 def test_the_suite_of_this_project_is_one_that_runs():

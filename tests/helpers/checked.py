@@ -1,4 +1,4 @@
-"""Records made by hand, as a suite's run would leave them: what the tests of the check compare."""
+"""Records as a suite's run would write them, for the tests of `harness check`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def record(kind, arrays, given, status="ok", reason=None, facts=None):
 
 
 def release(dssim=0.5, seed=0, units=None, metrics=METRICS, scores=None, status="ok", **given):
-    """A release; `dssim` a number for all originals, or one for each original by its number."""
+    """A release; `dssim` is one number for all originals, or an array with one for each."""
     rows = order(seed) if units is None else np.asarray(units)
     named = {"dssim": dssim, "dhaar": 0.4, **(scores or {})}
     arrays = {name: np.broadcast_to(np.asarray(values, float), N)[rows] for name, values in named.items()}
@@ -48,24 +48,24 @@ def release(dssim=0.5, seed=0, units=None, metrics=METRICS, scores=None, status=
 
 
 def attacked(
-    name="smooth", seed=0, left=0.3, attack_version=1, judges=JUDGES, status="ok", reason=None, facts=None, **given
+    name="smooth", seed=0, distance=0.3, attack_version=1, judges=JUDGES, status="ok", reason=None, facts=None, **given
 ):
-    """A reconstruction that leaves this much dSSIM."""
+    """A reconstruction with this dSSIM after the attack."""
     rows = order(seed)
-    arrays = {"units": rows, "attacked_dssim": np.broadcast_to(np.asarray(left, float), N)[rows]}
+    arrays = {"units": rows, "attacked_dssim": np.broadcast_to(np.asarray(distance, float), N)[rows]}
     more = {"attack": entry(name, attack_version), "targets": 1000, "judges": judges, "threads": 1}
     return record("attack", arrays, inputs(seed=seed, more=more, **given), status, reason, facts)
 
 
-def read(name="cnn", seed=0, top1=0.6, attack_version=1, dice=0, **given):
-    """A recogniser that is right about this share of the originals."""
+def read(name="cnn", seed=0, top1=0.6, attack_version=1, draw=0, **given):
+    """A recogniser with this hit rate."""
     rows = order(seed)
-    hits = (np.random.default_rng([seed, dice]).random(N) < top1).astype(float)[rows]
+    hits = (np.random.default_rng([seed, draw]).random(N) < top1).astype(float)[rows]
     more = {"attack": entry(name, attack_version), "targets": 1000, "judges": [entry("recognition")], "threads": 1}
     return record("attack", {"units": rows, "top1": hits}, inputs(seed=seed, more=more, **given), facts={"steps": 1000})
 
 
 def trained(right, seed=0, **given):
-    """A model that is right about these test images."""
+    """A utility model that is right on these test images."""
     more = {"epochs": 4, "utility": entry("utility", model="resnet18"), "threads": 1}
     return record("utility", {"utility": np.asarray(right, float)}, inputs(seed=seed, more=more, **given))
