@@ -17,7 +17,7 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.registry.entry import BUILT_IN, SECTIONS, Entry, read_registry
 from harness.registry.settings import did_you_mean
-from harness.registry.source import locate, reachable_modules
+from harness.registry.source import locate
 
 ALL = "all"
 
@@ -151,8 +151,3 @@ def _refuse_duplicates(entries: Iterable[Entry]) -> None:
                 f"{entry.noun} {entry.name!r} is announced twice, by {first.origin} and by {entry.origin}; "
                 f"rename it in {entry.origin}"
             )
-
-
-def plugin_modules(entry: Entry) -> list[str]:
-    """The plugin's module and the modules of its own package that it imports, however deep; nothing is imported."""
-    return reachable_modules([entry.module])

@@ -10,7 +10,7 @@ from textwrap import dedent
 import pytest
 
 from harness.errors import HarnessError
-from harness.registry import Entry, Registry, bind, load_registry, plugin_modules, source_hash
+from harness.registry import Entry, Registry, bind, load_registry
 from harness.registry.availability import why_unavailable
 
 REGISTRY = """
@@ -120,7 +120,6 @@ def test_a_plugin_is_found_beside_its_registry_file(tmp_path: Path) -> None:
     found = load_registry([folder / "mine.yaml"]).get("defenses", "tidy_mix")
 
     assert bind(found)(8, None, None) == 2
-    assert plugin_modules(found) == ["tidyfade", "tidyhelpers"]
 
 
 def test_a_file_hides_no_installed_module(tmp_path: Path) -> None:
@@ -235,114 +234,3 @@ def test_re_exports_and_compiled_modules_and_namespace_packages_are_accepted(sit
     write(site, {"tidyspace/mod.py": "def f(): pass"})  # no __init__.py: a namespace package
 
     assert why_unavailable(entry(use)) is None
-
-
-# ---- the hash of the source
-
-
-def hash_of(folder: Path, source: str, name: str = "tidymodule") -> str:
-    write(folder, {f"{name}.py": source})
-    return source_hash([name])
-
-
-CODE = '''
-"""A module."""
-import math
-
-
-def f(x, *, block=1):
-    """Do it."""
-    return math.sqrt(x) * block  # why
-
-
-class C:
-    """A class."""
-
-    y = 2.0
-'''
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("# why", "# another reason, at length"),
-        ('"""Do it."""', '"""Do it, said differently."""'),
-        ('    """Do it."""\n', ""),
-        ('"""A module."""', ""),
-        ('    """A class."""\n', ""),
-        ("return math.sqrt(x) * block", "return (\n        math.sqrt( x )\n        * block\n    )"),
-        ("y = 2.0", "y = 2.00"),
-    ],
-)
-def test_comments_docstrings_and_formatting_make_no_new_cell(site: Path, old: str, new: str) -> None:
-    """Explaining code better costs nobody a training run."""
-    assert old in CODE
-
-    assert hash_of(site, CODE) == hash_of(site, CODE.replace(old, new))
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("* block", "/ block"),
-        ("block=1", "block=2"),
-        ("block=1", "block=1.0"),
-        ("block=1", "block=True"),
-        ("block=1", "block"),
-        ("f(x", "f(z"),
-        ("y = 2.0", "y = 2.5"),
-        ("import math", "import cmath as math"),
-        ("return math", "math"),
-        ("    y = 2.0", "    pass"),
-        ("(x)", "(x or None)"),
-        ("return math", "'no docstring'\n    return math"),
-    ],
-)
-def test_every_edit_of_the_code_makes_a_new_cell(site: Path, old: str, new: str) -> None:
-    """However small."""
-    assert old in CODE
-
-    assert hash_of(site, CODE) != hash_of(site, CODE.replace(old, new))
-
-
-def test_the_hash_does_not_depend_on_the_order_of_the_modules(site: Path) -> None:
-    """A set of modules has one hash; which module holds which code does count."""
-    write(site, {"tidya.py": "x = 1", "tidyb.py": "y = 1"})
-    before = source_hash(["tidya", "tidyb"])
-
-    assert source_hash(["tidyb", "tidya", "tidyb"]) == before
-    write(site, {"tidya.py": "y = 1", "tidyb.py": "x = 1"})
-    assert source_hash(["tidya", "tidyb"]) != before
-
-
-def test_a_plugin_stands_for_the_modules_of_its_package_that_it_imports(site: Path) -> None:
-    """Editing a network edits every attack that imports it, however indirectly, and no other."""
-    write(
-        site,
-        {
-            "tidypackage/__init__.py": "",
-            "tidypackage/cnn.py": "import torch\nfrom tidypackage import networks\ndef f(): pass",
-            "tidypackage/networks.py": "def g():\n    from .layers.conv import h",
-            "tidypackage/layers/__init__.py": "",
-            "tidypackage/layers/conv.py": "from ..networks import g\nh = 1",
-            "tidypackage/other.py": "",
-        },
-    )
-
-    modules = plugin_modules(entry("tidypackage.cnn:f"))
-
-    assert modules == [
-        "tidypackage",
-        "tidypackage.cnn",
-        "tidypackage.layers",
-        "tidypackage.layers.conv",
-        "tidypackage.networks",
-    ]
-    before = source_hash(modules)
-    write(site, {"tidypackage/layers/conv.py": "from ..networks import g\nh = 2"})
-    assert source_hash(modules) != before
-
-
-def test_a_library_is_known_by_its_version() -> None:
-    """Nobody edits torch in place, and its thousands of files take long to read."""
-    assert plugin_modules(entry("torch.nn.functional:mse_loss")) == ["torch", "torch.nn", "torch.nn.functional"]
