@@ -1,42 +1,38 @@
-"""What a record keeps of what made it: entries resolved, data, code, versions. Nothing that names a machine."""
+"""What made a record: entries as they ran, data, code, versions. Nothing that names a machine, a module or a file.
+
+A record's identity is decided here: `resolved` for plugins, `described` for images, `code` for everything that runs.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from harness.registry import Entry, plugin_modules, source_hash
-from harness.registry.source import reachable_modules
+from harness.errors import HarnessError
+from harness.records import definitions
+from harness.records.store import RunResult
+from harness.registry import Entry, Registry
 from harness.types import Splits
 
-REACHED = {
-    "release": ("harness.release", "harness.statistics", "harness.images.thumbnails"),
-    "utility": ("harness.release", "harness.statistics", "harness.train", "harness.train.networks"),
-    "attack": (
-        "harness.statistics",
-        "harness.observation",
-        "harness.train",
-        "harness.train.networks",
-        "harness.images.thumbnails",
-        "harness.train.memo",
-    ),
+ROOTS = {
+    "obfuscation": (("harness.release", "obfuscate"),),
+    "release": (("harness.run.work", "measure_release"),),
+    "utility": (("harness.run.work", "train_utility"),),
+    "attack": (("harness.run.work", "run_attack"),),
 }
-"""The harness modules on the path of each kind of record, with whatever of the harness they import."""
-
-ALONE = {
-    "release": ("harness.client.client", "harness.run.work", "harness.run.scoring", "harness.client.gallery"),
-    "utility": ("harness.client.client", "harness.run.work"),
-    "attack": ("harness.client.client", "harness.run.work", "harness.run.scoring", "harness.client.gallery"),
-}
-"""And those that tie them together, without what they import (the registry, say, changes no figure)."""
+"""The functions that make a figure of each kind of record; `obfuscation` makes the release that all kinds start from."""
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "opencv-python-headless", "piq")
+EXTERNAL = "external:"
+"""How the name of an outside submission begins: no plugin made it, it is only scored."""
+_SCORED = ("harness.run.scoring", "score")
 
 
 def resolved(entry: Entry) -> dict[str, Any]:
-    """An entry as it runs, without its citation."""
-    kept: dict[str, Any] = {"name": entry.name, "use": entry.use, "version": entry.version, "params": entry.params}
+    """An entry as it runs: its citation and the place of its code change no figure."""
+    kept: dict[str, Any] = {"name": entry.name, "version": entry.version, "params": entry.params}
     for name in ("mixing", "traits", "granted", "kind"):
         value = getattr(entry, name)
         if value:
@@ -60,34 +56,73 @@ def described(splits: Splits) -> dict[str, Any]:
 
 
 def code(kind: str, entries: Iterable[Entry]) -> str:
-    """One hash over the plugins' modules and the harness modules on the path of this kind of record.
+    """One hash over the definitions that these plugins and this kind of record depend on (`harness.records.definitions`).
 
-    Comments, docstrings and formatting do not count. Read once in a run:
-    what is edited while it runs is not what it runs.
+    Read once in a run: what is edited while it runs is not what it runs.
     """
-    entries = list(entries)
-    asked = (kind, *(entry.use for entry in entries))
+    roots = sorted({*ROOTS[kind], *map(_root, entries)})
+    asked = (kind, *(f"{module}:{name}" for module, name in roots))
     if asked not in _read:
-        modules = {module for entry in entries for module in plugin_modules(entry)}
-        _read[asked] = source_hash([*modules, *_path(kind)])[:24]
+        _read[asked] = definitions.code_hash(roots)[:24]
     return _read[asked]
 
 
 _read: dict[tuple[str, ...], str] = {}
 
 
+def _root(entry: Entry) -> tuple[str, str]:
+    return _SCORED if entry.name.startswith(EXTERNAL) else (entry.module, entry.function)
+
+
 def forget() -> None:
     """A new run begins: read the code again."""
     _read.clear()
-    _path.cache_clear()
-
-
-@lru_cache(maxsize=8)
-def _path(kind: str) -> tuple[str, ...]:
-    return (*reachable_modules(REACHED[kind]), *ALONE[kind])
+    definitions.forget()
 
 
 @lru_cache(maxsize=1)
 def versions() -> dict[str, str]:
     """Of the libraries that can move a figure; without the build's local part (+cpu, +cu132)."""
     return {name: importlib.metadata.version(name).split("+")[0] for name in LIBRARIES}
+
+
+@dataclass(frozen=True)
+class CodeAtHand:
+    """Tells whether records were made by the code that is installed, with the plugins of a registry."""
+
+    registry: Registry
+
+    def made_release(self, record: RunResult) -> bool | None:
+        """Whether the record starts from a release of this code; None where its defense is not in the registry."""
+        if "published" in record.inputs["defense"]:
+            return True  # handed over as it is: its hash stands for it
+        return self._made(record, "obfuscation", "release", [("defenses", "defense"), ("metrics", "distortion")])
+
+    def made(self, record: RunResult) -> bool | None:
+        """Whether this code would make the record's figures; None where one of its plugins is not in the registry."""
+        parts = [("defenses", "defense"), ("metrics", "distortion"), ("attacks", "attack"), ("metrics", "metrics")]
+        parts += [("evaluators", "judges"), ("evaluators", "utility")]
+        return self._made(record, record.spec.kind, "code", parts)
+
+    def _made(self, record: RunResult, kind: str, stated: str, parts: list[tuple[str, str]]) -> bool | None:
+        entries = []
+        for section, part in parts:
+            held = record.inputs.get(part) or []
+            for named in [held] if isinstance(held, Mapping) else held:
+                entry = self._entry(section, named)
+                if entry is None:
+                    return None
+                if entry.version != named["version"]:
+                    return False
+                entries.append(entry)
+        return code(kind, entries) == record.inputs.get(stated)
+
+    def _entry(self, section: str, named: Mapping[str, Any]) -> Entry | None:
+        if named["name"].startswith(EXTERNAL):
+            return Entry(named["name"], section, "", named["version"])
+        for place in (section, "metrics"):  # reconstructions are judged by metrics as well
+            try:
+                return self.registry.get(place, named["name"])
+            except HarnessError:
+                continue
+        return None

@@ -212,7 +212,7 @@ class Bench:
             "seed": seed,
             "device": device_type(self.device),
             "distortion": [provenance.resolved(metric) for metric in measured],
-            "release": provenance.code("release", [defense, *measured]),
+            "release": provenance.code("obfuscation", [defense, *measured]),
             "code": provenance.code(kind, [defense, *measured, *entries]),
             "versions": provenance.versions(),
         }

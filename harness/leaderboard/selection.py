@@ -1,0 +1,128 @@
+"""Which records a row is made of: those of the code at hand. What is shown of other code, or left out, is said.
+
+The wall clock decides nothing: a clock that is ahead, or one new record after an edit, changes no row silently.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from harness.records import RunResult
+
+_NOT_THE_WORK = ("code", "release", "versions", "threads")
+"""Inputs that say who did a piece of work, not which work it is."""
+
+
+class Code(Protocol):
+    """Tells whose code made a record (`harness.records.provenance.CodeAtHand`); None: cannot be told."""
+
+    def made_release(self, record: RunResult) -> bool | None: ...
+
+    def made(self, record: RunResult) -> bool | None: ...
+
+
+class UnknownCode:
+    """For records without a registry beside them: nothing is known to be of the code at hand."""
+
+    def made_release(self, record: RunResult) -> bool | None:
+        return None
+
+    def made(self, record: RunResult) -> bool | None:
+        return None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The records of one defense that its row shows, and what the row has to say about the others."""
+
+    records: Sequence[RunResult]
+    notes: Sequence[str] = ()
+
+
+def select(records: Iterable[RunResult], code: Code) -> Selection:
+    """One record of each piece of work of a defense, all on releases of one code.
+
+    First the release of the code at hand, else the one with the most finished records. Of several records of one piece
+    of work: one that is ok before one that is not, then the code at hand, then the order of their names.
+    """
+    by_release: dict[Any, list[RunResult]] = defaultdict(list)
+    for record in records:
+        by_release[record.inputs.get("release")].append(record)
+    if not by_release:
+        return Selection(())
+    at_hand = {release: code.made_release(some[0]) for release, some in by_release.items()}
+    chosen = min(by_release, key=lambda release: (*_order(at_hand[release]), -_finished(by_release[release]), str(release)))
+    notes = []
+    if at_hand[chosen] is False:
+        notes.append(f"recorded by other code (release {_short(chosen)}) than the code at hand, which has no record")
+    others = sum(len(some) for release, some in by_release.items() if release != chosen)
+    if others:
+        codes = ", ".join(sorted(_short(release) for release in by_release if release != chosen))
+        notes.append(f"{_count(others)} left out: on releases of other code ({codes})")
+    kept, left_out = _one_each(by_release[chosen], code)
+    stale = Counter(_name(record) for record in kept if at_hand[chosen] is not False and code.made(record) is False)
+    if stale:
+        notes.append(f"{_count(sum(stale.values()))} shown of other code than the code at hand: {', '.join(sorted(stale))}")
+    notes += [f"{_count(number)} left out: {why}" for why, number in sorted(left_out.items())]
+    return Selection(kept, notes)
+
+
+def _one_each(records: Iterable[RunResult], code: Code) -> tuple[list[RunResult], Counter[str]]:
+    """One record of each piece of work, and how many others there are, by reason."""
+    alike: dict[str, list[RunResult]] = defaultdict(list)
+    for record in records:
+        alike[work_of(record)].append(record)
+    kept, left_out = [], Counter[str]()
+    for some in alike.values():
+        first, *others = sorted(some, key=lambda r: (r.status != "ok", *_order(code.made(r)), r.spec.key))
+        kept.append(first)
+        for other in others:
+            same = other.inputs.get("code") == first.inputs.get("code")
+            left_out["the same work with other library versions or threads" if same else "made by other code"] += 1
+    return kept, left_out
+
+
+def work_of(record: RunResult) -> str:
+    """What was done, whoever did it: the inputs without code and versions."""
+    work = {name: _unversioned(value) for name, value in record.inputs.items() if name not in _NOT_THE_WORK}
+    return json.dumps([record.spec.kind, work], sort_keys=True)
+
+
+def defense_of(record: RunResult) -> str:
+    """The defense with its settings: records of one row."""
+    return json.dumps(_unversioned(record.inputs["defense"]), sort_keys=True)
+
+
+def _unversioned(value: Any) -> Any:
+    """An entry without what says which code it was: its version, and in older records the place of its function."""
+    if isinstance(value, list):
+        return [_unversioned(each) for each in value]
+    if isinstance(value, Mapping) and {"name", "params"} <= set(value):
+        return {name: each for name, each in value.items() if name not in ("version", "use")}
+    return value
+
+
+def _order(at_hand: bool | None) -> tuple[bool, bool]:
+    """True before None before False."""
+    return (at_hand is not True, at_hand is False)
+
+
+def _finished(records: Iterable[RunResult]) -> int:
+    return sum(record.status == "ok" for record in records)
+
+
+def _name(record: RunResult) -> str:
+    entry = record.inputs.get("attack")
+    return str(entry["name"]) if entry else record.spec.kind
+
+
+def _short(release: Any) -> str:
+    return str(release)[:8]
+
+
+def _count(number: int) -> str:
+    return f"{number} record{'' if number == 1 else 's'}"
