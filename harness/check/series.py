@@ -133,8 +133,8 @@ def _scope(inputs: Mapping[str, Any], part: str) -> Any:
 
 
 def _preference(record: RunResult) -> tuple[bool, str]:
-    """The greater of two records counts: a success before a failure, then the newer one."""
-    return record.status == "ok", record.finished
+    """The greater of two records counts: a success before a failure, then the later name; the clock decides nothing."""
+    return record.status == "ok", record.spec.key
 
 
 def _named(pairs: Sequence[tuple[Series | None, Series | None]]) -> list[Match]:

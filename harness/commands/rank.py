@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.commands.common import command, console, emit, records_option
+from harness.commands.common import command, console, emit, records_option, registry_of
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -35,11 +35,12 @@ def add(subparsers: Any) -> None:
 def rank_records(given: argparse.Namespace) -> int:
     from harness.leaderboard.board import boards
     from harness.records import Records
+    from harness.records.provenance import CodeAtHand
     from harness.records.store import read_all
     from harness.report import table_data, terminal
 
     records = read_all(given.records) if given.verify else Records(given.records).all()
-    found = boards(records, _reported(given))
+    found = boards(records, _reported(given), CodeAtHand(registry_of(given)))
     if not found:
         raise HarnessError(f"no records in {given.records}; run `harness run` first, or name a folder with --records")
     if given.verify:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.commands.common import command, emit, records_option
+from harness.commands.common import command, emit, records_option, registry_of
 
 
 def add(subparsers: Any) -> None:
@@ -28,13 +28,14 @@ def add(subparsers: Any) -> None:
 
 
 def make_report(given: argparse.Namespace) -> int:
+    from harness.records.provenance import CodeAtHand
     from harness.report.collect import check_out, collect, write
     from harness.report.html.chart_data import document
 
     if given.out:
         check_out(given.out)
     out = given.out or given.records / "report.html"
-    report = collect(given.records, given.sheet)
+    report = collect(given.records, given.sheet, CodeAtHand(registry_of(given)))
     figures = []
     if given.figures:
         from harness.report.figures.draw import draw

@@ -63,7 +63,7 @@ class AttackRuns:
 
 
 def grouped(releases: Sequence[RunResult], attacks: Iterable[RunResult]) -> list[AttackRuns]:
-    """Attacks by name and settings; of several versions of one on a seed the last that worked counts."""
+    """Attacks by name and settings; of several versions of one on a seed the highest that worked counts."""
     groups: dict[str, dict[int, RunResult]] = defaultdict(dict)
     for record in attacks:
         entry, seed = record.inputs["attack"], record.inputs["seed"]
@@ -84,7 +84,7 @@ def grouped(releases: Sequence[RunResult], attacks: Iterable[RunResult]) -> list
 
 
 def _worth(record: RunResult) -> tuple[bool, int, str]:
-    return record.status == "ok", record.inputs["attack"].get("version", 0), record.finished
+    return record.status == "ok", record.inputs["attack"].get("version", 0), record.spec.key
 
 
 def _joins(record: RunResult, units: Array | None) -> bool:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.leaderboard.ranking import correct, rank
 from harness.leaderboard.reported import PublishedRow
 from harness.leaderboard.row import Row, make_row
+from harness.leaderboard.selection import Code, UnknownCode, defense_of, measured_on, select
 from harness.records import RunResult
 
 UNDEFENDED = "none"
@@ -42,16 +43,21 @@ class Board:
         )
 
 
-def boards(records: Iterable[RunResult], reported: Iterable[PublishedRow] = ()) -> list[Board]:
-    """Every board that these records make, the newest record of each piece of work counting, in whatever order.
+def boards(
+    records: Iterable[RunResult],
+    reported: Iterable[PublishedRow] = (),
+    code: Code | None = None,
+) -> list[Board]:
+    """Every board that these records make, in whatever order they come.
 
     reported  rows of papers; each goes to the boards of its data set
+    code      tells whether a record is of the code at hand; without it nothing is known to be
     """
     groups: dict[str, list[RunResult]] = defaultdict(list)
-    for record in _newest(sorted(records, key=lambda record: record.spec.key)):
-        inputs = record.inputs
-        groups[json.dumps([inputs["dataset"], inputs["device"]], sort_keys=True)].append(record)
-    found = [board for _, group in sorted(groups.items()) for board in _by_targets(group)]
+    for record in sorted(records, key=lambda record: record.spec.key):
+        groups[json.dumps([record.inputs["dataset"], record.inputs["device"]], sort_keys=True)].append(record)
+    chosen = code or UnknownCode()
+    found = [board for _, group in sorted(groups.items()) for board in _by_targets(group, chosen)]
     for paper in reported:
         for board in found:
             if board.dataset["name"] == paper.dataset:
@@ -59,11 +65,11 @@ def boards(records: Iterable[RunResult], reported: Iterable[PublishedRow] = ()) 
     return found
 
 
-def _by_targets(records: list[RunResult]) -> list[Board]:
+def _by_targets(records: list[RunResult], code: Code) -> list[Board]:
     """Figures over other targets, or by other metrics, are not averaged; utility is the same beside each."""
-    choices = dict.fromkeys(_choice(record) for record in records if record.spec.kind == "release")
+    choices = dict.fromkeys(measured_on(record) for record in records if record.spec.kind == "release")
     if not choices:
-        return [_board(records)]
+        return [_board(records, code)]
     boards = []
     for choice in choices:
         targets = json.loads(choice)[0]
@@ -71,55 +77,36 @@ def _by_targets(records: list[RunResult]) -> list[Board]:
             record
             for record in records
             if record.spec.kind == "utility"
-            or (record.spec.kind == "release" and _choice(record) == choice)
+            or (record.spec.kind == "release" and measured_on(record) == choice)
             or (record.spec.kind == "attack" and record.inputs["targets"] == targets)
         ]
-        boards.append(_board(kept))
+        boards.append(_board(kept, code))
     return boards
 
 
-def _choice(record: RunResult) -> str:
-    return json.dumps([record.inputs["targets"], record.inputs.get("metrics")], sort_keys=True)
-
-
-def _newest(records: Iterable[RunResult]) -> list[RunResult]:
-    latest: dict[str, RunResult] = {}
+def _board(records: list[RunResult], code: Code) -> Board:
+    by_defense: dict[str, list[RunResult]] = defaultdict(list)
     for record in records:
-        work = {name: value for name, value in record.inputs.items() if name not in ("code", "versions", "threads")}
-        name = json.dumps([record.spec.kind, work], sort_keys=True)
-        if name not in latest or _worth(latest[name]) <= _worth(record):
-            latest[name] = record
-    return list(latest.values())
-
-
-def _worth(record: RunResult) -> tuple[bool, str]:
-    """A failure never hides a success; of two successes the newer counts."""
-    return record.status == "ok", record.finished
-
-
-def _board(records: list[RunResult]) -> Board:
-    releases = [record for record in records if record.spec.kind == "release" and record.status == "ok"]
-    utilities = [record for record in records if record.spec.kind == "utility"]
-    attacks = [record for record in records if record.spec.kind == "attack"]
+        by_defense[defense_of(record)].append(record)
+    selections = {defense: select(some, code) for defense, some in by_defense.items()}
+    selected = [record for selection in selections.values() for record in selection.records]
+    undefended = [record for record in selected if record.spec.kind == "utility" and _is_undefended(record)]
     rows = []
-    for defense in dict.fromkeys(_defense(record) for record in releases):
-        shown = [record for record in releases if _defense(record) == defense]
-        code = max(shown, key=lambda record: record.finished).inputs.get("release")
-        shown, attacked, trained = (
-            [record for record in some if _defense(record) == defense and record.inputs.get("release") == code]
-            for some in (releases, attacks, utilities)
+    for selection in selections.values():
+        releases, utilities, attacks = (
+            [record for record in selection.records if record.spec.kind == kind]
+            for kind in ("release", "utility", "attack")
         )
-        for epochs, training in _trainings(trained, attacked):
-            used = [record for record in trained if _training(record) == (epochs, training)]
-            alike = [
-                record for record in utilities if _is_undefended(record) and _training(record) == (epochs, training)
-            ]
-            seen = [record for record in attacked if record.inputs.get("epochs", epochs) == epochs]
-            rows.append(make_row(shown, seen, used, alike, epochs))
+        releases = [record for record in releases if record.status == "ok"]
+        for epochs, training in _trainings(utilities, attacks) if releases else []:
+            used = [record for record in utilities if _training(record) == (epochs, training)]
+            alike = [record for record in undefended if _training(record) == (epochs, training)]
+            seen = [record for record in attacks if record.inputs.get("epochs", epochs) == epochs]
+            rows.append(replace(make_row(releases, seen, used, alike, epochs), code_notes=list(selection.notes)))
     rank(rows, UNDEFENDED)
     correct(rows)
     first = records[0].inputs
-    targets = next((record.inputs["targets"] for record in releases), None)
+    targets = next((record.inputs["targets"] for record in records if record.spec.kind == "release"), None)
     return Board(first["dataset"], first["device"], targets, rows)
 
 
@@ -133,10 +120,6 @@ def _trainings(utilities: list[RunResult], attacks: list[RunResult]) -> list[tup
     only = dict.fromkeys(record.inputs["epochs"] for record in attacks if "epochs" in record.inputs)
     found += [(epochs, None) for epochs in only if epochs not in trained]
     return found or [(None, None)]
-
-
-def _defense(record: RunResult) -> str:
-    return json.dumps(record.inputs["defense"], sort_keys=True)
 
 
 def _is_undefended(record: RunResult) -> bool:

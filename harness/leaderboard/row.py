@@ -35,6 +35,7 @@ class Row:
     attacks       every attack by itself
     not_run       attacks that failed or were skipped, with the reason: the row says nothing of them
     warnings      self-checks that do not hold: the row's figures are not to be trusted
+    code_notes    records of other code: which are shown, how many were left out and why
     rank          1 + the ranked rows that are better by a paired difference; references have none
     tied          ranked rows that cannot be told from this one in utility, as `defense (settings)`
     reference     a yardstick, which claims no privacy by mixing: always listed, never ranked
@@ -58,6 +59,7 @@ class Row:
     attacks: list[AttackResult] = field(default_factory=list)
     not_run: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    code_notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     records: list[str] = field(default_factory=list)
     pareto: bool = False

@@ -47,7 +47,8 @@ def select(records: Iterable[RunResult], code: Code) -> Selection:
     """One record of each piece of work of a defense, all on releases of one code.
 
     First the release of the code at hand, else the one with the most finished records. Of several records of one piece
-    of work: one that is ok before one that is not, then the code at hand, then the order of their names.
+    of work: one that is ok before one that is not, then the code at hand, then the highest version of the attack, then
+    the order of their names.
     """
     by_release: dict[Any, list[RunResult]] = defaultdict(list)
     for record in records:
@@ -55,7 +56,7 @@ def select(records: Iterable[RunResult], code: Code) -> Selection:
     if not by_release:
         return Selection(())
     at_hand = {release: code.made_release(some[0]) for release, some in by_release.items()}
-    chosen = min(by_release, key=lambda release: (*_order(at_hand[release]), -_finished(by_release[release]), str(release)))
+    chosen = min(by_release, key=lambda each: (*_order(at_hand[each]), -_finished(by_release[each]), str(each)))
     notes = []
     if at_hand[chosen] is False:
         notes.append(f"recorded by other code (release {_short(chosen)}) than the code at hand, which has no record")
@@ -66,7 +67,8 @@ def select(records: Iterable[RunResult], code: Code) -> Selection:
     kept, left_out = _one_each(by_release[chosen], code)
     stale = Counter(_name(record) for record in kept if at_hand[chosen] is not False and code.made(record) is False)
     if stale:
-        notes.append(f"{_count(sum(stale.values()))} shown of other code than the code at hand: {', '.join(sorted(stale))}")
+        number = _count(sum(stale.values()))
+        notes.append(f"{number} shown of other code than the code at hand: {', '.join(sorted(stale))}")
     notes += [f"{_count(number)} left out: {why}" for why, number in sorted(left_out.items())]
     return Selection(kept, notes)
 
@@ -78,7 +80,7 @@ def _one_each(records: Iterable[RunResult], code: Code) -> tuple[list[RunResult]
         alike[work_of(record)].append(record)
     kept, left_out = [], Counter[str]()
     for some in alike.values():
-        first, *others = sorted(some, key=lambda r: (r.status != "ok", *_order(code.made(r)), r.spec.key))
+        first, *others = sorted(some, key=lambda r: (r.status != "ok", *_order(code.made(r)), -_version(r), r.spec.key))
         kept.append(first)
         for other in others:
             same = other.inputs.get("code") == first.inputs.get("code")
@@ -97,6 +99,11 @@ def defense_of(record: RunResult) -> str:
     return json.dumps(_unversioned(record.inputs["defense"]), sort_keys=True)
 
 
+def measured_on(record: RunResult) -> str:
+    """Of a release record: the targets and the metrics, which boards do not mix."""
+    return json.dumps([record.inputs["targets"], _unversioned(record.inputs.get("metrics"))], sort_keys=True)
+
+
 def _unversioned(value: Any) -> Any:
     """An entry without what says which code it was: its version, and in older records the place of its function."""
     if isinstance(value, list):
@@ -113,6 +120,10 @@ def _order(at_hand: bool | None) -> tuple[bool, bool]:
 
 def _finished(records: Iterable[RunResult]) -> int:
     return sum(record.status == "ok" for record in records)
+
+
+def _version(record: RunResult) -> int:
+    return int((record.inputs.get("attack") or {}).get("version", 0))
 
 
 def _name(record: RunResult) -> str:

@@ -22,6 +22,9 @@ SIGNS = {"dssim": "dSSIM", "dhaar": "dHaar"}
 def on_board(board: Board) -> list[str]:
     """What a stranger must know before quoting the table."""
     lines = [f"Warning: {row.defense}: {text}." for row in board.rows for text in row.warnings]
+    for text in dict.fromkeys(text for row in board.rows for text in row.code_notes):
+        names = dict.fromkeys(named(row) for row in board.rows if text in row.code_notes)
+        lines.append(f"Records: {', '.join(names)}: {text}.")
     for lacks in dict.fromkeys("; ".join(row.missing) for row in board.rows if row.missing):
         names = dict.fromkeys(row.defense for row in board.rows if "; ".join(row.missing) == lacks)
         lines.append(f"Not yet judged, so not ranked: {', '.join(names)}. Lacking: {lacks}.")
@@ -47,6 +50,7 @@ def on_row(row: Row) -> list[str]:
     lines.append(_standing(row))
     if row.not_run:
         lines.append(f"Says nothing of {'; '.join(row.not_run)}.")
+    lines += [f"Records: {text}." for text in row.code_notes]
     return [*lines, *(f"Warning: {text}." for text in row.warnings)]
 
 

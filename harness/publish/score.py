@@ -35,7 +35,7 @@ def entry_of(name: str, submission: Submission, granted: Sequence[str], cite: st
     return Entry(
         f"{attack_results.EXTERNAL}:{name.strip()}",
         "attacks",
-        "harness.publish.score:judge",
+        "harness.run.scoring:score",
         params={"submission": submission.digest},
         traits=(attack_results.EXTERNAL,),
         granted=tuple(sorted(granted)),

@@ -23,7 +23,7 @@ ROOTS = {
     "utility": (("harness.run.work", "train_utility"),),
     "attack": (("harness.run.work", "run_attack"),),
 }
-"""The functions that make a figure of each kind of record; `obfuscation` makes the release that all kinds start from."""
+"""The functions that make a figure, by kind of record; `obfuscation` makes the release that all kinds start from."""
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "opencv-python-headless", "piq")
 EXTERNAL = "external:"
 """How the name of an outside submission begins: no plugin made it, it is only scored."""
@@ -56,7 +56,7 @@ def described(splits: Splits) -> dict[str, Any]:
 
 
 def code(kind: str, entries: Iterable[Entry]) -> str:
-    """One hash over the definitions that these plugins and this kind of record depend on (`harness.records.definitions`).
+    """One hash over the definitions that these plugins and this kind of record depend on (`records.definitions`).
 
     Read once in a run: what is edited while it runs is not what it runs.
     """
@@ -91,6 +91,9 @@ class CodeAtHand:
     """Tells whether records were made by the code that is installed, with the plugins of a registry."""
 
     registry: Registry
+
+    def __post_init__(self) -> None:
+        forget()  # the code as it is now
 
     def made_release(self, record: RunResult) -> bool | None:
         """Whether the record starts from a release of this code; None where its defense is not in the registry."""

@@ -18,6 +18,7 @@ from harness.errors import HarnessError
 from harness.leaderboard.board import Board, boards
 from harness.leaderboard.format import settings
 from harness.leaderboard.row import Row
+from harness.leaderboard.selection import Code
 from harness.leaderboard.verdict import SIGNS
 from harness.records import Records, RunResult
 from harness.report.curves import curves
@@ -116,13 +117,13 @@ class Report:
     missing: Sequence[str]
 
 
-def collect(folder: Path, named: Sequence[Path] = ()) -> Report:
+def collect(folder: Path, named: Sequence[Path] = (), code: Code | None = None) -> Report:
     """Everything that the page shows; `named` are the sheets that were asked for."""
     records = {record.spec.key: record for record in Records(folder).all()}
     if not records:
         raise HarnessError(f"no records in {folder}; run `harness run` first, or name a folder with --records")
     pictures = sheets(folder, named)
-    found = boards(records.values())
+    found = boards(records.values(), code=code)
     used = {key for board in found for row in board.rows for key in row.records}
     sections = [
         Section(f"board-{at}", board, grids(board), curves(board), origins(board, records))

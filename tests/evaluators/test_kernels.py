@@ -21,7 +21,8 @@ from harness.plugins import evaluators
 from harness.plugins.evaluators import compiled
 from harness.plugins.evaluators.hashing import hash_bits
 from harness.plugins.evaluators.privacy import dhaar, dssim, mse, phash
-from harness.registry import load_registry, plugin_modules
+from harness.records.definitions import reached
+from harness.registry import load_registry
 from tests.helpers.paths import ROOT
 
 METRICS = yaml.safe_load((ROOT / "registry.yaml").read_text())["metrics"]
@@ -267,13 +268,9 @@ def test_numba_waits_for_the_first_figure_and_can_be_switched_off() -> None:
 
 @functions
 def test_a_record_hashes_the_kernels_too(metric: Any) -> None:
-    modules = set(plugin_modules(load_registry([]).get("metrics", metric.__name__)))
+    entry = load_registry([]).get("metrics", metric.__name__)
+    modules = {reference.module for reference in reached([(entry.module, entry.function)])}
 
-    kernels = {
-        f"harness.plugins.evaluators.kernels.{file.stem}" for file in (ROOT / "evaluators/kernels").glob("[a-z]*.py")
-    }
-    assert {
-        "harness.plugins.evaluators.privacy",
-        "harness.plugins.evaluators.compiled",
-        "harness.plugins.evaluators.kernels",
-    } | kernels <= modules
+    folder = "harness.plugins.evaluators"
+    kernels = {f"{folder}.kernels.{file.stem}" for file in (ROOT / "evaluators/kernels").glob("[a-z]*.py")}
+    assert {f"{folder}.privacy", f"{folder}.compiled", f"{folder}.kernels"} | kernels <= modules

@@ -350,16 +350,7 @@ def test_where_a_constant_guess_is_always_right_nothing_is_beyond_chance():
     assert found.recognition is None or found.recognition["corrected"] in (None, 0)
 
 
-# Which records
-
-
-def test_the_newest_record_of_a_piece_of_work_counts():
-    """Of an edited plugin; whatever the order in which they are read."""
-    old = release(dssim=RELEASED - 0.5, code="old", finished="2026-01-01T00:00:00+00:00")
-    new = release(code="new", finished="2026-01-02T00:00:00+00:00")
-
-    for order in ((old, new), (new, old)):
-        assert row(*order).scores["dssim"]["mean"] == pytest.approx(RELEASED.mean())
+# Which records: see test_selection.py
 
 
 def test_knobs_and_devices_and_data_are_never_mixed():

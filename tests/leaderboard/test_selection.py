@@ -1,0 +1,166 @@
+"""A row takes the records of the code at hand; what it shows of other code, or leaves out, it says with a count."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from harness.leaderboard import verdict
+from harness.leaderboard.board import boards
+from harness.leaderboard.selection import select
+from harness.records import RunResult, RunSpec
+from tests.leaderboard.test_board import MULTI, RELEASED, attacked, complete, release
+
+
+def of_code(code: str, *records: RunResult, released: str | None = None) -> list[RunResult]:
+    """These records as code `code` would have made them, on releases of code `released`."""
+    return [
+        dataclasses.replace(
+            record,
+            spec=RunSpec(record.spec.kind, {**record.inputs, "code": code, "release": released or code}),
+        )
+        for record in records
+    ]
+
+
+class At:
+    """The code at hand is the one of these hashes."""
+
+    def __init__(self, *codes: str):
+        self.codes = codes
+
+    def made_release(self, record: RunResult) -> bool:
+        return record.inputs["release"] in self.codes
+
+    def made(self, record: RunResult) -> bool:
+        return record.inputs["code"] in self.codes
+
+
+def row_of(records: list[RunResult], *codes: str):
+    (board,) = boards(records, code=At(*codes))
+    (row,) = board.rows
+    return row, verdict.on_board(board)
+
+
+def test_a_row_of_the_code_at_hand_has_nothing_to_say() -> None:
+    row, said = row_of(of_code("today", *complete("mix", 0.9)), "today")
+
+    assert row.code_notes == [] and not any("Records" in line for line in said)
+
+
+def test_one_new_record_after_an_edit_does_not_empty_a_row_silently() -> None:
+    """The release of the code at hand is shown, and how many records are not."""
+    old = of_code("before", *complete("mix", 0.9, RELEASED - 0.5))
+    row, said = row_of([*old, *of_code("today", release())], "today")
+
+    assert row.worst["dssim"]["mean"] == np.mean(RELEASED)
+    assert row.code_notes == [f"{len(old)} records left out: on releases of other code (before)"]
+    assert any(f"{len(old)} records left out" in line for line in said)
+    assert any("records left out" in line for line in verdict.on_row(row))
+
+
+def test_a_row_of_other_code_says_so() -> None:
+    row, said = row_of(of_code("before", *complete("mix", 0.9)), "today")
+
+    assert row.missing == [] and "recorded by other code (release before)" in row.code_notes[0]
+    assert any("recorded by other code" in line for line in said)
+
+
+def test_a_clock_that_is_ahead_decides_nothing() -> None:
+    """A record of other code that claims to be of the future stays out."""
+    ahead = dataclasses.replace(release(dssim=np.full(40, 0.9)), finished="2127-01-01T00:00:00+00:00")
+    records = [*of_code("today", release()), *of_code("other", ahead)]
+
+    row, _ = row_of(records, "today")
+
+    assert row.worst["dssim"]["mean"] == np.mean(RELEASED)
+    assert row.code_notes == ["1 record left out: on releases of other code (other)"]
+
+
+def test_without_a_registry_the_code_with_more_finished_records_is_shown_and_the_clock_decides_nothing() -> None:
+    many = of_code("many", release(seed=0), release(seed=1))
+    late = of_code("late", dataclasses.replace(release(dssim=np.full(40, 0.9)), finished="2127"))
+
+    (board,) = boards([*late, *many])
+
+    assert board.rows[0].seeds == 2
+    assert board.rows[0].code_notes == ["1 record left out: on releases of other code (late)"]
+
+
+def test_an_attack_of_other_code_is_shown_and_said_where_there_is_no_other() -> None:
+    records = of_code("today", release())
+    records += of_code("before", attacked("peek", dssim=RELEASED - 0.3), released="today")
+
+    row, _ = row_of(records, "today")
+
+    assert row.worst["dssim"]["mean"] == np.mean(RELEASED - 0.3)
+    assert row.code_notes == ["1 record shown of other code than the code at hand: peek"]
+
+
+def test_an_attack_of_other_code_is_left_out_where_the_code_at_hand_has_one() -> None:
+    records = of_code("today", release(), attacked("peek", dssim=RELEASED - 0.1))
+    records += of_code("before", attacked("peek", dssim=RELEASED - 0.3), released="today")
+
+    row, _ = row_of(records, "today")
+
+    assert row.worst["dssim"]["mean"] == np.mean(RELEASED - 0.1)
+    assert row.code_notes == ["1 record left out: made by other code"]
+
+
+def test_a_failure_of_the_code_at_hand_hides_no_success_of_other_code() -> None:
+    """An attack that broke is no privacy: the stronger evidence stands, and whose it is."""
+    records = of_code("today", release(), attacked("peek", status="failed"))
+    records += of_code("before", attacked("peek", dssim=RELEASED - 0.3), released="today")
+
+    row, _ = row_of(records, "today")
+
+    assert row.worst["dssim"]["mean"] == np.mean(RELEASED - 0.3)
+    assert "1 record shown of other code than the code at hand: peek" in row.code_notes
+
+
+def test_records_with_other_library_versions_are_counted_too() -> None:
+    newer = dataclasses.replace(release())
+    newer = dataclasses.replace(newer, spec=RunSpec("release", {**newer.inputs, "versions": {"torch": "3"}}))
+
+    selection = select(of_code("today", release(), newer), At("today"))
+
+    assert len(selection.records) == 1
+    assert selection.notes == ["1 record left out: the same work with other library versions or threads"]
+
+
+def test_a_raised_version_of_a_defense_is_one_row_with_its_older_records_left_out() -> None:
+    second = release()
+    second = RunSpec("release", {**second.inputs, "defense": {**second.inputs["defense"], "version": 2}})
+    records = [*of_code("before", release()), *of_code("today", dataclasses.replace(release(), spec=second))]
+
+    row, _ = row_of(records, "today")
+
+    assert row.code_notes == ["1 record left out: on releases of other code (before)"]
+
+
+def test_the_accuracy_drop_is_read_against_an_undefended_model_that_is_shown() -> None:
+    """The reference of other code is left out like any other record."""
+    good = of_code("today", *complete("mix", 0.8), *complete("none", 0.9, np.zeros(40)))
+    old = of_code("before", *complete("none", 0.4, np.zeros(40)))
+
+    (board,) = boards([*good, *old], code=At("today"))
+
+    gaps = {row.defense: row.gap["mean"] for row in board.rows if row.gap}
+    assert round(gaps["mix"], 6) == 0.1
+
+
+def test_figures_do_not_depend_on_the_order_of_the_records() -> None:
+    records = [*of_code("today", *complete("mix", 0.9)), *of_code("before", *complete("mix", 0.7, RELEASED - 0.2))]
+
+    first, again = (row_of(list(some), "today")[0] for some in (records, records[::-1]))
+
+    assert first.worst == again.worst and first.code_notes == again.code_notes
+
+
+def test_multi_release_attacks_are_selected_for_every_number_of_epochs() -> None:
+    attacks = [attacked(MULTI, dssim=RELEASED - 0.1 * t, granted=("releases",), epochs=t) for t in (1, 2)]
+
+    (board,) = boards(of_code("today", release(), *attacks), code=At("today"))
+
+    assert sorted(row.epochs for row in board.rows) == [1, 2]
