@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from harness.registry import Entry
     from harness.run.bench import Bench
     from harness.system.progress import ProgressDisplay
-    from harness.tune.result import Goal, Tuned
+    from harness.tune.result import TuneOptions, TuneResult
 
 UNMEASURED = ("inapplicable", "skipped")
 
@@ -40,7 +40,7 @@ def add(subparsers: Any) -> None:
     tune.add_argument(
         "--by", choices=("mean", "low"), default="mean", help="what reaches it: the mean, or the lower end"
     )
-    tune.add_argument("--attack", help="what is left after one or several attacks with commas (the release alone)")
+    tune.add_argument("--attack", help="dSSIM or dHaar after these attacks, with commas (the release alone)")
     tune.add_argument("--knob", help="what is tuned (the one that the registry names)")
     tune.add_argument("--between", type=_range, metavar="LOW,HIGH", help="the range of its values (the registry's)")
     tune.add_argument("--then", metavar="KNOB", help="a second knob, to come right above the target: weights, say")
@@ -62,7 +62,7 @@ def tune_knobs(given: argparse.Namespace) -> int:
     registry = registry_of(given)  # what is wrong is refused at once: torch takes seconds
     defenses = registry.choose("defenses", given.defense.split(","), parse_settings(given.defense_settings))
     _check_knobs(given, defenses)
-    goal = _goal(given, registry)
+    options = _tune_options(given, registry)
     from harness.system.progress import ProgressDisplay
     from harness.tune import tables
 
@@ -70,17 +70,17 @@ def tune_knobs(given: argparse.Namespace) -> int:
         tables.check_page(given.out)
     with ProgressDisplay() as watch:
         bench = _bench(given, registry, watch)
-    found = [_tuned(given, bench, defense, goal, alone=len(defenses) == 1) for defense in defenses]
+    found = [_tuned(given, bench, defense, options, alone=len(defenses) == 1) for defense in defenses]
     reasons = [str(tuned.reason) for tuned in found if tuned.status in UNMEASURED]
     if len(reasons) == len(found):
         raise HarnessError("; ".join(reasons))
     if given.json:
-        emit(given, _document(found, bench, goal), None)
+        emit(given, _document(found, bench, options), None)
     else:
-        tables.show(found, bench.splits, goal, console())
+        tables.show(found, bench.splits, options, console())
     if given.out:
         links = os.path.relpath(given.records, given.out.parent)
-        tables.write(tables.markdown(found, bench.splits, goal, links), given.out)
+        tables.write(tables.markdown(found, bench.splits, options, links), given.out)
         print(f"wrote {given.out}", file=sys.stderr)
     return 1 if any(tuned.status == "failed" for tuned in found) else 0
 
@@ -94,15 +94,15 @@ def _check_knobs(given: argparse.Namespace, defenses: list[Entry]) -> None:
         raise HarnessError("--between is the range of one knob; name it with --knob, or one --defense")
 
 
-def _goal(given: argparse.Namespace, registry: Registry) -> Goal:
-    from harness.tune.result import Goal, check_attacks, parse_target
+def _tune_options(given: argparse.Namespace, registry: Registry) -> TuneOptions:
+    from harness.tune.result import TuneOptions, check_attacks, parse_target
 
     if given.seed < 0:
         raise HarnessError(f"seed {given.seed} is no seed; use 0 or more")
     metric, target = parse_target(given.target)
     attacks = registry.choose("attacks", _attacks(given), parse_settings(given.attack_settings))
     check_attacks(attacks)
-    return Goal(metric, target, given.by, given.seed, tuple(attacks), most=given.most)
+    return TuneOptions(metric, target, given.by, given.seed, tuple(attacks), max_values=given.most)
 
 
 def _attacks(given: argparse.Namespace) -> list[str]:
@@ -126,32 +126,32 @@ def _bench(given: argparse.Namespace, registry: Registry, watch: ProgressDisplay
     return bench
 
 
-def _tuned(given: argparse.Namespace, bench: Bench, defense: Entry, goal: Goal, alone: bool) -> Tuned:
+def _tuned(given: argparse.Namespace, bench: Bench, defense: Entry, options: TuneOptions, alone: bool) -> TuneResult:
     """Of several defenses one that cannot be tuned so is a line of the table, and the others go on."""
-    from harness.tune.result import Tuned
+    from harness.tune.result import TuneResult
     from harness.tune.tune import tune
 
     try:
-        return tune(bench, defense, goal, given.knob, given.between, given.then, _say)
+        return tune(bench, defense, options, given.knob, given.between, given.then, _say)
     except HarnessError as error:
         if alone:
             raise
-        return Tuned(defense, given.knob, "nothing to tune", str(error).removeprefix(f"{defense.name}: "))
+        return TuneResult(defense, given.knob, "nothing to tune", str(error).removeprefix(f"{defense.name}: "))
 
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _document(found: list[Tuned], bench: Bench, goal: Goal) -> dict[str, Any]:
+def _document(found: list[TuneResult], bench: Bench, options: TuneOptions) -> dict[str, Any]:
     from harness.tune.result import document
 
     return {
         "dataset": bench.splits.name,
-        "target": {"metric": goal.metric, "value": goal.target, "by": goal.by},
-        "attacks": [attack.name for attack in goal.attacks],
+        "target": {"metric": options.metric, "value": options.target, "by": options.by},
+        "attacks": [attack.name for attack in options.attacks],
         "epochs": bench.epochs,
-        "seed": goal.seed,
+        "seed": options.seed,
         "tuned": [document(tuned) for tuned in found],
     }
 

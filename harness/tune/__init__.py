@@ -1,1 +1,1 @@
-"""The least obfuscation that reaches a target."""
+"""`harness tune`: the least obfuscation that reaches a target."""

@@ -1,4 +1,7 @@
-"""The values of a knob that may be tried: the known range, a given one, or what doubling finds; without the refused."""
+"""Which values of a knob may be tried: the registry's range, a given one, or one found by doubling.
+
+Values that the defense refuses at the size of the images are left out.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,16 @@ from harness.registry import Entry, bind
 from harness.registry.tune_field import CONTINUOUS, WEIGHTS, is_number
 from harness.release import try_out
 from harness.run.bench import Bench
-from harness.tune.search import Memo, doubled
+from harness.tune.search import Memo, bracket_by_doubling
 
 STEPS = 4096
-"""A continuous range is cut into so many steps; nothing finer is looked for."""
-_BETA = (0.1, 32.0)  # near one source alone; near equal shares for all
+"""A continuous range is divided into so many steps, the resolution of the search."""
+_BETA_RANGE = (0.1, 32.0)  # from nearly one source alone to nearly equal shares
 
 
 @dataclass(frozen=True)
 class Range:
-    """The values of one knob that may be tried, and which way it hides more; None: that is to be found out."""
+    """The values of one knob that may be tried, and the direction in which it hides more (None: not known yet)."""
 
     knob: str
     low: float
@@ -31,12 +34,12 @@ class Range:
     direction: str | None
 
     def values(self, size: tuple[int, int]) -> list[float]:
-        """Those that suit images of `size` (height, width) by their kind, from the least to the most obfuscating."""
+        """Those that suit images of `size` (height, width), from the least to the most obfuscating."""
         if self.kind == CONTINUOUS:
-            every = [self.low + (self.high - self.low) * step / STEPS for step in range(STEPS + 1)]
+            values = [self.low + (self.high - self.low) * step / STEPS for step in range(STEPS + 1)]
         else:
-            every = [v for v in range(math.ceil(self.low), math.floor(self.high) + 1) if _suits(v, self.kind, size)]
-        return every[::-1] if self.direction == "down" else every
+            values = [v for v in range(math.ceil(self.low), math.floor(self.high) + 1) if _suits(v, self.kind, size)]
+        return values[::-1] if self.direction == "down" else values
 
 
 def _suits(value: int, kind: str, size: tuple[int, int]) -> bool:
@@ -46,38 +49,38 @@ def _suits(value: int, kind: str, size: tuple[int, int]) -> bool:
 
 
 def known_range(entry: Entry, knob: str) -> Range | None:
-    """What is known of the range of a knob; None where only trying can tell. Refuses a knob that holds no number."""
+    """The range of a knob by its entry; None where the entry has none. Raises HarnessError where it is not a number."""
     if knob == WEIGHTS:
-        return _of_weights(entry)
+        return _weights_range(entry)
     if knob not in entry.knobs:
-        entry.with_settings({knob: None})  # says which there are
+        entry.with_settings({knob: None})  # raises, and lists the knobs
     if not is_number(entry.params.get(knob)):
-        kept = {**entry.params, **(entry.mixing or {})}[knob]
-        raise HarnessError(f"{entry.name}: {knob} is {kept!r}; only a number can be tuned")
+        setting = {**entry.params, **(entry.mixing or {})}[knob]
+        raise HarnessError(f"{entry.name}: {knob} is {setting!r}; only a number can be tuned")
     tune = entry.tune or {}
     return Range(**tune) if tune.get("knob") == knob else None
 
 
-def _of_weights(entry: Entry) -> Range:
+def _weights_range(entry: Entry) -> Range:
     weights = (entry.mixing or {})[WEIGHTS]
     if isinstance(weights, Mapping):
-        return Range(WEIGHTS, *_BETA, CONTINUOUS, "up")
+        return Range(WEIGHTS, *_BETA_RANGE, CONTINUOUS, "up")
     if isinstance(weights, str) or isinstance(weights[0], list):
         raise HarnessError(f"{entry.name}: weights are drawn anew for each image; give one vector, -D weights=0.5,0.5")
     if len(weights) < 2:
         raise HarnessError(f"{entry.name}: mixes nothing, so its weights cannot be tuned")
-    next_one = max(_others(weights))
-    return Range(WEIGHTS, next_one / (1 + next_one), 1.0, CONTINUOUS, "down")
+    second = max(_other_shares(weights))
+    return Range(WEIGHTS, second / (1 + second), 1.0, CONTINUOUS, "down")
 
 
-def _others(weights: list[float]) -> list[float]:
-    """The proportions of all but the dominant weight; equal where it is alone."""
+def _other_shares(weights: list[float]) -> list[float]:
+    """The proportions of all weights but the dominant one; equal where they are 0."""
     _, *others = sorted(weights, reverse=True)
     total = math.fsum(others)
     return [weight / total if total else 1 / len(others) for weight in others]
 
 
-def at(entry: Entry, knob: str, value: float) -> Entry:
+def with_knob(entry: Entry, knob: str, value: float) -> Entry:
     """The defense with its knob at this value."""
     setting: Any = value
     if knob == WEIGHTS:
@@ -85,16 +88,16 @@ def at(entry: Entry, knob: str, value: float) -> Entry:
         setting = (
             {"beta": value}
             if isinstance(weights, Mapping)
-            else [value, *((1 - value) * share for share in _others(weights))]
+            else [value, *((1 - value) * share for share in _other_shares(weights))]
         )
     return entry.with_settings({knob: setting})
 
 
 @dataclass(frozen=True)
-class Bracket:
-    """A knob of a defense on a bench.
+class KnobRange:
+    """Finds the range and the values of one knob of a defense on a bench.
 
-    between  a range that is given instead of the known one
+    between  a given range, instead of the registry's
     """
 
     bench: Bench
@@ -102,24 +105,27 @@ class Bracket:
     knob: str
     between: tuple[float, float] | None = None
 
-    def range(self, tried: Memo, target: float) -> Range:
-        """Where the target is looked for, and which way the knob hides more: tried out where nothing says it."""
+    def find(self, evaluate: Memo, target: float) -> Range:
+        """The range to search, and the direction in which the knob hides more: by trying where the entry has none."""
         known = known_range(self.defense, self.knob)
         kind, direction = (known.kind, known.direction) if known else (self._kind(), None)
         if self.between is not None:
             span = Range(self.knob, *self.between, kind, direction)
             if direction is None:
                 values = self.values(span)
-                span = replace(span, direction="up" if tried(values[-1]) >= tried(values[0]) else "down")
+                span = replace(span, direction="up" if evaluate(values[-1]) >= evaluate(values[0]) else "down")
             return span
         if known is not None:
             return known
-        less, more = doubled(tried, self._start(kind), lambda value: self._suiting(value, kind), target)
+        less, more = bracket_by_doubling(
+            evaluate, self._start(kind), lambda value: self._nearest_valid(value, kind), target
+        )
         return Range(self.knob, min(less, more), max(less, more), kind, "up" if less <= more else "down")
 
     def values(self, span: Range) -> list[float]:
-        """From the least to the most obfuscating. Whole numbers that the defense refuses at this size are left out; a
-        continuous range must suit it at both ends.
+        """From the least to the most obfuscating, without whole numbers that the defense refuses at this size.
+
+        Raises HarnessError where none are left, or where it refuses an end of a continuous range.
         """
         height, width = self.bench.splits.size
         values = span.values((height, width))
@@ -135,15 +141,15 @@ class Bracket:
         return values
 
     def refusal(self, value: float) -> str | None:
-        """Why the defense does not take this value; None where it does."""
+        """Why the defense refuses this value; None where it takes it."""
         try:
-            try_out(self.bench.client.scheme(at(self.defense, self.knob, value)), self.bench.splits.size)
+            try_out(self.bench.client.scheme(with_knob(self.defense, self.knob, value)), self.bench.splits.size)
         except HarnessError as refusal:
             return str(refusal)
         return None
 
     def _kind(self) -> str:
-        """Of a knob that the registry says nothing of: whole numbers, or all."""
+        """Of a knob without a range in the registry: integer or continuous."""
         knobs = inspect.signature(bind(self.defense)).parameters
         if self.knob in knobs and knobs[self.knob].annotation in (float, "float"):
             return CONTINUOUS
@@ -151,13 +157,13 @@ class Bracket:
 
     def _start(self, kind: str) -> float:
         start: float = self.defense.params[self.knob] or 1
-        suiting = self._suiting(start, kind)
-        if suiting is None:
+        valid = self._nearest_valid(start, kind)
+        if valid is None:
             raise HarnessError(f"{self.refusal(start)}; or give a range with --between LOW,HIGH")
-        return suiting
+        return valid
 
-    def _suiting(self, value: float, kind: str) -> float | None:
-        """The value itself, or of whole numbers the nearest within a quarter of it, that the defense takes."""
+    def _nearest_valid(self, value: float, kind: str) -> float | None:
+        """The value itself if the defense takes it; of whole numbers the nearest valid one within a quarter of it."""
         if kind == CONTINUOUS:
             return None if self.refusal(value) else value
         whole = round(value)

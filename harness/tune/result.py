@@ -1,4 +1,4 @@
-"""What `harness tune` is asked for and what it answers: the goal, every value that was tried, and what came of it."""
+"""The options and the result of `harness tune`: the target, every value that was tried, and the answer."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from harness.registry import Entry
 from harness.registry.settings import did_you_mean
 from harness.scores import ceilings
 
-BY = ("mean", "low")
-ENOUGH = 0.005
+SLACK = 0.005
 """A continuous knob is right above the target when its figure is at most so far above it."""
-MOST = 40
+MAX_VALUES = 40
 
 
 @dataclass(frozen=True)
-class Goal:
-    """What is to be reached.
+class TuneOptions:
+    """The target, and how it is measured.
 
-    metric   dssim or dhaar to the dominant source, any_dssim or any_dhaar to the nearest
-    by       mean, or low: the lower end of its interval, which is what a board's *passes* asks for
-    attacks  besides looking at the release
-    most     values that may be tried for one knob of one defense
+    metric      dssim or dhaar to the dominant source, any_dssim or any_dhaar to the nearest
+    by          mean, or low: the lower end of its interval, as a board's *passes* requires
+    attacks     beside the release as is
+    slack       how far above the target a continuous knob may end
+    max_values  values that may be tried for one knob of one defense
     """
 
     metric: str
@@ -33,13 +33,13 @@ class Goal:
     by: str = "mean"
     seed: int = 0
     attacks: tuple[Entry, ...] = ()
-    enough: float = ENOUGH
-    most: int = MOST
+    slack: float = SLACK
+    max_values: int = MAX_VALUES
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """One value of the knob: its score {mean, low, high, n, attack}, and the records that it was read from."""
+class MeasuredValue:
+    """One value of the knob: its score {mean, low, high, n, attack}, and the keys of the records it was read from."""
 
     value: float
     defense: Entry
@@ -48,56 +48,56 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """What came of one defense.
+class TuneResult:
+    """The result for one defense.
 
-    status       reached; cannot reach; stopped: not reached by as many values as were allowed; nothing to tune;
+    status       reached; cannot reach; stopped: not reached within the allowed number of values; nothing to tune;
                  inapplicable, skipped, failed: of the first value that could not be measured
-    found        the least value that reaches
-    neighbours   what was tried next to it: less obfuscating, more obfuscating
-    evaluations  all that was tried, from the least to the most obfuscating
-    then         a second knob, tuned with the first at its next less and at `found`, or at the maximum
+    found        the smallest value that reaches the target
+    neighbours   the values tried next to it: less obfuscating, more obfuscating
+    evaluations  all values that were tried, from the least to the most obfuscating
+    then         a second knob, tuned with the first at the value before `found` and at `found`, or at the maximum
     """
 
     defense: Entry
     knob: str | None
     status: str
     reason: str | None = None
-    found: Evaluation | None = None
-    neighbours: tuple[Evaluation | None, Evaluation | None] = (None, None)
-    evaluations: tuple[Evaluation, ...] = ()
+    found: MeasuredValue | None = None
+    neighbours: tuple[MeasuredValue | None, MeasuredValue | None] = (None, None)
+    evaluations: tuple[MeasuredValue, ...] = ()
     warnings: tuple[str, ...] = ()
-    then: tuple[Tuned, ...] = ()
+    then: tuple[TuneResult, ...] = ()
 
     @property
-    def maximum(self) -> Evaluation | None:
-        """The value with the highest mean of all that were tried."""
+    def maximum(self) -> MeasuredValue | None:
+        """The tried value with the highest mean."""
         return max(self.evaluations, key=lambda each: each.score["mean"], default=None)
 
     @property
-    def answer(self) -> Evaluation | None:
-        """What was found, or the most that can be had."""
+    def answer(self) -> MeasuredValue | None:
+        """The value that was found, or else the one with the highest mean."""
         return self.found or self.maximum
 
 
 def parse_target(text: str) -> tuple[str, float]:
-    """dssim=0.66 -> metric and target."""
+    """dssim=0.66 -> metric and target. Raises HarnessError for a metric or a value that no image can have."""
     metric, _, number = (part.strip() for part in text.partition("="))
-    most = ceilings()
-    if metric not in most:
-        near = did_you_mean(metric, most)
-        raise HarnessError(f"target {text!r}: no metric {metric!r}{near} (write dssim=0.66; {', '.join(most)})")
+    limits = ceilings()
+    if metric not in limits:
+        near = did_you_mean(metric, limits)
+        raise HarnessError(f"target {text!r}: no metric {metric!r}{near} (write dssim=0.66; {', '.join(limits)})")
     try:
         target = float(number)
     except ValueError:
         raise HarnessError(f"target {text!r}: {number!r} is no number; write {metric}=0.66, say") from None
-    if not 0 < target <= most[metric]:
-        raise HarnessError(f"target {text!r} is out of reach for any image: {metric} lies in 0 to {most[metric]:g}")
+    if not 0 < target <= limits[metric]:
+        raise HarnessError(f"target {text!r} is out of reach for any image: {metric} lies in 0 to {limits[metric]:g}")
     return metric, target
 
 
 def check_attacks(attacks: Sequence[Entry]) -> None:
-    """Refuse an attack that leaves no distance, or that no board judges by."""
+    """Refuse attacks that make no images, and controls, which never enter the worst case."""
     for attack in attacks:
         if attack.kind != "reconstruction":
             raise HarnessError(f"attack {attack.name} is of kind {attack.kind} and makes no pictures; use smooth, say")
@@ -106,12 +106,12 @@ def check_attacks(attacks: Sequence[Entry]) -> None:
 
 
 def setting_of(defense: Entry, knob: str) -> str:
-    """sigma=33.5, weights=0.5,0.5: as -D takes it."""
+    """sigma=33.5, weights=0.5,0.5: a knob as -D takes it."""
     return settings({knob: {**defense.params, **(defense.mixing or {})}[knob]})
 
 
-def document(tuned: Tuned) -> dict[str, Any]:
-    """One answer as `--json` prints it."""
+def document(tuned: TuneResult) -> dict[str, Any]:
+    """One result as `--json` prints it."""
     found = tuned.found
     return {
         "defense": tuned.defense.name,
@@ -130,5 +130,5 @@ def document(tuned: Tuned) -> dict[str, Any]:
     }
 
 
-def _plain(evaluation: Evaluation) -> dict[str, Any]:
+def _plain(evaluation: MeasuredValue) -> dict[str, Any]:
     return {"value": evaluation.value, "score": evaluation.score, "records": list(evaluation.records)}

@@ -1,4 +1,4 @@
-"""What `harness tune` found, as text: a table on the terminal or a Markdown page, and under it every value tried."""
+"""Results of `harness tune` as text: a table on the terminal or a Markdown page, with every value that was tried."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.leaderboard.format import figure, settings, short
 from harness.registry import Entry
 from harness.report.terminal import grid
 from harness.scores import label
-from harness.tune.result import Evaluation, Goal, Tuned, setting_of
+from harness.tune.result import MeasuredValue, TuneOptions, TuneResult, setting_of
 from harness.types import Splits
 
 HEADS = ("defense", "setting", "mean [95 % interval]", "reaches", "next less", "next more", "n")
@@ -33,29 +33,29 @@ NOTES = (
 )
 
 
-def title(splits: Splits, goal: Goal) -> str:
+def title(splits: Splits, options: TuneOptions) -> str:
     """imagenette10_96, 500 private images of 96x96: dSSIM .660 or more (mean) under smooth, seed 0"""
     height, width = splits.size
-    under = f" under {', '.join(attack.name for attack in goal.attacks)}" if goal.attacks else " of the release"
-    end = "mean" if goal.by == "mean" else "lower end of its interval"
+    under = f" under {', '.join(attack.name for attack in options.attacks)}" if options.attacks else " of the release"
+    end = "mean" if options.by == "mean" else "lower end of its interval"
     return (
-        f"{splits.name}, {len(splits.private)} private images of {width}x{height}: {label(goal.metric)}{under} tuned "
-        f"to {short(goal.target)} ({end}), seed {goal.seed}"
+        f"{splits.name}, {len(splits.private)} private images of {width}x{height}: {label(options.metric)}{under} "
+        f"tuned to {short(options.target)} ({end}), seed {options.seed}"
     )
 
 
-def cells(tuned: Tuned, goal: Goal) -> Iterator[tuple[str, ...]]:
-    """The lines of one defense under HEADS: one, and others for a second knob."""
+def cells(tuned: TuneResult, options: TuneOptions) -> Iterator[tuple[str, ...]]:
+    """The lines of one defense under HEADS: one, and more for a second knob."""
     name, answer = tuned.defense.name, tuned.answer
     if tuned.status not in REACHES or answer is None:
         yield (name, "-", "-", f"{tuned.status}: {tuned.reason}", "-", "-", "-")
         return
-    by_low = answer.score["low"] is not None and answer.score["low"] >= goal.target
+    by_low = answer.score["low"] is not None and answer.score["low"] >= options.target
     reaches = "mean and low" if by_low else REACHES[tuned.status]
-    beside = (_beside(each, str(tuned.knob), goal) for each in tuned.neighbours)
-    yield (name, _settings(answer.defense), figure(answer.score), reaches, *beside, str(answer.score["n"]))
+    neighbours = (_neighbour(each, str(tuned.knob), options) for each in tuned.neighbours)
+    yield (name, _settings(answer.defense), figure(answer.score), reaches, *neighbours, str(answer.score["n"]))
     for second in tuned.then:
-        yield from cells(second, goal)
+        yield from cells(second, options)
 
 
 def _settings(defense: Entry, without: str | None = None) -> str:
@@ -63,48 +63,48 @@ def _settings(defense: Entry, without: str | None = None) -> str:
     return settings({name: value for name, value in given.items() if name != without})
 
 
-def _beside(evaluation: Evaluation | None, knob: str, goal: Goal) -> str:
-    """grid=13 .655; what falls short by less than is shown is under it."""
+def _neighbour(evaluation: MeasuredValue | None, knob: str, options: TuneOptions) -> str:
+    """grid=13 .655; "under" where it falls short by less than the digits show."""
     if evaluation is None:
         return "-"
     mean = evaluation.score["mean"]
-    under = "under " if mean < goal.target and short(mean) == short(goal.target) else ""
+    under = "under " if mean < options.target and short(mean) == short(options.target) else ""
     return f"{setting_of(evaluation.defense, knob)} {under}{short(mean)}"
 
 
-def show(found: Sequence[Tuned], splits: Splits, goal: Goal, console: Console) -> None:
-    """Every value that was tried, then the table: the last on the screen is the answer."""
-    for tuned in _with_seconds(found):
+def show(found: Sequence[TuneResult], splits: Splits, options: TuneOptions, console: Console) -> None:
+    """Print every value that was tried, then the table with the answers."""
+    for tuned in _with_second_knobs(found):
         console.print(_headline(tuned), style="bold", highlight=False, markup=False)
-        for rung in _ladder(tuned):
-            console.print("  " + "  ".join(rung), highlight=False, markup=False, soft_wrap=True)
-    table = Table(title=title(splits, goal), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for line in _value_lines(tuned):
+            console.print("  " + "  ".join(line), highlight=False, markup=False, soft_wrap=True)
+    table = Table(title=title(splits, options), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("defense", no_wrap=True)
-    for head in (label(goal.metric), *HEADS[3:-1]):
+    for head in (label(options.metric), *HEADS[3:-1]):
         table.add_column(head, overflow="fold")
     for tuned in found:
-        for name, setting, seen, reaches, *beside, _ in cells(tuned, goal):
-            sign = [name, *(f" {part}" for part in setting.split() if part != "-")]
+        for name, setting, mean, reaches, *neighbours, _ in cells(tuned, options):
+            first = [name, *(f" {part}" for part in setting.split() if part != "-")]
             figures = [
-                seen.replace(" [", "\n[").replace(", ", " "),
+                mean.replace(" [", "\n[").replace(", ", " "),
                 reaches,
-                *(each.partition("=")[2].replace(",", ",\n").replace(" ", "\n", 1) or each for each in beside),
+                *(each.partition("=")[2].replace(",", ",\n").replace(" ", "\n", 1) or each for each in neighbours),
             ]
-            table.add_row("\n".join(sign), *figures)
+            table.add_row("\n".join(first), *figures)
     console.print(table)
     for text in _warnings(found):
         console.print(f"Warning: {text}.", highlight=False, markup=False)
     console.print(NOTES, style="dim", highlight=False, markup=False)
 
 
-def _headline(tuned: Tuned) -> str:
-    """shuffle_mix block=8 weights=0.75,0.25: without the knob that is tuned."""
+def _headline(tuned: TuneResult) -> str:
+    """shuffle_mix, block at weights=0.75,0.25: the tuned knob and the other settings."""
     fixed = _settings(tuned.defense, without=tuned.knob)
     return f"{tuned.defense.name}, {tuned.knob}" + (f" at {fixed}" if fixed else "")
 
 
-def _ladder(tuned: Tuned) -> list[tuple[str, str, str, str]]:
-    """Of every value: the setting, mean [low, high], n, and what marks it."""
+def _value_lines(tuned: TuneResult) -> list[tuple[str, str, str, str]]:
+    """For every value: the setting, mean [low, high], n, and a mark where it is the answer."""
     names = [setting_of(each.defense, str(tuned.knob)) for each in tuned.evaluations]
     width = max(map(len, names), default=0)
     marks = {id(tuned.found): "<- least that reaches", id(None if tuned.found else tuned.maximum): "<- most"}
@@ -114,30 +114,30 @@ def _ladder(tuned: Tuned) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _with_seconds(found: Sequence[Tuned]) -> list[Tuned]:
-    """Every search, the second knobs' after the first's."""
+def _with_second_knobs(found: Sequence[TuneResult]) -> list[TuneResult]:
+    """Every search that tried a value, second knobs after the first."""
     return [each for tuned in found for each in (tuned, *tuned.then) if each.evaluations]
 
 
-def _warnings(found: Sequence[Tuned]) -> list[str]:
-    return [text for tuned in _with_seconds(found) for text in tuned.warnings]
+def _warnings(found: Sequence[TuneResult]) -> list[str]:
+    return [text for tuned in _with_second_knobs(found) for text in tuned.warnings]
 
 
-def markdown(found: Sequence[Tuned], splits: Splits, goal: Goal, records: str) -> str:
-    """The page; every value links to its records, in a folder relative to the page."""
-    lines = [f"# {title(splits, goal)}", "", NOTES, ""]
-    lines += grid(HEADS, [line for tuned in found for line in cells(tuned, goal)])
+def markdown(found: Sequence[TuneResult], splits: Splits, options: TuneOptions, records: str) -> str:
+    """The page; every value links to its records, in the folder `records` relative to the page."""
+    lines = [f"# {title(splits, options)}", "", NOTES, ""]
+    lines += grid(HEADS, [line for tuned in found for line in cells(tuned, options)])
     lines += [f"Warning: {text}.\n" for text in _warnings(found)]
-    for tuned in _with_seconds(found):
+    for tuned in _with_second_knobs(found):
         lines += [f"## {_headline(tuned)}", ""]
         links = [" ".join(f"[{key[:6]}]({records}/{key}.json)" for key in each.records) for each in tuned.evaluations]
-        rungs = [(*(part.strip() for part in line), link) for line, link in zip(_ladder(tuned), links, strict=True)]
-        lines += grid(("tried", "mean [95 % interval]", "n", "", "records"), rungs)
+        rows = [(*(part.strip() for part in row), link) for row, link in zip(_value_lines(tuned), links, strict=True)]
+        lines += grid(("tried", "mean [95 % interval]", "n", "", "records"), rows)
     return "\n".join(lines)
 
 
 def check_page(page: Path) -> None:
-    """Refuse what cannot be written, before anything runs."""
+    """Refuse a page that cannot be written, before anything runs."""
     if page.suffix != ".md":
         raise HarnessError(f"page {page}: expected a name that ends in .md")
     if not page.parent.is_dir():
@@ -145,7 +145,7 @@ def check_page(page: Path) -> None:
 
 
 def write(text: str, page: Path) -> None:
-    """The whole page or none."""
+    """Write the page atomically."""
     temporary = page.with_name(f".{page.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(text)

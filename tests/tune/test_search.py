@@ -1,4 +1,4 @@
-"""Bisection against a linear search and closed forms; on what is not monotone it ends, and says what it saw."""
+"""Bisection against a linear search and closed forms; where figures are not monotone it ends at a correct pair."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.tune.search import Memo, doubled, falls, least
+from harness.tune.search import Memo, bracket_by_doubling, decreases, smallest_reaching
 
 FIGURES = st.lists(st.integers(0, 20).map(lambda tenth: tenth / 10), min_size=1, max_size=60)
 TARGETS = st.integers(0, 20).map(lambda tenth: tenth / 10)
 
 
-def tried(figure, most=1000):
-    return Memo(figure, most)
+def memo(figure, max_values=1000):
+    return Memo(figure, max_values)
 
 
 def first_of(figures, target):
@@ -24,10 +24,10 @@ def first_of(figures, target):
 
 
 @given(FIGURES.map(sorted), TARGETS)
-def test_where_figures_rise_it_is_the_first_that_reaches_plateaus_included(figures, target):
-    asked = tried(lambda place: figures[place])
+def test_of_rising_figures_the_first_that_reaches_is_found_on_plateaus_too(figures, target):
+    asked = memo(lambda place: figures[place])
 
-    found = least(asked, range(len(figures)), target)
+    found = smallest_reaching(asked, range(len(figures)), target)
 
     assert found == (first_of(figures, target), True)
 
@@ -35,19 +35,19 @@ def test_where_figures_rise_it_is_the_first_that_reaches_plateaus_included(figur
 @given(st.integers(2, 4000), st.floats(0, 1, exclude_max=True))
 def test_a_bisection_tries_no_more_than_the_ends_and_the_logarithm(count, share):
     first = int(share * count)
-    asked = tried(lambda place: float(place >= first))
+    asked = memo(lambda place: float(place >= first))
 
-    assert least(asked, range(count), 1.0) == (first, True)
+    assert smallest_reaching(asked, range(count), 1.0) == (first, True)
     assert len(asked.figures) <= 2 + math.ceil(math.log2(count))
 
 
 @given(FIGURES, TARGETS)
-def test_whatever_the_figures_it_ends_at_one_that_reaches_beside_one_that_does_not(figures, target):
-    asked = tried(lambda place: figures[place])
+def test_of_any_figures_it_ends_at_one_that_reaches_beside_one_that_does_not(figures, target):
+    asked = memo(lambda place: figures[place])
 
-    value, whole = least(asked, range(len(figures)), target)
+    value, complete = smallest_reaching(asked, range(len(figures)), target)
 
-    assert whole
+    assert complete
     if value is None:
         assert max(asked.figures.values()) < target
     else:
@@ -63,12 +63,12 @@ def test_whatever_the_figures_it_ends_at_one_that_reaches_beside_one_that_does_n
         (lambda x: x**2 / 6, 2.0),
     ],
 )
-def test_a_continuous_knob_comes_right_above_the_closed_forms_answer(figure, truth):
+def test_a_continuous_knob_ends_right_above_the_closed_form(figure, truth):
     values = [8 * step / 4096 for step in range(4097)]
 
-    value, whole = least(tried(figure), values, 2 / 3, enough=0.005)
+    value, complete = smallest_reaching(memo(figure), values, 2 / 3, slack=0.005)
 
-    assert whole
+    assert complete
     assert value >= truth - 1e-9
     assert 2 / 3 <= figure(value) <= 2 / 3 + 0.005
 
@@ -76,71 +76,71 @@ def test_a_continuous_knob_comes_right_above_the_closed_forms_answer(figure, tru
 def test_a_knob_that_hides_more_downwards_is_searched_from_its_upper_end():
     grids = list(range(96, 0, -1))
 
-    assert least(tried(lambda grid: 100 - grid), grids, 66) == (34, True)
+    assert smallest_reaching(memo(lambda grid: 100 - grid), grids, 66) == (34, True)
 
 
-def test_what_reaches_at_once_is_the_least_value():
-    asked = tried(lambda value: 0.9)
+def test_where_all_values_reach_it_is_the_first():
+    asked = memo(lambda value: 0.9)
 
-    assert least(asked, [1, 2, 3, 4], 0.5) == (1, True)
+    assert smallest_reaching(asked, [1, 2, 3, 4], 0.5) == (1, True)
     assert set(asked.figures) == {1, 4}  # the ends and no more
 
 
 def test_a_jump_past_the_target_ends_at_the_finest_step():
     values = [step / 4096 for step in range(4097)]
 
-    value, whole = least(tried(lambda x: 0.9 if x > 0.3 else 0.1), values, 0.5, enough=0.005)
+    value, complete = smallest_reaching(memo(lambda x: 0.9 if x > 0.3 else 0.1), values, 0.5, slack=0.005)
 
-    assert (value, whole) == (1229 / 4096, True)  # the first above .3: 1228.8 / 4096
+    assert (value, complete) == (1229 / 4096, True)  # the first above .3: 1228.8 / 4096
     assert 1228 / 4096 <= 0.3
 
 
 @given(st.integers(0, 200), st.integers(1, 200))
 def test_of_figures_with_one_peak_below_the_target_the_peak_is_found(peak, beyond):
     """Rising to the peak and falling from it, anywhere on the line: 'cannot reach' comes with the true maximum."""
-    asked = tried(lambda place: 1 - abs(place - peak) / 400)
+    asked = memo(lambda place: 1 - abs(place - peak) / 400)
 
-    found = least(asked, range(peak + beyond), 1.5)
+    found = smallest_reaching(asked, range(peak + beyond), 1.5)
 
     assert found == (None, True)
     assert max(asked.figures, key=asked.figures.get) == peak
 
 
-def test_the_maximum_of_a_continuous_knob_is_right_to_what_is_near_enough():
+def test_the_maximum_of_a_continuous_knob_is_found_within_the_slack():
     values = [step / 4096 for step in range(4097)]
-    asked = tried(lambda x: 0.52 - (x - 0.29) ** 2)
+    asked = memo(lambda x: 0.52 - (x - 0.29) ** 2)
 
-    found = least(asked, values, 0.66, enough=0.005)
+    found = smallest_reaching(asked, values, 0.66, slack=0.005)
 
     assert found == (None, True)
     assert max(asked.figures.values()) == pytest.approx(0.52, abs=0.005)
 
 
 def test_a_peak_inside_that_reaches_is_found_although_both_ends_fall_short():
-    found = least(tried(lambda place: 1 - abs(place - 20) / 40), range(100), 0.8)
+    found = smallest_reaching(memo(lambda place: 1 - abs(place - 20) / 40), range(100), 0.8)
 
     assert found == (12, True)  # 1 - 8/40
 
 
 @given(FIGURES, TARGETS, st.integers(1, 6))
 def test_no_more_values_are_tried_than_allowed(figures, target, most):
-    asked = tried(lambda place: figures[place], most)
+    asked = memo(lambda place: figures[place], most)
 
-    value, whole = least(asked, range(len(figures)), target)
+    value, complete = smallest_reaching(asked, range(len(figures)), target)
 
     assert len(asked.figures) <= most
     assert value is None or figures[value] >= target
-    if not whole:
+    if not complete:
         assert len(asked.figures) == most
 
 
-def anything(value):
+def every_value(value):
     return value
 
 
 @pytest.mark.parametrize("start", [0.01, 0.7, 3, 900])
 def test_doubling_brackets_a_knob_that_hides_more_upwards(start):
-    less, more = doubled(tried(lambda x: x / (1 + x)), start, anything, 0.66)
+    less, more = bracket_by_doubling(memo(lambda x: x / (1 + x)), start, every_value, 0.66)
 
     assert less / (1 + less) < 0.66 <= more / (1 + more)
     assert more == 2 * less
@@ -148,30 +148,30 @@ def test_doubling_brackets_a_knob_that_hides_more_upwards(start):
 
 @pytest.mark.parametrize("start", [0.01, 0.7, 3, 400])
 def test_doubling_brackets_a_knob_that_hides_more_downwards(start):
-    less, more = doubled(tried(lambda x: 1 / (1 + x)), start, anything, 0.66)
+    less, more = bracket_by_doubling(memo(lambda x: 1 / (1 + x)), start, every_value, 0.66)
 
     assert 1 / (1 + less) < 0.66 <= 1 / (1 + more)
     assert less == 2 * more
 
 
-def test_doubling_goes_around_what_is_refused():
+def test_doubling_skips_refused_values():
     def share(value):
         return value if value <= 1 else None
 
-    less, more = doubled(tried(lambda p: 1 - p), 0.6, share, 0.66)
+    less, more = bracket_by_doubling(memo(lambda p: 1 - p), 0.6, share, 0.66)
 
     assert (less, more) == (0.6, 0.3)
 
 
 def test_doubling_a_knob_that_never_reaches_ends_after_ten_steps():
-    asked = tried(lambda x: 0.1 + x / 1e6)
+    asked = memo(lambda x: 0.1 + x / 1e6)
 
-    less, more = doubled(asked, 1, anything, 0.66)
+    less, more = bracket_by_doubling(asked, 1, every_value, 0.66)
 
     assert (less, more) == (1, 2**10)
     assert len(asked.figures) == 11
 
 
-def test_a_fall_is_told_where_it_is_larger_than_the_slack():
-    assert falls([0.1, 0.5, 0.48, 0.6, 0.2], 0.005) == [2, 4]
-    assert falls([0.1, 0.5, 0.496, 0.6], 0.005) == []
+def test_decreases_larger_than_the_slack_are_listed():
+    assert decreases([0.1, 0.5, 0.48, 0.6, 0.2], 0.005) == [2, 4]
+    assert decreases([0.1, 0.5, 0.496, 0.6], 0.005) == []

@@ -18,8 +18,8 @@ from harness.records import provenance
 from harness.registry import load_registry
 from harness.registry.entry import read_registry
 from harness.statistics import summarise
-from harness.tune.ranges import Range, at, known_range
-from harness.tune.result import Goal, parse_target
+from harness.tune.ranges import Range, known_range, with_knob
+from harness.tune.result import TuneOptions, parse_target
 from harness.tune.tune import tune
 from tests.helpers.planted import bench, picture_folder
 from tests.leaderboard.test_board import attacked, release
@@ -67,7 +67,7 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture
 def outside(tmp_path):
-    """Someone's own defense, whose entry says nothing of tuning."""
+    """A defense from another registry, whose entry has no `tune`."""
     (tmp_path / "dusk.py").write_text(DUSK)
     (tmp_path / "dusk.yaml").write_text(ENTRIES)
     return tmp_path / "dusk.yaml"
@@ -96,13 +96,13 @@ class Planted:
 
     def release(self, defense, seed):
         self.measured.append(defense.params["sigma"])
-        return release(defense.name, seed, self.looked(defense), sigma=defense.params["sigma"])
+        return release(defense.name, seed, self.release_distance(defense), sigma=defense.params["sigma"])
 
     def attack(self, defense, attack, seed):
-        left = self.looked(defense) * np.where(np.arange(len(SPREAD)) % 2, 0.5, 1.1)
-        return attacked(attack.name, defense.name, seed, left, sigma=defense.params["sigma"])
+        distance = self.release_distance(defense) * np.where(np.arange(len(SPREAD)) % 2, 0.5, 1.1)
+        return attacked(attack.name, defense.name, seed, distance, sigma=defense.params["sigma"])
 
-    def looked(self, defense):
+    def release_distance(self, defense):
         return defense.params["sigma"] / 100 + SPREAD
 
 
@@ -114,7 +114,7 @@ def entry(name, **settings):
 
 
 def test_a_continuous_knob_ends_right_above_the_target():
-    tuned = tune(Planted(), entry("noise_mix"), Goal("dssim", 0.66))
+    tuned = tune(Planted(), entry("noise_mix"), TuneOptions("dssim", 0.66))
 
     assert tuned.status == "reached"
     assert 66 <= tuned.found.value <= 66.5
@@ -126,21 +126,21 @@ def test_a_continuous_knob_ends_right_above_the_target():
 
 
 def test_by_low_it_is_the_lower_end_that_reaches():
-    by_mean = tune(Planted(), entry("noise_mix"), Goal("dssim", 0.66))
-    by_low = tune(Planted(), entry("noise_mix"), Goal("dssim", 0.66, by="low"))
+    by_mean = tune(Planted(), entry("noise_mix"), TuneOptions("dssim", 0.66))
+    by_low = tune(Planted(), entry("noise_mix"), TuneOptions("dssim", 0.66, by="low"))
 
     assert by_mean.found.score["low"] < 0.66 <= by_low.found.score["low"] <= 0.665
 
 
-def test_under_an_attack_it_is_the_mean_of_the_worst_case_per_original():
-    """Half the originals are halved by the attack, and those that it makes worse keep what looking saw."""
+def test_under_an_attack_the_figure_is_the_mean_of_the_worst_case_per_original():
+    """Half the originals are halved by the attack, and those that it makes worse keep the distance of the release."""
     smooth = load_registry().get("attacks", "smooth")
     planted = Planted()
 
-    tuned = tune(planted, entry("noise_mix"), Goal("dssim", 0.66, attacks=(smooth,)))
+    tuned = tune(planted, entry("noise_mix"), TuneOptions("dssim", 0.66, attacks=(smooth,)))
 
-    looked = planted.looked(tuned.found.defense)
-    worst = np.where(np.arange(len(SPREAD)) % 2, looked / 2, looked)
+    release_distance = planted.release_distance(tuned.found.defense)
+    worst = np.where(np.arange(len(SPREAD)) % 2, release_distance / 2, release_distance)
     expected = summarise(worst, proportion=False)
     assert {name: tuned.found.score[name] for name in ("mean", "low", "high", "n")} == pytest.approx(
         {name: expected[name] for name in ("mean", "low", "high", "n")}
@@ -149,8 +149,8 @@ def test_under_an_attack_it_is_the_mean_of_the_worst_case_per_original():
     assert 0.66 <= tuned.found.score["mean"] <= 0.665
 
 
-def test_what_cannot_be_reached_has_its_maximum_and_is_no_error():
-    tuned = tune(Planted(), entry("noise_mix"), Goal("dssim", 0.66), between=(0, 40))
+def test_a_target_that_cannot_be_reached_gives_the_maximum_and_is_no_error():
+    tuned = tune(Planted(), entry("noise_mix"), TuneOptions("dssim", 0.66), between=(0, 40))
 
     assert (tuned.status, tuned.found) == ("cannot reach", None)
     assert tuned.maximum.value == 40
@@ -159,18 +159,18 @@ def test_what_cannot_be_reached_has_its_maximum_and_is_no_error():
 
 def test_a_range_that_is_given_without_a_direction_is_tried_at_both_ends():
     """noise_after's sibling: a knob that the entry's tune does not name."""
-    scheme = at(entry("noise_mix"), "sigma", 20)
+    scheme = with_knob(entry("noise_mix"), "sigma", 20)
     unnamed = type(scheme)(**{**vars(scheme), "tune": None})
 
-    tuned = tune(Planted(), unnamed, Goal("dssim", 0.66), knob="sigma", between=(10, 90))
+    tuned = tune(Planted(), unnamed, TuneOptions("dssim", 0.66), knob="sigma", between=(10, 90))
 
     assert 66 <= tuned.found.value <= 66.5
 
 
-def test_the_number_of_values_is_bounded_and_said():
+def test_the_number_of_values_is_bounded_with_a_warning():
     planted = Planted()
 
-    tuned = tune(planted, entry("noise_mix"), Goal("dssim", 0.66, most=4))
+    tuned = tune(planted, entry("noise_mix"), TuneOptions("dssim", 0.66, max_values=4))
 
     assert len(planted.measured) == 4
     assert tuned.found.score["mean"] >= 0.66
@@ -180,43 +180,43 @@ def test_the_number_of_values_is_bounded_and_said():
 @pytest.mark.parametrize(
     "tune_table", [None, {"knob": "sigma", "low": 0, "high": 256, "kind": "integer", "direction": "up"}]
 )
-def test_a_search_that_was_cut_short_does_not_say_cannot_reach(tune_table):
+def test_an_incomplete_search_does_not_say_cannot_reach(tune_table):
     """Two values, neither of which reaches: that is no proof."""
     whole = entry("noise_mix", sigma=2)
     cut = type(whole)(**{**vars(whole), "tune": tune_table})
 
     class Peaked(Planted):
-        def looked(self, defense):
+        def release_distance(self, defense):
             return (0.7 if 90 < defense.params["sigma"] < 110 else 0.1) + SPREAD
 
-    tuned = tune(Peaked(), cut, Goal("dssim", 0.66, most=2), knob="sigma")
+    tuned = tune(Peaked(), cut, TuneOptions("dssim", 0.66, max_values=2), knob="sigma")
 
     assert (tuned.status, tuned.found) == ("stopped", None)
     assert "stopped after 2 values" in tuned.reason
 
 
-def test_a_knob_that_hides_less_where_it_should_hide_more_is_told():
+def test_a_knob_that_hides_less_where_it_should_hide_more_gives_a_warning():
     class Dented(Planted):
-        def looked(self, defense):
+        def release_distance(self, defense):
             sigma = defense.params["sigma"]
             return (sigma if sigma < 200 else 70) / 100 + SPREAD
 
-    tuned = tune(Dented(), entry("noise_mix"), Goal("dssim", 0.66))
+    tuned = tune(Dented(), entry("noise_mix"), TuneOptions("dssim", 0.66))
 
     assert 66 <= tuned.found.value <= 66.5
     (warning,) = tuned.warnings
     assert warning.startswith("not monotone: noise_mix sigma=256 has .700, and sigma=128")
 
 
-def test_a_neighbour_that_falls_short_again_is_told_however_little_it_falls():
+def test_a_neighbour_that_falls_short_again_by_however_little_gives_a_warning():
     class Grained(Planted):
-        def looked(self, defense):
+        def release_distance(self, defense):
             return {66: 0.6605, 67: 0.659}.get(defense.params["sigma"], defense.params["sigma"] / 100) + SPREAD
 
     whole = entry("noise_mix")
     stepped = type(whole)(**{**vars(whole), "tune": {**whole.tune, "kind": "integer", "high": 132}})
 
-    tuned = tune(Grained(), stepped, Goal("dssim", 0.66))
+    tuned = tune(Grained(), stepped, TuneOptions("dssim", 0.66))
 
     assert tuned.found.value == 66
     (warning,) = tuned.warnings
@@ -229,13 +229,13 @@ def test_a_release_that_fails_is_a_failed_answer_with_the_value_that_failed():
             made = super().release(defense, seed)
             return made if defense.params["sigma"] < 100 else type(made)(made.spec, "failed", "it burst")
 
-    tuned = tune(Broken(), entry("noise_mix"), Goal("dssim", 0.66))
+    tuned = tune(Broken(), entry("noise_mix"), TuneOptions("dssim", 0.66))
 
     assert (tuned.status, tuned.found) == ("failed", None)
     assert tuned.reason == "noise_mix sigma=256: the release is failed: it burst"
 
 
-def test_a_second_knob_comes_right_above_the_target_from_both_sides_of_a_step():
+def test_a_second_knob_ends_right_above_the_target_on_both_sides_of_a_step():
     """dSSIM is block / 16 x (3/2 - dominant weight): the step before cannot reach, the step itself overshoots."""
 
     class Stepped(Planted):
@@ -244,7 +244,7 @@ def test_a_second_knob_comes_right_above_the_target_from_both_sides_of_a_step():
             middle = defense.params["block"] / 16 * (1.5 - weight)
             return release(defense.name, seed, middle + SPREAD, block=defense.params["block"], weight=weight)
 
-    tuned = tune(Stepped(), entry("shuffle_mix"), Goal("dssim", 0.66), then="weights")
+    tuned = tune(Stepped(), entry("shuffle_mix"), TuneOptions("dssim", 0.66), then="weights")
 
     before, there = tuned.then
     assert (tuned.found.value, tuned.found.score["mean"]) == (16, pytest.approx(0.75))
@@ -256,7 +256,7 @@ def test_a_second_knob_comes_right_above_the_target_from_both_sides_of_a_step():
 
 
 def test_a_knob_that_is_right_above_the_target_needs_no_second_one():
-    assert tune(Planted(), entry("noise_mix"), Goal("dssim", 0.66), then="weights").then == ()
+    assert tune(Planted(), entry("noise_mix"), TuneOptions("dssim", 0.66), then="weights").then == ()
 
 
 # Ranges
@@ -279,13 +279,13 @@ def test_whole_numbers_come_in_the_order_of_obfuscation_and_suit_the_size():
     ],
 )
 def test_weights_go_from_one_source_alone_to_as_much_as_the_next(weights, low, there, vector):
-    """The others keep their proportions: .3 and .2 are 3 to 2 of what is left."""
+    """The others keep their proportions: .3 and .2 are 3 to 2 of the rest."""
     defense = entry("mix", weights=weights)
 
     found = known_range(defense, "weights")
 
     assert (found.low, found.high) == (pytest.approx(low), 1.0)
-    assert at(defense, "weights", there).mixing["weights"] == pytest.approx(vector)
+    assert with_knob(defense, "weights", there).mixing["weights"] == pytest.approx(vector)
 
 
 def test_every_built_in_defense_with_a_knob_says_how_it_is_tuned():
@@ -323,7 +323,7 @@ SOUND = {"knob": "sigma", "low": 0, "high": 9, "kind": "integer", "direction": "
         ({"knob": "weights", "low": 0.5}, "write tune: {knob: weights}"),
     ],
 )
-def test_a_malformed_tune_table_is_one_line_with_the_place_and_the_mend(tmp_path, tune_table, message):
+def test_a_malformed_tune_table_is_one_line_with_the_place_and_the_fix(tmp_path, tune_table, message):
     fields = {"use": "a:b", "version": 1, "cite": "c", "params": {"sigma": 3, "per": "pixel"}, "mixing": MIXING}
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump({"defenses": {"mine": {**fields, "tune": tune_table}}}))
@@ -388,7 +388,7 @@ def test_a_knob_with_steps_ends_at_the_least_that_reaches_as_a_run_measures_it(c
 
 
 def test_a_rerun_measures_nothing_again(command):
-    """And the document is the same."""
+    """The records and the document are the same."""
     asked = ("--defense", "noise_mix", "--target", "dssim=0.4", "--json")
     _, first, _ = command(*asked)
     written = {file: file.stat().st_mtime_ns for file in Path("kept").glob("*.json")}
@@ -400,7 +400,7 @@ def test_a_rerun_measures_nothing_again(command):
     assert len(written) == len(tuned_of(first)["noise_mix"]["evaluations"])
 
 
-def test_all_defenses_are_in_the_table_with_what_became_of_them(command):
+def test_all_defenses_are_in_the_table_with_their_status(command):
     code, said, _ = command("--defense", "all", "--target", "dssim=0.66", "--then", "weights", "--json")
 
     found = tuned_of(said)
@@ -477,14 +477,14 @@ def test_the_page_links_every_value_to_its_record_and_the_last_table_is_on_stdou
         (("--defense", "graft", "--target", "dssim=.6", "--between", "2,3"), "p 2.0 is not a share"),
     ],
 )
-def test_what_is_wrong_is_one_line_and_exit_code_2(command, arguments, message):
-    code, said, told = command(*arguments)
+def test_wrong_input_is_one_line_and_exit_code_2(command, arguments, message):
+    code, out, err = command(*arguments)
 
-    last = [line for line in told.splitlines() if line.startswith("harness: ")]
-    assert (code, said) == (2, "")
+    last = [line for line in err.splitlines() if line.startswith("harness: ")]
+    assert (code, out) == (2, "")
     assert len(last) == 1
     assert message in last[0]
-    assert "Traceback" not in told
+    assert "Traceback" not in err
 
 
 def test_photographs_are_tuned_right_above_the_target(command):
