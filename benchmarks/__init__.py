@@ -1,1 +1,1 @@
-"""Speed, side by side with peers in one run: `python -m benchmarks`."""
+"""Speed compared with other libraries in one process: `python -m benchmarks`."""

@@ -1,4 +1,4 @@
-"""That two devices compute the same: every defense on the same draws, every metric on the same pairs."""
+"""Compare two devices: every defense with the same random draws, every metric on the same pairs of images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from harness import images as verbs
+from harness import images as image_ops
 from harness.client.client import scheme_of
 from harness.data.load import load
 from harness.images import to_bytes
@@ -23,25 +23,25 @@ Line = tuple[str, str, str]
 
 @contextmanager
 def same_draws() -> Iterator[None]:
-    """Every device gets the draws of the CPU."""
+    """Every device gets the random numbers that the CPU draws."""
 
-    class Shared(Draws):
+    class CpuDraws(Draws):
         def __init__(self, rng: torch.Generator) -> None:
             super().__init__(torch_generator(KEY, "cpu"))
-            self.wanted = rng.device
+            self.device = rng.device
 
         def words(self, shape: tuple[int, ...]) -> torch.Tensor:
-            drawn = super().words(shape)
-            return drawn if self.wanted.type == "cpu" else drawn.to(torch.int64).to(self.wanted)
+            words = super().words(shape)
+            return words if self.device.type == "cpu" else words.to(torch.int64).to(self.device)
 
         def normal(self, shape: tuple[int, ...]) -> torch.Tensor:
-            return super().normal(shape).to(self.wanted)
+            return super().normal(shape).to(self.device)
 
-    before, verbs.Draws = verbs.Draws, Shared  # type: ignore[misc]
+    before, image_ops.Draws = image_ops.Draws, CpuDraws  # type: ignore[misc]
     try:
         yield
     finally:
-        verbs.Draws = before  # type: ignore[misc]
+        image_ops.Draws = before  # type: ignore[misc]
 
 
 def equal_defenses(registry: Registry, device: str) -> list[Line]:
@@ -52,9 +52,9 @@ def equal_defenses(registry: Registry, device: str) -> list[Line]:
         shares = [1.0] if scheme.sources == 1 else [0.75, 0.25, *[0.0] * (scheme.sources - 2)]
         sources, weights = photographs(16, scheme.sources), torch.tensor([shares]).repeat(16, 1)
         with same_draws():
-            here, there = (_released(scheme, sources.to(d), weights.to(d)) for d in ("cpu", device))
-        worst = int((here - there).abs().max())
-        share = float((here != there).float().mean())
+            on_cpu, on_device = (_released(scheme, sources.to(d), weights.to(d)) for d in ("cpu", device))
+        worst = int((on_cpu - on_device).abs().max())
+        share = float((on_cpu != on_device).float().mean())
         lines.append(
             (f"`{name}` on both devices", f"{worst} grey levels at most, {share:.2%} of values differ", "<= 1")
         )
@@ -62,18 +62,18 @@ def equal_defenses(registry: Registry, device: str) -> list[Line]:
 
 
 def _released(scheme: Scheme, sources: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    made = scheme.function(sources, weights, torch_generator(KEY, str(sources.device)))
-    return to_bytes(made if isinstance(made, torch.Tensor) else made.images).int().cpu()
+    released = scheme.function(sources, weights, torch_generator(KEY, str(sources.device)))
+    return to_bytes(released if isinstance(released, torch.Tensor) else released.images).int().cpu()
 
 
 def equal_metrics(registry: Registry, device: str) -> list[Line]:
-    one, other = photographs(16, 2).unbind(1)
+    images, originals = photographs(16, 2).unbind(1)
     lines = []
     for name in ("dssim", "dhaar", "mse", "phash"):
         metric = bind(registry.get("metrics", name))
-        here, there = metric(one, other), metric(one.to(device), other.to(device)).cpu()
-        far = float(((here - there).abs() / here.abs().clamp(min=1)).max())
-        lines.append((f"`{name}` on both devices", f"{far:.1e} apart at most", "<= 1e-05"))
+        on_cpu, on_device = metric(images, originals), metric(images.to(device), originals.to(device)).cpu()
+        difference = float(((on_cpu - on_device).abs() / on_cpu.abs().clamp(min=1)).max())
+        lines.append((f"`{name}` on both devices", f"{difference:.1e} apart at most", "<= 1e-05"))
     return lines
 
 

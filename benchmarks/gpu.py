@@ -1,6 +1,6 @@
-"""What a GPU must show: that it computes what the CPU does, and how fast an epoch at the paper's size is there.
+"""Check on a GPU that it computes what the CPU does, and measure an epoch at the paper's size.
 
-See benchmarks/gpu.sh. Seconds are medians of whole epochs after one that warms up, with the device synchronised.
+See benchmarks/gpu.sh. Seconds are medians of whole epochs after one warm-up epoch, with the device synchronised.
 """
 
 from __future__ import annotations
@@ -36,46 +36,46 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--device", default="cuda", help="cuda; cpu only shows that the script works")
+    arguments.add_argument("--device", default="cuda", help="cuda; cpu only checks that the script runs")
     arguments.add_argument("--dataset", help="real images instead of synthetic ones")
     arguments.add_argument("--images", type=int, default=22_800)
     arguments.add_argument("--size", type=int, default=256)
-    arguments.add_argument("--epochs", type=int, default=3, help="timed ones of each kind")
+    arguments.add_argument("--epochs", type=int, default=3, help="timed epochs of each kind")
     arguments.add_argument("--out", type=Path, default=ROOT / "benchmarks/gpu.md")
-    given = arguments.parse_args()
-    registry, device = load_registry(), choose_device(given.device)
+    options = arguments.parse_args()
+    registry, device = load_registry(), choose_device(options.device)
     use_threads()
     lines: list[Line] = []
     for part in (
         lambda: [tests_marked_gpu()],
         lambda: equal_defenses(registry, device),
         lambda: equal_metrics(registry, device),
-        lambda: epoch(registry, device, given),
+        lambda: epoch(registry, device, options),
     ):
         for line in part():
             print(*line, sep=" | ", flush=True)
             lines.append(line)
-        given.out.write_text(page(lines, device))
+        options.out.write_text(page(lines, device))
 
 
 def page(lines: list[Line], device: str) -> str:
     cuda = device_type(device) == "cuda"
-    where = torch.cuda.get_device_name(device) if cuda else "a dry run on the CPU, no GPU was at hand"
+    where = torch.cuda.get_device_name(device) if cuda else "a test of the script on the CPU, without a GPU"
     head = ["# On a GPU", "", f"`benchmarks/gpu.sh`: {where}; torch {torch.__version__.split('+')[0]}.", ""]
     return "\n".join([*head, *grid(("what", "measured", "goal"), lines)])
 
 
 def tests_marked_gpu() -> Line:
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "tests"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
-    return "tests marked `gpu`", done.stdout.strip().splitlines()[-1].strip("= "), "none failed"
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if result.returncode:
+        print(result.stdout, result.stderr, sep="\n", file=sys.stderr)
+    return "tests marked `gpu`", result.stdout.strip().splitlines()[-1].strip("= "), "none failed"
 
 
-def epoch(registry: Registry, device: str, given: argparse.Namespace) -> list[Line]:
+def epoch(registry: Registry, device: str, options: argparse.Namespace) -> list[Line]:
     """Seconds of one epoch of ResNet-18, and of its parts; the same on images that are not obfuscated again."""
-    pictures, labels, classes = _set(device, given)
+    pictures, labels, classes = _set(device, options)
     n, size = len(pictures), pictures.shape[2]
     _forget_peak(device)
     times = {
@@ -96,18 +96,18 @@ def epoch(registry: Registry, device: str, given: argparse.Namespace) -> list[Li
         whole, fixed, feed = _in_turn(
             (fresh, lambda: learner.epoch(release.images, release.labels), lambda: _feed(learner, release.images)),
             device,
-            given.epochs,
+            options.epochs,
         )
     floor = n * GFLOP * (size / 256) ** 2 / 1e3 / PEAK
     cuda = device_type(device) == "cuda"
     paper = "<= 3 s, then 2 s (the paper: 43 s)" if cuda and (n, size) == (22_800, 256) else "-"
     allowed = 1.15 if cuda else 1.05
-    told = f"{n} images of {size} px, ResNet-18, batches of {batch}, {low_precision(device) or torch.float32}"
+    setup = f"{n} images of {size} px, ResNet-18, batches of {batch}, {low_precision(device) or torch.float32}"
     return [
         (f"obfuscating one epoch: `{name}`", f"{seconds:.3f} s, {n / seconds:,.0f} images/s", "-")
         for name, seconds in times.items()
     ] + [
-        (f"epoch with fresh `{TIMED}` ({told})", f"{whole:.3f} s, {n / whole:,.0f} images/s", paper),
+        (f"epoch with fresh `{TIMED}` ({setup})", f"{whole:.3f} s, {n / whole:,.0f} images/s", paper),
         ("of it: obfuscation", f"{times[TIMED]:.3f} s", "-"),
         ("of it: input (gather, floats, mirror)", f"{feed:.3f} s", "-"),
         ("of it: training", f"{fixed - feed:.3f} s", f"floor {floor:.3f} s at {PEAK:.0f} TFLOP/s"),
@@ -117,15 +117,15 @@ def epoch(registry: Registry, device: str, given: argparse.Namespace) -> list[Li
     ]
 
 
-def _set(device: str, given: argparse.Namespace) -> tuple[Any, np.ndarray, int]:
-    if given.dataset:
-        private = load(given.dataset, size=given.size, limit=given.images, public_share=0).private
+def _set(device: str, options: argparse.Namespace) -> tuple[Any, np.ndarray, int]:
+    if options.dataset:
+        private = load(options.dataset, size=options.size, limit=options.images, public_share=0).private
         pictures: Any = private.images if device == "cpu" else as_tensor(private.images).to(device)
         return pictures, private.labels, len(private.classes)
     generator = torch_generator(KEY, device)
-    shape = (given.images, 3, given.size, given.size)
+    shape = (options.images, 3, options.size, options.size)
     drawn = torch.randint(256, shape, dtype=torch.uint8, generator=generator, device=device)
-    return drawn if device != "cpu" else drawn.numpy(), np.arange(given.images) % 10, 10
+    return drawn if device != "cpu" else drawn.numpy(), np.arange(options.images) % 10, 10
 
 
 def _once(scheme: Scheme, pictures: Any, labels: np.ndarray, classes: int, device: str) -> Any:

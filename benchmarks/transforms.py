@@ -1,6 +1,6 @@
-"""The cores of the paper's defenses, and whole releases, against the fastest peers, one thread on either side.
+"""The image operations of the paper's defenses, and whole releases, against the fastest peers, one thread each.
 
-A peer takes image by image, as OpenCV and NumPy would have them: (H, W, 3) float32.
+A peer works image by image, in the layout of OpenCV and NumPy: (H, W, 3) float32.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ SHARES, GRAFTED, SIGMA, GRID, BLOCKS, KERNELS = (0.75, 0.25), 0.6, 20 / 255, 16,
 
 
 def transforms(size: int) -> list[Case]:
-    """Every random and every linear part of a defense, then every defense's whole release."""
+    """Every random and every linear operation of a defense, then every defense's whole release."""
     count = 64 if size <= 96 else 16
-    dice = torch_generator(derive(b"benchmarks", "transforms"), "cpu")
-    pairs = torch.rand(count, 2, 3, size, size, generator=dice)
+    rng = torch_generator(derive(b"benchmarks", "transforms"), "cpu")
+    pairs = torch.rand(count, 2, 3, size, size, generator=rng)
     images, others, weights = pairs[:, 0].contiguous(), pairs[:, 1], torch.tensor([SHARES] * count)
     deviations = torch.full((count,), SIGMA)
-    left, right = (list(np.ascontiguousarray(part.permute(0, 2, 3, 1).numpy())) for part in (images, others))
+    first, second = (list(np.ascontiguousarray(part.permute(0, 2, 3, 1).numpy())) for part in (images, others))
 
     def case(name: str, peer: str, ours: Callable[[], object], theirs: Callable[..., object], *stacks: Any) -> Case:
         return name, peer, ours, lambda: [theirs(*each) for each in zip(*stacks, strict=True)], count
 
     def grafted() -> torch.Tensor:
-        return choose(graft_mask(pairs, GRAFTED, "pixel", dice), images, others)
+        return choose(graft_mask(pairs, GRAFTED, "pixel", rng), images, others)
 
     cases = [
-        case("mix", "OpenCV", partial(average, pairs, weights), mixed_by_opencv, left, right),
-        case("graft", "NumPy", grafted, grafted_by_numpy, left, right),
-        case("graft", "NumPy's mask, OpenCV's copy", grafted, grafted_by_opencv, left, right),
-        case("noise", "OpenCV", partial(add_noise, images, deviations, dice), noisy_by_opencv, left),
-        case("noise", "NumPy", partial(add_noise, images, deviations, dice), noisy_by_numpy, left),
-        case(f"pixelize, grid {GRID}", "OpenCV", partial(pixelize, images, GRID), pixelized_by_opencv, left),
+        case("mix", "OpenCV", partial(average, pairs, weights), mixed_by_opencv, first, second),
+        case("graft", "NumPy", grafted, grafted_by_numpy, first, second),
+        case("graft", "NumPy's mask, OpenCV's copy", grafted, grafted_by_opencv, first, second),
+        case("noise", "OpenCV", partial(add_noise, images, deviations, rng), noisy_by_opencv, first),
+        case("noise", "NumPy", partial(add_noise, images, deviations, rng), noisy_by_numpy, first),
+        case(f"pixelize, grid {GRID}", "OpenCV", partial(pixelize, images, GRID), pixelized_by_opencv, first),
     ]
     for block in BLOCKS:
-        name, ours = f"shuffle, block {block}", partial(shuffle_blocks, images, block, dice)
-        cases.append(case(name, "torch's argsort of float64", ours, partial(shuffled_by_torch, block, dice), [images]))
-        cases.append(case(name, "NumPy", ours, partial(shuffled_by_numpy, block), left))
+        name, ours = f"shuffle, block {block}", partial(shuffle_blocks, images, block, rng)
+        cases.append(case(name, "torch's argsort of float64", ours, partial(shuffled_by_torch, block, rng), [images]))
+        cases.append(case(name, "NumPy", ours, partial(shuffled_by_numpy, block), first))
     for kernel in KERNELS:
         ours = partial(blur, images, kernel)
-        cases.append(case(f"blur, kernel {kernel}", "OpenCV", ours, partial(blurred_by_opencv, kernel), left))
+        cases.append(case(f"blur, kernel {kernel}", "OpenCV", ours, partial(blurred_by_opencv, kernel), first))
     return cases + releases(size)
 
 
@@ -61,7 +61,7 @@ def releases(size: int) -> list[Case]:
     """A whole release, uint8 to uint8 with its plan and labels, against the transform alone, image by image."""
     registry, count = load_registry(), 64 if size <= 96 else 16
     stored = np.random.default_rng(0).integers(0, 256, (count, 3, size, size), dtype=np.uint8)
-    upright = list(np.ascontiguousarray(stored.transpose(0, 2, 3, 1)))
+    images = list(np.ascontiguousarray(stored.transpose(0, 2, 3, 1)))
     labels = np.arange(count) % 2
 
     def release(name: str) -> Callable[[], object]:
@@ -70,9 +70,9 @@ def releases(size: int) -> list[Case]:
         return lambda: obfuscate(scheme, stored, labels, 2, derive(b"benchmarks", name))
 
     def by_hand(transform: Callable[[Image, Image], Image]) -> None:
-        for image, other in zip(upright, upright[1:] + upright[:1], strict=True):
-            made = transform(image.astype(np.float32) / np.float32(255), other.astype(np.float32) / np.float32(255))
-            cv2.convertScaleAbs(made.clip(0, 1), alpha=255)
+        for image, other in zip(images, images[1:] + images[:1], strict=True):
+            result = transform(image.astype(np.float32) / np.float32(255), other.astype(np.float32) / np.float32(255))
+            cv2.convertScaleAbs(result.clip(0, 1), alpha=255)
 
     by_name: dict[str, Callable[[Image, Image], Image]] = {
         "mix": mixed_by_opencv,
@@ -135,11 +135,11 @@ def shuffled_by_numpy(block: int, image: Image) -> Image:
     return cut.reshape(side, side, block, block, 3).swapaxes(1, 2).reshape(image.shape)
 
 
-def shuffled_by_torch(block: int, dice: torch.Generator, images: torch.Tensor) -> torch.Tensor:
+def shuffled_by_torch(block: int, rng: torch.Generator, images: torch.Tensor) -> torch.Tensor:
     """All images at once."""
     side, size = images.shape[-1] // block, block * block
     cut = images.view(-1, 3, side, block, side, block).transpose(3, 4).reshape(len(images), 3, side**2, size)
-    order = torch.rand(len(images), 1, side**2, size, generator=dice, dtype=torch.float64).argsort(-1)
+    order = torch.rand(len(images), 1, side**2, size, generator=rng, dtype=torch.float64).argsort(-1)
     cut = cut.gather(-1, order.expand(-1, 3, -1, -1)).view(-1, 3, side, side, block, block)
     return cut.transpose(3, 4).reshape(images.shape)
 

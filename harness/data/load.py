@@ -1,10 +1,10 @@
-"""load("photos" | "stl10" | folder) -> Splits(private, public, test).
+"""Load a data set by name or from a folder as private, public and test images.
 
-A folder holds `train/<class>/*` and `test/<class>/*`, or `<class>/*` alone. A named data set is a function
-`photos(downloads) -> list[Picture]`, where `downloads` is a folder that it may keep fetched archives in; one that
-fetches asks `harness.system.offline` first.
-Each role lies in a file of its own in the cache, in the order of its content hashes: no role leads to another,
-and a second run starts at once. The cache holds the decoded images a second time, to cut other roles from.
+A folder holds `train/<class>/*` and `test/<class>/*`, or `<class>/*`. A named data set is a function
+`photos(downloads) -> list[LazyImage]`; `downloads` is a folder for its archives, and before it downloads it asks
+`harness.system.offline`.
+Each role has its own file in the cache, sorted by content hash, so that no role's file or order gives away another's.
+The cache also holds all decoded images once more, from which other splits are made without decoding again.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ Entries: TypeAlias = Mapping[str, Callable[[Path], Sequence[LazyImage]]]
 
 
 class SizedImages(list[LazyImage]):
-    """Pictures of many sizes, and the one in pixels that they are brought to where none is asked for."""
+    """Images of many sizes, and the size in pixels that they are loaded with by default."""
 
-    def __init__(self, pictures: Iterable[LazyImage], size: int) -> None:
-        super().__init__(pictures)
+    def __init__(self, images: Iterable[LazyImage], size: int) -> None:
+        super().__init__(images)
         self.size = size
 
 
@@ -53,75 +53,77 @@ def load(
     entries: Entries | None = None,
     progress: Progress | None = None,
 ) -> Splits:
-    """A data set in its three disjoint roles.
+    """A data set, split into its three disjoint roles. Raises HarnessError.
 
-    dataset       a known name, or a folder; `./photos` is the folder where `photos` is the name
-    size          the shorter side in pixels, then a centre crop; None: the size that the data set is published for,
-                  else images as they are, all of one size
-    limit         number of private images at most, the other roles in proportion
+    dataset       a name or a folder; `./photos` is a folder, `photos` a name
+    size          pixels of the shorter side, the centre is cropped; None: the data set's default size, or else
+                  unchanged images, which must all have one size
+    limit         private images at most, the other roles in proportion
     public_share  share of private and public together that becomes public, in [0, 1); None: the data set's own
     cache         folder for decoded and downloaded images
-    entries       known names and their functions; None: the built-in ones
+    entries       data sets by name: their functions; None: the built-in ones
     """
     _check_knobs(size, limit, public_share)
     cache = cache_folder() if cache is None else cache
     with reporting(progress):
-        name, pictures = find_images(str(dataset), cache / "downloads", entries)
-    if size is None and isinstance(pictures, SizedImages):
-        size = pictures.size
-    pictures = sorted(pictures, key=lambda picture: (picture.name, picture.label, picture.role or ""))
-    classes = {picture.label for picture in pictures}
+        name, listed = find_images(str(dataset), cache / "downloads", entries)
+    if size is None and isinstance(listed, SizedImages):
+        size = listed.size
+    unread = sorted(listed, key=lambda image: (image.name, image.label, image.role or ""))
+    classes = {image.label for image in unread}
     _check_classes(name, classes)
-    attributes = _attributes(name, pictures)
-    key = listing_key(pictures, size)
+    attributes = _attributes(name, unread)
+    key = listing_key(unread, size)
     variant = hashlib.sha256(f"{key} {public_share} {limit}".encode()).hexdigest()[:32]
     folder = cache / "roles" / variant
 
     def write(temporary: Path) -> Facts:
-        stack = decode(pictures, size, cache / "decoded" / key, progress)
-        origin = [pictures[row] for row in stack.rows]
-        keep = splits.drop_duplicates(stack.hashes, [picture.role for picture in origin])
-        labels, hashes = [origin[row].label for row in keep], [stack.hashes[row] for row in keep]
-        if lost := sorted(classes - set(labels)):
-            raise HarnessError(f"class {lost[0]!r} has no readable image that is its own; add some or remove the class")
-        strata = [_stratum(origin[row]) for row in keep]
-        final = splits.assign(strata, [origin[row].role for row in keep], hashes, public_share)
-        notes: dict[str, Any] = {"duplicates": len(origin) - len(keep), "unreadable": len(stack.unreadable)}
-        if stack.unreadable:
-            notes["unreadable_files"] = [name for name, _ in stack.unreadable[:20]]
-        facts: Facts = {"notes": notes, "classes": sorted(classes), "shape": stack.images.shape[1:]}
+        decoded = decode(unread, size, cache / "decoded" / key, progress)
+        readable = [unread[row] for row in decoded.rows]
+        keep = splits.drop_duplicates(decoded.hashes, [image.role for image in readable])
+        labels, hashes = [readable[row].label for row in keep], [decoded.hashes[row] for row in keep]
+        if empty := sorted(classes - set(labels)):
+            raise HarnessError(
+                f"class {empty[0]!r} has no readable image that is its own; add some or remove the class"
+            )
+        strata = [_stratum(readable[row]) for row in keep]
+        roles = splits.assign(strata, [readable[row].role for row in keep], hashes, public_share)
+        notes: dict[str, Any] = {"duplicates": len(readable) - len(keep), "unreadable": len(decoded.unreadable)}
+        if decoded.unreadable:
+            notes["unreadable_files"] = [name for name, _ in decoded.unreadable[:20]]
+        facts: Facts = {"notes": notes, "classes": sorted(classes), "shape": decoded.images.shape[1:]}
         if attributes:
             facts["attribute_names"] = attributes
-        for role, rows in splits.cut(strata, final, hashes, limit).items():
-            rows.sort(key=hashes.__getitem__)  # an order that says nothing of file names
+        for role, rows in splits.cut(strata, roles, hashes, limit).items():
+            rows.sort(key=hashes.__getitem__)  # so that the order gives away no file name
             with (temporary / f"{role}.bin").open("wb") as file:
                 for row in rows:
-                    file.write(stack.images[keep[row]].data)
-            columns = {"labels": labels, "hashes": hashes, "names": [origin[row].name for row in keep]}
+                    file.write(decoded.images[keep[row]].data)
+            columns = {"labels": labels, "hashes": hashes, "names": [readable[row].name for row in keep]}
             if attributes:
-                columns["attributes"] = [str(origin[row].attribute) for row in keep]
+                columns["attributes"] = [str(readable[row].attribute) for row in keep]
             facts[role] = {column: [values[row] for row in rows] for column, values in columns.items()}
         return facts
 
-    def sound(facts: Facts) -> bool:
+    def is_valid(facts: Facts) -> bool:
         return all(hashes_match(_images(folder, role, facts), facts[role]["hashes"]) for role in splits.ROLES)
 
-    facts = cached(folder, write, sound)
+    facts = cached(folder, write, is_valid)
     parts = {role: _dataset(folder, role, facts) for role in splits.ROLES}
     _check_disjoint(parts)
     return Splits(name, **parts, fingerprint=_fingerprint(facts), notes=facts["notes"])
 
 
 def find_images(dataset: str, downloads: Path, entries: Entries | None = None) -> tuple[str, Sequence[LazyImage]]:
-    """The name and the pictures of a known data set (without entries: a built-in one) or a folder; none is read yet."""
+    """The name and the images of a named data set or a folder; none is read yet. entries as in `load`."""
     entries = _built_in() if entries is None else entries
     is_path = any(separator in dataset for separator in (os.sep, os.altsep) if separator)
     if not is_path and dataset in entries:
         return dataset, entries[dataset](downloads)
     folder = Path(dataset).expanduser()
     if not is_path and not folder.is_dir():
-        close = difflib.get_close_matches(dataset, entries, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        near = difflib.get_close_matches(dataset, entries, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
         raise HarnessError(f"unknown data set {dataset!r}; {hint}known: {', '.join(sorted(entries))}; or pass a folder")
     try:
         return folder.resolve().name, image_folder(folder)
@@ -132,14 +134,14 @@ def find_images(dataset: str, downloads: Path, entries: Entries | None = None) -
 
 
 def _built_in() -> Entries:
-    """The data sets of the built-in registry file; a plugin is imported when it is called."""
+    """The data sets of the built-in registry file; a function is imported when it is called."""
     entries = [entry for entry in read_registry(builtin_file(), "built-in") if entry.section == "datasets"]
     return {entry.name: partial(_call, entry) for entry in entries}
 
 
 def _call(entry: Entry, downloads: Path) -> Sequence[LazyImage]:
-    pictures: Sequence[LazyImage] = bind(entry)(downloads)
-    return pictures
+    images: Sequence[LazyImage] = bind(entry)(downloads)
+    return images
 
 
 def _images(folder: Path, role: str, facts: Facts) -> Array:
@@ -147,21 +149,21 @@ def _images(folder: Path, role: str, facts: Facts) -> Array:
 
 
 def _dataset(folder: Path, role: str, facts: Facts) -> Dataset:
-    position = {label: number for number, label in enumerate(facts["classes"])}
-    labels = np.array([position[label] for label in facts[role]["labels"]], dtype=np.int64)
+    numbers = {label: number for number, label in enumerate(facts["classes"])}
+    labels = np.array([numbers[label] for label in facts[role]["labels"]], dtype=np.int64)
     hashes = np.array(facts[role]["hashes"], dtype="S32")
-    hidden = {name: number for number, name in enumerate(facts.get("attribute_names", ()))}
-    attributes = np.array([hidden[name] for name in facts[role]["attributes"]], dtype=np.int64) if hidden else None
+    codes = {name: number for number, name in enumerate(facts.get("attribute_names", ()))}
+    attributes = np.array([codes[name] for name in facts[role]["attributes"]], dtype=np.int64) if codes else None
     names, classes = tuple(facts[role]["names"]), tuple(facts["classes"])
-    return Dataset(_images(folder, role, facts), labels, hashes, names, classes, attributes, tuple(hidden))
+    return Dataset(_images(folder, role, facts), labels, hashes, names, classes, attributes, tuple(codes))
 
 
 def _fingerprint(facts: Facts) -> str:
     digest = hashlib.sha256()
     for role in splits.ROLES:
         columns = [facts[role][name] for name in ("hashes", "labels", "attributes") if name in facts[role]]
-        held = sorted(zip(*columns, strict=True))
-        digest.update(repr((role, held)).encode())
+        rows = sorted(zip(*columns, strict=True))
+        digest.update(repr((role, rows)).encode())
     return digest.hexdigest()[:32]
 
 
@@ -179,23 +181,23 @@ def _check_classes(name: str, classes: set[str]) -> None:
         raise HarnessError(f"data set {name!r} has {len(classes)} class(es); recognition needs two or more")
 
 
-def _attributes(name: str, pictures: Sequence[LazyImage]) -> list[str]:
-    """The values of the second attribute, where there is one; then every picture has it."""
-    found = {picture.attribute for picture in pictures}
-    if found == {None}:
+def _attributes(name: str, images: Sequence[LazyImage]) -> list[str]:
+    """The values of the second attribute, which every image has or none."""
+    values = {image.attribute for image in images}
+    if values == {None}:
         return []
-    if None in found:
-        bare = next(picture.name for picture in pictures if picture.attribute is None)
+    if None in values:
+        bare = next(image.name for image in images if image.attribute is None)
         raise HarnessError(f"data set {name!r}: {bare} has no attribute and others have; give all or none")
-    return sorted(map(str, found))
+    return sorted(map(str, values))
 
 
-def _stratum(picture: LazyImage) -> str:
-    """What is dealt evenly to the roles: the class, or by class first where that is the attribute of a coarse label."""
-    return picture.label if picture.attribute is None else f"{picture.attribute} ({picture.label})"
+def _stratum(image: LazyImage) -> str:
+    """What is split evenly into roles: the class, with a coarse label the second attribute and the label."""
+    return image.label if image.attribute is None else f"{image.attribute} ({image.label})"
 
 
 def _check_disjoint(parts: Mapping[str, Dataset]) -> None:
-    every = np.concatenate([part.hashes for part in parts.values()])
-    if len(np.unique(every)) != len(every):
+    hashes = np.concatenate([part.hashes for part in parts.values()])
+    if len(np.unique(hashes)) != len(hashes):
         raise HarnessError("two roles share an image: the cache is damaged; remove the folder obfuscation-harness")

@@ -1,4 +1,4 @@
-"""Can a plugin be imported? Answered from its source, without importing it: `harness list` must be quick."""
+"""Whether a plugin can be imported, read from its source without importing it: `harness list` must be fast."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ if TYPE_CHECKING:
     from harness.registry.entry import Entry
 
 
-_HERE = __name__.split(".")[0]
+_OWN_PACKAGE = __name__.split(".")[0]
 
 
-def why_unavailable(entry: Entry, sound: set[str] | None = None) -> str | None:
-    """The reason why the plugin cannot be used, in words, or None where nothing speaks against it.
+def why_unavailable(entry: Entry, importable: set[str] | None = None) -> str | None:
+    """The reason why the plugin cannot be used, or None where none is found.
 
-    sound  modules that were found importable before, not looked at again; those found now are added
+    importable  modules that earlier calls found importable, which are not checked again; this call adds its own
     """
-    seen: set[str] = set() if sound is None else set(sound)
+    seen: set[str] = set() if importable is None else set(importable)
     if entry.module not in seen:
         reason = _why_not_importable(entry.module, seen)
         if reason and isinstance(_locate_as_import_does(entry.module), str) and (moved := new_name(entry.module)):
             return f"{entry.module} has moved; write use: {moved}:{entry.function}"
         if reason:
             return reason
-        if sound is not None:
-            sound |= seen
+        if importable is not None:
+            importable |= seen
     place = locate(entry.module)
     if place is None or place.file is None or not place.is_python:
-        return None  # compiled or built in: only importing it could tell
+        return None  # compiled or built in: only an import can show more
     if not _defines(parse(place.file).body, entry.function):
         return f"no function {entry.function!r} in {place.file}"
     return None
 
 
 def _why_not_importable(module: str, seen: set[str]) -> str | None:
-    """Follows the module's own package; of other packages it only asks whether they are there."""
+    """Follow the imports inside the module's own package; of other packages only check that they exist."""
     seen.add(module)
     place = _locate_as_import_does(module)
     if isinstance(place, str):
@@ -60,7 +60,7 @@ def _why_not_importable(module: str, seen: set[str]) -> str | None:
             moved = new_name(name)
             hint = f"; {name} has moved to {moved}" if moved else ""
             return f"No module named {missing!r} (imported by {module}){hint}"
-        if own and top != _HERE and name not in seen and locate(name) is not None:  # this very package is there
+        if own and top != _OWN_PACKAGE and name not in seen and locate(name) is not None:  # harness itself is installed
             reason = _why_not_importable(name, seen)
             if reason:
                 return reason
@@ -68,7 +68,7 @@ def _why_not_importable(module: str, seen: set[str]) -> str | None:
 
 
 def _locate_as_import_does(module: str) -> Location | str:
-    """The module's place, or the first of its parents (or itself) that is missing."""
+    """Where the module is, or the name of its first parent (or itself) that is missing."""
     parts = module.split(".")
     for depth in range(1, len(parts) + 1):
         place = locate(".".join(parts[:depth]))
@@ -79,7 +79,7 @@ def _locate_as_import_does(module: str) -> Location | str:
 
 
 def _missing(module: str, *, exactly: bool) -> str | None:
-    """The part of a module's name that cannot be found; a foreign package counts as found once it is there."""
+    """The part of a module's name that cannot be found; of a foreign package only the package is looked for."""
     parts = module.split(".")
     for depth in range(1, len(parts) + 1):
         name = ".".join(parts[:depth])
@@ -87,12 +87,12 @@ def _missing(module: str, *, exactly: bool) -> str | None:
         if place is None:
             return name
         if not exactly and not place.is_namespace:
-            return None  # a regular package may make its submodules as it likes
+            return None  # a regular package may create submodules when it is imported
     return None
 
 
 def _required(body: Iterable[ast.stmt], module: str, is_package: bool) -> Iterator[str]:
-    """What the module must import to be imported: statements at its top, not those under `try` or `if`."""
+    """Modules that the module always imports: statements at its top, not those under `try` or `if`."""
     for node in body:
         if isinstance(node, ast.Import):
             yield from imported([node], module, is_package)
@@ -105,7 +105,7 @@ def _required(body: Iterable[ast.stmt], module: str, is_package: bool) -> Iterat
 
 
 def _defines(body: Iterable[ast.stmt], name: str) -> bool:
-    return any(found in (name, "*", "__getattr__") for statement in body for found in _names(statement))
+    return any(bound in (name, "*", "__getattr__") for statement in body for bound in _names(statement))
 
 
 def _names(node: ast.stmt) -> Iterator[str]:

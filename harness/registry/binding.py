@@ -1,4 +1,4 @@
-"""Entry -> bound function: the only place where the harness meets plugins. Here they are imported."""
+"""Import a plugin and bind its knobs: the only place where the harness imports plugins."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ POSITIONAL_ARGUMENTS = {
     "attacks": ("observation", "rng"),
     "metrics": ("images", "originals"),
 }
-"""What a plugin of each section receives before its knobs; a data set's own arguments are the loader's business."""
+"""What a plugin of each section receives before its knobs; arguments of data sets are checked by their functions."""
 
 
 def bind(entry: Entry) -> Callable[..., Any]:
-    """The plugin's function with its knobs in place: imports it, and refuses knobs that are missing or unknown."""
+    """The plugin's function with its knobs bound; raises HarnessError for a missing or unknown knob."""
     try:
         function = getattr(importlib.import_module(entry.module), entry.function)
     except Exception as error:  # a plugin may raise anything while it is imported
@@ -44,9 +44,9 @@ def _reason(entry: Entry, error: Exception) -> str:
 
 
 def why_not_ready(entry: Entry) -> str | None:
-    """What the plugin lacks on this machine (credentials, weights), or None. Asked before anything runs.
+    """What the plugin lacks on this machine (credentials, weights), or None. Called before anything runs.
 
-    A plugin that may lack something has in its module `check_ready(**knobs)`, which raises `Skipped`.
+    A plugin that may lack something defines in its module `check_ready(**knobs)`, which raises `Skipped`.
     """
     check = getattr(importlib.import_module(entry.module), "check_ready", None)
     try:
@@ -61,26 +61,25 @@ def _check_knobs(entry: Entry, function: Callable[..., Any]) -> None:
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except ValueError:
-        return  # compiled, without a signature: the call itself will tell
+        return  # compiled, without a signature: the call itself fails
     kinds = inspect.Parameter
     who = f"{entry.noun} {entry.name!r}"
-    data = POSITIONAL_ARGUMENTS.get(entry.section, ())
-    places = [one for one in parameters if one.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
-    if len(places) < len(data) and not any(one.kind is kinds.VAR_POSITIONAL for one in parameters):
-        raise HarnessError(f"{who}: {entry.use} must take ({', '.join(data)}) before its knobs")
+    first = POSITIONAL_ARGUMENTS.get(entry.section, ())
+    positional = [p for p in parameters if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
+    if len(positional) < len(first) and not any(p.kind is kinds.VAR_POSITIONAL for p in parameters):
+        raise HarnessError(f"{who}: {entry.use} must take ({', '.join(first)}) before its knobs")
     knobs = {
-        one.name: one
-        for one in [*places[len(data) :], *parameters]
-        if one.kind is kinds.KEYWORD_ONLY
-        or (one.kind is kinds.POSITIONAL_OR_KEYWORD and one not in places[: len(data)])
+        p.name: p
+        for p in [*positional[len(first) :], *parameters]
+        if p.kind is kinds.KEYWORD_ONLY or (p.kind is kinds.POSITIONAL_OR_KEYWORD and p not in positional[: len(first)])
     }
     for name, value in entry.params.items():
-        if name not in knobs and not any(one.kind is kinds.VAR_KEYWORD for one in parameters):
+        if name not in knobs and not any(p.kind is kinds.VAR_KEYWORD for p in parameters):
             near = did_you_mean(name, knobs)
-            raise HarnessError(f"{who}: {entry.use} has no knob {name!r}{near}; mend params in {entry.origin}")
-        whole = name in knobs and knobs[name].annotation in (int, "int")
-        if whole and isinstance(value, float) and not value.is_integer():
+            raise HarnessError(f"{who}: {entry.use} has no knob {name!r}{near}; fix params in {entry.origin}")
+        is_integer = name in knobs and knobs[name].annotation in (int, "int")
+        if is_integer and isinstance(value, float) and not value.is_integer():
             raise HarnessError(f"{who}: {name} is {value}; it must be a whole number")
-    for name, one in knobs.items():
-        if one.default is kinds.empty and name not in entry.params and (data or one.kind is kinds.KEYWORD_ONLY):
+    for name, p in knobs.items():
+        if p.default is kinds.empty and name not in entry.params and (first or p.kind is kinds.KEYWORD_ONLY):
             raise HarnessError(f"{who}: {entry.use} needs {name!r}; add it to params in {entry.origin}")

@@ -1,4 +1,4 @@
-"""One entry of a registry file: its fields, how they are read, and every way in which they can be wrong."""
+"""One entry of a registry file: its fields, read and checked."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ GRANTS = ("labels", "releases", "defense", "public", "gallery", "plans")
 
 @dataclass(frozen=True)
 class Entry:
-    """One plugin as the registry announces it.
+    """One plugin as a registry file announces it; the fields are those of the file.
 
-    origin  who announced it: 'built-in', the name of a file, or the name of an installed distribution
-    tune    which knob `harness tune` turns, and how far (see harness.tune.ranges); it changes no outcome
+    origin  'built-in', the name of a file, or the name of an installed distribution
+    tune    which knob `harness tune` varies over which range (harness.registry.tune_field); no result depends on it
     """
 
     name: str
@@ -75,7 +75,7 @@ class Entry:
 
     @property
     def module(self) -> str:
-        """Where it is imported from; the built-in file names its plugins relative to `harness.plugins`."""
+        """The module to import; the built-in file names its plugins relative to `harness.plugins`."""
         module = self.use.partition(":")[0]
         relative = self.origin == BUILT_IN and module.partition(".")[0] in PLUGIN_FOLDERS
         return f"harness.plugins.{module}" if relative else module
@@ -86,11 +86,11 @@ class Entry:
 
     @property
     def knobs(self) -> tuple[str, ...]:
-        """Everything that `with_settings` can set: the plugin's knobs, then a defense's mixing."""
+        """Names that `with_settings` accepts: the plugin's knobs, then a defense's mixing."""
         return (*self.params, *(self.mixing or ()))
 
     def with_settings(self, overrides: Mapping[str, Any]) -> Entry:
-        """This entry with some knobs, or parts of its mixing, set differently."""
+        """A copy with other values of some knobs or parts of the mixing; raises HarnessError for unknown ones."""
         params, mixing = dict(self.params), dict(self.mixing or {})
         for knob, value in overrides.items():
             if knob in mixing:
@@ -172,9 +172,9 @@ def _check_fields(where: str, section: str, fields: Mapping[str, Any]) -> None:
         raise HarnessError(f"{where}: cite is {fields['cite']!r}; expected text")
     if not isinstance(params, dict) or not is_json_value(params):
         raise HarnessError(f"{where}: params are {params!r}; expected a table of numbers, text, true or false, lists")
-    taken = [knob for knob in params if section == "defenses" and knob in MIXING]
-    if taken:
-        raise HarnessError(f"{where}: params.{taken[0]} is a part of mixing; give the knob another name")
+    reserved = [knob for knob in params if section == "defenses" and knob in MIXING]
+    if reserved:
+        raise HarnessError(f"{where}: params.{reserved[0]} is a part of mixing; give the knob another name")
     for key in ("traits", "granted"):
         words = fields.get(key) or []
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
@@ -188,4 +188,4 @@ def _check_fields(where: str, section: str, fields: Mapping[str, Any]) -> None:
         if grant == "gallery" and fields["kind"] != "reidentification":
             raise HarnessError(f"{where}: granted gallery is for kind: reidentification only; drop it")
         if grant == "plans" and "control" not in (fields.get("traits") or []):
-            raise HarnessError(f"{where}: granted plans is for a ceiling; add control to its traits, or drop it")
+            raise HarnessError(f"{where}: granted plans is for controls only; add control to its traits, or drop it")

@@ -1,7 +1,7 @@
-"""What may be written after -D and -A and under `params` and `mixing`: reading, checking, one canonical form.
+"""Read and check settings: what stands after -D and -A, and under `params` and `mixing` of a registry entry.
 
-Equal settings must give equal records, so whole numbers and fractions take the registry's own form (`sigma=20.0` where
-the registry says 20 becomes 20).
+Equal settings must give equal records, so a number takes the type that the registry has: `sigma=20.0` becomes 20 where
+the registry says 20.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ LABELS = ("dominant", "soft")
 SUM_TOLERANCE = 1e-6
 
 
-class RegistryYaml(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # C where libyaml is there
-    """YAML with two mends: 1e-3 is a number, and a key written twice is an error."""
+class RegistryYaml(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # C where libyaml is installed
+    """YAML with two corrections: 1e-3 is a number, and a key written twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -41,13 +41,13 @@ RegistryYaml.add_implicit_resolver(
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'shuffle_mix'?`, or nothing where no known word is near."""
+    """`; did you mean 'shuffle_mix'?`, or an empty text where no known word is similar."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """The values of `-D block=4 -D weights=0.5,0.5`: numbers, true and false, text, lists with commas.
+    """The values of `-D block=4 -D weights=0.5,0.5`: numbers, true or false, text, lists with commas.
 
     `weights` also reads several vectors (`0.5,0.5/0.6,0.4`), `beta:0.4` and `distortion`.
     """
@@ -86,13 +86,13 @@ def _list(text: str) -> list[Any]:
 
 
 def _scalar(text: str) -> Any:
-    """One YAML scalar; whatever YAML would read as something larger (`a: b`, a date) stays text."""
+    """One YAML scalar; text that YAML would read as something else (`a: b`, a date) stays text."""
     try:
         value = yaml.load(text, RegistryYaml)
     except yaml.YAMLError:
         return text
-    plain = isinstance(value, (bool, int, float, str)) or (value is None and text in ("null", "~"))
-    return value if plain else text
+    is_scalar = isinstance(value, (bool, int, float, str)) or (value is None and text in ("null", "~"))
+    return value if is_scalar else text
 
 
 def is_json_value(value: Any) -> bool:
@@ -106,16 +106,19 @@ def is_json_value(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, str))
 
 
-def convert_like(default: Any, value: Any, what: str) -> Any:
-    """`value` in the form of the registry's `default`; a number for a number, a lone item for a list of one."""
+def convert_like(default: Any, value: Any, name: str) -> Any:
+    """`value` with the type of the registry's `default`; a single value becomes a list where a list is expected.
+
+    name  of the setting, for messages; raises HarnessError for a value of another type
+    """
     if not is_json_value(value):
-        raise HarnessError(f"{what}: {value!r} cannot be recorded; use numbers, text, true or false, or lists of them")
+        raise HarnessError(f"{name}: {value!r} cannot be recorded; use numbers, text, true or false, or lists of them")
     if default is None:
         return value
     if isinstance(default, list) and not isinstance(value, (list, dict)):
         value = [value]
-    if _family(value) != _family(default):
-        raise HarnessError(f"{what}: expected {_family(default)} such as {_shown(default)}, got {_shown(value)}")
+    if _type_name(value) != _type_name(default):
+        raise HarnessError(f"{name}: expected {_type_name(default)} such as {_shown(default)}, got {_shown(value)}")
     if isinstance(default, float) and isinstance(value, int):
         return float(value)
     if isinstance(default, int) and isinstance(value, float) and value.is_integer():
@@ -123,7 +126,7 @@ def convert_like(default: Any, value: Any, what: str) -> Any:
     return value
 
 
-def _family(value: Any) -> str:
+def _type_name(value: Any) -> str:
     kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
         (bool, "true or false"),
         ((int, float), "a number"),
@@ -162,7 +165,7 @@ def _check_weights(name: str, weights: Any) -> Any:
         return weights
     if isinstance(weights, Mapping):
         if set(weights) != {"beta"} or not _is_number(weights["beta"]) or weights["beta"] <= 0:
-            raise HarnessError(f"{name}: weights {dict(weights)} draw from nothing known; use beta: A with A above 0")
+            raise HarnessError(f"{name}: weights {dict(weights)} are no known distribution; use beta: A with A above 0")
         return {"beta": float(weights["beta"])}
     if not isinstance(weights, list) or not weights:
         raise HarnessError(
@@ -182,10 +185,10 @@ def _check_vector(name: str, vector: list[Any]) -> list[float]:
         raise HarnessError(f"{name}: weights {shown or '(none)'} must be finite numbers of 0 or more")
     total = math.fsum(vector)
     if abs(total - 1) > SUM_TOLERANCE:
-        mend = "make them sum to 1"
+        fix = "make them sum to 1"
         if 0.985 <= total < 1:  # the paper's own .33,.33,.33 and .5,.33,.16
-            mend = "normalise them: weights=" + ",".join(f"{weight / total:.8g}" for weight in vector)
-        raise HarnessError(f"{name}: weights {shown} sum to {total:.6g}, not 1; {mend}")
+            fix = "normalise them: weights=" + ",".join(f"{weight / total:.8g}" for weight in vector)
+        raise HarnessError(f"{name}: weights {shown} sum to {total:.6g}, not 1; {fix}")
     return [float(weight) for weight in vector]
 
 

@@ -1,11 +1,11 @@
-"""Which knob of a defense is tuned, over which values, and which way it hides more: the `tune` table of its entry.
+"""The `tune` table of a defense's entry: which knob is tuned, over which values, and in which direction it hides more.
 
     tune: {knob: block, low: 1, high: 128, kind: divides, direction: up}
 
 kind       continuous, integer, odd, or divides: a whole number that divides both sides of the image
 direction  up: a larger value hides more; down: a smaller one
-A defense that is tuned by how it mixes says `tune: {knob: weights}` alone. Its range follows from the weights: the
-dominant one from 1 down to as much as the next, the others keeping their proportions; or the parameter of `beta`.
+A defense that is tuned by its mixing weights says only `tune: {knob: weights}`. The range follows from the weights: the
+dominant one goes from 1 down to the next largest and the others keep their proportions; or the parameter of `beta`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WEIGHTS = "weights"
 
 
 def check_tune(where: str, tune: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The `tune` table of an entry, checked against the entry's other fields."""
+    """The `tune` table of an entry, checked against the entry's other fields; raises HarnessError."""
     if not isinstance(tune, dict):
         raise HarnessError(f"{where}: tune is {tune!r}; expected a table with {', '.join(FIELDS)}")
     for key in tune:
@@ -55,5 +55,5 @@ def check_tune(where: str, tune: Any, fields: Mapping[str, Any]) -> dict[str, An
 
 
 def is_number(value: Any) -> bool:
-    """A finite number that is not a truth value."""
+    """Whether a value is a finite number and no bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -266,7 +266,7 @@ def test_the_ceiling_is_a_control_and_whoever_sees_plans_must_be_one(tmp_path):
     file.write_text(text.format("[control]"))
     assert read_registry(file, "mine")[0].granted == ("plans",)
     file.write_text(text.format("[learned]"))
-    with pytest.raises(HarnessError, match="granted plans is for a ceiling; add control"):
+    with pytest.raises(HarnessError, match="granted plans is for controls only; add control"):
         read_registry(file, "mine")
 
 

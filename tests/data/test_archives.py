@@ -484,7 +484,7 @@ def test_names_that_are_paths_are_refused(cats, tmp_path, change):
 
 
 @pytest.mark.parametrize(
-    ("body", "words"), [(b"not MATLAB", "test_list.mat holds no list of files"), (None, "mend test_list")]
+    ("body", "words"), [(b"not MATLAB", "test_list.mat holds no list of files"), (None, "fix test_list")]
 )
 def test_a_test_list_that_is_none_is_one_line(dogs, site, tmp_path, body, words):
     lists = {"other.mat": b""} if body is None else {"test_list.mat": body}

@@ -436,7 +436,7 @@ def test_equal_sizes_need_no_size_even_when_not_square(tmp_path, cache):
     assert load(tmp_path / "wide", cache=cache).size == (16, 24)
 
 
-# Refusals: one line with the thing, the value and the mend
+# Refusals: one line with the thing, the value and the fix
 
 
 def test_different_sizes_ask_for_size(flat, cache):

@@ -214,7 +214,7 @@ def test_an_interrupted_extraction_of_imagenette_is_done_again(nette, tmp_path):
     assert len(load("imagenette", cache=tmp_path, size=16).private) == 8
 
 
-def test_without_network_one_line_names_the_host_and_the_mend(tmp_path, monkeypatch):
+def test_without_network_one_line_names_the_host_and_the_fix(tmp_path, monkeypatch):
     monkeypatch.setattr(http, "PAUSE", 0.01)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -172,7 +172,7 @@ def changed(section: str = "defenses", **fields: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_a_malformed_file_is_one_line_with_the_place_and_the_mend(tmp_path: Path, content: Any, message: str) -> None:
+def test_a_malformed_file_is_one_line_with_the_place_and_the_fix(tmp_path: Path, content: Any, message: str) -> None:
     """File, entry, field and what to do; never a traceback of the YAML reader."""
     file = written(tmp_path, content)
 

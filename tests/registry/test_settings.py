@@ -124,7 +124,7 @@ def test_a_number_may_be_whole_or_not_where_the_registry_has_a_number() -> None:
     ],
 )
 def test_a_bad_setting_says_what_was_expected(name: str, settings: dict[str, Any], message: str) -> None:
-    """One line with the knob, the value, and the mend."""
+    """One line with the knob, the value, and the fix."""
     entry = built_in().get("defenses", name)
 
     with pytest.raises(HarnessError, match=message):

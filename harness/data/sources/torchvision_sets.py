@@ -1,8 +1,8 @@
-"""CIFAR-10, STL-10, Oxford-IIIT Pets (cat or dog) and Imagenette, from where torchvision says and read by it.
+"""CIFAR-10, STL-10, Oxford-IIIT Pets (cat or dog) and Imagenette, read by torchvision.
 
-`harness.data.download` fetches the archives, checked against torchvision's checksums, to where torchvision finds them.
-torchvision verifies its checksums on every start (2.7 GB for STL-10); so the labelled images are copied once into
-plain arrays in the downloads folder, and later starts neither verify nor import torchvision.
+`harness.data.download` downloads the archives from torchvision's addresses, checked against its checksums, to where
+torchvision looks for them. torchvision verifies checksums on every start (2.7 GB for STL-10), so the labelled images
+are copied once into plain arrays in the downloads folder; later starts neither verify nor import torchvision.
 References: Krizhevsky 2009; Coates, Ng and Lee 2011; Parkhi, Vedaldi, Zisserman and Jawahar 2012; Howard 2019.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Fetched: TypeAlias = dict[str, tuple[Array, Any, list[str]]]
     """Per role: (N, 3, H, W) uint8 images, class numbers, class names."""
 
-LOCAL = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT}
+LOCAL_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT}
 
 
 def cifar10(downloads: Path) -> list[LazyImage]:
@@ -41,7 +41,7 @@ def cifar10(downloads: Path) -> list[LazyImage]:
         from torchvision.datasets import CIFAR10
 
         fetch(Archive(CIFAR10.filename, CIFAR10.url, CIFAR10.tgz_md5), root, "cifar10")
-        with _explained("cifar10", root):
+        with _readable_errors("cifar10", root):
             parts = {role: CIFAR10(str(root), train=role == "train", download=True) for role in ("train", "test")}
         return {
             role: (part.data.transpose(0, 3, 1, 2), part.targets, list(part.classes)) for role, part in parts.items()
@@ -57,7 +57,7 @@ def stl10(downloads: Path) -> list[LazyImage]:
         from torchvision.datasets import STL10
 
         fetch(Archive(STL10.filename, STL10.url, STL10.tgz_md5), root, "stl10")
-        with _explained("stl10", root):
+        with _readable_errors("stl10", root):
             parts = {role: STL10(str(root), split=role, download=True) for role in ("train", "test")}
         return {role: (part.data, part.labels, list(part.classes)) for role, part in parts.items()}
 
@@ -76,7 +76,7 @@ def oxford_pets(downloads: Path) -> list[LazyImage]:
             fetch(Archive(file_name(url), url, digest), extracted, "oxford_pets")
         for part in ("images", "annotations"):  # an interrupted extraction looks complete to torchvision
             shutil.rmtree(extracted / part, ignore_errors=True)
-        with _explained("oxford_pets", extracted):
+        with _readable_errors("oxford_pets", extracted):
             parts = {
                 role: OxfordIIITPet(str(folder), split=split, target_types="binary-category", download=True)
                 for role, split in (("train", "trainval"), ("test", "test"))
@@ -102,7 +102,7 @@ def imagenette(downloads: Path) -> list[LazyImage]:
         url, digest = Imagenette._ARCHIVES["160px"]
         fetch(Archive(file_name(url), url, digest), folder, "imagenette")
         shutil.rmtree(folder / Path(url).stem, ignore_errors=True)  # an interrupted extraction looks complete
-        with _explained("imagenette", folder):
+        with _readable_errors("imagenette", folder):
             parts = {
                 role: Imagenette(str(folder), split=split, size="160px", download=True)
                 for role, split in (("train", "train"), ("test", "val"))
@@ -137,15 +137,15 @@ def _from_arrays(folder: Path, copy: Callable[[Path], Fetched]) -> list[LazyImag
             facts[role] = {"shape": images.shape, "labels": [classes[int(number)] for number in numbers]}
         return facts
 
-    pictures: list[LazyImage] = []
-    for role, held in cached(folder / "arrays", write, lambda _: True).items():
+    unread: list[LazyImage] = []
+    for role, facts in cached(folder / "arrays", write, lambda _: True).items():
         path = folder / "arrays" / f"{role}.bin"
-        images = map_images(path, held["shape"])
+        images = map_images(path, facts["shape"])
         stamp = f"{path.stat().st_size} {path.stat().st_mtime_ns}"
-        for row, label in enumerate(held["labels"]):
+        for row, label in enumerate(facts["labels"]):
             name = f"{role}/{label}/{row:05}"
-            pictures.append(LazyImage(name, label, role, partial(_row, images, row), f"{stamp} {row}"))
-    return pictures
+            unread.append(LazyImage(name, label, role, partial(_row, images, row), f"{stamp} {row}"))
+    return unread
 
 
 def _row(images: Array, row: int) -> Array:
@@ -154,14 +154,14 @@ def _row(images: Array, row: int) -> Array:
 
 
 @contextmanager
-def _explained(name: str, folder: Path) -> Iterator[None]:
-    """Turn what torchvision raises into one line with the mend."""
+def _readable_errors(name: str, folder: Path) -> Iterator[None]:
+    """Turn what torchvision raises into one line with the fix."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # CIFAR's pickles are older than NumPy's rules on dtypes
             yield
     except (OSError, RuntimeError, TarError, EOFError) as error:
-        if isinstance(error, OSError) and error.errno in LOCAL:
+        if isinstance(error, OSError) and error.errno in LOCAL_ERRORS:
             raise HarnessError(f"{name}: cannot write {folder}: {error.strerror}; free some space") from error
         reason = " ".join(str(error).split())
         raise HarnessError(f"{name}: cannot be unpacked ({reason}); remove {folder} and run again") from error
