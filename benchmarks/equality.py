@@ -8,10 +8,9 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from harness import images as image_ops
 from harness.client.client import scheme_of
 from harness.data.load import load
-from harness.images import to_bytes
+from harness.images import ops, to_bytes
 from harness.images.draws import Draws
 from harness.randomness import derive, torch_generator
 from harness.registry import Registry, bind
@@ -37,11 +36,11 @@ def same_draws() -> Iterator[None]:
         def normal(self, shape: tuple[int, ...]) -> torch.Tensor:
             return super().normal(shape).to(self.device)
 
-    before, image_ops.Draws = image_ops.Draws, CpuDraws  # type: ignore[misc]
+    before, ops.Draws = ops.Draws, CpuDraws  # type: ignore[misc]
     try:
         yield
     finally:
-        image_ops.Draws = before  # type: ignore[misc]
+        ops.Draws = before  # type: ignore[misc]
 
 
 def equal_defenses(registry: Registry, device: str) -> list[Line]:
