@@ -72,7 +72,7 @@ def grouped(releases: Sequence[RunResult], attacks: Iterable[RunResult]) -> list
             records[seed] = record
     whose = {release.inputs["seed"]: release.arrays["units"] for release in releases}
     made = []
-    for records in groups.values():
+    for _, records in sorted(groups.items()):  # in the order of names, which settles ties
         ok_runs = {
             seed: record
             for seed, record in records.items()

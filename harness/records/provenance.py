@@ -28,6 +28,15 @@ LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "opencv-python-he
 EXTERNAL = "external:"
 """How the name of an outside submission begins: no plugin made it, it is only scored."""
 _SCORED = ("harness.run.scoring", "score")
+_PLUGINS = (
+    ("defenses", "defense"),
+    ("metrics", "distortion"),
+    ("attacks", "attack"),
+    ("metrics", "metrics"),
+    ("evaluators", "judges"),
+    ("evaluators", "utility"),
+)
+"""Where a record's inputs name plugins: the section of the registry, and the input."""
 
 
 def resolved(entry: Entry) -> dict[str, Any]:
@@ -99,15 +108,23 @@ class CodeAtHand:
         """Whether the record starts from a release of this code; None where its defense is not in the registry."""
         if "published" in record.inputs["defense"]:
             return True  # handed over as it is: its hash stands for it
-        return self._made(record, "obfuscation", "release", [("defenses", "defense"), ("metrics", "distortion")])
+        expected = self.release_code(record)
+        return None if expected is None else expected == record.inputs.get("release")
 
     def made(self, record: RunResult) -> bool | None:
         """Whether this code would make the record's figures; None where one of its plugins is not in the registry."""
-        parts = [("defenses", "defense"), ("metrics", "distortion"), ("attacks", "attack"), ("metrics", "metrics")]
-        parts += [("evaluators", "judges"), ("evaluators", "utility")]
-        return self._made(record, record.spec.kind, "code", parts)
+        expected = self.code(record)
+        return None if expected is None else expected == record.inputs.get("code")
 
-    def _made(self, record: RunResult, kind: str, stated: str, parts: list[tuple[str, str]]) -> bool | None:
+    def release_code(self, record: RunResult) -> str | None:
+        """The hash that the code at hand would state for the record's release; None where its defense is unknown."""
+        return self._code(record, "obfuscation", (("defenses", "defense"), ("metrics", "distortion")))
+
+    def code(self, record: RunResult) -> str | None:
+        """The same for all that makes its figures."""
+        return self._code(record, record.spec.kind, _PLUGINS)
+
+    def _code(self, record: RunResult, kind: str, parts: Iterable[tuple[str, str]]) -> str | None:
         entries = []
         for section, part in parts:
             held = record.inputs.get(part) or []
@@ -116,9 +133,9 @@ class CodeAtHand:
                 if entry is None:
                     return None
                 if entry.version != named["version"]:
-                    return False
+                    return ""  # no code at all: what is called so now is something else
                 entries.append(entry)
-        return code(kind, entries) == record.inputs.get(stated)
+        return code(kind, entries)
 
     def _entry(self, section: str, named: Mapping[str, Any]) -> Entry | None:
         if named["name"].startswith(EXTERNAL):
