@@ -83,7 +83,6 @@ _numbers = itertools.count()
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
     """Writes the package with some edits; the hash of its defense. Each call is a package of its own name."""
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
-    before = set(definitions._own_packages)
 
     def write(edits: dict[str, Callable[[str], str] | str] | None = None, root: str = "scheme:fade") -> str:
         name = f"tidyscheme{next(_numbers)}"
@@ -99,8 +98,6 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         return code_hash([(f"{name}.{module}", function)])
 
     yield write
-    definitions._own_packages.clear()
-    definitions._own_packages.update(before)
     definitions.forget()
 
 

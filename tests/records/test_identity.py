@@ -38,7 +38,6 @@ def scheme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     """Writes a defense, runs it with `smooth`; the names of all records so far."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(definitions, "_own_packages", {"harness"})
     rng = np.random.default_rng(0)
     for at in range(24):
         folder = tmp_path / "set" / f"class{at % 2}"
