@@ -85,7 +85,7 @@ def test_a_broken_connection_is_continued_where_it_broke(site, pets, tmp_path):
 
 
 def test_a_line_that_falls_silent_is_given_up_and_continued(site, pets, tmp_path, monkeypatch):
-    monkeypatch.setattr(http, "TIMEOUT", 0.2)
+    monkeypatch.setattr(http, "TIMEOUT", 2.0)
     site.script = ["stall"]
 
     fetch(pets, tmp_path, "pets")

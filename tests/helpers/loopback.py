@@ -1,14 +1,11 @@
-"""A web server on loopback that knows ranges, and misbehaves as it is told."""
+"""A web server on loopback that serves ranges and fails as a test's script says."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-STALL = 0.6  # seconds
 
 
 class Site:
@@ -16,7 +13,7 @@ class Site:
 
     files     body by path
     script    what goes wrong, one for each request from the first: a number of bytes after which the connection is
-              cut, an error status as text, "stall" (half, and then silence), "whole" (ranges are ignored),
+              cut, an error status as text, "stall" (half, then nothing until the test ends), "whole" (no ranges),
               "elsewhere" (another range than asked), "unsized" (no length is told); None: nothing
     always    the same for every request after the script
     version   the ETag
@@ -24,6 +21,7 @@ class Site:
     requests  (path, range, If-Range) as they came
     sent      bytes of bodies in all
     gate      what every answer waits for
+    ended     set when the test ends
     """
 
     def __init__(self) -> None:
@@ -35,6 +33,7 @@ class Site:
         self.requests: list[tuple[str, str | None, str | None]] = []
         self.sent = 0
         self.gate: threading.Event | None = None
+        self.ended = threading.Event()
         self.url = ""
 
 
@@ -84,7 +83,7 @@ def serving() -> Iterator[Site]:
             self.wfile.write(body[start:end])
             self.wfile.flush()
             if fault == "stall":
-                time.sleep(STALL)
+                site.ended.wait(600)
 
     class Server(ThreadingHTTPServer):
         daemon_threads = False
@@ -99,5 +98,6 @@ def serving() -> Iterator[Site]:
         try:
             yield site
         finally:
+            site.ended.set()
             server.shutdown()
             thread.join()

@@ -450,7 +450,7 @@ def test_a_killed_run_is_swept_away_by_the_next(pictures, tmp_path, monkeypatch)
     command = [sys.executable, "-m", "harness.cli", "obfuscate", "--defense", "mix", "--epochs", "2000", *words]
     running = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     partial = place / ".out.partial"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (partial / "epoch_003").is_dir() and time.monotonic() < deadline and running.poll() is None:
         time.sleep(0.02)
     assert (partial / "epoch_003").is_dir()
