@@ -19,7 +19,7 @@ GRANTS = ("labels", "releases", "defense", "public", "gallery", "plans")
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledImages:
     """The adversary's own images: (N, 3, H, W) uint8 on the CPU and (N,) int64 labels.
 
     attributes  (N,) int64 positions in `observation.attributes`, where the data set has a second attribute
@@ -49,7 +49,7 @@ class Pairing:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownDefense:
     """A defense as Kerckhoffs has it: everything about it but its dice."""
 
     params: Mapping[str, Any]
@@ -80,9 +80,9 @@ class Observation:
     attributes: tuple[str, ...] = ()
     _labels: Labels | None = field(default=None, repr=False)
     _releases: Sequence[Release] | None = field(default=None, repr=False)
-    _known: Known | None = field(default=None, repr=False)
+    _known: KnownDefense | None = field(default=None, repr=False)
     _scheme: Scheme | None = field(default=None, repr=False)
-    _public: Labelled | None = field(default=None, repr=False)
+    _public: LabelledImages | None = field(default=None, repr=False)
     _gallery: Bytes | None = field(default=None, repr=False)
     _plans: Sequence[Pairing] | None = field(default=None, repr=False)
     _key: bytes = field(default=b"", repr=False)
@@ -100,15 +100,15 @@ class Observation:
         return granted
 
     @property
-    def defense(self) -> Known:
+    def defense(self) -> KnownDefense:
         """The defense's settings and traits. Branch on traits, never on a name."""
-        known: Known = self._get("defense", self._known)
+        known: KnownDefense = self._get("defense", self._known)
         return known
 
     @property
-    def public(self) -> Labelled:
+    def public(self) -> LabelledImages:
         """The adversary's own images, disjoint from the private ones."""
-        public: Labelled = self._get("public", self._public)
+        public: LabelledImages = self._get("public", self._public)
         return public
 
     @property

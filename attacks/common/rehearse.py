@@ -16,7 +16,7 @@ import torch
 from harness.errors import HarnessError, Inapplicable
 from harness.images import to_images
 from harness.mixing import plan
-from harness.observation import Labelled, Observation
+from harness.observation import LabelledImages, Observation
 from harness.randomness import derive, numpy_generator
 from harness.types import Array, Bytes, Weights
 
@@ -80,7 +80,7 @@ def first_rows(observation: Observation, images: int) -> Array:
     return order[:images]
 
 
-def split(public: Labelled, observation: Observation) -> tuple[Array, Array]:
+def split(public: LabelledImages, observation: Observation) -> tuple[Array, Array]:
     """Rows of the public images to train on, and rows held out to judge by, in every class.
 
     Enough of each class in both where mixtures stay within a class. The split is the same for every attack, so that

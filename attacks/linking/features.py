@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from harness.errors import Inapplicable
 from harness.images import to_images
-from harness.observation import Labelled, Observation
+from harness.observation import LabelledImages, Observation
 from harness.randomness import derive
 from harness.train import seeded
 from harness.types import Bytes, Release
@@ -114,7 +114,7 @@ def block_of(observation: Observation) -> int | None:
     return block
 
 
-def some_public(observation: Observation, count: int) -> Labelled:
+def some_public(observation: Observation, count: int) -> LabelledImages:
     """About so many of the adversary's images of all classes, without classes too small to be mixed within."""
     public, k = observation.public, observation.sources
     rows = np.unique(np.linspace(0, len(public) - 1, min(count, len(public))).astype(np.int64))
@@ -123,7 +123,7 @@ def some_public(observation: Observation, count: int) -> Labelled:
         rows = rows[np.bincount(labels)[labels] >= k]
     if len(rows) < k:
         raise Inapplicable(f"{len(public)} public images are too few to rehearse mixtures of {k}")
-    return Labelled(public.images[torch.from_numpy(rows)], public.labels[rows])
+    return LabelledImages(public.images[torch.from_numpy(rows)], public.labels[rows])
 
 
 def _spread(releases: Sequence[Release]) -> Bytes:

@@ -46,7 +46,7 @@ def run(
     if seeds is not None:
         chosen = [seeds if not isinstance(seeds, int) else seeds_of(cross.seeds)[:seeds] for cross in crosses]
         crosses = [
-            replace(cross, seeds=some, order=replace(cross.order, seeds=some))
+            replace(cross, seeds=some, options=replace(cross.options, seeds=some))
             for cross, some in zip(crosses, chosen, strict=True)
         ]
     watch.expect(sum(not item["done"] for item in plan(crosses)))

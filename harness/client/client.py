@@ -15,7 +15,7 @@ from harness.client.gallery import Gallery, gallery_of
 from harness.client.release_cache import ReleaseCache
 from harness.errors import HarnessError, Inapplicable
 from harness.mixing import plan
-from harness.observation import Known, Labelled, Observation, Pairing
+from harness.observation import KnownDefense, LabelledImages, Observation, Pairing
 from harness.randomness import derive, root_of
 from harness.registry import Entry, Registry, bind
 from harness.release import Scheme, as_tensor, empty, obfuscate, scratch, try_out
@@ -54,7 +54,7 @@ class Client:
     device: str
     epochs: int
     targets: int
-    shelf: ReleaseCache = field(default_factory=ReleaseCache, repr=False)
+    release_cache: ReleaseCache = field(default_factory=ReleaseCache, repr=False)
     _kept: dict[tuple[str, int], tuple[Release, Secret]] = field(default_factory=dict, repr=False)
 
     def scheme(self, defense: Entry) -> Scheme:
@@ -76,7 +76,7 @@ class Client:
         wanted = (str(settings | {"mixing": defense.mixing}), seed)
         if self.device == "cpu":
             name, size = f"{self.splits.fingerprint} {wanted}", self.epochs * self.splits.private.images.nbytes
-            return self.shelf.take(name, epoch, size, lambda: self._obfuscate(defense, seed, epoch))
+            return self.release_cache.get_or_make(name, epoch, size, lambda: self._obfuscate(defense, seed, epoch))
         if epoch:
             return self._obfuscate(defense, seed, epoch)
         if wanted not in self._kept:
@@ -136,12 +136,12 @@ class Client:
                 _handed_over(self.release(defense, seed, epoch)[0], "labels" in granted) for epoch in range(self.epochs)
             ]
         if "defense" in granted:
-            given["_known"] = Known(deepcopy(defense.params), deepcopy(scheme.mixing), frozenset(defense.traits))
+            given["_known"] = KnownDefense(deepcopy(defense.params), deepcopy(scheme.mixing), frozenset(defense.traits))
             given["_scheme"] = scheme
             given["_key"] = derive(root_of(seed), "rehearsal")  # the same for every attack
         if "public" in granted:
             attributes = None if public.attributes is None else public.attributes.copy()
-            given["_public"] = Labelled(as_tensor(public.images), public.labels.copy(), attributes)
+            given["_public"] = LabelledImages(as_tensor(public.images), public.labels.copy(), attributes)
         if "gallery" in granted:
             given["_gallery"] = _copy(self.gallery.images)
         if "plans" in granted:

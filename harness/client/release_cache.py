@@ -44,7 +44,7 @@ class ReleaseCache:
             weakref.finalize(self, shutil.rmtree, self.folder, True)
         self.room = min(ROOM, shutil.disk_usage(self.folder).free // 4) if room is None else room
 
-    def take(self, name: str, epoch: int, size: int, make: Callable[[], Epoch]) -> Epoch:
+    def get_or_make(self, name: str, epoch: int, size: int, make: Callable[[], Epoch]) -> Epoch:
         """The epoch of that name, made now where nobody made it before.
 
         size  bytes of all epochs of this name together
@@ -98,7 +98,7 @@ _held = contextlib.ExitStack()
 
 
 @contextlib.contextmanager
-def shared_release_cache() -> Iterator[Path]:
+def shared_release_folder() -> Iterator[Path]:
     """Such a folder for a run on this machine alone, removed at its end."""
     folder = node_folder(uuid.uuid4().hex[:12])
     try:

@@ -116,7 +116,7 @@ def _challenge(given: argparse.Namespace) -> Challenge:
 
 def _row(given: argparse.Namespace, registry: Registry) -> tuple[Bench, Entry]:
     from harness.records import Records
-    from harness.run.options import RunOptions, bench_of
+    from harness.run.options import RunOptions, make_bench
 
     if not given.defense:
         raise HarnessError("whose release? name a row with --defense, or a client's with --release and --secret")
@@ -124,7 +124,7 @@ def _row(given: argparse.Namespace, registry: Registry) -> tuple[Bench, Entry]:
     names = ("dataset", "size", "limit", "public_share", "epochs", "targets", "device")
     order = RunOptions(**{name: getattr(given, name) for name in names})
     order.check()
-    bench = bench_of(order, registry, Records(getattr(given, "records", Path())))
+    bench = make_bench(order, registry, Records(getattr(given, "records", Path())))
     bench.client.check(defense)
     return bench, defense
 

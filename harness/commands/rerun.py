@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.commands.common import command, data_options, emit, records_option, registry_of
 
 if TYPE_CHECKING:
-    from harness.run.rerun import Agreement, Moved
+    from harness.run.rerun import FigureChange, RecordComparison
 
 DISAGREES = 3
 
@@ -37,24 +37,24 @@ def rerun_record(given: argparse.Namespace) -> int:
     return 0 if found.agrees else DISAGREES
 
 
-def _document(found: Agreement) -> dict[str, Any]:
+def _document(found: RecordComparison) -> dict[str, Any]:
     return {
         "record": found.then.spec.key,
         "kind": found.then.spec.kind,
         "agrees": found.agrees,
         "exact": found.exact,
         "status": {"record": found.then.status, "now": found.now.status, "reason": found.now.reason},
-        "inputs": [{"name": name, "record": then, "now": now} for name, then, now in found.unlike],
+        "inputs": [{"name": name, "record": then, "now": now} for name, then, now in found.changed_inputs],
         "figures": [
             {
                 "name": figure.name,
                 "record": figure.then,
                 "now": figure.now,
-                "difference": {**figure.apart, "holm": figure.p},
+                "difference": {**figure.difference, "holm": figure.p},
                 "equal": figure.equal,
                 "agrees": figure.agrees,
             }
-            for figure in found.moved
+            for figure in found.figures
         ],
         "missing": found.missing,
         "new": found.new,
@@ -62,37 +62,38 @@ def _document(found: Agreement) -> dict[str, Any]:
     }
 
 
-def _lines(found: Agreement) -> list[str]:
+def _lines(found: RecordComparison) -> list[str]:
     then, now = found.then, found.now
     lines = [f"record {then.spec.key}: {' '.join([then.spec.kind, *then.spec.names])}, seed {then.inputs['seed']}"]
-    if found.unlike:
+    if found.changed_inputs:
         lines.append("inputs that differ (record -> now):")
-        lines += [f"  {name}: {_short(old)} -> {_short(new)}" for name, old, new in found.unlike]
+        lines += [f"  {name}: {_short(old)} -> {_short(new)}" for name, old, new in found.changed_inputs]
     if then.status != now.status:
         lines.append(f"status: {then.status} -> {now.status}{f' ({now.reason})' if now.reason else ''}")
     if not found.exact:
-        lines += [_figure(figure) for figure in found.moved]
+        lines += [_figure(figure) for figure in found.figures]
     if found.missing:
         lines.append(f"not there any more, or of other images: {', '.join(found.missing)}")
     if found.new:
         lines.append(f"not in the record: {', '.join(found.new)}")
-    count = len(found.moved)
+    count = len(found.figures)
     if found.exact:
         said = f"agrees bit for bit in {count} figure{'' if count == 1 else 's'}"
         lines.append(said if count else f"agrees: {then.status} both times")
     elif found.agrees:
         lines.append("agrees as far as the images can tell: no figure moved beyond its paired interval and rounding")
     else:
-        lines.append("does not agree" + ("" if found.unlike else ", though nothing that it depends on has changed"))
+        unexplained = "" if found.changed_inputs else ", though nothing that it depends on has changed"
+        lines.append(f"does not agree{unexplained}")
     return lines
 
 
-def _figure(figure: Moved) -> str:
+def _figure(figure: FigureChange) -> str:
     from harness.leaderboard.format import figure as written
 
     if figure.equal:
         return f"  {figure.name}: {written(figure.then)}, bit for bit"
-    moved = "rounding alone" if figure.rounding else f"moved by {written(figure.apart)}, p {figure.p:.2g}"
+    moved = "rounding alone" if figure.rounding else f"moved by {written(figure.difference)}, p {figure.p:.2g}"
     told = "" if figure.agrees else "  <- does not agree"
     return f"  {figure.name}: {written(figure.then)} -> {written(figure.now)}, {moved}{told}"
 

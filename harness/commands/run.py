@@ -63,7 +63,7 @@ def run_cross(given: argparse.Namespace) -> int:
     chosen = engine_of(given)
     with ProgressDisplay() as watch:
         cross = engine.prepare(_order(given), registry, watch.step, watch.progress)
-        crosses = [cross.at(epochs) for epochs in given.epochs]
+        crosses = [cross.with_epochs(epochs) for epochs in given.epochs]
         pairs = run_summary.pairs_to_draw(crosses, given.figure)
         if given.dry_run:
             emit(given, *run_summary.planned(crosses, chosen))

@@ -48,7 +48,8 @@ class _Published(Bench):
 
     @cached_property
     def client(self) -> Client:
-        return _Owner(self.splits, self.registry, self.device, self.epochs, self.targets, self.shelf, root=self.root)
+        settings = (self.splits, self.registry, self.device, self.epochs, self.targets, self.release_cache)
+        return _Owner(*settings, root=self.root)
 
 
 def of_published(folder: Path, secret: Path, originals: Path, registry: Registry, records: Records) -> Challenge:

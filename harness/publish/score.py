@@ -61,7 +61,7 @@ def judge(challenge: Challenge, submission: Submission, entry: Entry, claimed: s
     facts = {"release": challenge.hash, "submission": submission.digest, "cite": entry.cite}
     spec = challenge.spec(bench.attack_spec(defense, entry, seed))
     result = RunResult(spec, "ok", None, scores, arrays, facts, time.perf_counter() - start)
-    return [*made, bench.records.write(replace(result, asked=bench.asked))]
+    return [*made, bench.records.write(replace(result, asked=bench.data_request))]
 
 
 def _release(challenge: Challenge) -> RunResult:

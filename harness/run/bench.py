@@ -1,7 +1,7 @@
-"""The straight line: load -> obfuscate -> attack -> measure -> record -> rank.
+"""load -> obfuscate -> attack -> measure -> record -> rank: the pieces of work on one data set, and their records.
 
-A `Bench` is one data set on one device. It does three kinds of piece, each once: what the release shows by itself, what
-a model trained on it is worth, and what an attack makes of it. Every piece is a record; cells of the cross join them.
+Three kinds of piece, each done once: the distances of a release, the accuracy of a model trained on it, and the scores
+of an attack on it. Each gives a record, and the cells of a cross join them. Figures are made in `harness.run.work`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OUT_OF_MEMORY = "out of memory; use fewer --workers, or a smaller --size or --li
 
 @dataclass(frozen=True)
 class Piece:
-    """One piece of work. A learned attack's has a `proof` to wait for: the same attack on undefended images."""
+    """Work that gives one record. A learned attack's waits for its `proof`: the same attack on undefended images."""
 
     spec: RunSpec
     defense: Entry
@@ -46,14 +46,14 @@ class Piece:
 
 @dataclass
 class Bench:
-    """One data set on one device, and where its records go.
+    """One data set on one device, with its records.
 
     epochs   T: releases that utility trains on, one training epoch each, and that multi-release attacks see
     targets  originals that are scored, drawn by content hash
     utility  settings of the evaluator of that name: model, recipe
-    asked    how the images were asked for; records keep it beside their inputs
-    shelf    where releases are kept for whoever needs them next
-    report   told the name of each piece of work that begins
+    data_request   how the images were asked for; records keep it beside their inputs
+    release_cache  where releases are kept for the pieces that need them next
+    report   called with the name of each piece of work that begins
     """
 
     splits: Splits
@@ -64,14 +64,14 @@ class Bench:
     targets: int = 1000
     threads: int = 1
     utility: Mapping[str, Any] = field(default_factory=dict)
-    asked: Mapping[str, Any] = field(default_factory=dict)
-    shelf: ReleaseCache = field(default_factory=ReleaseCache, repr=False)
+    data_request: Mapping[str, Any] = field(default_factory=dict)
+    release_cache: ReleaseCache = field(default_factory=ReleaseCache, repr=False)
     report: Callable[[str], None] = lambda _: None
-    _tried: dict[str, RunResult] = field(default_factory=dict, repr=False)
+    _unfinished: dict[str, RunResult] = field(default_factory=dict, repr=False)
 
     @cached_property
     def client(self) -> Client:
-        return Client(self.splits, self.registry, self.device, self.epochs, self.targets, self.shelf)
+        return Client(self.splits, self.registry, self.device, self.epochs, self.targets, self.release_cache)
 
     @cached_property
     def undefended(self) -> Entry:
@@ -81,51 +81,53 @@ class Bench:
         """By its settings: `none` with other weights is a mixture."""
         return provenance.resolved(defense) == provenance.resolved(self.undefended)
 
+    def with_epochs(self, epochs: int) -> Bench:
+        """The same bench at another T: data and releases are shared."""
+        return self if self.epochs == epochs else replace(self, epochs=epochs)
+
     def check_utility(self) -> None:
-        """Refuse an unknown model or recipe before anything runs; the registry's own are taken on trust."""
+        """Refuse an unknown model or recipe before anything runs; those of the registry are not checked."""
         if "recipe" in self.utility:
             recipe_named(self.utility["recipe"])
         if "model" in self.utility:
             networks.check_name(self.utility["model"])
 
-    # The three records
-
     def release(self, defense: Entry, seed: int) -> RunResult:
-        """Privacy of the release of epoch 0 by itself. Measured again once a metric that was missing can be had."""
-        return self._once(self.release_piece(defense, seed))
+        """The record of the release of epoch 0. Measured again once a metric that was missing is available."""
+        return self._record_of(self.release_piece(defense, seed))
 
     def attack(self, defense: Entry, attack: Entry, seed: int) -> RunResult:
-        """What the attack makes of the release. A learned attack has first to prove itself on undefended images."""
+        """The record of the attack on the release; of a learned attack, after its proof on undefended images."""
         piece = self.attack_piece(defense, attack, seed)
-        found = self.found(piece)
-        if found is not None or piece.proof is None:
-            return found or self._once(piece)
-        return self._once(piece, self.attack(self.undefended, attack, seed))
+        result = self.find(piece)
+        if result is not None or piece.proof is None:
+            return result or self._record_of(piece)
+        return self._record_of(piece, self.attack(self.undefended, attack, seed))
 
-    def _once(self, piece: Piece, proof: RunResult | None = None) -> RunResult:
+    def _record_of(self, piece: Piece, proof: RunResult | None = None) -> RunResult:
         """The record of this piece: found, or made now and written."""
-        found = self.found(piece)
-        if found is not None:
-            return found
+        result = self.find(piece)
+        if result is not None:
+            return result
         self.report(" ".join([piece.spec.kind, *piece.spec.names]))
         return self.keep(self.do(piece, proof))
 
-    def found(self, piece: Piece) -> RunResult | None:
+    def find(self, piece: Piece) -> RunResult | None:
         """A finished record, or this run's own failure: that is tried again by the next run, not for every defense."""
-        found = self._tried.get(piece.spec.key) or self.records.find(piece.spec)
-        missing = [name for name, score in (found.scores if found else {}).items() if "reason" in score]
-        if piece.spec.kind == "release" and any(map(self._can_be_had, missing)):
+        result = self._unfinished.get(piece.spec.key) or self.records.find(piece.spec)
+        missing = [name for name, score in (result.scores if result else {}).items() if "reason" in score]
+        if piece.spec.kind == "release" and any(map(self._is_available, missing)):
             return None
-        return found
-
-    def keep(self, result: RunResult) -> RunResult:
-        """Write a record; what is not finished is remembered for this run."""
-        result = self.records.write(replace(result, asked=self.asked))
-        if result.status not in FINISHED:
-            self._tried[result.spec.key] = result
         return result
 
-    def _can_be_had(self, metric: str) -> bool:
+    def keep(self, result: RunResult) -> RunResult:
+        """Write a record; one that is not finished is remembered for this run."""
+        result = self.records.write(replace(result, asked=self.data_request))
+        if result.status not in FINISHED:
+            self._unfinished[result.spec.key] = result
+        return result
+
+    def _is_available(self, metric: str) -> bool:
         grey = torch.full((1, 3, *self.splits.size), 0.5, device=self.device)
         try:
             bind(self.registry.get("metrics", metric))(grey, grey)
@@ -134,20 +136,21 @@ class Bench:
         return True
 
     def do(self, piece: Piece, proof: RunResult | None = None) -> RunResult:
-        """The work itself, recorded nowhere; a failure is its result."""
+        """Do the work without recording it; a failure is a result too."""
         start = time.perf_counter()
         try:
             result = RunResult(piece.spec, "ok", None, *self._work(piece, proof))
-            json.dumps([result.scores, result.facts], allow_nan=False)  # a NaN, or what no record can hold
+            json.dumps([result.scores, result.facts], allow_nan=False)  # refuses NaN and what JSON cannot hold
         except Inapplicable as reason:
             result = RunResult(piece.spec, "inapplicable", str(reason))
         except Skipped as reason:
             result = RunResult(piece.spec, "skipped", str(reason))
         except MemoryError:
             result = RunResult(piece.spec, "failed", OUT_OF_MEMORY)
-        except Exception as error:  # a plugin's failure is this cell's, and the cross goes on
-            said = str(error) if isinstance(error, HarnessError | NotConverged) else f"{type(error).__name__}: {error}"
-            result = RunResult(piece.spec, "failed", " ".join(said.split()))
+        except Exception as error:  # a failing plugin fails its own cell alone
+            known = isinstance(error, HarnessError | NotConverged)
+            message = str(error) if known else f"{type(error).__name__}: {error}"
+            result = RunResult(piece.spec, "failed", " ".join(message.split()))
         return replace(result, seconds=time.perf_counter() - start)
 
     def _work(self, piece: Piece, proof: RunResult | None) -> Outcome:
@@ -156,8 +159,8 @@ class Bench:
         if proof is not None and proof.status != "ok":
             raise NotConverged(f"the same recipe fails on undefended images: {proof.reason}")
         if piece.attack is not None:
-            first = "learned" in piece.attack.traits and self._is_undefended(piece.defense)
-            return run_attack(self.client, piece.defense, piece.attack, piece.seed, must_learn=first)
+            is_proof = "learned" in piece.attack.traits and self._is_undefended(piece.defense)
+            return run_attack(self.client, piece.defense, piece.attack, piece.seed, must_learn=is_proof)
         if piece.spec.kind == "release":
             return measure_release(self.client, piece.defense, piece.seed)
         return train_utility(self.client, self._utility_entry, piece.defense, piece.seed)
@@ -179,13 +182,13 @@ class Bench:
 
     def release_spec(self, defense: Entry, seed: int) -> RunSpec:
         metrics = list(self.registry.section("metrics").values())
-        eye = identifiers(self.registry)
+        identity = identifiers(self.registry)
         measured = {
             "metrics": [provenance.resolved(metric) for metric in metrics],
-            "judges": [provenance.resolved(entry) for entry in eye],
+            "judges": [provenance.resolved(entry) for entry in identity],
             "targets": self.targets,
         }
-        return RunSpec("release", self._inputs("release", defense, seed, [*metrics, *eye]) | measured)
+        return RunSpec("release", self._inputs("release", defense, seed, [*metrics, *identity]) | measured)
 
     def utility_spec(self, defense: Entry, seed: int) -> RunSpec:
         entry = self._utility_entry
@@ -193,15 +196,15 @@ class Bench:
         return RunSpec("utility", self._inputs("utility", defense, seed, [entry]) | self._arithmetic() | trained)
 
     def attack_spec(self, defense: Entry, attack: Entry, seed: int) -> RunSpec:
-        panel = judges(self.registry, attack)
-        inputs = self._inputs("attack", defense, seed, [attack, *panel]) | self._arithmetic()
+        evaluators = judges(self.registry, attack)
+        inputs = self._inputs("attack", defense, seed, [attack, *evaluators]) | self._arithmetic()
         inputs |= {
             "attack": provenance.resolved(attack),
-            "judges": [provenance.resolved(entry) for entry in panel],
+            "judges": [provenance.resolved(entry) for entry in evaluators],
             "targets": self.targets,
         }
-        several = {"releases", "plans"} & set(attack.granted)
-        return RunSpec("attack", inputs | ({"epochs": self.epochs} if several else {}))
+        sees_epochs = {"releases", "plans"} & set(attack.granted)
+        return RunSpec("attack", inputs | ({"epochs": self.epochs} if sees_epochs else {}))
 
     def _inputs(self, kind: str, defense: Entry, seed: int, entries: list[Entry]) -> dict[str, Any]:
         distortion = (defense.mixing or {}).get("weights") == "distortion"
@@ -218,7 +221,7 @@ class Bench:
         }
 
     def _arithmetic(self) -> dict[str, Any]:
-        """What else moves a trained figure."""
+        """The inputs that change a trained figure alone."""
         return {"threads": self.threads, "precision": str(low_precision(self.device))}
 
     @cached_property
@@ -237,4 +240,5 @@ def judges(registry: Registry, attack: Entry) -> list[Entry]:
 
 
 def identifiers(registry: Registry) -> list[Entry]:
+    """The evaluators that say whose image a reconstruction is: the embedding, and the rank that it gives."""
     return [registry.get("evaluators", name) for name in SCORES["reid_rank1"].evaluators]

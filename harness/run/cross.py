@@ -11,7 +11,7 @@ from harness.errors import HarnessError
 from harness.records import RunResult
 from harness.registry import Entry, why_not_ready
 from harness.run.bench import Bench, Piece
-from harness.run.options import RunOptions, at, seeds_of
+from harness.run.options import RunOptions, seeds_of
 from harness.run.scheduler import Job
 from harness.statistics import paired
 
@@ -102,11 +102,11 @@ class Cross:
     attacks: list[Entry]
     seeds: int | Sequence[int]
     utility: bool
-    order: RunOptions = field(default_factory=RunOptions)
+    options: RunOptions = field(default_factory=RunOptions)
 
-    def at(self, epochs: int) -> Cross:
+    def with_epochs(self, epochs: int) -> Cross:
         """The same cross at another T. The data and the releases are shared."""
-        return replace(self, bench=at(self.bench, epochs), order=replace(self.order, epochs=epochs))
+        return replace(self, bench=self.bench.with_epochs(epochs), options=replace(self.options, epochs=epochs))
 
     @cached_property
     def _planned(self) -> list[list[_DefensePieces]]:
@@ -142,7 +142,7 @@ class Cross:
         return list({piece.spec.key: piece for piece in found}.values())
 
     def jobs(self) -> list[Job]:
-        return [Job(self.order, piece) for piece in self.pieces]
+        return [Job(self.options, piece) for piece in self.pieces]
 
     def plan(self) -> list[dict[str, Any]]:
         """Every piece of work, with whether it is done: what `--dry-run` prints."""

@@ -1,4 +1,4 @@
-"""Running crosses: with which workers, from names to cells."""
+"""Run crosses: from the names of defenses and attacks to cells, with the workers that an engine says."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.client.release_cache import ReleaseCache, shared_release_cache
+from harness.client.release_cache import ReleaseCache, shared_release_folder
 from harness.errors import HarnessError
 from harness.records import Records, provenance
 from harness.registry import Entry, Registry, bind, load_registry
 from harness.run.bench import UNDEFENDED, Bench
 from harness.run.cross import Cell, Cross
-from harness.run.options import RunOptions, bench_of, load_splits
+from harness.run.options import RunOptions, load_splits, make_bench
 from harness.run.scheduler import InProcess, Job, Workers, run_jobs
 
 LOCAL = "local"
@@ -23,10 +23,10 @@ ENGINES = (LOCAL, "ray")
 
 @dataclass(frozen=True)
 class Engine:
-    """Who does the work.
+    """What does the work.
 
     workers  how many pieces at a time; None: as many as the machine or the cluster has room for; 1: in this process
-    address  of a Ray cluster that is there already
+    address  of a Ray cluster that runs already
     """
 
     name: str = LOCAL
@@ -42,65 +42,67 @@ class Engine:
             raise HarnessError(f"address {self.address}: the local engine has none; use --engine ray")
 
 
-HERE = Engine(workers=1)
+IN_PROCESS = Engine(workers=1)
 
 
 def run(
     crosses: Sequence[Cross],
-    engine: Engine = HERE,
+    engine: Engine = IN_PROCESS,
     report: Callable[[str], None] | None = None,
 ) -> list[list[Cell]]:
-    """Do what is not recorded yet of all crosses together; the cells of each."""
-    work = {task.key: (task, cross.bench) for cross in crosses for task in cross.jobs()}
+    """Do every piece of all crosses that is not recorded yet; the cells of each cross."""
+    work = {job.key: (job, cross.bench) for cross in crosses for job in cross.jobs()}
     for cross in crosses:
         cross.bench.records.check_writable()
-    looked = ((key, bench.found(task.piece)) for key, (task, bench) in work.items())
-    done = {key: result for key, result in looked if result is not None}
-    left = [task for key, (task, _) in work.items() if key not in done]
+    results = ((key, bench.find(job.piece)) for key, (job, bench) in work.items())
+    done = {key: result for key, result in results if result is not None}
+    to_do = [job for key, (job, _) in work.items() if key not in done]
 
-    def bench_for(task: Job) -> Bench:
-        return work[task.key][1]
+    def bench_for(job: Job) -> Bench:
+        return work[job.key][1]
 
     with ExitStack() as stack:
-        crew = stack.enter_context(_crew(crosses, engine, len(left), stack, bench_for))
-        results = run_jobs(left, done, bench_for, crew, report or crosses[0].bench.report)
-    return [list(cross.join(results)) for cross in crosses]
+        workers = stack.enter_context(_workers(crosses, engine, len(to_do), stack, bench_for))
+        results_by_key = run_jobs(to_do, done, bench_for, workers, report or crosses[0].bench.report)
+    return [list(cross.join(results_by_key)) for cross in crosses]
 
 
-def _crew(
-    crosses: Sequence[Cross], engine: Engine, left: int, stack: ExitStack, benches: Callable[[Job], Bench]
+def _workers(
+    crosses: Sequence[Cross], engine: Engine, jobs: int, stack: ExitStack, bench_for: Callable[[Job], Bench]
 ) -> Workers:
     bench = crosses[0].bench
-    if engine.name == "ray" and left:
+    if engine.name == "ray" and jobs:
         from harness.run.ray_pool import Cluster
 
-        return Cluster(benches, bench.registry.files, engine.workers, engine.address)
+        return Cluster(bench_for, bench.registry.files, engine.workers, engine.address)
     from harness.run.process_pool import Pool, how_many
 
-    workers = min(left, engine.workers or how_many(bench.device, bench.threads, left))
+    workers = min(jobs, engine.workers or how_many(bench.device, bench.threads, jobs))
     if workers < 2:
-        return InProcess(benches)
+        return InProcess(bench_for)
     needed = ("defenses", "metrics", "evaluators")
-    first = {entry.module for entry in bench.registry.entries if entry.section in needed and entry.origin == "built-in"}
-    return Pool(workers, bench.device, bench.registry.files, stack.enter_context(shared_release_cache()), sorted(first))
+    entries = (entry for entry in bench.registry.entries if entry.section in needed and entry.origin == "built-in")
+    preload = sorted({entry.module for entry in entries})
+    release_folder = stack.enter_context(shared_release_folder())
+    return Pool(workers, bench.device, bench.registry.files, release_folder, preload)
 
 
 def prepare(
-    order: RunOptions,
+    options: RunOptions,
     registry: Registry,
     report: Callable[[str], None] = lambda _: None,
     progress: Any = None,
 ) -> Cross:
-    """Refuse everything that can be refused before anything runs: names, knobs, data, device, folders."""
-    order.check()
+    """The cross of these options. Wrong names, knobs, data, devices and folders are refused before anything runs."""
+    options.check()
     provenance.forget()
-    defenses = registry.choose("defenses", order.defense, order.defense_settings or {})
-    attacks = registry.choose("attacks", order.attack, order.attack_settings or {})
-    return crossed(order, registry, defenses, attacks, report, progress)
+    defenses = registry.choose("defenses", options.defense, options.defense_settings or {})
+    attacks = registry.choose("attacks", options.attack, options.attack_settings or {})
+    return crossed(options, registry, defenses, attacks, report, progress)
 
 
 def crossed(
-    order: RunOptions,
+    options: RunOptions,
     registry: Registry,
     defenses: list[Entry],
     attacks: list[Entry],
@@ -108,17 +110,17 @@ def crossed(
     progress: Any = None,
     bench: Bench | None = None,
 ) -> Cross:
-    """These entries on the data of an order, checked; on a bench that is at hand, its data are not loaded again."""
+    """The cross of these entries, checked; on a bench that is given, its data are not loaded again."""
     for entry in (*defenses, *attacks):
         bind(entry)
     if bench is None:
-        bench = bench_of(order, registry, Records(order.records), progress, shelf=ReleaseCache())
-    bench = replace(bench, epochs=order.epochs, report=report)
-    if order.utility:
+        bench = make_bench(options, registry, Records(options.records), progress, release_cache=ReleaseCache())
+    bench = replace(bench, epochs=options.epochs, report=report)
+    if options.utility:
         bench.check_utility()
     for defense in defenses:
         bench.client.check(defense)
-    return Cross(bench, defenses, attacks, order.seeds, order.utility, order)
+    return Cross(bench, defenses, attacks, options.seeds, options.utility, options)
 
 
 def evaluate(
@@ -128,18 +130,18 @@ def evaluate(
     *,
     registry: str | Path | Sequence[str | Path] = (),
     workers: int = 1,
-    **options: Any,
+    **others: Any,
 ) -> dict[str, Any]:
-    """`harness run` from Python: the cells that `--json` prints. Options are the fields of `Order`.
+    """`harness run` from Python: the cells that `--json` prints. The other options are the fields of `RunOptions`.
 
     harness.evaluate(defense="shuffle_mix", attack="cnn", dataset="photos")
 
     workers  processes; with more than one, the calling script needs `if __name__ == "__main__":` around the call
     """
-    order = replace(RunOptions(defense, attack, str(dataset)), **options)
-    order = replace(order, records=Path(order.records))
+    options = replace(RunOptions(defense, attack, str(dataset)), **others)
+    options = replace(options, records=Path(options.records))
     registry = [registry] if isinstance(registry, str | Path) else registry
-    cross = prepare(order, load_registry([Path(file) for file in registry]))
+    cross = prepare(options, load_registry([Path(file) for file in registry]))
     engine = Engine(workers=workers)
     engine.check()
     return {"cells": [cell.document() for cell in run([cross], engine)[0]]}

@@ -1,4 +1,4 @@
-"""What is asked for, and the bench that it is done on: here, or in a worker that is sent the order."""
+"""The options of a run, and the bench that they describe: in this process, or in a worker that is sent them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from harness.types import Splits
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What is asked for: the arguments of `harness run` (see there).
+    """The arguments of `harness run` (see there).
 
     seeds    how many, from 0 on, or which
-    threads  of every cell. They move trained figures, so they are an input of its record: one, unless told otherwise,
-             on whatever machine; several cells at a time use the other cores
+    threads  of every cell. They change trained figures, so a record holds them: one by default, on any machine; several
+             cells at a time use the other cores
     """
 
     defense: str | Sequence[str] = ALL
@@ -46,7 +46,7 @@ class RunOptions:
     records: Path = Path("results")
 
     def check(self) -> None:
-        """Refuse what no data are needed for."""
+        """HarnessError for a value that is wrong whatever the data are."""
         for name, least in (("epochs", 1), ("seeds", 1), ("targets", 1)):
             if isinstance(getattr(self, name), int) and getattr(self, name) < least:
                 raise HarnessError(f"{name} {getattr(self, name)} is too few; use {least} or more")
@@ -58,62 +58,55 @@ class RunOptions:
         if self.threads is not None and self.threads < 1:
             raise HarnessError(f"threads {self.threads} is too few; use 1 or more")
 
-    def stage(self) -> RunOptions:
-        """What it says of data, device and measuring, whatever is crossed there at whatever T: can be a key."""
+    def data_options(self) -> RunOptions:
+        """The same options with defenses, attacks, T and seeds blanked: equal for runs on one data set and device."""
         crossed = {"defense": "", "attack": "", "defense_settings": None, "attack_settings": None}
         return replace(self, **crossed, epochs=1, seeds=1, utility=True, records=Path())  # type: ignore[arg-type]
 
-    def asked(self, registry: Registry) -> dict[str, Any]:
-        """How the images were asked for, so that a record can be run again; of a folder not where it is."""
+    def data_request(self, registry: Registry) -> dict[str, Any]:
+        """How the images were asked for, so that a record can be run again; the path of a folder is left out."""
         named = self.dataset if self.dataset in registry.section("datasets") else None
         return {"dataset": named, "size": self.size, "limit": self.limit, "public_share": self.public_share}
 
 
 def seeds_of(given: int | Sequence[int]) -> Sequence[int]:
-    """How many, or which."""
+    """The seeds: 0, 1, ... for a number of them, else those given."""
     return range(given) if isinstance(given, int) else given
 
 
-def bench_of(
-    order: RunOptions,
+def make_bench(
+    options: RunOptions,
     registry: Registry,
     records: Records,
     progress: Any = None,
     splits: Splits | None = None,
-    shelf: ReleaseCache | None = None,
+    release_cache: ReleaseCache | None = None,
 ) -> Bench:
-    """The data set of an order, loaded unless it is at hand, on its device with its threads."""
-    device = choose_device(order.device)
-    threads = use_threads(order.threads or (1 if device_type(device) == "cpu" else None))
-    chosen = {"model": order.model, "recipe": order.recipe}
+    """The bench of these options; its data are loaded unless `splits` are given."""
+    device = choose_device(options.device)
+    threads = use_threads(options.threads or (1 if device_type(device) == "cpu" else None))
+    chosen = {"model": options.model, "recipe": options.recipe}
     return Bench(
-        splits or load_splits(order, registry, progress),
+        splits or load_splits(options, registry, progress),
         registry,
         records,
         device,
-        order.epochs,
-        order.targets,
+        options.epochs,
+        options.targets,
         threads,
         {name: value for name, value in chosen.items() if value is not None},
-        asked=order.asked(registry),
-        shelf=shelf or ReleaseCache(),
+        data_request=options.data_request(registry),
+        release_cache=release_cache or ReleaseCache(),
     )
 
 
-def at(bench: Bench, epochs: int) -> Bench:
-    """The same bench at another T: data and releases are shared."""
-    if bench.epochs == epochs:
-        return bench
-    return replace(bench, epochs=epochs)
-
-
-def load_splits(order: RunOptions, registry: Registry, progress: Any = None) -> Splits:
+def load_splits(options: RunOptions, registry: Registry, progress: Any = None) -> Splits:
     entries = {name: bind(entry) for name, entry in registry.section("datasets").items()}
     return load(
-        order.dataset,
-        size=order.size,
-        limit=order.limit,
-        public_share=order.public_share,
+        options.dataset,
+        size=options.size,
+        limit=options.limit,
+        public_share=options.public_share,
         entries=entries,
         progress=progress,
     )

@@ -1,4 +1,4 @@
-"""The local engine: a process for each worker, one core or one GPU each, which may be lost and are replaced."""
+"""The local engine: a process for each worker, on one core or one GPU each. One that ends early is replaced."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from harness.run.worker import serve
 from harness.system.device import available_cores, device_type
 
 MEMORY = 3 * 2**30
-"""Bytes that a worker is given room for."""
+"""Bytes of memory that one worker needs."""
 
 
 def how_many(device: str, threads: int, pieces: int) -> int:
-    """Workers that this machine has room for: as its cores, its memory, its GPUs and the work allow."""
+    """The most workers that this machine's cores, memory and GPUs and the number of pieces allow; at least 1."""
     import torch
 
     room = torch.cuda.device_count() if device_type(device) == "cuda" else max(1, available_cores() // threads)
@@ -32,85 +32,87 @@ def how_many(device: str, threads: int, pieces: int) -> int:
 
 def _free_memory() -> int:
     try:
-        told = Path("/proc/meminfo").read_text()
-        return next(int(line.split()[1]) * 1024 for line in told.splitlines() if line.startswith("MemAvailable"))
+        text = Path("/proc/meminfo").read_text()
+        return next(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 @dataclass
-class _Hand:
+class _WorkerProcess:
+    """A process, the connection to it, and the job that it does."""
+
     process: ForkServerProcess
     connection: Connection
-    task: Job | None = None
+    job: Job | None = None
 
 
 @dataclass
 class Pool:
     """Workers in processes of this machine.
 
-    files  registry files, for they load the same one
-    shelf  the folder where they share releases
-    first  modules that all of them need: imported once, before the first fork
+    files           registry files, which each worker loads
+    release_folder  where they share releases
+    preload         modules that all of them need: imported once, before the first fork
     """
 
     workers: int
     device: str
     files: Sequence[Path]
-    shelf: Path
-    first: Sequence[str] = ()
-    _hands: list[_Hand] = field(default_factory=list)
+    release_folder: Path
+    preload: Sequence[str] = ()
+    _processes: list[_WorkerProcess] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["harness.run.worker", *self.first])
-        self._hands = [self._hire() for _ in range(self.workers)]
+        self._context.set_forkserver_preload(["harness.run.worker", *self.preload])
+        self._processes = [self._start_worker() for _ in range(self.workers)]
         return self
 
     def __exit__(self, *_: object) -> None:
-        for hand in self._hands:
-            hand.connection.close()
-            hand.process.kill()
-        for hand in self._hands:
-            hand.process.join()
+        for each in self._processes:
+            each.connection.close()
+            each.process.kill()
+        for each in self._processes:
+            each.process.join()
 
-    def _hire(self) -> _Hand:
+    def _start_worker(self) -> _WorkerProcess:
         ours, theirs = self._context.Pipe()
-        arguments = (theirs, self.files, self.shelf, dict(os.environ))  # the fork server's own may be of an earlier run
+        environment = dict(os.environ)  # the fork server's own may be of an earlier run
+        arguments = (theirs, self.files, self.release_folder, environment)
         process = self._context.Process(target=serve, args=arguments, daemon=True)
         try:
             process.start()
         except OSError as error:
             raise HarnessError(f"cannot start a worker: {error.strerror or error}; use --workers 1") from None
         theirs.close()
-        return _Hand(process, ours)
+        return _WorkerProcess(process, ours)
 
-    def free(self) -> Iterable[int]:
-        return [number for number, hand in enumerate(self._hands) if hand.task is None]
+    def idle(self) -> Iterable[int]:
+        return [number for number, each in enumerate(self._processes) if each.job is None]
 
-    def give(self, worker: int, task: Job, proof: RunResult | None) -> None:
-        hand = self._hands[worker]
-        hand.task = task
+    def submit(self, worker: int, job: Job, proof: RunResult | None) -> None:
+        self._processes[worker].job = job
         device = f"cuda:{worker}" if self.device == "cuda" else self.device
-        sent = replace(task, order=replace(task.order, device=device))
-        with contextlib.suppress(OSError):  # it is gone: waiting for it will tell
-            hand.connection.send((sent, proof))
+        sent = replace(job, options=replace(job.options, device=device))
+        with contextlib.suppress(OSError):  # the worker has ended: wait() reports it
+            self._processes[worker].connection.send((sent, proof))
 
     def wait(self) -> tuple[Job, RunResult | WorkerLost]:
-        busy = {hand.connection: number for number, hand in enumerate(self._hands) if hand.task is not None}
+        busy = {each.connection: number for number, each in enumerate(self._processes) if each.job is not None}
         connection = next(iter(wait(list(busy))))
         number = busy[connection]  # type: ignore[index]
-        hand = self._hands[number]
-        task = hand.task
-        assert task is not None
-        hand.task = None
+        worker = self._processes[number]
+        job = worker.job
+        assert job is not None
+        worker.job = None
         try:
-            return task, hand.connection.recv()
+            return job, worker.connection.recv()
         except (EOFError, OSError):
-            hand.connection.close()
-            hand.process.join()
-            self._hands[number] = self._hire()
-            return task, WorkerLost(_ending(hand.process.exitcode))
+            worker.connection.close()
+            worker.process.join()
+            self._processes[number] = self._start_worker()
+            return job, WorkerLost(_ending(worker.process.exitcode))
 
 
 def _ending(code: int | None) -> str:

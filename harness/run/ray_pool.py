@@ -39,11 +39,11 @@ class Cluster:
     address  of a cluster that is there already; without one, a cluster of this machine alone is begun and ended
     """
 
-    benches: Callable[[Job], Bench]
+    bench_for: Callable[[Job], Bench]
     files: tuple[Path, ...]
     workers: int | None = None
     address: str | None = None
-    _stages: dict[RunOptions, Any] = field(default_factory=dict)
+    _images_by_data: dict[RunOptions, Any] = field(default_factory=dict)
     _running: dict[Any, Job] = field(default_factory=dict)
     _begun: bool = False
     _run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
@@ -70,45 +70,45 @@ class Cluster:
         if self._begun:
             self._ray.shutdown()
 
-    def free(self) -> Iterable[int]:
+    def idle(self) -> Iterable[int]:
         """No worker is like itself from one task to the next: all are called 0. Ray keeps what has no room yet."""
         return [0] * ((self.workers or _ALL) - len(self._running))
 
-    def give(self, worker: int, task: Job, proof: RunResult | None) -> None:
-        bench = self.benches(task)
+    def submit(self, worker: int, job: Job, proof: RunResult | None) -> None:
+        bench = self.bench_for(job)
         request: dict[str, Any] = (
             {"num_cpus": bench.threads} if device_type(bench.device) == "cpu" else {"num_cpus": 1, "num_gpus": 1}
         )
         remote: Any = self._ray.remote(max_retries=TRIES, **request)(_do)
-        sent = replace(task, order=replace(task.order, device=device_type(bench.device), threads=bench.threads))
-        reference = remote.remote(sent, proof, self.files, self._images(task, bench), self._run)
-        self._running[reference] = task
+        sent = replace(job, options=replace(job.options, device=device_type(bench.device), threads=bench.threads))
+        reference = remote.remote(sent, proof, self.files, self._images(job, bench), self._run)
+        self._running[reference] = job
 
-    def _images(self, task: Job, bench: Bench) -> Any:
-        stage = task.order.stage()
-        if stage not in self._stages:
-            self._stages[stage] = self._ray.put(_plain(bench.splits))
-        return self._stages[stage]
+    def _images(self, job: Job, bench: Bench) -> Any:
+        data_options = job.options.data_options()
+        if data_options not in self._images_by_data:
+            self._images_by_data[data_options] = self._ray.put(_plain(bench.splits))
+        return self._images_by_data[data_options]
 
     def wait(self) -> tuple[Job, RunResult | WorkerLost]:
         (reference,), _ = self._ray.wait(list(self._running), num_returns=1)
-        task = self._running.pop(reference)
+        job = self._running.pop(reference)
         try:
             result: RunResult = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
-            return task, WorkerLost(" ".join(str(error).split())[:200])
-        return task, result
+            return job, WorkerLost(" ".join(str(error).split())[:200])
+        return job, result
 
 
 _workers: dict[str, Worker] = {}
 
 
-def _do(task: Job, proof: RunResult | None, files: tuple[Path, ...], splits: Splits, run: str) -> RunResult:
+def _do(job: Job, proof: RunResult | None, files: tuple[Path, ...], splits: Splits, run: str) -> RunResult:
     """On a node: this process keeps its worker for the run's next task."""
     if run not in _workers:
         _workers.clear()
         _workers[run] = Worker(load_registry(files), ReleaseCache(node_folder(run)))
-    return _workers[run].do(task, proof, splits)
+    return _workers[run].do(job, proof, splits)
 
 
 def _plain(splits: Splits) -> Splits:

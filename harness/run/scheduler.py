@@ -1,8 +1,7 @@
-"""Which piece of work comes next: proofs before what they prove, and a worker stays with one defense's release.
+"""Do many jobs with some workers: which comes next, and every result written as it comes.
 
-Do many pieces of work with some workers, and write every result as it comes: the only place that writes records.
-
-Records are the state: whatever is killed, the same command finds what is done and does the rest.
+A proof comes before what it proves, and a worker stays with the release of one defense. Results are written here and
+nowhere else. The records are the whole state: after a kill, the same command finds what is done and does the rest.
 """
 
 from __future__ import annotations
@@ -18,12 +17,15 @@ from harness.records import RunResult
 from harness.run.bench import Bench, Piece
 from harness.run.options import RunOptions
 
+TRIES = 3
+"""How often a piece is given to a worker that ends before it is done; then the piece has failed."""
+
 
 @dataclass(frozen=True)
 class Job:
-    """A piece with the order that says on which bench it is done."""
+    """A piece, and the options that say on which bench it is done."""
 
-    order: RunOptions
+    options: RunOptions
     piece: Piece
 
     @property
@@ -37,142 +39,140 @@ class Job:
 
     @property
     def group(self) -> str:
-        """What shares a release, and what is learned from it."""
+        """The same for jobs that share a release, and what is learned from it."""
         inputs = self.piece.spec.inputs
-        return repr((self.order.stage(), inputs["dataset"]["fingerprint"], inputs["defense"], inputs["seed"]))
-
-
-@dataclass
-class Queue:
-    """Tasks that wait. Not in it: a task whose record is there already."""
-
-    groups: dict[str, list[Job]]
-    waiting: set[str]
-    _owned: dict[int, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, tasks: Iterable[Job]) -> Queue:
-        groups: dict[str, list[Job]] = {}
-        for task in tasks:
-            groups.setdefault(task.group, []).append(task)
-        return cls(groups, {task.key for group in groups.values() for task in group})
-
-    def __bool__(self) -> bool:
-        return any(self.groups.values())
-
-    def next_for(self, worker: int) -> Job | None:
-        """The worker's own group first, then one that nobody has; last it helps with the longest, from its end.
-
-        None where nothing can be begun before something else is done.
-        """
-        own, taken = self._owned.get(worker), set(self._owned.values())
-        fresh = [group for group in self.groups if group not in taken]
-        for group in filter(None, (own, *fresh)):
-            ready = self._ready(group)
-            if ready:
-                self._owned[worker] = group
-                return self._take(group, ready[0])
-        longest = max(self.groups, key=lambda group: len(self._ready(group)), default=None)
-        ready = self._ready(longest) if longest else []
-        return self._take(str(longest), ready[-1]) if ready else None
-
-    def again(self, task: Job) -> None:
-        """Back in front: its worker was lost."""
-        self.groups[task.group].insert(0, task)
-        self.waiting.add(task.key)
-
-    def done(self, task: Job) -> None:
-        self.waiting.discard(task.key)
-
-    def _ready(self, group: str) -> list[Job]:
-        return [task for task in self.groups[group] if task.needs not in self.waiting]
-
-    def _take(self, group: str, task: Job) -> Job:
-        self.groups[group].remove(task)
-        return task
-
-
-TRIES = 3
-"""How often a piece is given to a worker that does not live to tell: then it is that piece's failure."""
+        return repr((self.options.data_options(), inputs["dataset"]["fingerprint"], inputs["defense"], inputs["seed"]))
 
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """A worker ended before its piece did."""
+    """A worker ended before its job did."""
 
     why: str
 
 
 class Workers(AbstractContextManager["Workers"], Protocol):
-    """Workers that do pieces, here, in processes or on a cluster."""
+    """Workers that do jobs: in this process, in processes of this machine, or on a cluster."""
 
     def __enter__(self) -> Self: ...
 
-    def free(self) -> Iterable[int]:
+    def idle(self) -> Iterable[int]:
         """The workers that have nothing to do."""
 
-    def give(self, worker: int, task: Job, proof: RunResult | None) -> None: ...
+    def submit(self, worker: int, job: Job, proof: RunResult | None) -> None: ...
 
     def wait(self) -> tuple[Job, RunResult | WorkerLost]:
-        """Until some piece is done, or its worker lost."""
+        """Wait until some job is done, or its worker lost."""
 
 
 def run_jobs(
-    tasks: Iterable[Job],
+    jobs: Iterable[Job],
     done: Mapping[str, RunResult],
-    benches: Callable[[Job], Bench],
-    crew: Workers,
+    bench_for: Callable[[Job], Bench],
+    workers: Workers,
     report: Callable[[str], None],
 ) -> dict[str, RunResult]:
-    """Results by key, of these tasks and of those that were done before.
+    """Results by key, of these jobs and of those that were done before.
 
-    benches  where a task's record is looked for, once more when its turn comes, and kept
-    report   told the name of each piece that begins
+    bench_for  where a job's record is looked up, once more when its turn comes, and written
+    report     called with the name of each piece that begins
     """
     results = dict(done)
-    queue, running, lost = Queue.of(tasks), 0, Counter[str]()
+    queue, running, losses = Queue.of(jobs), 0, Counter[str]()
     while queue or running:
-        for worker in crew.free():
-            ready = _to_do(queue, worker, benches, results)
-            if ready is None:
-                break  # what is left waits for what runs
-            report(" ".join([ready.piece.spec.kind, *ready.piece.spec.names]))
-            crew.give(worker, ready, results.get(ready.needs or ""))
+        for worker in workers.idle():
+            job = _next_job(queue, worker, bench_for, results)
+            if job is None:
+                break  # the rest waits for what runs
+            report(" ".join([job.piece.spec.kind, *job.piece.spec.names]))
+            workers.submit(worker, job, results.get(job.needs or ""))
             running += 1
         if not running:
             continue
-        task, result = crew.wait()
+        job, result = workers.wait()
         running -= 1
         if isinstance(result, WorkerLost):
-            lost[task.key] += 1
-            if lost[task.key] < TRIES:
-                queue.again(task)
+            losses[job.key] += 1
+            if losses[job.key] < TRIES:
+                queue.requeue(job)
                 continue
-            result = RunResult(task.piece.spec, "failed", f"its worker was lost {TRIES} times ({result.why})")
-        elif result.spec.key != task.key:
+            result = RunResult(job.piece.spec, "failed", f"its worker was lost {TRIES} times ({result.why})")
+        elif result.spec.key != job.key:
             raise HarnessError("the code or the data changed while this ran; run the same command again")
-        results[task.key] = benches(task).keep(result)
-        queue.done(task)
+        results[job.key] = bench_for(job).keep(result)
+        queue.done(job)
     return results
 
 
-def _to_do(queue: Queue, worker: int, benches: Callable[[Job], Bench], results: dict[str, RunResult]) -> Job | None:
-    """The next piece for this worker that no other run has done meanwhile."""
-    while task := queue.next_for(worker):
-        found = benches(task).found(task.piece)
-        if found is None:
-            return task
-        results[task.key] = found
-        queue.done(task)
+def _next_job(
+    queue: Queue, worker: int, bench_for: Callable[[Job], Bench], results: dict[str, RunResult]
+) -> Job | None:
+    """The next job for this worker that no other run has done meanwhile."""
+    while job := queue.next_for(worker):
+        result = bench_for(job).find(job.piece)
+        if result is None:
+            return job
+        results[job.key] = result
+        queue.done(job)
     return None
+
+
+@dataclass
+class Queue:
+    """Jobs that wait, in groups that share a release. A job whose record exists is not in it."""
+
+    groups: dict[str, list[Job]]
+    waiting: set[str]
+    _group_of: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, jobs: Iterable[Job]) -> Queue:
+        groups: dict[str, list[Job]] = {}
+        for job in jobs:
+            groups.setdefault(job.group, []).append(job)
+        return cls(groups, {job.key for group in groups.values() for job in group})
+
+    def __bool__(self) -> bool:
+        return any(self.groups.values())
+
+    def next_for(self, worker: int) -> Job | None:
+        """From the worker's own group, else from one that no worker has, else the last job of the longest group.
+
+        None where nothing can begin before something else is done.
+        """
+        own, taken = self._group_of.get(worker), set(self._group_of.values())
+        fresh = [group for group in self.groups if group not in taken]
+        for group in filter(None, (own, *fresh)):
+            ready = self._ready(group)
+            if ready:
+                self._group_of[worker] = group
+                return self._remove(group, ready[0])
+        longest = max(self.groups, key=lambda group: len(self._ready(group)), default=None)
+        ready = self._ready(longest) if longest else []
+        return self._remove(str(longest), ready[-1]) if ready else None
+
+    def requeue(self, job: Job) -> None:
+        """Put it in front again: its worker was lost."""
+        self.groups[job.group].insert(0, job)
+        self.waiting.add(job.key)
+
+    def done(self, job: Job) -> None:
+        self.waiting.discard(job.key)
+
+    def _ready(self, group: str) -> list[Job]:
+        return [job for job in self.groups[group] if job.needs not in self.waiting]
+
+    def _remove(self, group: str, job: Job) -> Job:
+        self.groups[group].remove(job)
+        return job
 
 
 @dataclass
 class InProcess:
     """One worker: this process."""
 
-    benches: Callable[[Job], Bench]
-    _given: tuple[Job, RunResult | None] | None = None
+    bench_for: Callable[[Job], Bench]
+    _submitted: tuple[Job, RunResult | None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -180,13 +180,13 @@ class InProcess:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def free(self) -> Iterable[int]:
-        return [] if self._given else [0]
+    def idle(self) -> Iterable[int]:
+        return [] if self._submitted else [0]
 
-    def give(self, worker: int, task: Job, proof: RunResult | None) -> None:
-        self._given = task, proof
+    def submit(self, worker: int, job: Job, proof: RunResult | None) -> None:
+        self._submitted = job, proof
 
     def wait(self) -> tuple[Job, RunResult | WorkerLost]:
-        assert self._given is not None, "nothing was given"
-        (task, proof), self._given = self._given, None
-        return task, self.benches(task).do(task.piece, proof)
+        assert self._submitted is not None, "no job was submitted"
+        (job, proof), self._submitted = self._submitted, None
+        return job, self.bench_for(job).do(job.piece, proof)

@@ -58,13 +58,13 @@ def crosses(
 ) -> list[Cross]:
     """The crosses of a file, checked before anything runs; a data set is loaded once.
 
-    options  fields of `Order` that take the place of the file's
+    options  fields of `RunOptions` that take the place of the file's
     """
     provenance.forget()
     found: list[Cross] = []
     for table in read(file):
         try:
-            found += _of(table, registry, records, report, progress, found, options)
+            found += _crosses_of(table, registry, records, report, progress, found, options)
         except HarnessError as error:
             raise HarnessError(f"{file}: {error}") from None
     return found
@@ -94,7 +94,7 @@ def read(file: Path) -> list[dict[str, Any]]:
     return tables
 
 
-def _of(
+def _crosses_of(
     table: Mapping[str, Any],
     registry: Registry,
     records: Path,
@@ -105,24 +105,22 @@ def _of(
 ) -> list[Cross]:
     defenses = _entries("defenses", table["defenses"], registry, table.get("mixing") or {})
     attacks = _entries("attacks", table["attacks"], registry, {})
-    made: list[Cross] = []
-    for order in _orders(table, records, options):
-        order.check()
-        alike = next((cross for cross in (*before, *made) if cross.order.stage() == order.stage()), None)
-        bench = alike.bench if alike else None
-        made.append(crossed(order, registry, defenses, attacks, report, progress, bench))
-    return made
+    found: list[Cross] = []
+    for chosen in _run_options(table, records, options):
+        chosen.check()
+        same_data = (cross for cross in (*before, *found) if cross.options.data_options() == chosen.data_options())
+        alike = next(same_data, None)
+        found.append(crossed(chosen, registry, defenses, attacks, report, progress, alike.bench if alike else None))
+    return found
 
 
-def _orders(table: Mapping[str, Any], records: Path, options: Mapping[str, Any]) -> Iterator[RunOptions]:
+def _run_options(table: Mapping[str, Any], records: Path, options: Mapping[str, Any]) -> Iterator[RunOptions]:
     fixed = {name: _checked(name, table[name]) for name in SINGLE if table.get(name) is not None}
     choices = {name: [_checked(name, v) for v in _values(name, table[name])] for name in CHOICES if name in table}
     for chosen in itertools.product(*choices.values()):
-        asked = fixed | dict(zip(choices, chosen, strict=True))
-        order = replace(
-            RunOptions(records=records), **{name: value for name, value in asked.items() if value is not None}
-        )
-        yield replace(order, **{name: value for name, value in options.items() if value is not None})
+        of_file = fixed | dict(zip(choices, chosen, strict=True))
+        values = (*of_file.items(), *options.items())
+        yield replace(RunOptions(records=records), **{name: value for name, value in values if value is not None})
 
 
 def _checked(name: str, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a worker does, in a process of its own here or on a node of a cluster: the pieces that it is sent."""
+"""A worker: does the jobs that it is sent, in a process of this machine or on a node of a cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.errors import HarnessError
 from harness.records import Records, RunResult
 from harness.registry import Registry, load_registry
 from harness.run.bench import OUT_OF_MEMORY, Bench
-from harness.run.options import RunOptions, at, bench_of
+from harness.run.options import RunOptions, make_bench
 from harness.run.scheduler import Job
 from harness.system.device import keep_freed_memory
 from harness.types import Splits
@@ -28,49 +28,49 @@ _SETS = 2
 
 @dataclass
 class Worker:
-    """Does pieces, one after the other; keeps the data and what it learned for the next.
+    """Does jobs one after the other; keeps data sets and what was learned from them for the next.
 
-    shelf  where workers of this machine share releases
+    release_cache  where the workers of this machine share releases
     """
 
     registry: Registry
-    shelf: ReleaseCache
+    release_cache: ReleaseCache
     _benches: dict[RunOptions, dict[int, Bench]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         keep_freed_memory()
 
-    def do(self, task: Job, proof: RunResult | None, splits: Splits | None = None) -> RunResult:
-        """The piece's result; what is wrong with data, device or memory is a failure of this piece too."""
+    def do(self, job: Job, proof: RunResult | None, splits: Splits | None = None) -> RunResult:
+        """The piece's result; an error of data, device or memory is a failure of this piece."""
         try:
-            return self._bench(task.order, splits).do(task.piece, proof)
+            return self._bench(job.options, splits).do(job.piece, proof)
         except MemoryError:
             reason = OUT_OF_MEMORY
         except HarnessError as error:
             reason = str(error)
-        return RunResult(task.piece.spec, "failed", reason)
+        return RunResult(job.piece.spec, "failed", reason)
 
-    def _bench(self, order: RunOptions, splits: Splits | None) -> Bench:
-        stage = order.stage()
-        if stage not in self._benches:
+    def _bench(self, options: RunOptions, splits: Splits | None) -> Bench:
+        data = options.data_options()
+        if data not in self._benches:
             while len(self._benches) >= _SETS:
                 self._benches.pop(next(iter(self._benches)))
-            bench = bench_of(order, self.registry, Records.nowhere(), splits=splits, shelf=self.shelf)
-            self._benches[stage] = {order.epochs: bench}
-        found = self._benches[stage]
-        if order.epochs not in found:
-            found[order.epochs] = at(next(iter(found.values())), order.epochs)
-        return found[order.epochs]
+            bench = make_bench(options, self.registry, Records.nowhere(), None, splits, self.release_cache)
+            self._benches[data] = {options.epochs: bench}
+        by_epochs = self._benches[data]
+        if options.epochs not in by_epochs:
+            by_epochs[options.epochs] = next(iter(by_epochs.values())).with_epochs(options.epochs)
+        return by_epochs[options.epochs]
 
 
-def serve(connection: Connection, files: Sequence[Path], shelf: Path, environment: dict[str, str]) -> None:
-    """A process's life: a task comes in, its result goes out. It ends with whoever sends them, however that ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sender's to answer
+def serve(connection: Connection, files: Sequence[Path], release_folder: Path, environment: dict[str, str]) -> None:
+    """The loop of a worker process: receives a job, sends its result. It ends when the connection is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the sender handles Ctrl-C
     os.environ.clear()
     os.environ.update(environment)
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, inbox), daemon=True).start()
-    worker = Worker(load_registry(files), ReleaseCache(shelf))
+    worker = Worker(load_registry(files), ReleaseCache(release_folder))
     while True:
         connection.send(worker.do(*inbox.get()))
 

@@ -12,7 +12,7 @@ import torch
 
 from harness.errors import HarnessError, Inapplicable, NotConverged
 from harness.images import average, to_bytes, to_images
-from harness.observation import Known, Labelled, Observation
+from harness.observation import KnownDefense, LabelledImages, Observation
 from harness.plugins.attacks.inversion import _rehearsal, inversion
 from harness.plugins.attacks.restoration import training as restorer
 from harness.plugins.attacks.restoration.loss import dominated, restoration_loss, ssim
@@ -54,8 +54,9 @@ def observed(function, weights=(1.0,), private=24, public=60, size=16, **mixing)
     scheme = Scheme("planted", function, mixing)
     images, labels = stripes(private, seed=1, size=size)
     release, secret = obfuscate(scheme, images, labels, 3, KEY)
-    known = Known({}, mixing, frozenset())
-    own = Labelled(*(torch.from_numpy(images) if images.ndim > 1 else images for images in stripes(public, 2, size)))
+    known = KnownDefense({}, mixing, frozenset())
+    theirs, theirs_labels = stripes(public, 2, size)
+    own = LabelledImages(torch.from_numpy(theirs), theirs_labels)
     granted = frozenset({"defense", "public"})
     seen = Observation(
         release.images, np.arange(len(release)), CLASSES, scheme.sources, "cpu", granted,
@@ -184,7 +185,7 @@ def test_mixing_within_classes_needs_enough_of_each(hurried):
 @pytest.mark.parametrize("public", [0, 1, 3])
 def test_too_few_public_images_are_inapplicable(public):
     seen, _, _ = observed(mixed, (0.5, 0.5))
-    own = Labelled(seen.public.images[:public], seen.public.labels[:public])
+    own = LabelledImages(seen.public.images[:public], seen.public.labels[:public])
 
     with pytest.raises(Inapplicable, match="public"):
         inversion(replace(seen, _public=own), generator(), **KNOBS)

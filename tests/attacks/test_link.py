@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from harness.errors import Inapplicable
-from harness.observation import Labelled, Pairing
+from harness.observation import LabelledImages, Pairing
 from harness.plugins.attacks.linking import features
 from harness.plugins.attacks.linking import link as linking
 from harness.plugins.attacks.linking.features import block_of, learn_features, some_public, unit
@@ -221,7 +221,7 @@ def test_a_crowd_of_sources_is_inapplicable():
 
 def test_public_images_too_few_to_mix_are_inapplicable():
     seen = Seen(mixed, (0.5, 0.3, 0.2), epochs=2).observation
-    few = Labelled(seen.public.images[:2], seen.public.labels[:2])
+    few = LabelledImages(seen.public.images[:2], seen.public.labels[:2])
 
     with pytest.raises(Inapplicable, match="2 public images are too few"):
         link(replace(seen, _public=few))
@@ -230,7 +230,7 @@ def test_public_images_too_few_to_mix_are_inapplicable():
 def test_a_class_of_one_public_image_is_left_out_where_mixtures_stay_within_classes():
     seen = Seen(mixed, (0.75, 0.25), epochs=3, intra_class=True)
     own = seen.observation.public
-    odd = replace(seen.observation, _public=Labelled(own.images[:21], np.array([1] + [0] * 20)))
+    odd = replace(seen.observation, _public=LabelledImages(own.images[:21], np.array([1] + [0] * 20)))
 
     assert len(some_public(odd, 256)) == 20
     assert right(seen.truth, link(odd), 40)[0] > 0.95

@@ -8,7 +8,7 @@ import torch
 
 from harness.errors import HarnessError, Inapplicable
 from harness.images import average, to_bytes, to_images
-from harness.observation import Known, Observation
+from harness.observation import KnownDefense, Observation
 from harness.plugins.attacks.linking.repeated_pairs import shared_pairs, solve
 from harness.plugins.attacks.unmix import exclusive, unmix
 from harness.randomness import torch_generator
@@ -39,7 +39,7 @@ def observed(releases, weights=(0.75, 0.25), traits=("linear",), sources=2):
         "cpu",
         frozenset({"releases", "defense"}),
         _releases=releases,
-        _known=Known({}, mixing, frozenset(traits)),
+        _known=KnownDefense({}, mixing, frozenset(traits)),
     )
 
 

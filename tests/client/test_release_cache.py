@@ -30,7 +30,7 @@ def test_an_epoch_is_made_once_and_comes_back_whole(tmp_path):
     folder = tmp_path / "shelf"
     folder.mkdir()
     for _ in range(3):
-        release, secret = ReleaseCache(folder).take("mix", 0, SIZE, lambda: calls.append(1) or made(7))
+        release, secret = ReleaseCache(folder).get_or_make("mix", 0, SIZE, lambda: calls.append(1) or made(7))
         assert torch.equal(release.images, made(7)[0].images) and torch.equal(release.labels, torch.arange(6))
         for name in ("sources", "shares", "dominant"):
             assert np.array_equal(getattr(secret, name), getattr(made(7)[1], name))
@@ -40,15 +40,15 @@ def test_an_epoch_is_made_once_and_comes_back_whole(tmp_path):
 def test_what_one_writes_into_a_release_nobody_else_sees():
     kept = ReleaseCache()
     for _ in range(3):
-        release, _ = kept.take("mix", 0, SIZE, lambda: made(7))
+        release, _ = kept.get_or_make("mix", 0, SIZE, lambda: made(7))
         assert bool((release.images == 7).all())
         release.images.zero_()
 
 
 def test_a_release_does_not_tell_where_the_secrets_beside_it_are():
     kept = ReleaseCache()
-    kept.take("mix", 0, SIZE, lambda: made(7))
-    release, _ = kept.take("mix", 0, SIZE, lambda: made(8))
+    kept.get_or_make("mix", 0, SIZE, lambda: made(7))
+    release, _ = kept.get_or_make("mix", 0, SIZE, lambda: made(8))
 
     array = release.images.numpy()
     while array is not None:
@@ -64,10 +64,11 @@ def test_two_at_once_make_it_once(tmp_path):
         time.sleep(0.2)
         return made(7)
 
-    takers = [threading.Thread(target=ReleaseCache(tmp_path).take, args=("mix", 0, SIZE, slowly)) for _ in range(4)]
-    for each in takers:
+    callers = [ReleaseCache(tmp_path).get_or_make for _ in range(4)]
+    threads = [threading.Thread(target=get_or_make, args=("mix", 0, SIZE, slowly)) for get_or_make in callers]
+    for each in threads:
         each.start()
-    for each in takers:
+    for each in threads:
         each.join()
 
     assert calls == [1]
@@ -78,7 +79,7 @@ def test_what_is_too_large_is_made_anew_and_what_was_used_longest_ago_makes_room
     kept = ReleaseCache(room=3 * SIZE)
 
     def take(name, size=SIZE):
-        return kept.take(name, 0, size, lambda: calls.append(name) or made(7))
+        return kept.get_or_make(name, 0, size, lambda: calls.append(name) or made(7))
 
     take("large", 4 * SIZE)
     take("large", 4 * SIZE)
@@ -102,7 +103,7 @@ def test_a_full_disk_costs_time_and_nothing_else(monkeypatch):
     monkeypatch.setattr(release_cache, "_write", full)
     kept = ReleaseCache()
 
-    release, _ = kept.take("mix", 0, SIZE, lambda: made(7))
+    release, _ = kept.get_or_make("mix", 0, SIZE, lambda: made(7))
 
     assert bool((release.images == 7).all())
 

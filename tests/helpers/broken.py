@@ -19,7 +19,7 @@ import torch
 
 from harness.images import average, to_bytes, to_images
 from harness.mixing import plan
-from harness.observation import Known, Labelled, Observation
+from harness.observation import KnownDefense, LabelledImages, Observation
 from harness.randomness import derive, numpy_generator, torch_generator
 from harness.release import Scheme, obfuscate
 from harness.types import Release
@@ -195,11 +195,12 @@ def observed(broken):
     make = in_place if broken.partners or broken.order else shuffled
     made = [make(scheme, images, epoch, broken) for epoch in range(broken.epochs)]
     releases, first = [release for release, _ in made], made[0][1]
-    own = Labelled(torch.from_numpy(pictures(PUBLIC, 2)), np.arange(PUBLIC) % 2)
+    own = LabelledImages(torch.from_numpy(pictures(PUBLIC, 2)), np.arange(PUBLIC) % 2)
     seen = Observation(
         releases[0].images, np.arange(PRIVATE), ("even", "odd"), scheme.sources, "cpu",
         frozenset({"releases", "defense", "public"}), _releases=releases,
-        _known=Known(broken.params, mixing, broken.traits), _scheme=scheme, _public=own, _key=derive(KEY, "adversary"),
+        _known=KnownDefense(broken.params, mixing, broken.traits), _scheme=scheme, _public=own,
+        _key=derive(KEY, "adversary"),
     )  # fmt: skip
     return seen, torch.from_numpy(images[first])
 

@@ -7,7 +7,7 @@ import torch
 from scipy import optimize
 
 from harness.images import average, shuffle_blocks
-from harness.observation import Known, Labelled, Observation, Pairing
+from harness.observation import KnownDefense, LabelledImages, Observation, Pairing
 from harness.plugins.defenses.graft import graft as grafted
 from harness.randomness import torch_generator
 from harness.release import Scheme, obfuscate
@@ -45,12 +45,12 @@ class Seen:
         ]
         releases, self.secrets = [release for release, _ in made], [secret for _, secret in made]
         self.truth = [Pairing(secret.sources, secret.shares) for secret in self.secrets]
-        own = Labelled(torch.from_numpy(waves(public, 2, size)), np.arange(public) % 2)
+        own = LabelledImages(torch.from_numpy(waves(public, 2, size)), np.arange(public) % 2)
         rows = np.arange(len(releases[0]))
         self.observation = Observation(
             releases[0].images, rows, ("even", "odd"), scheme.sources, device, frozenset(granted),
             _releases=[Release(release.images.cpu(), release.labels) for release in releases],
-            _known=Known(params or {}, mixing, frozenset(traits)), _scheme=scheme, _public=own, _key=KEY,
+            _known=KnownDefense(params or {}, mixing, frozenset(traits)), _scheme=scheme, _public=own, _key=KEY,
             _plans=self.truth,
         )  # fmt: skip
 

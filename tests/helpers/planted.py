@@ -78,7 +78,7 @@ def picture_folder(root: Path, each=25, classes=CLASSES, size=SIZE) -> Path:
     return root
 
 
-def told(folder: Path):
+def record_contents(folder: Path):
     """What records say, without the times."""
     said = {}
     for path in folder.glob("*.json"):

@@ -80,7 +80,7 @@ def spent(tmp_path_factory):
     """Averaging over 1, 2 and 4 epochs, and an attack that does not depend on them."""
     attacks = [entry(averaged), entry(once, ())]
     cross = Cross(bench(tmp_path_factory.mktemp("spent"), None, *attacks), [NOISY], attacks, 1, False)
-    cells = [cell for found in engine.run([cross.at(epochs) for epochs in (4, 1, 2)]) for cell in found]
+    cells = [cell for found in engine.run([cross.with_epochs(epochs) for epochs in (4, 1, 2)]) for cell in found]
     return cells, spending.epoch_curves(cells, spending.curves(cross))
 
 
@@ -139,7 +139,7 @@ def test_utility_stands_beside_privacy_at_the_same_epochs(tmp_path, monkeypatch)
     attacks = [entry(averaged)]
     made = bench(tmp_path, None, *attacks, utility={"model": "mcpherson_face"})
     cross = Cross(made, [defense("turn")], attacks, 1, True)
-    cells = [cell for found in engine.run([cross.at(epochs) for epochs in (1, 2)]) for cell in found]
+    cells = [cell for found in engine.run([cross.with_epochs(epochs) for epochs in (1, 2)]) for cell in found]
 
     (curve,) = spending.epoch_curves(cells, spending.curves(cross))
 

@@ -20,7 +20,7 @@ from harness.run.bench import OUT_OF_MEMORY, Piece
 from harness.run.cross import Cross
 from harness.run.engine import Engine, RunOptions, prepare, run
 from harness.run.scheduler import TRIES, Job, Queue
-from tests.helpers.planted import attack, bench, picture_folder, told
+from tests.helpers.planted import attack, bench, picture_folder, record_contents
 
 PLUGINS = {
     "the_release": "reconstruction",
@@ -95,8 +95,8 @@ def test_two_processes_write_the_records_that_one_writes(place):
     run([cross(place, ("smooth", "oracle"), records="one")])
     run([cross(place, ("smooth", "oracle"), records="two")], Engine(workers=2))
 
-    assert told(place / "one") == told(place / "two")
-    assert len(told(place / "one")) == 2 * 8
+    assert record_contents(place / "one") == record_contents(place / "two")
+    assert len(record_contents(place / "one")) == 2 * 8
 
 
 def test_every_epoch_is_obfuscated_once_for_all_attacks_and_for_training(place, monkeypatch):
@@ -121,7 +121,7 @@ def test_several_numbers_of_epochs_share_their_releases(place, monkeypatch):
     monkeypatch.setattr(harness.client.client, "obfuscate", lambda *given: made.append(given) or real(*given))
     one = cross(place, ("multi_release",), utility=False, defenses=("mix",))
 
-    run([one.at(epochs) for epochs in (1, 2, 4)])
+    run([one.with_epochs(epochs) for epochs in (1, 2, 4)])
 
     assert len(made) == 4 + 1  # and none's own for the undefended release
 
@@ -212,7 +212,7 @@ def test_two_runs_at_once_into_one_folder_leave_what_one_leaves(place):
             each.kill()
             each.wait()
 
-    assert told(place / "both") == told(place / "alone")
+    assert record_contents(place / "both") == record_contents(place / "alone")
 
 
 # The queue
@@ -227,8 +227,8 @@ def queue(*pieces: Piece) -> Queue:
     return Queue.of([Job(RunOptions(), each) for each in pieces])
 
 
-def names(task: Job | None):
-    return task and tuple(task.piece.spec.names)
+def names(job: Job | None):
+    return job and tuple(job.piece.spec.names)
 
 
 def test_a_worker_stays_with_its_defense_and_then_helps_from_the_end():
@@ -283,15 +283,15 @@ def test_code_that_changed_during_the_run_stops_it(tmp_path):
         def __exit__(self, *_):
             pass
 
-        def free(self):
+        def idle(self):
             return [0]
 
-        def give(self, worker, task, proof):
-            self.task = task
+        def submit(self, worker, job, proof):
+            self.job = job
 
         def wait(self):
             other = stage.do(stage.release_piece(stage.undefended, 1))
-            return self.task, other
+            return self.job, other
 
     from harness.run.scheduler import run_jobs
 

@@ -11,7 +11,7 @@ import pytest
 from harness.cli import main
 from harness.registry import load_registry
 from harness.run.engine import RunOptions, prepare, run
-from tests.helpers.planted import picture_folder, told
+from tests.helpers.planted import picture_folder, record_contents
 
 pytest.importorskip("ray", reason="the ray extra is not installed")
 
@@ -70,8 +70,8 @@ def test_a_cluster_that_loses_a_node_midway_writes_the_records_that_one_process_
     killed_at = int(done.stdout.partition("killed ")[2].split()[0])
     order = RunOptions(["none", "mix"], ["smooth", "oracle", "denoise"], str(data), size=16, epochs=2)
     run([prepare(RunOptions(**{**order.__dict__, "records": tmp_path / "here"}), load_registry())])
-    here = told(tmp_path / "here")
-    assert told(tmp_path / "cluster") == here
+    here = record_contents(tmp_path / "here")
+    assert record_contents(tmp_path / "cluster") == here
     assert killed_at < len(here) // 2  # midway: there was work left
 
 

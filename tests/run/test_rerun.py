@@ -13,7 +13,7 @@ from harness.records import Records, RunResult, RunSpec
 from harness.records.provenance import resolved
 from harness.records.store import read_all, read_one
 from harness.registry import load_registry
-from harness.run.rerun import again, compare, differing, order_of
+from harness.run.rerun import compare, differences, entry_of, options_of
 from tests.helpers.planted import picture_folder
 from tests.report.test_files import snapshot
 
@@ -136,7 +136,7 @@ def test_a_record_that_keeps_nothing_of_how_images_were_asked_for_is_run_from_wh
 def test_what_the_caller_says_of_the_data_goes_first(made):
     record = one(made, "release")
 
-    order = order_of(record, load_registry(), {"dataset": "here", "size": 48})
+    order = options_of(record, load_registry(), {"dataset": "here", "size": 48})
 
     assert (order.dataset, order.size, order.limit) == ("here", 48, 24)
     assert (order.targets, order.device) == (20, "cpu")
@@ -145,7 +145,7 @@ def test_what_the_caller_says_of_the_data_goes_first(made):
 def test_knobs_and_mixing_are_those_of_the_record(made):
     kept = one(made, "release").inputs["defense"]
 
-    entry = again("defenses", kept, load_registry())
+    entry = entry_of("defenses", kept, load_registry())
 
     assert resolved(entry) == kept and entry.params["sigma"] == 60
 
@@ -213,7 +213,7 @@ def test_inputs_that_differ_are_told_by_their_path():
     then = {"a": 1, "versions": {"x": "1", "y": "2"}, "judges": [{"name": "eye", "version": 1}], "sizes": [1, 2]}
     now = {"a": 1, "versions": {"x": "1", "y": "3"}, "judges": [{"name": "eye", "version": 2}], "sizes": [1, 3], "b": 0}
 
-    assert list(differing(then, now)) == [
+    assert list(differences(then, now)) == [
         ("versions.y", "2", "3"),
         ("judges.eye.version", 1, 2),
         ("sizes", [1, 2], [1, 3]),
@@ -227,7 +227,7 @@ def test_figures_of_other_originals_are_not_compared(made):
 
     found = compare(record, other)
 
-    assert found.moved == [] and set(found.missing) == set(record.arrays) and not found.agrees
+    assert found.figures == [] and set(found.missing) == set(record.arrays) and not found.agrees
 
 
 def test_a_figure_more_is_no_disagreement_where_the_code_is_another(made):

@@ -68,8 +68,8 @@ def test_mixing_is_for_every_defense_that_mixes(sweep):
 def test_epochs_and_limits_are_crosses_on_data_that_are_loaded_once(sweep):
     found = sweep("attacks: [smooth]\ndefenses: [mix]\nepochs: [1, 3]\nlimit: [6, 9]\nseeds: [4, 7]")
 
-    assert sorted((cross.order.limit, cross.bench.epochs) for cross in found) == [(6, 1), (6, 3), (9, 1), (9, 3)]
-    by_limit = {limit: {id(c.bench.splits) for c in found if c.order.limit == limit} for limit in (6, 9)}
+    assert sorted((cross.options.limit, cross.bench.epochs) for cross in found) == [(6, 1), (6, 3), (9, 1), (9, 3)]
+    by_limit = {limit: {id(c.bench.splits) for c in found if c.options.limit == limit} for limit in (6, 9)}
     assert all(len(sets) == 1 for sets in by_limit.values())
     assert {piece.seed for piece in found[0].pieces} == {4, 7}
 
