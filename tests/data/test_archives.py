@@ -46,7 +46,7 @@ def site():
         yield made
 
 
-def picture(side=20):
+def image_bytes(side=20):
     buffer = io.BytesIO()
     Image.fromarray(DICE.integers(0, 256, (side, side + 4, 3), dtype=np.uint8)).save(buffer, "JPEG")
     return buffer.getvalue()
@@ -90,10 +90,10 @@ def published(name, site, **bodies):
 
 @pytest.fixture
 def cats(site):
-    """16 cats and 15 dogs, and all that is odd in the published archive."""
+    """16 cats and 15 dogs, and every irregularity of the published archive."""
     files = {"readme[1].txt": b"terms", "MSR-LA - 3467.docx": b"terms"}
     for label, count in (("Cat", 16), ("Dog", 15)):
-        files |= {f"PetImages/{label}/{number}.jpg": picture(16 + number) for number in range(count)}
+        files |= {f"PetImages/{label}/{number}.jpg": image_bytes(16 + number) for number in range(count)}
         files[f"PetImages/{label}/Thumbs.db"] = b"thumbs"
     files["PetImages/Cat/666.jpg"] = b""
     files["PetImages/Dog/11702.jpg"] = b""
@@ -103,13 +103,13 @@ def cats(site):
 
 
 def breed_archives():
-    """12 pictures of every folder of the registry's ten breeds and of one other; 8 of each folder are for training."""
+    """12 images of every folder of the registry's ten breeds and of one other; 8 of each folder are for training."""
     classes = load_registry().get("datasets", "stanford_dogs10").params["classes"]
     folders = [folder for its in classes.values() for folder in its] + ["Images/n02085620-Chihuahua"]
     files = {"Images/": b""}
     for folder in folders:
         wnid = folder.partition("/")[2].partition("-")[0]
-        files |= {f"{folder}/{wnid}_{number}.jpg": picture() for number in range(12)}
+        files |= {f"{folder}/{wnid}_{number}.jpg": image_bytes() for number in range(12)}
     names = [name.removeprefix("Images/") for name in files if name.endswith(".jpg")]
     lists = {}
     for role in ("train", "test"):
@@ -142,7 +142,7 @@ def names(splits):
     return [name for part in parts(splits) for name in part.names]
 
 
-def test_cats_and_dogs_are_dealt_by_class_as_many_as_the_entry_says(cats, tmp_path):
+def test_cats_and_dogs_are_sampled_by_class_in_the_numbers_of_the_entry(cats, tmp_path):
     files, params = cats
 
     splits = loaded(params, tmp_path, size=16)
@@ -165,7 +165,7 @@ def test_the_papers_protocol_leaves_all_of_train_private(cats, tmp_path):
     assert [len(part) for part in parts(splits)] == [18, 0, 6]
 
 
-def test_the_papers_sizes_stand_in_the_registry():
+def test_the_registry_has_the_papers_sizes():
     """Section 5.1: 22,800 training and 2,000 test images of 256 by 256; section 4.2.1: ten breeds, 256 by 256."""
     cats, dogs = (load_registry().get("datasets", name).params for name in ("cats_vs_dogs", "stanford_dogs10"))
 
@@ -177,11 +177,11 @@ def test_the_papers_sizes_stand_in_the_registry():
     assert cats["size"] == dogs["size"] == 256
 
 
-def test_without_a_size_the_paper_is_followed(cats, tmp_path):
+def test_the_default_size_is_the_papers(cats, tmp_path):
     assert loaded(cats[1], tmp_path).size == (256, 256)
 
 
-def test_files_that_hold_no_picture_are_named_and_copies_drawn_once(cats, tmp_path, caplog):
+def test_unreadable_files_are_reported_and_copies_sampled_once(cats, tmp_path, caplog):
     splits = loaded(cats[1] | {"per_class": {"train": 13, "test": 3}}, tmp_path, size=16)
 
     found = names(splits)
@@ -219,14 +219,14 @@ def test_the_ten_breeds_keep_the_archives_own_split(dogs, tmp_path):
         assert any(f"{folder}/{file}" in files for folder in params["classes"][breed])
 
 
-def test_all_three_kinds_of_poodle_are_drawn_and_no_more_than_of_another_breed(dogs, tmp_path):
+def test_all_three_kinds_of_poodle_are_sampled_and_no_more_than_of_another_breed(dogs, tmp_path):
     found = [name for name in names(loaded(dogs[1], tmp_path, size=16)) if "/poodle/" in name]
 
     kinds = Counter(name.rpartition("/")[2].partition("_")[0] for name in found)
     assert set(kinds) == {"n02113624", "n02113712", "n02113799"} and sum(kinds.values()) == 12
 
 
-def test_of_equal_files_the_one_in_the_test_list_stays(dogs, site, tmp_path):
+def test_of_equal_files_the_one_in_the_test_list_is_kept(dogs, site, tmp_path):
     """Within a breed and across two."""
     contents, _ = dogs
     basset, pug = "Images/n02088238-basset/n02088238", "Images/n02110958-pug/n02110958"
@@ -246,7 +246,7 @@ def test_only_what_is_needed_is_unpacked(dogs, tmp_path):
     assert len(unpacked) == 12 * 12 and not any("Chihuahua" in str(path) for path in unpacked)
 
 
-def test_a_second_load_asks_nobody_and_checks_nothing(cats, site, tmp_path, monkeypatch):
+def test_a_second_load_sends_no_request_and_checks_no_archive(cats, site, tmp_path, monkeypatch):
     first = loaded(cats[1], tmp_path, size=16)
     asked = len(site.requests)
     monkeypatch.setattr(archives, "fetch", lambda *_: pytest.fail("fetched again"))
@@ -351,11 +351,11 @@ def full_disk(site, params, monkeypatch):
 
 
 def link_inside(site, params, _):
-    pinned(site, params, tarred({"PetImages/Cat/0.jpg": picture(), "PetImages/Cat/1.jpg": None}))
+    pinned(site, params, tarred({"PetImages/Cat/0.jpg": image_bytes(), "PetImages/Cat/1.jpg": None}))
 
 
 def path_outside(site, params, _):
-    pinned(site, params, zipped({"PetImages/Cat/0.jpg": picture(), "../../escaped.jpg": picture()}))
+    pinned(site, params, zipped({"PetImages/Cat/0.jpg": image_bytes(), "../../escaped.jpg": image_bytes()}))
 
 
 def bomb(site, params, _):
@@ -363,7 +363,7 @@ def bomb(site, params, _):
 
 
 def other_layout(site, params, _):
-    pinned(site, params, zipped({"PetImages/Cat/0.jpg": picture(), "pets/Dog/0.jpg": picture()}))
+    pinned(site, params, zipped({"PetImages/Cat/0.jpg": image_bytes(), "pets/Dog/0.jpg": image_bytes()}))
 
 
 def pinned(site, params, body):
@@ -419,8 +419,8 @@ def test_a_broken_connection_is_resumed_by_the_command(command, site):
     assert [asked for _, asked, _ in site.requests] == [None, "bytes=2000-", "bytes=5000-"]
 
 
-def test_ctrl_c_leaves_the_part_and_nothing_under_the_archives_name(cats, site, tmp_path):
-    """Another process, a real signal, a server that falls silent."""
+def test_ctrl_c_keeps_the_part_and_no_file_under_the_archives_name(cats, site, tmp_path):
+    """In another process, with a real signal, from a server that stops sending."""
     half = len(site.files["/kagglecatsanddogs_5340.zip"]) // 2
     site.script = ["stall"]
     code = (
@@ -486,7 +486,7 @@ def test_names_that_are_paths_are_refused(cats, tmp_path, change):
 @pytest.mark.parametrize(
     ("body", "words"), [(b"not MATLAB", "test_list.mat holds no list of files"), (None, "fix test_list")]
 )
-def test_a_test_list_that_is_none_is_one_line(dogs, site, tmp_path, body, words):
+def test_an_invalid_test_list_is_one_line(dogs, site, tmp_path, body, words):
     lists = {"other.mat": b""} if body is None else {"test_list.mat": body}
     params = published("stanford_dogs10", site, images=site.files["/images.tar"], lists=tarred(lists))
 

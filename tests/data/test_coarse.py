@@ -1,4 +1,4 @@
-"""A coarse label hides the class: the same pictures in the same roles, and whoever has no such thing is not touched."""
+"""Coarse labels: the class becomes the hidden attribute, roles stay, and data sets without attributes do not change."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def test_the_label_is_the_group_and_the_attribute_the_class(folder, tmp_path):
 
 
 @pytest.mark.parametrize("limit", [None, 20])
-def test_roles_are_dealt_by_class_as_without_groups(folder, tmp_path, limit):
-    """So that no role lacks a class, and figures on the coarse set can be read beside those on the fine one."""
+def test_roles_are_split_by_class_as_without_groups(folder, tmp_path, limit):
+    """Every role has every class, and scores on the coarse and on the fine set are comparable."""
     fine, made = load(folder, cache=tmp_path, limit=limit), loaded(folder, tmp_path, limit=limit)
 
     for one, other in zip(parts(fine), parts(made), strict=True):
@@ -56,7 +56,7 @@ def test_roles_are_dealt_by_class_as_without_groups(folder, tmp_path, limit):
 
 
 def test_the_fingerprint_follows_the_attributes(folder, tmp_path):
-    """The same pictures, labels and roles; two classes of one group change their names."""
+    """The same images, labels and roles; two classes of one group change their names."""
     one = loaded(folder, tmp_path)
     (folder / "across").rename(folder / "aside")
     (folder / "down").rename(folder / "across")
@@ -69,7 +69,7 @@ def test_the_fingerprint_follows_the_attributes(folder, tmp_path):
 
 
 def test_a_set_without_attributes_keeps_its_fingerprint(folder, tmp_path):
-    """As it was before there were attributes: computed here from its parts."""
+    """Computed here from its parts, as before there were attributes."""
     import hashlib
 
     splits = load(folder, cache=tmp_path)
@@ -84,7 +84,7 @@ def test_a_set_without_attributes_keeps_its_fingerprint(folder, tmp_path):
     assert all(part.attributes is None and part.attribute_names == () for part in parts(splits))
 
 
-def test_an_attribute_is_part_of_what_names_the_cache():
+def test_the_cache_key_depends_on_the_attribute():
     plain = LazyImage("a.png", "pet", None, lambda: None, "1")
 
     keys = {listing_key([replace(plain, attribute=attribute)], 32) for attribute in (None, "cat", "dog")}
@@ -110,17 +110,17 @@ def test_groups_that_do_not_fit_are_refused_in_one_line(folder, tmp_path, groups
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_set_is_answered_with_the_nearest(tmp_path):
+def test_an_unknown_set_gets_the_most_similar_name(tmp_path):
     with pytest.raises(HarnessError, match="did you mean 'cifar10'"):
         coarse(tmp_path, of="cifar_10", groups=GROUPS)
 
 
-def test_attributes_are_for_all_pictures_or_for_none(folder, tmp_path):
-    pictures = coarse(tmp_path, of=str(folder), groups=GROUPS)
-    pictures[3] = replace(pictures[3], attribute=None)
+def test_all_images_have_an_attribute_or_none_has(folder, tmp_path):
+    images = coarse(tmp_path, of=str(folder), groups=GROUPS)
+    images[3] = replace(images[3], attribute=None)
 
     with pytest.raises(HarnessError, match="has no attribute and others have"):
-        load("mine", cache=tmp_path, entries={"mine": lambda downloads: pictures})
+        load("mine", cache=tmp_path, entries={"mine": lambda downloads: images})
 
 
 def test_three_lines_of_yaml_make_a_coarse_set_of_a_folder(folder, tmp_path, monkeypatch):

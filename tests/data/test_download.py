@@ -1,4 +1,4 @@
-"""What is fetched is whole and the right one, whatever the line and the server do; or it is not there at all."""
+"""A download gives the complete, right file, whatever the connection and the server do, or no file."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def until(true, seconds=5):
 
 
 def begun(folder, count, version='"one"'):
-    """What an interrupted run left: the first bytes, and the server's name for them."""
+    """The files of an interrupted run: the first bytes, and their version by the server."""
     folder.mkdir()
     (folder / "pets.zip.part").write_bytes(BODY[:count])
     if version:
         (folder / "pets.zip.part.from").write_text(version)
 
 
-def test_what_is_published_lies_in_the_folder_and_nothing_else(site, pets, tmp_path):
+def test_the_folder_holds_the_archive_and_nothing_else(site, pets, tmp_path):
     found = fetch(pets, tmp_path / "cache", "pets")
 
     assert found.read_bytes() == BODY and files(tmp_path) == ["pets.zip"]
@@ -84,7 +84,7 @@ def test_a_broken_connection_is_continued_where_it_broke(site, pets, tmp_path):
     assert site.sent == len(BODY) and files(tmp_path) == ["pets.zip"]
 
 
-def test_a_line_that_falls_silent_is_given_up_and_continued(site, pets, tmp_path, monkeypatch):
+def test_a_connection_without_data_times_out_and_is_continued(site, pets, tmp_path, monkeypatch):
     monkeypatch.setattr(http, "TIMEOUT", 2.0)
     site.script = ["stall"]
 
@@ -111,7 +111,7 @@ def test_after_an_interruption_the_next_run_continues_and_no_half_archive_has_it
     assert site.requests[1][1] == f"bytes={have}-" and files(tmp_path) == ["pets.zip"]
 
 
-def test_a_server_that_knows_no_ranges_sends_all_of_it_again(site, pets, tmp_path):
+def test_a_server_without_range_requests_sends_all_of_it_again(site, pets, tmp_path):
     site.script = [100_000, "whole"]
 
     assert fetch(pets, tmp_path, "pets").read_bytes() == BODY
@@ -125,7 +125,7 @@ def test_two_versions_are_never_joined(site, pets, tmp_path):
     assert site.requests == [("/pets.zip", "bytes=1000-", '"zero"')] and site.sent == len(BODY)
 
 
-def test_another_range_than_asked_is_thrown_away(site, pets, tmp_path):
+def test_a_range_that_was_not_requested_is_discarded(site, pets, tmp_path):
     site.script = [100_000, "elsewhere"]
 
     assert fetch(pets, tmp_path, "pets").read_bytes() == BODY
@@ -134,7 +134,7 @@ def test_another_range_than_asked_is_thrown_away(site, pets, tmp_path):
 
 @pytest.mark.parametrize("length", [len(BODY), None])
 @pytest.mark.parametrize("extra", [0, 7])
-def test_a_part_that_is_already_whole_or_too_long_ends_well(site, pets, tmp_path, length, extra):
+def test_a_part_that_is_already_complete_or_too_long_is_handled(site, pets, tmp_path, length, extra):
     begun(tmp_path / "cache", None)
     with (tmp_path / "cache/pets.zip.part").open("ab") as part:
         part.write(bytes(extra))
@@ -143,7 +143,7 @@ def test_a_part_that_is_already_whole_or_too_long_ends_well(site, pets, tmp_path
     assert site.sent == (len(BODY) if extra else 0)
 
 
-def test_a_wrong_beginning_of_another_day_is_fetched_anew(site, pets, tmp_path):
+def test_a_part_of_an_older_version_is_downloaded_again(site, pets, tmp_path):
     begun(tmp_path / "cache", 1000, None)
     (tmp_path / "cache/pets.zip.part").write_bytes(bytes(1000))
 
@@ -152,13 +152,13 @@ def test_a_wrong_beginning_of_another_day_is_fetched_anew(site, pets, tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["503", "429", "unsized"])
-def test_passing_trouble_passes(site, pets, tmp_path, fault):
+def test_transient_errors_are_retried(site, pets, tmp_path, fault):
     site.script = [fault]
 
     assert fetch(pets, tmp_path, "pets").read_bytes() == BODY
 
 
-def test_a_length_that_nobody_told_is_the_end_of_the_answer(site, pets, tmp_path):
+def test_without_a_known_length_the_file_ends_with_the_answer(site, pets, tmp_path):
     site.script = ["unsized"]
 
     assert fetch(replace(pets, bytes=None), tmp_path, "pets").read_bytes() == BODY
@@ -175,7 +175,7 @@ def test_a_redirect_is_followed_with_the_range(site, pets, tmp_path):
     ]
 
 
-def test_md5_will_do_where_nothing_better_is_published(site, pets, tmp_path):
+def test_md5_is_accepted_where_nothing_better_is_published(site, pets, tmp_path):
     digest = hashlib.md5(BODY, usedforsecurity=False).hexdigest()
 
     fetch(replace(pets, digest=digest, bytes=None), tmp_path, "pets")
@@ -184,7 +184,7 @@ def test_md5_will_do_where_nothing_better_is_published(site, pets, tmp_path):
 
 
 def at_once(count, work, site, capfd):
-    """Threads that all work while the server holds its answer back, until one of them waits for another."""
+    """Run threads while the server delays its answer, until one of them waits for another."""
     threads = [threading.Thread(target=work) for _ in range(count)]
     for thread in threads:
         thread.start()
@@ -194,7 +194,7 @@ def at_once(count, work, site, capfd):
         thread.join()
 
 
-def test_of_two_at_once_one_fetches_and_both_have_it(site, pets, tmp_path, capfd):
+def test_of_several_at_once_one_downloads_and_all_have_it(site, pets, tmp_path, capfd):
     site.gate = threading.Event()
     found = []
     at_once(3, lambda: found.append(fetch(pets, tmp_path, "pets")), site, capfd)
@@ -219,7 +219,7 @@ def test_the_one_that_waited_takes_over_where_the_other_failed(site, pets, tmp_p
     assert "404" in outcome[0] and outcome[1] == BODY
 
 
-def test_how_far_it_is_goes_to_the_bar_and_in_plain_lines_to_a_file(site, pets, tmp_path, capsys):
+def test_progress_goes_to_the_bar_and_in_plain_lines_to_a_file(site, pets, tmp_path, capsys):
     seen = []
 
     with reporting(lambda what, done, total: seen.append((what, done, total))):
@@ -311,7 +311,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("trouble", "words"), REFUSED, ids=[trouble.__name__ for trouble, _ in REFUSED])
-def test_bad_input_is_one_line_and_nothing_is_left(site, pets, tmp_path, monkeypatch, trouble, words):
+def test_a_bad_answer_is_one_line_and_no_file_remains(site, pets, tmp_path, monkeypatch, trouble, words):
     archive = trouble(site, pets, monkeypatch)
 
     message = refusal(archive, tmp_path / "cache")
@@ -322,7 +322,7 @@ def test_bad_input_is_one_line_and_nothing_is_left(site, pets, tmp_path, monkeyp
         assert archive.url in message and f"put it into {tmp_path / 'cache'}" in message
 
 
-def test_a_line_that_brings_nothing_new_is_given_up_and_what_came_is_kept(site, pets, tmp_path):
+def test_a_connection_that_brings_nothing_new_is_given_up_and_the_part_is_kept(site, pets, tmp_path):
     site.script, site.always = [1000], 0
 
     message = refusal(pets, tmp_path)
@@ -331,7 +331,7 @@ def test_a_line_that_brings_nothing_new_is_given_up_and_what_came_is_kept(site, 
     assert len(site.requests) == http.ATTEMPTS and "pets.zip" not in files(tmp_path)
 
 
-def test_a_server_that_cuts_at_the_same_place_for_ever_is_given_up(site, pets, tmp_path):
+def test_a_server_that_always_stops_at_the_same_byte_is_given_up(site, pets, tmp_path):
     """It ignores ranges, so that every attempt brings the same bytes."""
     site.version, site.always = 'W/"weak"', 1000
 
@@ -342,7 +342,7 @@ def test_a_server_that_cuts_at_the_same_place_for_ever_is_given_up(site, pets, t
     assert len(site.requests) == http.ATTEMPTS
 
 
-def test_a_wrong_file_put_there_by_hand_is_named_and_left_alone(site, pets, tmp_path):
+def test_a_wrong_file_that_the_user_put_there_is_reported_and_not_changed(site, pets, tmp_path):
     (tmp_path / "pets.zip").write_bytes(b"mine")
 
     message = refusal(pets, tmp_path)
@@ -351,7 +351,7 @@ def test_a_wrong_file_put_there_by_hand_is_named_and_left_alone(site, pets, tmp_
     assert (tmp_path / "pets.zip").read_bytes() == b"mine" and not site.requests
 
 
-def test_a_disk_that_fills_up_is_given_back(site, pets, tmp_path, monkeypatch):
+def test_a_full_disk_gets_its_space_back(site, pets, tmp_path, monkeypatch):
     receive = download._receive
 
     class Full:

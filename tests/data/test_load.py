@@ -85,7 +85,7 @@ def test_train_is_split_two_thirds_private_and_test_stays_test(tmp_path, cache):
     assert all(name.startswith("train/") for name in splits.private.names + splits.public.names)
 
 
-def test_every_row_is_the_image_that_it_names(flat, cache):
+def test_every_row_is_the_image_of_its_name(flat, cache):
     for part in parts(load(flat, cache=cache)):
         for row, name in enumerate(part.names):
             expected = np.asarray(Image.open(flat / name)).transpose(2, 0, 1)
@@ -96,7 +96,7 @@ def test_every_row_is_the_image_that_it_names(flat, cache):
         assert sorted(part.hashes) == list(part.hashes), "the order must not tell file names"
 
 
-def test_roles_are_disjoint_and_a_copy_in_train_gives_way_to_test(tmp_path, cache):
+def test_roles_are_disjoint_and_a_copy_in_train_is_dropped_for_test(tmp_path, cache):
     root = tree(tmp_path / "pets", {"cat": 6, "dog": 6}, ("train", "test"))
     shutil.copy(root / "test/cat/000.png", root / "train/cat/copy.png")
     shutil.copy(root / "train/dog/001.png", root / "train/dog/copy.png")
@@ -117,7 +117,7 @@ def test_public_share_moves_images_between_private_and_public_only(flat, cache):
     assert set(default.test.names) == set(none.test.names) == set(half.test.names)
 
 
-def test_a_limit_cuts_all_roles_alike_and_a_larger_one_only_adds(flat, cache):
+def test_a_limit_cuts_all_roles_in_proportion_and_a_larger_one_only_adds(flat, cache):
     small, large = (load(flat, cache=cache, limit=limit) for limit in (6, 9))
 
     assert sizes(small) == [6, 2, 2] and sizes(large) == [9, 3, 3]
@@ -189,7 +189,7 @@ def test_a_second_load_decodes_nothing_and_gives_the_same_arrays(flat, cache, mo
     assert first.fingerprint == second.fingerprint and first.notes == second.notes
 
 
-def test_each_role_lies_in_a_file_of_its_own(flat, cache):
+def test_each_role_has_its_own_file(flat, cache):
     splits = load(flat, cache=cache)
 
     for part in parts(splits):
@@ -218,7 +218,7 @@ def edit(path):
 
 @pytest.mark.parametrize("folder", ["roles", "decoded"])
 @pytest.mark.parametrize(("damage", "file"), [(truncate, "*.bin"), (zero, "*.bin"), (edit, "index"), (zero, "index")])
-def test_a_damaged_cache_is_named_set_aside_and_made_again(flat, cache, caplog, folder, damage, file):
+def test_a_damaged_cache_is_reported_renamed_and_made_again(flat, cache, caplog, folder, damage, file):
     good = load(flat, cache=cache)
     copy = np.array(good.private.images)
     del good
@@ -247,7 +247,7 @@ def test_an_interrupted_decode_leaves_nothing_behind(flat, cache, monkeypatch):
     assert sizes(load(flat, cache=cache)) == [18, 6, 6]
 
 
-def test_what_a_killed_run_left_is_swept_away_later(flat, cache):
+def test_temporary_folders_of_a_killed_run_are_removed_later(flat, cache):
     old, fresh = cache / "decoded/dead.tmp", cache / "decoded/alive.tmp"
     for leftover in (old, fresh):
         leftover.mkdir(parents=True)
@@ -277,7 +277,7 @@ def test_a_cache_that_cannot_be_made_is_one_line(flat, tmp_path):
 
 
 def test_decoding_holds_few_images_at_a_time(tmp_path, cache):
-    """A set larger than memory works: nothing waits for the last image before the first is written."""
+    """A set larger than memory works: images are written before the last one is decoded."""
     alive, most = set(), 0
 
     class Pixels(np.ndarray):
@@ -324,7 +324,7 @@ def test_other_files_and_hidden_ones_are_ignored(flat, cache):
     assert splits.notes == {"duplicates": 0, "unreadable": 0}
 
 
-def test_one_unreadable_file_in_a_hundred_is_named_and_counted(tmp_path, cache, caplog):
+def test_one_unreadable_file_in_a_hundred_is_reported_and_counted(tmp_path, cache, caplog):
     root = tree(tmp_path / "pets", {"cat": 60, "dog": 60})
     truncate(write(root / "cat/007.png", noise(64, 64)))
 
@@ -357,7 +357,7 @@ def test_greyscale_and_16_bit_images_become_grey_rgb(tmp_path):
         assert np.array_equal(read_image(tmp_path / name), np.repeat(GRADIENT[:, :, None], 3, 2)), name
 
 
-def test_transparent_pixels_are_laid_on_white(tmp_path):
+def test_transparent_pixels_become_white(tmp_path):
     pixels = np.dstack([noise(), GRADIENT])
     Image.fromarray(pixels).save(tmp_path / "rgba.png")
     Image.fromarray(pixels).save(tmp_path / "rgba.webp", lossless=True, exact=True)
@@ -513,13 +513,13 @@ def test_classes_may_be_called_train_and_test(tmp_path, cache):
     assert splits.classes == ("test", "train")
 
 
-def test_an_unknown_name_is_answered_with_the_nearest(cache):
+def test_an_unknown_name_gets_the_most_similar_one(cache):
     message = refusal("fotos", cache=cache)
 
     assert "did you mean 'photos'?" in message and "cifar10" in message
 
 
-def test_a_known_name_wins_over_a_folder_unless_written_as_a_path(flat, cache, monkeypatch):
+def test_a_known_name_comes_before_a_folder_unless_written_as_a_path(flat, cache, monkeypatch):
     monkeypatch.chdir(flat.parent)
     images = [noise() for _ in range(12)]
     named = [LazyImage(str(n), "xy"[n % 2], None, lambda n=n: images[n], str(n)) for n in range(12)]
@@ -537,7 +537,7 @@ def test_without_a_registry_the_built_in_names_are_known(cache):
     assert set(datasets._built_in()) >= {"photos", "cifar10", "stl10", "oxford_pets", "imagenette", "cats_vs_dogs"}
 
 
-def test_the_size_that_a_set_is_published_for_gives_way_to_the_size_asked_for(cache):
+def test_the_requested_size_replaces_the_default_size(cache):
     def many(_):
         return datasets.SizedImages(
             [LazyImage(str(n), "ab"[n % 2], None, lambda n=n: noise(20 + n, 30), str(n)) for n in range(12)], 10

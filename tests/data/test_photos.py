@@ -60,16 +60,16 @@ def test_tiles_are_cut_from_the_bundled_files(splits):
 
 def test_tiles_do_not_overlap_and_lie_inside_their_photograph():
     for label, _, _, side in PHOTOGRAPHS:
-        corners = [corner(picture.name)[1:] for picture in photos(Path()) if picture.label == label]
+        corners = [corner(image.name)[1:] for image in photos(Path()) if image.label == label]
         tops, lefts = (sorted(set(places)) for places in zip(*corners, strict=True))
 
         assert len(corners) == len(set(corners)) == len(tops) * len(lefts) <= 64
         assert all(later - earlier >= side for places in (tops, lefts) for earlier, later in pairwise(places))
-        assert all(picture.read().shape == (64, 64, 3) for picture in photos(Path())[:: len(LATTICE) * 7])
+        assert all(image.read().shape == (64, 64, 3) for image in photos(Path())[:: len(LATTICE) * 7])
 
 
 def test_every_role_samples_every_quarter_of_a_photograph():
-    tiles = [(*corner(picture.name), picture.role) for picture in photos(Path())]
+    tiles = [(*corner(image.name), image.role) for image in photos(Path())]
     for label, *_ in PHOTOGRAPHS:
         mine = [(top, left, role) for its, top, left, role in tiles if its == label]
         middle_top, middle_left = np.median([top for top, *_ in mine]), np.median([left for _, left, _ in mine])
@@ -95,7 +95,7 @@ def test_size_resizes_the_tiles(tmp_path):
     assert load("photos", cache=tmp_path, size=32, limit=20).size == (32, 32)
 
 
-def test_without_scikit_image_the_mend_is_named(monkeypatch):
+def test_without_scikit_image_the_message_names_the_fix(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
 
     with pytest.raises(HarnessError, match="pip install scikit-image"):

@@ -1,4 +1,4 @@
-"""Nothing in an archive gets out of the folder, and nothing but regular files of the announced lengths gets in."""
+"""Unpacking writes only regular files of the announced lengths, and only inside the folder."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_a_zip_that_announces_less_than_it_holds_writes_no_more_than_announced(t
 
 @pytest.mark.parametrize("make", [make_zip, make_tar])
 @pytest.mark.parametrize("second", ["./a.jpg", "a.jpg/b.jpg"])
-def test_a_path_that_is_there_twice_is_refused(make, second, tmp_path, target):
+def test_a_path_that_occurs_twice_is_refused(make, second, tmp_path, target):
     assert "twice" in refusal(make(tmp_path / "twice", {"a.jpg": b"one", second: b"two"}), target)
 
 
@@ -186,7 +186,7 @@ def test_a_damaged_archive_is_one_line(make, tmp_path, target):
 DICE = bytes(hashlib.shake_256(b"noise").digest(4000))
 
 
-def test_what_is_no_archive_is_one_line(tmp_path, target):
+def test_a_file_that_is_no_archive_is_one_line(tmp_path, target):
     (tmp_path / "pets.zip").write_bytes(b"not an archive")
 
     assert "neither a zip nor a tar archive" in refusal(tmp_path / "pets.zip", target)

@@ -1,4 +1,4 @@
-"""An entry becomes a function with its knobs in place, and what does not fit is refused before anything runs."""
+"""An entry is bound to a function with its knobs, and knobs that do not fit are refused before anything runs."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def entry_for(function: str, **params: Any) -> Entry:
     return Entry("fade", "defenses", f"{__name__}:{function}", params=params, origin="mine.yaml")
 
 
-def test_a_bound_function_travels_to_another_process() -> None:
-    """Workers receive the function with its knobs in place."""
+def test_a_bound_function_can_be_pickled_for_another_process() -> None:
+    """Workers receive the function with its knobs bound."""
     bound = bind(entry_for("plugin", block=4))
 
     assert pickle.loads(pickle.dumps(bound))(None, None, None) == (4, "pixel")
@@ -48,13 +48,13 @@ def test_a_bound_function_travels_to_another_process() -> None:
 def test_missing_and_unknown_knobs_are_refused_before_anything_runs(
     function: str, params: dict[str, Any], message: str
 ) -> None:
-    """The signature decides, not the first batch."""
+    """By the signature, before the first batch."""
     with pytest.raises(HarnessError, match=message):
         bind(entry_for(function, **params))
 
 
-def test_a_metric_of_piq_needs_an_entry_alone() -> None:
-    """Its knobs may stand without a star and have defaults."""
+def test_a_metric_of_piq_needs_only_an_entry() -> None:
+    """Its knobs may be positional and have defaults."""
     entry = Entry("vif", "metrics", "piq:vif_p", params={"reduction": "none", "data_range": 1.0})
 
     assert bind(entry).keywords == entry.params

@@ -66,8 +66,8 @@ def test_an_entry_carries_what_the_file_says() -> None:
         ("datasets", "stl", "no dataset called 'stl'; did you mean 'stl10'? (harness list datasets)"),
     ],
 )
-def test_an_unknown_name_is_answered_with_the_nearest(section: str, name: str, message: str) -> None:
-    """A typo costs one line of reading."""
+def test_an_unknown_name_gets_the_most_similar_one(section: str, name: str, message: str) -> None:
+    """In one line."""
     with pytest.raises(HarnessError) as caught:
         built_in().get(section, name)
 
@@ -102,7 +102,7 @@ def test_a_file_is_layered_over_the_built_in_one(tmp_path: Path) -> None:
 
 
 def test_a_name_announced_twice_is_an_error_that_names_both(tmp_path: Path) -> None:
-    """Which of two a name means is never guessed."""
+    """Neither of the two is chosen."""
     file = written(tmp_path, {"defenses": {"mix": ENTRY}})
     one = written(tmp_path, {"defenses": {"fade": ENTRY}}, "one.yaml")
     two = written(tmp_path, {"defenses": {"fade": ENTRY}}, "two.yaml")

@@ -1,4 +1,4 @@
-"""Other people's plugins: packages that announce themselves, files beside a registry, and what is wrong with them."""
+"""Plugins outside this repository: installed packages, files beside a registry file, and how they can be wrong."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def problems_and_rest(registry: Registry) -> tuple[str, bool]:
 def test_a_broken_package_is_listed_and_breaks_nothing_else(
     site: Path, files: dict[str, str], package: str, reason: str
 ) -> None:
-    """Somebody else's mistake is reported, and the rest works."""
+    """The mistake is reported, and everything else works."""
     write(site, files)
     announce(site, package, "tidy-broken")
 
@@ -160,7 +160,7 @@ def test_a_broken_package_is_listed_and_breaks_nothing_else(
 
 
 def test_a_package_that_takes_a_built_in_name_is_an_error_that_names_both(tidyplugin: Path) -> None:
-    """Which of the two a record would mean is never guessed."""
+    """Neither of the two is chosen."""
     (tidyplugin / "registry.yaml").write_text(REGISTRY.replace("tidy_mix:\n", "mix:\n"))
 
     with pytest.raises(HarnessError, match="defense 'mix' is announced twice, by built-in and by tidy-plugin"):
@@ -190,7 +190,7 @@ def test_a_package_that_takes_a_built_in_name_is_an_error_that_names_both(tidypl
     ],
 )
 def test_an_unavailable_plugin_says_why(site: Path, use: str, source: str | None, reason: str) -> None:
-    """In words, and without importing it."""
+    """Without importing it."""
     files = {"tidypackage/__init__.py": "", "tidypackage/other.py": "import tidyfar"}
     write(site, files if source is None else {**files, "tidypackage/mod.py": source})
 
@@ -219,7 +219,7 @@ def test_an_unavailable_plugin_says_why(site: Path, use: str, source: str | None
         "def __getattr__(name): return len",
     ],
 )
-def test_what_can_be_imported_is_not_called_unavailable(site: Path, source: str) -> None:
+def test_a_plugin_that_can_be_imported_is_available(site: Path, source: str) -> None:
     """Optional imports, lazy imports and names made at import time are all fine."""
     files = {"tidypackage/__init__.py": "", "tidypackage/base.py": "def f(): pass", "tidypackage/mod.py": source}
     write(site, files)
@@ -230,7 +230,7 @@ def test_what_can_be_imported_is_not_called_unavailable(site: Path, source: str)
 
 @pytest.mark.parametrize("use", ["piq:vif_p", "math:sqrt", "skimage.metrics:structural_similarity", "tidyspace.mod:f"])
 def test_re_exports_and_compiled_modules_and_namespace_packages_are_accepted(site: Path, use: str) -> None:
-    """Whatever is there and cannot be read gets the benefit of the doubt."""
+    """A module that exists but whose source cannot be read counts as available."""
     write(site, {"tidyspace/mod.py": "def f(): pass"})  # no __init__.py: a namespace package
 
     assert why_unavailable(entry(use)) is None

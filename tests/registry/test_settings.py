@@ -1,4 +1,4 @@
-"""Settings as they are written after -D and -A: what is read, what is refused, and mixing among them."""
+"""Settings after -D and -A, mixing included: how they are read and which are refused."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def shuffle_mix() -> Entry:
         ("weights=distortion", "distortion"),
     ],
 )
-def test_settings_are_read_as_a_person_means_them(pair: str, value: Any) -> None:
+def test_settings_are_read_as_intended(pair: str, value: Any) -> None:
     """NAME=VALUE, with YAML's scalars, commas for lists, and the shapes that weights can take."""
     name = pair.partition("=")[0]
 
@@ -61,13 +61,13 @@ def test_settings_are_read_as_a_person_means_them(pair: str, value: Any) -> None
 
 @pytest.mark.parametrize("pair", ["block", "block=", "=4", "", "=", "block= "])
 def test_a_setting_without_name_or_value_is_refused(pair: str) -> None:
-    """`-D block` is a slip, not a switch."""
+    """`-D block` is no switch."""
     with pytest.raises(HarnessError, match="sets nothing; write NAME=VALUE"):
         parse_settings([pair])
 
 
 def test_a_setting_given_twice_is_refused() -> None:
-    """Nor is the last one silently right."""
+    """The last one does not replace the first silently."""
     with pytest.raises(HarnessError, match="block is set twice"):
         parse_settings(["block=4", "block=8"])
 
@@ -132,7 +132,7 @@ def test_a_bad_setting_says_what_was_expected(name: str, settings: dict[str, Any
 
 
 def test_an_attack_has_no_mixing_to_set() -> None:
-    """-A reaches params alone."""
+    """-A sets params only."""
     with pytest.raises(HarnessError, match=r"cnn: no knob called 'weights' \(knobs: arch, train_epochs\)"):
         built_in().get("attacks", "cnn").with_settings({"weights": [0.5, 0.5]})
 
@@ -169,14 +169,14 @@ def test_the_weights_of_the_paper_are_accepted(weights: Any) -> None:
     ],
 )
 def test_weights_that_mix_nothing_are_refused(weights: Any, message: str) -> None:
-    """Whatever is not a share of the whole."""
+    """Weights must be shares that sum to 1."""
     with pytest.raises(HarnessError, match=message):
         check_mixing("mix", {**MIXING, "weights": weights})
 
 
 @pytest.mark.parametrize("weights", [[0.33, 0.33, 0.33], [0.5, 0.33, 0.16]])
 def test_the_papers_rounded_weights_come_back_normalised(weights: list[float]) -> None:
-    """The paper prints weights that sum to .99; the message holds the ones to use instead."""
+    """The paper prints weights that sum to .99; the message gives the normalised ones."""
     with pytest.raises(HarnessError, match=r"sum to 0\.99, not 1; normalise them: weights=") as caught:
         check_mixing("mix", {**MIXING, "weights": weights})
 
@@ -186,7 +186,7 @@ def test_the_papers_rounded_weights_come_back_normalised(weights: list[float]) -
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=6).filter(lambda shares: sum(shares) > 1e-3))
 def test_normalised_weights_are_always_accepted(shares: list[float]) -> None:
-    """Dividing by the sum is all it takes, and writing them down and reading them again changes nothing."""
+    """Weights divided by their sum are accepted, and printing and reading them again changes nothing."""
     weights = [share / sum(shares) for share in shares]
     text = "weights=" + ",".join(map(repr, weights))
 
@@ -222,7 +222,7 @@ def test_mixing_says_which_field_is_wrong() -> None:
     ids=str,
 )
 def test_a_setting_is_printed_as_it_is_typed(value: Any) -> None:
-    """What a board shows can be pasted behind -D."""
+    """Settings on a board can be pasted after -D."""
     name = "weights" if isinstance(value, list | dict) or value == "distortion" else "knob"
 
     assert parse_settings([f"{name}={format_setting(value)}"]) == {name: value}
