@@ -11,6 +11,7 @@ import os
 # Before torch, BLAS and OpenMP are loaded; workers and subprocesses inherit it. More threads than cores are slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -21,7 +22,6 @@ import torch
 from hypothesis import settings
 
 from harness.train import memo
-from tests.helpers.cores import physical_cores
 
 settings.register_profile("steady", derandomize=True, deadline=None, database=None)
 settings.load_profile("steady")
@@ -43,6 +43,24 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers() -> int | None:
     """What `-n auto` means; PYTEST_XDIST_AUTO_NUM_WORKERS says otherwise."""
     return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else min(physical_cores(), 16)
+
+
+def physical_cores() -> int:
+    """The cores that this process may use: two threads of one core count once, and a container's quota counts."""
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    cores = len({_read(siblings.format(number), str(number)) for number in usable})
+    quota, _, period = _read("/sys/fs/cgroup/cpu.max", "max").partition(" ")
+    if quota.isdigit() and period.isdigit():
+        cores = min(cores, -(-int(quota) // int(period)))
+    return max(cores, 1)
+
+
+def _read(file: str, default: str) -> str:
+    try:
+        return Path(file).read_text().strip()
+    except OSError:
+        return default
 
 
 @pytest.hookimpl(tryfirst=True)
