@@ -1,1 +1,1 @@
-"""Which images: find, fetch, decode and split a data set."""
+"""Find, download, decode and split data sets."""

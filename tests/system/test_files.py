@@ -111,23 +111,40 @@ def test_a_folder_that_cannot_be_made_names_the_reason(tmp_path: Path) -> None:
 
 
 def test_a_lock_is_held_by_one_at_a_time_and_leaves_no_file(tmp_path: Path) -> None:
-    """Eight threads increment a number without atomic arithmetic; lost updates would show."""
-    count, waited = [0], []
+    """Four threads increment a number without atomic arithmetic; a lost update would show."""
+    count = [0]
 
     def increment() -> None:
-        for _ in range(20):
-            with lock_file(tmp_path / "lock", lambda: waited.append(1)):
+        for _ in range(8):
+            with lock_file(tmp_path / "lock", lambda: None):
                 before = count[0]
                 threading.Event().wait(0.0005)
                 count[0] = before + 1
 
-    threads = [threading.Thread(target=increment) for _ in range(8)]
+    threads = [threading.Thread(target=increment) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert count[0] == 160 and waited and names(tmp_path) == []
+    assert count == [32] and names(tmp_path) == []
+
+
+def test_the_second_waits_and_says_so(tmp_path: Path) -> None:
+    waiting, order = threading.Event(), []
+
+    def second() -> None:
+        with lock_file(tmp_path / "lock", waiting.set):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with lock_file(tmp_path / "lock"):
+        thread.start()
+        assert waiting.wait(60)
+        order.append("first")
+    thread.join()
+
+    assert order == ["first", "second"] and names(tmp_path) == []
 
 
 def test_a_lock_that_is_held_is_reported_where_nobody_waits(tmp_path: Path) -> None:

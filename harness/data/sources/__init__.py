@@ -1,1 +1,1 @@
-"""Data sets by name: where each one's images come from."""
+"""Named data sets: functions that list the images of each."""
