@@ -83,6 +83,12 @@ SCORES: dict[str, Score] = {
         Score("phash", "pHash", "distance", ("phash",), ceiling=1.0, tolerance=0.005),
         Score("fid", "FID", "distance", ("fid",)),
         Score(
+            "top1", "recognised (top 1)", "hit_rate", ("recognition",), ("recognition",),
+            answer="labels", board=True, attack_column="recogniser",
+        ),
+        Score("any_source", "any source recognised", "hit_rate", ("recognition",), ("recognition",), follows="top1"),
+        Score("released", "public label recognised", "hit_rate", ("recognition",), ("recognition",), follows="top1"),
+        Score(
             "reid_rank1", "re-identified (rank 1)", "hit_rate", _IDENTITY, ("reconstruction", "reidentification"),
             of_release=True, tolerance=0.02, board=True, terminal=False, attack_column="reidentifier",
         ),
@@ -90,12 +96,6 @@ SCORES: dict[str, Score] = {
             "reid_rank5", "re-identified (rank 5)", "hit_rate", _IDENTITY, ("reconstruction", "reidentification"),
             of_release=True, follows="reid_rank1",
         ),
-        Score(
-            "top1", "recognised (top 1)", "hit_rate", ("recognition",), ("recognition",),
-            answer="labels", board=True, attack_column="recogniser",
-        ),
-        Score("any_source", "any source recognised", "hit_rate", ("recognition",), ("recognition",), follows="top1"),
-        Score("released", "public label recognised", "hit_rate", ("recognition",), ("recognition",), follows="top1"),
         Score(
             "attribute", "attribute", "hit_rate", ("attribute",), ("attribute",),
             board=True, terminal=False, attack_column="attribute_reader",

@@ -7,7 +7,7 @@ Wilson 1927 (proportions); Student 1908 (the p-value of a paired difference); Ho
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from harness.types import Array
 
 Z95 = 1.959963984540054  # the normal quantile of 97.5 %
-AT_ONCE = 2**21  # numbers held by one chunk of the bootstrap
-KEPT = 2**22  # numbers of one set of draws that is kept for the next figure, and four sets are: 128 MB at the most
+CHUNK = 2**21  # numbers held by one chunk of the bootstrap
+CACHED = 2**22  # numbers of one cached set of resamples; four sets are cached: 128 MB at the most
 
 
 def summarise(
@@ -38,7 +38,7 @@ def summarise(
     units       (M,) the original that each belongs to; without it every value is an original
     proportion  Wilson's interval instead of the bootstrap; by default where every original's figure is 0 or 1. Say
                 False for a distance, which may be exactly 0 for all without being a proportion
-    One continuous figure has no interval: low and high are then None. Without any figure all are None and n is 0.
+    A single continuous figure has no interval: low and high are then None. Without any figure all are None and n is 0.
     """
     figures = per_unit(values, units)
     if len(figures) == 0:
@@ -55,8 +55,8 @@ def per_unit(values: ArrayLike, units: ArrayLike | None = None) -> Array:
     numbers = np.asarray(values, np.float64)
     if numbers.ndim != 1:
         raise ValueError(f"expected one number per release, got an array of shape {numbers.shape}")
-    if broken := int((~np.isfinite(numbers)).sum()):
-        raise ValueError(f"{broken} of {len(numbers)} values are not finite numbers")
+    if not_finite := int((~np.isfinite(numbers)).sum()):
+        raise ValueError(f"{not_finite} of {len(numbers)} values are not finite numbers")
     if units is None:
         return numbers
     names = np.asarray(units)
@@ -78,21 +78,19 @@ def bootstrap(figures: Array, seed: int, draws: int) -> tuple[float, float] | tu
 
 def _resamples(n: int, seed: int, draws: int) -> Iterable[Array]:
     """`draws` rows of n positions in all, a bounded number at a time. A board asks for the same thousands of times."""
-    return _kept(n, seed, draws) if n * draws <= KEPT else _drawn(n, seed, draws)
+    return _cached(n, seed, draws) if n * draws <= CACHED else _drawn(n, seed, draws)
 
 
 @lru_cache(maxsize=4)
-def _kept(n: int, seed: int, draws: int) -> tuple[Array, ...]:
+def _cached(n: int, seed: int, draws: int) -> tuple[Array, ...]:
     return tuple(_drawn(n, seed, draws))
 
 
 def _drawn(n: int, seed: int, draws: int) -> Iterator[Array]:
-    dice = np.random.Generator(np.random.Philox(seed))
-    step = max(1, AT_ONCE // n)
-    for start in range(
-        0, draws, step
-    ):  # drawn as int32, which is in the published figures; used as what NumPy indexes by
-        yield dice.integers(0, n, (min(step, draws - start), n), dtype=np.int32).astype(np.intp)
+    rng = np.random.Generator(np.random.Philox(seed))
+    step = max(1, CHUNK // n)
+    for start in range(0, draws, step):  # drawn as int32, as for the published figures; used as NumPy's index type
+        yield rng.integers(0, n, (min(step, draws - start), n), dtype=np.int32).astype(np.intp)
 
 
 def wilson(hits: float, n: int) -> tuple[float, float] | tuple[None, None]:
@@ -111,40 +109,55 @@ def paired(
     a: ArrayLike, b: ArrayLike, *, units: ArrayLike | None = None, seed: int = 0, draws: int = 2000
 ) -> dict[str, Any]:
     """Mean of a - b over the same originals, in the same order, and its 95 % bootstrap interval."""
-    whole = summarise(_apart(a, b), units=units, seed=seed, draws=draws, proportion=False)
-    return {key: whole[key] for key in ("mean", "low", "high", "n")}
+    statistics = summarise(_difference(a, b), units=units, seed=seed, draws=draws, proportion=False)
+    return {key: statistics[key] for key in ("mean", "low", "high", "n")}
 
 
-def _apart(a: ArrayLike, b: ArrayLike) -> Array:
-    left, right = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if left.shape != right.shape:
-        raise ValueError(f"paired figures must be of the same units, got {left.shape} and {right.shape}")
-    apart: Array = left - right
-    return apart
+def _difference(a: ArrayLike, b: ArrayLike) -> Array:
+    first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if first.shape != second.shape:
+        raise ValueError(f"paired figures must be of the same units, got {first.shape} and {second.shape}")
+    difference: Array = first - second
+    return difference
+
+
+def accuracy_drop(undefended: Sequence[Array], defended: Sequence[Array]) -> dict[str, Any]:
+    """By how much a model trained on releases is less accurate than the undefended one, and the 95 % interval.
+
+    undefended, defended  accuracy per test image, (n_test,) of 0 or 1: one array for each seed, of the same seeds
+    """
+    return paired(over_seeds(undefended), over_seeds(defended))
+
+
+def over_seeds(arrays: Iterable[Array]) -> Array:
+    """(n,) the mean of several arrays of the same n figures."""
+    mean: Array = np.stack(list(arrays)).mean(0)
+    return mean
 
 
 def paired_p(a: ArrayLike, b: ArrayLike, *, units: ArrayLike | None = None) -> float:
     """Two-sided p-value of the mean of a - b over originals being zero: Student's paired t-test.
 
-    Closed, so it is as fine as Holm over a whole cross needs; one from B resamples could not be less than 1/B. n
-    originals cannot say more than that all their signs agree, which chance does in 2^(1-n) of the cases: never less
-    than that. 1 where nothing can be said: fewer than two originals, or no difference at all.
+    In closed form, because Holm's correction over a whole cross needs p-values smaller than the 1/B that B resamples
+    can give. Never below 2^(1-n), the chance that the differences of n originals all have the same sign. 1 for fewer
+    than two originals, and where there is no difference at all.
     """
-    figures = per_unit(_apart(a, b), units)
+    figures = per_unit(_difference(a, b), units)
     n = len(figures)
     if n < 2 or not figures.any():
         return 1.0
     spread = float(figures.std(ddof=1)) / math.sqrt(n)
-    apart = abs(float(figures.mean()))
-    p = 2 * float(student(n - 1, -apart / spread)) if spread > 0 else 0.0
+    difference = abs(float(figures.mean()))
+    p = 2 * float(student(n - 1, -difference / spread)) if spread > 0 else 0.0
     return max(p, 2.0 ** (1 - n))
 
 
 def holm(p_values: ArrayLike) -> Array:
-    """(m,) p-values corrected for their number m, in the order given: each may be compared with 0.05 as it stands.
+    """(m,) p-values after Holm's correction for their number m, in the order given: compare each with 0.05.
 
-    The i-th smallest (from 0) is multiplied by m - i, and none is less than one that was smaller before; at most 1.
-    The chance that any of m true zeros is called a difference stays below 5 %, whatever binds the comparisons together.
+    The i-th smallest (from 0) is multiplied by m - i, and raised to the corrected value of the one before it where that
+    is larger; at most 1. The chance that any of m true zeros is called a difference stays below 5 %, whatever the
+    dependence between the comparisons.
     """
     p = np.asarray(p_values, np.float64)
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
@@ -157,5 +170,5 @@ def holm(p_values: ArrayLike) -> Array:
 
 def share_below(values: ArrayLike, threshold: float, *, units: ArrayLike | None = None) -> dict[str, Any]:
     """Share of the originals whose figure is below the threshold, with Wilson's 95 % interval."""
-    whole = summarise(per_unit(values, units) < threshold, proportion=True)
-    return {key: whole[key] for key in ("mean", "low", "high", "n")}
+    statistics = summarise(per_unit(values, units) < threshold, proportion=True)
+    return {key: statistics[key] for key in ("mean", "low", "high", "n")}

@@ -36,32 +36,32 @@ def covered(make: Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray |
 @pytest.mark.parametrize(
     ("make", "truth"),
     [
-        (lambda dice: dice.normal(0.7, 0.1, 300), 0.7),
-        (lambda dice: dice.gamma(2, 1, 300), 2),
-        (lambda dice: dice.beta(7, 3, 300), 0.7),
+        (lambda rng: rng.normal(0.7, 0.1, 300), 0.7),
+        (lambda rng: rng.gamma(2, 1, 300), 2),
+        (lambda rng: rng.beta(7, 3, 300), 0.7),
     ],
     ids=["normal", "gamma", "beta, as distances are"],
 )
 def test_the_bootstrap_of_300_originals_holds_the_mean_as_often_as_it_says(make, truth) -> None:
-    assert abs(covered(lambda dice: (make(dice), None), truth) - 0.95) < SLACK
+    assert abs(covered(lambda rng: (make(rng), None), truth) - 0.95) < SLACK
 
 
-def clustered(dice: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def clustered(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """300 originals that differ much, 900 releases of whichever dominates; some dominate none."""
-    originals = dice.gamma(2, 1, 300)
-    units = dice.integers(0, 300, 900)
-    return originals[units] + dice.normal(0, 0.5, 900), units
+    originals = rng.gamma(2, 1, 300)
+    units = rng.integers(0, 300, 900)
+    return originals[units] + rng.normal(0, 0.5, 900), units
 
 
 def test_releases_of_the_same_originals_are_resampled_together() -> None:
     """As if each release stood for itself, three intervals of ten would miss."""
     assert abs(covered(clustered, 2) - 0.95) < SLACK
-    assert covered(lambda dice: (clustered(dice)[0], None), 2) < 0.8
+    assert covered(lambda rng: (clustered(rng)[0], None), 2) < 0.8
 
 
 def test_few_and_very_skewed_figures_are_covered_less_and_no_less_than_nine_times_in_ten() -> None:
     """A known weakness of percentile intervals: lognormal figures (skewness 6) of 100 originals."""
-    found = covered(lambda dice: (dice.lognormal(0, 1, 100), None), float(np.exp(0.5)))
+    found = covered(lambda rng: (rng.lognormal(0, 1, 100), None), float(np.exp(0.5)))
 
     assert 0.9 < found < 0.95
 
@@ -86,10 +86,10 @@ def test_wilson_holds_the_share_as_often_as_it_says(n: int) -> None:
 # Paired differences
 
 
-def two_runs(dice: np.random.Generator, apart: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+def two_runs(rng: np.random.Generator, apart: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Two runs on 200 originals that differ much more than the runs do; the difference is skewed, its mean `apart`."""
-    originals = dice.gamma(2, 1, 200)
-    return originals + dice.exponential(0.1, 200) - 0.1 + apart, originals + dice.normal(0, 0.05, 200)
+    originals = rng.gamma(2, 1, 200)
+    return originals + rng.exponential(0.1, 200) - 0.1 + apart, originals + rng.normal(0, 0.05, 200)
 
 
 def test_the_interval_of_a_paired_difference_holds_the_difference_as_often_as_it_says() -> None:
@@ -187,8 +187,8 @@ def test_a_whole_cross_without_differences_gives_an_alarm_in_one_of_twenty_at_mo
     """30 attacks against one baseline, so all comparisons hang together; uncorrected there is nearly always one."""
     alarms, uncorrected = 0, 0
     for number in range(SETS):
-        dice = np.random.default_rng([17, number])
-        apart = dice.normal(0, 1, (30, 60)) - dice.normal(0, 1, 60)
+        rng = np.random.default_rng([17, number])
+        apart = rng.normal(0, 1, (30, 60)) - rng.normal(0, 1, 60)
         found = np.array([paired_p(row, np.zeros(60)) for row in apart])
         alarms += bool((holm(found) < 0.05).any())
         uncorrected += bool((found < 0.05).any())

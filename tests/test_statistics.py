@@ -115,8 +115,8 @@ def test_the_same_seed_gives_the_same_interval_in_chunks_of_any_size(monkeypatch
     values = np.random.default_rng(8).normal(size=50)
     whole = summarise(values, seed=1)
 
-    monkeypatch.setattr(statistics, "AT_ONCE", 100 * 50)
-    statistics._kept.cache_clear()
+    monkeypatch.setattr(statistics, "CHUNK", 100 * 50)
+    statistics._cached.cache_clear()
 
     assert summarise(values, seed=1) == whole
     assert summarise(values, seed=2) != whole
@@ -124,8 +124,8 @@ def test_the_same_seed_gives_the_same_interval_in_chunks_of_any_size(monkeypatch
 
 @pytest.mark.parametrize("n", [2, 50, 1000, 1201, 3000], ids=lambda n: f"{n} originals")
 @pytest.mark.parametrize("seed", [0, 7])
-def test_draws_that_are_kept_change_no_figure(n: int, seed: int) -> None:
-    """Bit for bit what drawing anew gives, for the first figure, for the next, and where there are too many to keep."""
+def test_cached_resamples_change_no_figure(n: int, seed: int) -> None:
+    """Bit for bit the same as without a cache, for the first figure, the next, and where too many to cache."""
     for values in np.random.default_rng(n).gamma(2, size=(3, n)):
         found = summarise(values, seed=seed, proportion=False)
 
@@ -134,15 +134,15 @@ def test_draws_that_are_kept_change_no_figure(n: int, seed: int) -> None:
         assert (found["low"], found["high"]) == (low, high)
 
 
-def test_only_a_bounded_number_of_draws_is_kept() -> None:
-    statistics._kept.cache_clear()
-    for n in (20, 30, 40, 50, 60, statistics.KEPT // 2000 + 1):
+def test_only_a_bounded_number_of_resamples_is_cached() -> None:
+    statistics._cached.cache_clear()
+    for n in (20, 30, 40, 50, 60, statistics.CACHED // 2000 + 1):
         summarise(np.linspace(0.1, 0.9, n))
 
-    kept = statistics._kept.cache_info()
+    cache = statistics._cached.cache_info()
 
-    assert (kept.misses, kept.currsize) == (5, 4)
-    assert kept.maxsize is not None and kept.maxsize * statistics.KEPT * 8 <= 2**27
+    assert (cache.misses, cache.currsize) == (5, 4)
+    assert cache.maxsize is not None and cache.maxsize * statistics.CACHED * 8 <= 2**27
 
 
 def test_a_shift_moves_the_interval_along() -> None:

@@ -71,7 +71,7 @@ def run_cross(given: argparse.Namespace) -> int:
         cross.refuse_what_cannot_run()
         watch.expect(sum(not item["done"] for item in run_summary.plan(crosses)))
         cells = [cell for found in engine.run(crosses, chosen, watch.step) for cell in found]
-    spent = epoch_curves.epoch_curves(cells, pairs)
+    spent = epoch_curves.of_run(cells, pairs)
     if given.json:
         emit(given, run_summary.document(cells), None)
     else:

@@ -1,4 +1,4 @@
-"""The records of one attack over seeds, and figures pooled over them."""
+"""The records of one attack over seeds, and scores pooled over them."""
 
 from __future__ import annotations
 
@@ -63,32 +63,32 @@ class AttackRuns:
 
 
 def grouped(releases: Sequence[RunResult], attacks: Iterable[RunResult]) -> list[AttackRuns]:
-    """Attacks by name and settings; of several versions of one on a seed the highest that worked counts."""
+    """Attacks by name and settings. Of several versions of one on a seed, the highest that worked counts."""
     groups: dict[str, dict[int, RunResult]] = defaultdict(dict)
     for record in attacks:
         entry, seed = record.inputs["attack"], record.inputs["seed"]
         records = groups[json.dumps([entry["name"], entry["params"]], sort_keys=True)]
         if seed not in records or _worth(records[seed]) <= _worth(record):
             records[seed] = record
-    whose = {release.inputs["seed"]: release.arrays["units"] for release in releases}
-    made = []
+    originals = {release.inputs["seed"]: release.arrays["units"] for release in releases}
+    runs = []
     for _, records in sorted(groups.items()):  # in the order of names, which settles ties
         ok_runs = {
             seed: record
             for seed, record in records.items()
-            if record.status == "ok" and _joins(record, whose.get(seed))
+            if record.status == "ok" and _same_originals(record, originals.get(seed))
         }
         latest = max(records.values(), key=_worth)
-        made.append(AttackRuns(latest.inputs["attack"], dict(sorted(records.items())), dict(sorted(ok_runs.items()))))
-    return made
+        runs.append(AttackRuns(latest.inputs["attack"], dict(sorted(records.items())), dict(sorted(ok_runs.items()))))
+    return runs
 
 
 def _worth(record: RunResult) -> tuple[bool, int, str]:
     return record.status == "ok", record.inputs["attack"].get("version", 0), record.spec.key
 
 
-def _joins(record: RunResult, units: Array | None) -> bool:
-    """Whether an attack's figures are of the originals of its release, in their order."""
+def _same_originals(record: RunResult, units: Array | None) -> bool:
+    """Whether an attack's scores are of the originals of its release, in their order."""
     if units is None:
         return False
     if np.array_equal(record.arrays["units"], units):
@@ -98,33 +98,36 @@ def _joins(record: RunResult, units: Array | None) -> bool:
 
 
 def pooled(records: Iterable[RunResult], name: str, proportion: bool | None = None) -> dict[str, Any]:
-    """Over seeds: an original's figure is the mean over all its releases."""
+    """A score over seeds: an original's figure is the mean over all its releases."""
     values, units = _joined(records, name)
     return summarise(values, units=units, proportion=proportion)
 
 
 def _joined(records: Iterable[RunResult], name: str) -> tuple[Array, Array]:
-    having = [record for record in records if name in record.arrays]
-    return tuple(np.concatenate([record.arrays[part] for record in having]) for part in (name, "units"))  # type: ignore[return-value]
+    measured = [record for record in records if name in record.arrays]
+    return tuple(np.concatenate([record.arrays[part] for record in measured]) for part in (name, "units"))  # type: ignore[return-value]
 
 
-def reading(records: Iterable[RunResult], name: str) -> dict[str, Any]:
-    """A share of hits with its chance, the mean over seeds, and the success beyond it; both None where none is said."""
-    having = [record for record in records if name in record.arrays]
-    chances = [record.scores.get(name, {}).get("chance") for record in having]
-    score = pooled(having, name)
+def pooled_hits(records: Iterable[RunResult], name: str) -> dict[str, Any]:
+    """A hit rate over seeds with its chance, and the success beyond chance; both None where a record holds no chance.
+
+    corrected  (mean - chance) / (1 - chance): 0 at chance, 1 where every image is a hit
+    """
+    measured = [record for record in records if name in record.arrays]
+    chances = [record.scores.get(name, {}).get("chance") for record in measured]
+    score = pooled(measured, name)
     if any(chance is None for chance in chances):
         return {**score, "chance": None, "corrected": None}
     chance = float(np.mean(chances))
     return {**score, "chance": chance, "corrected": (score["mean"] - chance) / (1 - chance) if chance < 1 else 0.0}
 
 
-def fall(group: AttackRuns, releases: Sequence[RunResult], metric: str) -> float:
-    """By how much the attack alone lowers the mean over originals, looking where it was not run."""
-    seen, looked, units = [], [], []
+def mean_reduction(runs: AttackRuns, releases: Sequence[RunResult], metric: str) -> float:
+    """By how much the attack alone lowers the mean over originals; by 0 on a seed where it was not run."""
+    after, before, units = [], [], []
     for release in releases:
-        attack = group.ok_runs.get(release.inputs["seed"])
-        seen.append((attack.arrays if attack else {}).get(f"attacked_{metric}", release.arrays[metric]))
-        looked.append(release.arrays[metric])
+        attack = runs.ok_runs.get(release.inputs["seed"])
+        after.append((attack.arrays if attack else {}).get(f"attacked_{metric}", release.arrays[metric]))
+        before.append(release.arrays[metric])
         units.append(release.arrays["units"])
-    return float(per_unit(np.concatenate(looked) - np.concatenate(seen), np.concatenate(units)).mean())
+    return float(per_unit(np.concatenate(before) - np.concatenate(after), np.concatenate(units)).mean())

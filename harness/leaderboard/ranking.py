@@ -1,10 +1,11 @@
-"""Rank, ties and the Pareto front: by utility among the complete rows that pass, within one way of training.
+"""Rank, ties and the Pareto front: by utility among the judged rows that pass, within one way of training.
 
-A row is better than another where the paired difference over the same test images says so: its interval holds no zero
-and its p-value stays below 5 % after Holm's correction for the pairs of that training. What cannot be told apart is a
-tie. The rank is 1 + the number of better rows.
+A row is better than another where the paired difference over the same test images is significant: its interval excludes
+zero and its p-value stays below 5 % after Holm's correction for the pairs of that training. Two rows without a
+significant difference are tied. The rank is 1 + the number of better rows.
 
-A board compares every attack with looking and with smoothing: so many comparisons are corrected for their number.
+A board compares every attack with the release as is and with smoothing; these comparisons are corrected for their
+number.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from harness.leaderboard.format import settings
 from harness.leaderboard.row import Row
+from harness.scores import ranking
 from harness.statistics import holm, paired, paired_p
 from harness.types import Array
 
@@ -24,18 +26,18 @@ LEVEL = 0.05
 
 
 def rank(rows: list[Row], undefended: str) -> None:
-    """Rank and mark rows in place, and sort them to be read: the ranked, then references, then the most private."""
+    """Rank and mark rows in place, and sort them: the ranked, then references, then the most private first."""
     for training in dict.fromkeys((row.epochs, row.training) for row in rows):
-        complete = [row for row in rows if (row.epochs, row.training) == training and not row.missing]
-        _mark_front(complete)
-        _place([row for row in complete if row.passes["dssim"] and row.utility and not row.reference])
+        judged = [row for row in rows if (row.epochs, row.training) == training and not row.missing]
+        _mark_front(judged)
+        _place([row for row in judged if row.passes[ranking()] and row.utility and not row.reference])
     rows.sort(
         key=lambda row: (
             row.rank or math.inf,
             -(row.utility or {"mean": 0})["mean"] if row.rank else 0,
             row.defense != undefended,
             not row.reference,
-            -row.worst["dssim"]["mean"],
+            -row.worst[ranking()]["mean"],
             row.epochs or 0,
             named(row),
         )
@@ -48,9 +50,9 @@ def named(row: Row) -> str:
     return f"{row.defense} ({chosen})" if chosen else row.defense
 
 
-def _mark_front(complete: Sequence[Row]) -> None:
-    points = {id(row): (row.worst["dssim"]["mean"], row.utility["mean"]) for row in complete if row.utility}
-    for row in complete:
+def _mark_front(judged: Sequence[Row]) -> None:
+    points = {id(row): (row.worst[ranking()]["mean"], row.utility["mean"]) for row in judged if row.utility}
+    for row in judged:
         here = points.get(id(row))
         row.pareto = here is not None and not any(_dominates(there, here) for there in points.values())
 
@@ -81,9 +83,9 @@ def _same_images(one: Row, other: Row) -> tuple[Array, Array]:
 
 
 def correct(rows: Sequence[Row]) -> None:
-    """Holm over every comparison of the rows' attacks, controls apart: each attack is told its corrected p-values."""
+    """Holm's correction over every comparison of the rows' attacks without controls; the p-values go to the attacks."""
     attacks = [attack for row in rows for attack in row.attacks if not attack.group.control]
-    asked = [(attack, name, p) for attack in attacks for name, p in attack.p_values().items()]
-    corrected = holm([p for *_, p in asked])
-    for (attack, name, _), p in zip(asked, corrected.tolist(), strict=True):
-        attack.holm[name] = (p, len(asked))
+    compared = [(attack, name, p) for attack in attacks for name, p in attack.p_values().items()]
+    corrected = holm([p for *_, p in compared])
+    for (attack, name, _), p in zip(compared, corrected.tolist(), strict=True):
+        attack.holm[name] = (p, len(compared))

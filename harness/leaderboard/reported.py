@@ -1,6 +1,8 @@
-"""Figures that authors report of their own defenses: shown under a board as `reported`, never ranked, nothing checked.
+"""Figures that authors report of their own defenses: shown under a board as `reported`, never ranked or checked.
 
-A YAML file of papers. `settings` are as -D takes them, in the authors' own units and at their own image size.
+`leaderboards/reported.yaml` holds Table 7 of Raynal et al. 2020 and is shipped with the package: its points are drawn
+beside what is measured here. The format is a YAML file of papers; `settings` are as -D takes them, in the authors' own
+units and at their own image size.
 
     - dataset: cats_vs_dogs                 # the boards that it is shown under
       cite: "Raynal et al. 2020, Table 7"
@@ -38,6 +40,16 @@ class PublishedRow:
     epochs: int | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def knobs(self) -> dict[str, Any]:
+        """The settings without `intra_class`."""
+        return {name: value for name, value in self.settings.items() if name != "intra_class"}
+
+    @property
+    def intra_class(self) -> bool:
+        """Whether partners are of the same class."""
+        return bool(self.settings.get("intra_class", False))
+
     def document(self) -> dict[str, Any]:
         return {
             "status": "reported",
@@ -50,6 +62,19 @@ class PublishedRow:
         }
 
 
+def table_7() -> list[PublishedRow]:
+    """The rows of the paper's Table 7: the first paper of the shipped file."""
+    rows = read(shipped_file())
+    return [row for row in rows if row.cite == rows[0].cite]
+
+
+def shipped_file() -> Path:
+    """reported.yaml: inside this package in a wheel, under leaderboards/ in a checkout."""
+    package = Path(__file__).parent.parent
+    inside = package / "reported.yaml"
+    return inside if inside.is_file() else package.parent / "leaderboards" / "reported.yaml"
+
+
 def read(file: Path) -> list[PublishedRow]:
     """Every row of the file; what is wrong in it is one error with the place and the value."""
     try:
@@ -57,7 +82,7 @@ def read(file: Path) -> list[PublishedRow]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
         raise HarnessError(
-            f"reported figures {file}: {reason}; mend the file, or name another with --reported"
+            f"reported figures {file}: {reason}; fix the file, or name another with --reported"
         ) from None
     if not isinstance(papers, list):
         raise HarnessError(

@@ -1,7 +1,7 @@
-"""What a row says in words: its worst attack, what is left, and what the row still lacks.
+"""What a row says in words: its strongest attack, the scores after it, and the requirements that the row misses.
 
-That an attack beats a defense is said only where it comes closer than `smooth` by dSSIM and, apart from that, by dHaar
-or in re-identification, each by a paired interval: dSSIM alone flatters smooth guesses.
+An attack is said to reveal more than smoothing only where it comes closer than `smooth` by dSSIM and also by another
+judged distance or in re-identification, each by a paired interval: dSSIM alone favours smooth guesses.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from typing import Any
 
 from harness.leaderboard.attack_results import SMOOTH, AttackResult
 from harness.leaderboard.board import Board
-from harness.leaderboard.format import figure, settings, short
+from harness.leaderboard.format import figure, settings, short, trimmed
 from harness.leaderboard.ranking import LEVEL, named
 from harness.leaderboard.row import MULTI_RELEASE, Row
-from harness.scores import thresholds
+from harness.leaderboard.worst_case import LOOK
+from harness.scores import ANY, hit_rates, judged, label, ranking, threshold
 
-SIGNS = {"dssim": "dSSIM", "dhaar": "dHaar"}
+NO_ATTACK = "no attack (release as is)"
 
 
 def on_board(board: Board) -> list[str]:
@@ -25,31 +26,37 @@ def on_board(board: Board) -> list[str]:
     for text in dict.fromkeys(text for row in board.rows for text in row.code_notes):
         names = dict.fromkeys(named(row) for row in board.rows if text in row.code_notes)
         lines.append(f"Records: {', '.join(names)}: {text}.")
-    for lacks in dict.fromkeys("; ".join(row.missing) for row in board.rows if row.missing):
-        names = dict.fromkeys(row.defense for row in board.rows if "; ".join(row.missing) == lacks)
-        lines.append(f"Not yet judged, so not ranked: {', '.join(names)}. Lacking: {lacks}.")
+    for missing in dict.fromkeys("; ".join(row.missing) for row in board.rows if row.missing):
+        names = dict.fromkeys(row.defense for row in board.rows if "; ".join(row.missing) == missing)
+        lines.append(f"Not yet judged, so not ranked: {', '.join(names)}. Missing: {missing}.")
     lines += [_tied(row) for row in board.rows if row.tied]
     if any(not row.missing for row in board.rows) and not any(row.rank for row in board.rows):
-        lines.append("No defense passes: none keeps a worst-case dSSIM of 0.66. Rows are not ranked.")
+        first = ranking()
+        lines.append(
+            f"No defense passes: none has a worst-case {label(first)} of {threshold(first)}. Rows are not ranked."
+        )
     return lines
 
 
 def _tied(row: Row) -> str:
-    return f"Rank {row.place}: {named(row)} cannot be told apart in utility from {', '.join(row.tied)}."
+    others = ", ".join(row.tied)
+    return f"Rank {row.place}: the utility of {named(row)} does not differ significantly from that of {others}."
 
 
 def on_row(row: Row) -> list[str]:
-    """The verdict on one defense: a headline, then a line for each thing that was found."""
+    """The verdict on one defense: a headline, then a line for each result."""
     lines = [headline(row), _worst(row)]
-    if "any_dssim" in row.worst and len(row.settings.get("weights", [])) != 1:
-        nearest = ", ".join(f"{sign} {figure(row.worst[f'any_{name}'])}" for name, sign in SIGNS.items())
-        lines.append(f"any source: {nearest} left")
-    told = dict.fromkeys((row.worst["dssim"]["attack"], row.worst["dhaar"]["attack"], MULTI_RELEASE, SMOOTH))
-    lines += [_alone(attack) for name in told for attack in row.attacks if attack.name == name and attack.distances]
-    lines += [text for text in (_reidentified(row), _recognised(row), _attribute(row), _useful(row)) if text]
-    lines.append(_standing(row))
+    nearest = [name for name in judged() if ANY + name in row.worst]
+    if nearest and len(row.settings.get("weights", [])) != 1:
+        cases = ", ".join(f"{label(name)} {figure(row.worst[ANY + name])}" for name in nearest)
+        lines.append(f"worst case to the nearest source: {cases}")
+    worst = (row.worst[name]["attack"] for name in judged() if name in row.worst)
+    shown = dict.fromkeys((*worst, MULTI_RELEASE, SMOOTH))
+    lines += [_alone(attack) for name in shown for attack in row.attacks if attack.name == name and attack.distances]
+    lines += [_strongest(row, name) for name in hit_rates(leading=True) if name in row.strongest]
+    lines += [text for text in (_useful(row), _judgement(row)) if text]
     if row.not_run:
-        lines.append(f"Says nothing of {'; '.join(row.not_run)}.")
+        lines.append(f"Says nothing about {'; '.join(row.not_run)}.")
     lines += [f"Records: {text}." for text in row.code_notes]
     return [*lines, *(f"Warning: {text}." for text in row.warnings)]
 
@@ -58,44 +65,49 @@ def headline(row: Row) -> str:
     """noise_mix (sigma=20 weights=0.75,0.25), 10 epochs, 500 originals, 3 seeds"""
     parts = [named(row)]
     parts += [_count(row.epochs, "epoch")] if row.epochs else []
-    return ", ".join([*parts, _count(row.worst["dssim"]["n"], "original"), _count(row.seeds, "seed")])
+    return ", ".join([*parts, _count(row.originals, "original"), _count(row.seeds, "seed")])
 
 
 def beyond_smoothing(attack: AttackResult) -> bool | None:
-    """Whether an attack sees more than smoothing does: by dSSIM, and by dHaar or re-identification. None: not known.
+    """Whether an attack reveals more than smoothing: by the first judged distance and by another score. None: unknown.
 
     Each by its paired interval and, on a board, after the correction for all of its comparisons.
     """
     gained = {
-        name: more["low"] is not None and more["low"] > 0 and survives(more)
+        name: more["low"] is not None and more["low"] > 0 and significant(more)
         for name, more in attack.gain_over_smoothing.items()
     }
-    if "dssim" not in gained:
+    if ranking() not in gained:
         return None
-    return gained["dssim"] and (gained.get("dhaar", False) or gained.get("reid_rank1", False))
+    return gained.pop(ranking()) and any(gained.values())
 
 
-def survives(more: Mapping[str, Any]) -> bool:
-    """Whether a paired difference is one after Holm's correction; taken on trust where there was none to correct."""
+def significant(more: Mapping[str, Any]) -> bool:
+    """Whether a paired difference is below the level after Holm's correction; true where nothing was corrected."""
     return more.get("holm") is None or bool(more["holm"] < LEVEL)
 
 
 def _worst(row: Row) -> str:
-    """Per image the least over looking and every attack; named is the attack that alone lowers the mean most."""
-    named, other = (row.worst[name]["attack"] for name in SIGNS)
-    alone = f"worst attack {named}" if named != "look" else "no attack alone lowers the mean"
-    if all(_unmoved(row, name) for name in SIGNS):
-        alone = "look"
-    text = f"{alone}; worst case per image: {_fallen(row, 'dssim')}; {_fallen(row, 'dhaar')}"
-    return text + (f" (most by {other})" if other not in (named, "look") else "")
+    """Per image the minimum over the release and every attack; named is the attack that lowers the mean most."""
+    names = [name for name in judged() if name in row.worst]
+    first = row.worst[ranking()]["attack"]
+    alone = f"worst attack {first}" if first != LOOK else "no attack alone lowers the mean"
+    if all(_unmoved(row, name) for name in names):
+        alone = NO_ATTACK
+    others = dict.fromkeys(row.worst[name]["attack"] for name in names[1:])
+    further = [other for other in others if other not in (first, LOOK)]
+    text = f"{alone}; worst case per image: {'; '.join(_reduced(row, name) for name in names)}"
+    return text + (f" (most by {', '.join(further)})" if further else "")
 
 
-def _fallen(row: Row, name: str) -> str:
-    worst, limit = row.worst[name], short(thresholds()[name]).rstrip("0")
+def _reduced(row: Row, name: str) -> str:
+    worst, limit = row.worst[name], threshold(name)
     before = "" if _unmoved(row, name) else f"{short(row.scores[name]['mean'])} -> "
+    text = f"{label(name)} {before}{figure(worst)}, p5 {short(worst['p5'])}, min {short(worst['min'])}"
+    if limit is None:
+        return text
     share = f"{worst['below']:.0%} [{worst['below_low']:.0%}, {worst['below_high']:.0%}]"
-    spread = f"p5 {short(worst['p5'])}, min {short(worst['min'])}"
-    return f"{SIGNS[name]} {before}{figure(worst)} left, {spread}, below {limit} for {share}"
+    return f"{text}, below {trimmed(limit)} for {share}"
 
 
 def _unmoved(row: Row, name: str) -> bool:
@@ -103,77 +115,63 @@ def _unmoved(row: Row, name: str) -> bool:
 
 
 def _alone(attack: AttackResult) -> str:
-    """One attack by itself, against smoothing; with what may be claimed of it."""
+    """One attack by itself, compared with smoothing, and whether it reveals more."""
     parts = []
-    for name, sign in SIGNS.items():
+    for name in judged():
         if name in attack.distances:
-            text = f"{sign} {figure(attack.distances[name])}"
-            parts.append(
-                text + (f", {_than(attack.gain_over_smoothing[name])}" if name in attack.gain_over_smoothing else "")
-            )
-    if "reid_rank1" in attack.hit_rates:
-        text = f"re-identified {figure(attack.hit_rates['reid_rank1'])}"
-        more = attack.gain_over_smoothing.get("reid_rank1")
-        parts.append(text + (f", {figure(more)} more often than from smooth" if more else ""))
-    line = f"{attack.name}{' (= look)' if attack.is_look else ''} alone leaves {'; '.join(parts)}"
-    if attack.name == SMOOTH or attack.is_look:
+            text = f"{label(name)} {figure(attack.distances[name])}"
+            more = attack.gain_over_smoothing.get(name)
+            parts.append(text + (f", {_than(more)}" if more else ""))
+    for name in hit_rates(leading=True):
+        if name in attack.hit_rates:
+            more = attack.gain_over_smoothing.get(name)
+            beyond = f", {figure(more)} more often than after smooth" if more else ""
+            parts.append(f"{label(name)} {figure(attack.hit_rates[name])}{beyond}")
+    named = f"after {attack.name}{' (= no attack)' if attack.is_look else ''} alone"
+    line = f"{NO_ATTACK if attack.name == LOOK else named}: {'; '.join(parts)}"
+    if attack.name in (LOOK, SMOOTH) or attack.is_look:
         return line
     claim = {
-        True: "more than smoothing",
-        False: "not shown to be more than smoothing",
-        None: "smooth was not run, so no claim beyond smoothing",
+        True: "reveals more than smoothing",
+        False: "not shown to reveal more than smoothing",
+        None: "smooth was not run, so nothing is claimed beyond smoothing",
     }
     return f"{line}: {claim[beyond_smoothing(attack)]}"
 
 
 def _than(more: dict[str, Any]) -> str:
-    """.450 [.430, .470] less than smooth"""
+    """.450 [.430, .470] less than after smooth"""
     if more["mean"] >= 0:
-        return f"{figure(more)} less than smooth"
+        return f"{figure(more)} less than after smooth"
     ends = {"low": None, "high": None}
     if more["low"] is not None:
         ends = {"low": -more["high"], "high": -more["low"]}
-    return f"{figure({'mean': -more['mean'], **ends})} more than smooth"
+    return f"{figure({'mean': -more['mean'], **ends})} more than after smooth"
 
 
-def _reidentified(row: Row) -> str | None:
-    best = row.reidentified
-    if best is None:
-        return None
-    looked = f", look {figure(row.scores['reid_rank1'])}" if "reid_rank1" in row.scores else ""
-    mine = looked if best["attack"] != "look" else ""
-    return f"re-identified (rank 1): {_read(best['attack'], best['rank1'])}{mine}"
-
-
-def _recognised(row: Row) -> str | None:
-    best = row.recognition
-    return f"class recognised (top 1): {_read(best['attack'], best['top1'])}" if best else None
-
-
-def _attribute(row: Row) -> str | None:
-    best = row.attribute
-    return f"attribute read: {_read(best['attack'], best)}" if best else None
-
-
-def _read(name: str, score: dict[str, Any]) -> str:
-    return f"{name} {figure(score)}" + (f", chance {short(score['chance'])}" if score["chance"] is not None else "")
+def _strongest(row: Row, name: str) -> str:
+    best = row.strongest[name]
+    before = f", no attack {figure(row.scores[name])}" if name in row.scores and best["attack"] != LOOK else ""
+    chance = f", chance {short(best['chance'])}" if best["chance"] is not None else ""
+    attack = NO_ATTACK if best["attack"] == LOOK else best["attack"]
+    return f"{label(name)}: {attack} {figure(best)}{chance}{before}"
 
 
 def _useful(row: Row) -> str | None:
     if not row.utility:
         return None
     return f"utility {figure(row.utility)} of {row.utility['n']} test images" + (
-        f", lost {figure(row.gap)}" if row.gap else ""
+        f", accuracy drop {figure(row.accuracy_drop)}" if row.accuracy_drop else ""
     )
 
 
-def _standing(row: Row) -> str:
+def _judgement(row: Row) -> str:
     if row.missing:
-        return f"Not judged: lacks {'; '.join(row.missing)}."
-    passed = [SIGNS[name] for name, yes in row.passes.items() if yes]
+        return f"Not judged: missing {'; '.join(row.missing)}."
+    passed = [label(name) for name, yes in row.passes.items() if yes]
     if not passed:
-        return "Does not pass, by dSSIM or by dHaar."
-    return f"Passes by {' and by '.join(passed)}{'' if len(passed) == len(SIGNS) else ' alone'}."
+        return f"Does not pass, by {' or by '.join(map(label, row.passes))}."
+    return f"Passes by {' and by '.join(passed)}{'' if len(passed) == len(row.passes) else ' alone'}."
 
 
 def _count(number: int, thing: str) -> str:
@@ -189,13 +187,22 @@ def document(row: Row) -> dict[str, Any]:
         "seeds": row.seeds,
         "worst": row.worst,
         "passes": row.passes,
-        "reidentified": row.reidentified,
+        "reidentified": _reidentified(row),
         "attacks": [attack_document(attack) for attack in row.attacks],
         "lacks": row.missing,
         "unjudged": row.not_run,
         "warnings": row.warnings,
         "text": on_row(row),
     }
+
+
+def _reidentified(row: Row) -> dict[str, Any] | None:
+    best = row.strongest.get("reid_rank1")
+    if best is None:
+        return None
+    rank1 = {key: value for key, value in best.items() if key not in ("attack", "arch", "beside", "records")}
+    rank5 = best["beside"].get("reid_rank5")
+    return {"attack": best["attack"], "rank1": rank1, "rank5": rank5, "records": best["records"]}
 
 
 def attack_document(attack: AttackResult) -> dict[str, Any]:

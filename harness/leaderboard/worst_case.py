@@ -1,4 +1,4 @@
-"""Who got most out of a release: the worst case per original, and the attacks that recognise and re-identify most.
+"""How much a release reveals at most: the worst case per original, and the attack with the highest hit rate.
 
 Every figure names the records that it comes from.
 """
@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.leaderboard.attack_runs import AttackRuns, fall, reading
+from harness.leaderboard.attack_results import AttackResult
+from harness.leaderboard.attack_runs import AttackRuns, mean_reduction, pooled_hits
 from harness.records import RunResult
-from harness.scores import base, thresholds
+from harness.scores import ATTACKED, SCORES, followers, threshold
 from harness.statistics import share_below, summarise
 from harness.types import Array
 
@@ -25,19 +26,26 @@ def keys(records: Iterable[RunResult], array: str | None = None) -> list[str]:
 
 
 def worst_case(releases: Sequence[RunResult], attacks: Sequence[AttackRuns], metric: str) -> dict[str, Any]:
-    """Per release the minimum over looking at it and every attack on it, then per original, then the statistics."""
+    """Per release the minimum over the release as is and every attack on it, then per original, then the statistics.
+
+    below, below_low, below_high  share of originals below the threshold, with Wilson's interval; None without one
+    attack                        the attack that alone lowers the mean most, or look
+    """
     values: list[Array] = []
     for release in releases:
-        floor = release.arrays[metric]
+        least = release.arrays[metric]
         for group in attacks:
             attack = group.ok_runs.get(release.inputs["seed"])
-            if attack and f"attacked_{metric}" in attack.arrays:  # attacked_any_dssim beside any_dssim
-                floor = np.minimum(floor, attack.arrays[f"attacked_{metric}"])
-        values.append(floor)
+            if attack and ATTACKED + metric in attack.arrays:
+                least = np.minimum(least, attack.arrays[ATTACKED + metric])
+        values.append(least)
     joined, units = np.concatenate(values), np.concatenate([release.arrays["units"] for release in releases])
-    below = share_below(joined, thresholds()[base(metric)], units=units)
-    falls = [(fall(group, releases, metric), group.name, keys(group.ok_runs.values())) for group in attacks]
-    most, strongest, theirs = max(falls, default=(0.0, LOOK, []))
+    limit = threshold(metric)
+    below = {"mean": None, "low": None, "high": None} if limit is None else share_below(joined, limit, units=units)
+    reductions = [
+        (mean_reduction(group, releases, metric), group.name, keys(group.ok_runs.values())) for group in attacks
+    ]
+    most, strongest, theirs = max(reductions, default=(0.0, LOOK, []))
     entering = [record for group in attacks for record in group.ok_runs.values()]
     return {
         **summarise(joined, units=units, proportion=False),
@@ -46,52 +54,35 @@ def worst_case(releases: Sequence[RunResult], attacks: Sequence[AttackRuns], met
         "below_high": below["high"],
         "attack": strongest if most > 0 else LOOK,
         "attack_records": theirs if most > 0 else keys(releases),
-        "records": [*keys(releases), *keys(entering, f"attacked_{metric}")],
+        "records": [*keys(releases), *keys(entering, ATTACKED + metric)],
     }
 
 
-def recognised(attacks: Sequence[AttackRuns]) -> dict[str, Any] | None:
-    """The recogniser that reads the dominant class best beyond chance, over seeds.
+def strongest(releases: Sequence[RunResult], attacks: Sequence[AttackResult], name: str) -> dict[str, Any] | None:
+    """The attack, or the release as is, with the highest hit rate beyond chance; None where nothing has this score.
 
-    One that is granted the public labels is shown only where there is no other: the label is the answer.
+    An attack that is granted the answer (`Score.answer`) counts only where no other was run. Beside the score stand
+    the scores that follow it, of the same attack.
     """
-    readers = [group for group in attacks if any("top1" in record.arrays for record in group.ok_runs.values())]
-    unlabelled = [group for group in readers if "labels" not in group.granted]
-    best: dict[str, Any] | None = None
-    for group in unlabelled or readers:
-        found = {name: reading(group.ok_runs.values(), name) for name in ("top1", "any_source", "released")}
-        corrected = found["top1"]["corrected"]
-        if best is None or _beyond(corrected) > _beyond(best["corrected"]):
-            arch, theirs = group.entry["params"].get("arch"), keys(group.ok_runs.values(), "top1")
-            best = {"attack": group.name, "arch": arch, **found, "corrected": corrected, "records": theirs}
-    return best
-
-
-def reidentified(releases: Sequence[RunResult], attacks: Sequence[AttackRuns]) -> dict[str, Any] | None:
-    """Who finds the original in the gallery most often: looking at the release, or an attack."""
-    named = [(LOOK, releases), *((group.name, list(group.ok_runs.values())) for group in attacks)]
-    best: dict[str, Any] | None = None
-    for name, records in named:
-        if any("reid_rank1" in record.arrays for record in records):
-            rank1 = reading(records, "reid_rank1")
-            if best is None or rank1["mean"] > best["rank1"]["mean"]:
-                five = any("reid_rank5" in record.arrays for record in records)
-                rank5 = reading(records, "reid_rank5") if five else None
-                best = {"attack": name, "rank1": rank1, "rank5": rank5, "records": keys(records, "reid_rank1")}
-    return best
-
-
-def attribute_read(attacks: Sequence[AttackRuns]) -> dict[str, Any] | None:
-    """The attack that reads what the public label does not tell, best beyond chance."""
-    best: dict[str, Any] | None = None
-    for group in attacks:
-        if any("attribute" in record.arrays for record in group.ok_runs.values()):
-            theirs = keys(group.ok_runs.values(), "attribute")
-            found = {"attack": group.name, **reading(group.ok_runs.values(), "attribute"), "records": theirs}
-            if best is None or _beyond(found["corrected"]) > _beyond(best["corrected"]):
-                best = found
-    return best
-
-
-def _beyond(corrected: float | None) -> float:
-    return corrected or 0.0
+    score = SCORES[name]
+    found = [result for result in attacks if name in result.hit_rates]
+    found = [result for result in found if score.answer not in result.group.granted] or found
+    tried = [
+        (result.name, result.params.get("arch"), list(result.group.ok_runs.values()), result.hit_rates)
+        for result in found
+    ]
+    if score.of_release and any(name in release.arrays for release in releases):
+        together = (name, *followers(name))
+        measured = [each for each in together if any(each in release.arrays for release in releases)]
+        tried.insert(0, (LOOK, None, list(releases), {each: pooled_hits(releases, each) for each in measured}))
+    if not tried:
+        return None
+    by = "mean" if any(rates[name]["corrected"] is None for *_, rates in tried) else "corrected"
+    attack, arch, records, rates = max(tried, key=lambda each: round(each[3][name][by], 12))
+    return {
+        "attack": attack,
+        "arch": arch,
+        **rates[name],
+        "beside": {other: rates.get(other) for other in followers(name)},
+        "records": keys(records, name),
+    }

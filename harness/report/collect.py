@@ -1,6 +1,6 @@
-"""Records, and sheets of pictures beside them, become what the report shows.
+"""Collects what the report shows: the boards of a folder of records, and the sheets of pictures beside them.
 
-What its charts draw is in `html.chart_data`, how the page looks in `html.page`; `figures` draws for a paper.
+The data of its charts are made in `html.chart_data`, the page in `html.page`, figures for a paper in `figures`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from harness.leaderboard.board import Board, boards
 from harness.leaderboard.format import settings
 from harness.leaderboard.row import Row
 from harness.leaderboard.selection import Code
-from harness.leaderboard.verdict import SIGNS
 from harness.records import Records, RunResult
-from harness.report.curves import curves
+from harness.report import epoch_curves
 from harness.report.epoch_curves import EpochCurve
 from harness.report.heatmap import Grid, grids
 from harness.report.provenance_table import Origins, origins
+from harness.scores import label, ranking
 from harness.system.files import write_atomically
 
 DRAWN = "spending_"
-"""What `harness run` draws beside the records: curves, which the report draws itself."""
+"""How the figures begin that `harness run` draws beside the records: epoch curves, which the report draws itself."""
 log = logging.getLogger("harness")
 
 
@@ -74,10 +74,7 @@ def _read(file: Path) -> Sheet:
 
 @dataclass(frozen=True)
 class Section:
-    """One board and what is drawn of it.
-
-    anchor  what a link to it is called
-    """
+    """One board and what is drawn of it; `anchor` is the target of links to it."""
 
     anchor: str
     board: Board
@@ -93,8 +90,7 @@ class Section:
 
     @property
     def shown(self) -> int | None:
-        """The T that a reader sees first: the most, which is what a defense is worth; None, all of them, where that
-        would hide a defense."""
+        """The T that a reader sees first: the largest; None, every T, where that would hide a defense."""
         if not self.epochs:
             return None
         most = self.epochs[-1]
@@ -106,7 +102,7 @@ class Section:
 class Report:
     """What one folder of records says.
 
-    read, used  records that were found, and those that stand on a board
+    read, used  numbers of records that were found, and of those that are on a board
     missing     releases that could not be made, with the reason: they have no row
     """
 
@@ -126,7 +122,7 @@ def collect(folder: Path, named: Sequence[Path] = (), code: Code | None = None) 
     found = boards(records.values(), code=code)
     used = {key for board in found for row in board.rows for key in row.records}
     sections = [
-        Section(f"board-{at}", board, grids(board), curves(board), origins(board, records))
+        Section(f"board-{at}", board, grids(board), epoch_curves.of_board(board), origins(board, records))
         for at, board in enumerate((board for board in found if board.rows), 1)
     ]
     return Report(sections, pictures, len(records), len(used & set(records)), _missing(records.values(), used))
@@ -143,26 +139,28 @@ def check_out(out: Path) -> None:
 
 
 def write(out: Path, page: str) -> None:
-    """Whole or not at all."""
+    """Write the page atomically."""
     try:
         write_atomically(out, lambda file: file.write(page.encode()))
     except OSError as error:
         raise HarnessError(f"page {out}: {error.strerror or error}; name another with --out") from None
 
 
-def standing(row: Row) -> str:
-    """passes (by dSSIM, which ranks), fails, or unjudged: what lacks something is neither."""
+def judgement(row: Row) -> str:
+    """passes (by the distance that ranks), fails, or unjudged where a requirement is missing."""
     if row.missing:
         return "unjudged"
-    return "passes" if row.passes["dssim"] else "fails"
+    return "passes" if row.passes[ranking()] else "fails"
 
 
 def passing(row: Row) -> str:
-    """The same in words, with dHaar, which is judged apart."""
+    """The same in words, for every judged distance."""
     if row.missing:
         return "not judged"
-    passed = [SIGNS[name] for name, yes in row.passes.items() if yes]
-    return "does not pass" if not passed else "passes both" if len(passed) == 2 else f"{passed[0]} only"
+    passed = [label(name) for name, yes in row.passes.items() if yes]
+    if len(passed) == len(row.passes):
+        return "passes both" if len(passed) == 2 else "passes"
+    return f"{', '.join(passed)} only" if passed else "does not pass"
 
 
 def _named(row: Row) -> tuple[str, str]:
@@ -170,18 +168,18 @@ def _named(row: Row) -> tuple[str, str]:
 
 
 def _missing(records: Iterable[RunResult], used: set[str]) -> list[str]:
-    """Releases that nobody could make: of a defense without a row on these images."""
-    there = {_whose(record) for record in records if record.spec.key in used}
-    lost: dict[str, None] = {}
+    """Releases that could not be made, of defenses without a row on these images."""
+    there = {_cell(record) for record in records if record.spec.key in used}
+    failed: dict[str, None] = {}
     for record in records:
-        if record.spec.kind == "release" and record.status != "ok" and _whose(record) not in there:
+        if record.spec.kind == "release" and record.status != "ok" and _cell(record) not in there:
             entry = record.inputs["defense"]
             chosen = settings({**entry["params"], "weights": entry["mixing"]["weights"]})
-            lost[
+            failed[
                 f"{entry['name']} {chosen} on {record.inputs['dataset']['name']}: {record.status}: {record.reason}"
             ] = None
-    return list(lost)
+    return list(failed)
 
 
-def _whose(record: RunResult) -> tuple[str, str]:
+def _cell(record: RunResult) -> tuple[str, str]:
     return str(record.inputs["dataset"]), str(record.inputs["defense"])

@@ -1,21 +1,24 @@
-"""Privacy is spent by every epoch: what an attack leaves after T releases, beside what they are worth to the client.
+"""Scores after an attack on T releases, against T: every epoch reveals more, and trains the model further.
 
-T releases go to the attack and one training epoch is run on each of the same T.
+T releases go to the attack and one training epoch is run on each of the same T, so utility stands beside privacy.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
 
-from harness.leaderboard.attack_results import AttackResult
-from harness.leaderboard.board import Board, boards
+from harness.leaderboard.attack_results import RELEASES, AttackResult
+from harness.leaderboard.board import UNDEFENDED, Board, boards
 from harness.leaderboard.format import settings, stacked
 from harness.leaderboard.row import Row
+from harness.scores import SCORES, hit_rates, judged, label
 
 if TYPE_CHECKING:
     from harness.registry import Entry
@@ -26,14 +29,21 @@ if TYPE_CHECKING:
 class Point:
     """One T.
 
-    seen        what the attack got, and whether it worked at all
-    undefended  utility of the undefended model after as many epochs
+    attack      its result on T releases, and whether it worked
+    undefended  utility of the undefended model after as many epochs of the same training
     """
 
     epochs: int
     row: Row
-    seen: AttackResult
+    attack: AttackResult
     undefended: Mapping[str, Any] | None
+
+    def score(self, name: str) -> Mapping[str, Any] | None:
+        """A distance after attack or a hit rate of the attack; or `utility`."""
+        if SCORES[name].kind == "accuracy":
+            return self.row.utility
+        score: Mapping[str, Any] | None = self.attack.distances.get(name) or self.attack.hit_rates.get(name)
+        return score
 
 
 @dataclass(frozen=True)
@@ -56,11 +66,79 @@ class EpochCurve:
         """What the figures are of."""
         row = self.points[-1].row
         seeds = f"{row.seeds} seed{'' if row.seeds == 1 else 's'}"
-        return f"{self.data}; n = {row.worst['dssim']['n']} originals, {seeds}"
+        return f"{self.data}; n = {row.originals} originals, {seeds}"
+
+    @property
+    def control(self) -> bool:
+        return self.points[0].attack.group.control
 
 
-def curves(cross: Cross) -> list[tuple[Entry, Entry]]:
-    """The defenses and attacks of a cross whose privacy left depends on T: reconstructions from every release."""
+def scores_by_epoch() -> list[tuple[str, str]]:
+    """The scores of a curve and their titles: distances after attack, hit rates of reconstructions, utility."""
+    found = [(name, f"{label(name)} after attack") for name in judged()]
+    found += [(name, label(name)) for name in hit_rates(leading=True) if SCORES[name].of_release]
+    return [*found, *((name, score.label) for name, score in SCORES.items() if score.kind == "accuracy")]
+
+
+def of_board(board: Board) -> list[EpochCurve]:
+    """A curve for every defense and multi-release attack with two points, where the attack worked.
+
+    In the order of the board's rows; the points of a curve by T.
+    """
+    whole = [
+        replace(curve, points=[point for point in curve.points if point.attack.distances]) for curve in _every(board)
+    ]
+    return [curve for curve in whole if len(curve.points) > 1]
+
+
+def of_run(cells: Sequence[Cell], pairs: Sequence[tuple[Entry, Entry]]) -> list[EpochCurve]:
+    """The curve of every pair that has a point at two T or more; a T where the attack failed is one of them."""
+    if not pairs:
+        return []
+    records = {part.spec.key: part for cell in cells for part in (*cell.parts, *cell.beside)}
+    every = [curve for board in boards(records.values()) for curve in _every(board) if len(curve.points) > 1]
+    found = []
+    for pair in pairs:
+        keys = {cell.attacked.spec.key for cell in cells if (cell.defense, cell.attack) == pair}
+        found += [curve for curve in every if any(_records(point) & keys for point in curve.points)]
+    return found
+
+
+def _records(point: Point) -> set[str]:
+    return {record.spec.key for record in point.attack.group.records.values()}
+
+
+def _every(board: Board) -> list[EpochCurve]:
+    data = f"{board.dataset['name']}, {board.dataset['height']}x{board.dataset['width']}"
+    found: dict[tuple[str, str, str, str], dict[int, Point]] = defaultdict(dict)
+    for row in board.rows:
+        if row.epochs is None:
+            continue
+        for attack in row.attacks:
+            if RELEASES in attack.group.granted:
+                name = (row.defense, settings(row.settings), attack.name, settings(attack.params))
+                if row.epochs not in found[name] or row.utility:  # one that was trained has more scores
+                    found[name][row.epochs] = Point(row.epochs, row, attack, _undefended(board, row))
+    several: dict[tuple[str, str, str], int] = defaultdict(int)
+    for name in found:
+        several[name[:3]] += 1
+    curves = []
+    for (defense, chosen, attack_name, knobs), points in found.items():
+        title = f"{attack_name} {knobs}" if several[defense, chosen, attack_name] > 1 and knobs else attack_name
+        curves.append(EpochCurve(defense, chosen, title, data, [points[epochs] for epochs in sorted(points)]))
+    return curves
+
+
+def _undefended(board: Board, row: Row) -> dict[str, Any] | None:
+    for other in board.rows:
+        plain = other.defense == UNDEFENDED and other.settings.get("weights") == [1.0]
+        if plain and (other.epochs, other.training) == (row.epochs, row.training):
+            return other.utility
+    return None
+
+
+def pairs_of(cross: Cross) -> list[tuple[Entry, Entry]]:
+    """The defenses and attacks of a cross that have a curve: attacks that reconstruct from every release."""
     several = [
         attack
         for attack in cross.attacks
@@ -69,60 +147,19 @@ def curves(cross: Cross) -> list[tuple[Entry, Entry]]:
     return [(defense, attack) for defense in cross.defenses for attack in several]
 
 
-def epoch_curves(cells: Sequence[Cell], pairs: Sequence[tuple[Entry, Entry]]) -> list[EpochCurve]:
-    """The curve of every pair that has a point at two T or more."""
-    if not pairs:
-        return []
-    at = {epochs: [cell for cell in cells if cell.epochs == epochs] for epochs in sorted({c.epochs for c in cells})}
-    found = {epochs: boards(_records(some)) for epochs, some in at.items()}
-    made = []
-    for defense, attack in pairs:
-        points = []
-        for epochs, some in at.items():
-            cell = next((cell for cell in some if cell.defense == defense and cell.attack == attack), None)
-            point = _point(epochs, cell, found[epochs]) if cell else None
-            points += [point] if point else []
-        if len(points) > 1:
-            chosen = settings(points[0].row.settings)
-            data = found[points[0].epochs][0].dataset
-            about = f"{data['name']}, {data['height']}x{data['width']}"
-            made.append(EpochCurve(defense.name, chosen, attack.name, about, points))
-    return made
-
-
-def _records(cells: Sequence[Cell]) -> list[Any]:
-    return list({part.spec.key: part for cell in cells for part in (*cell.parts, *cell.beside)}.values())
-
-
-def _point(epochs: int, cell: Cell, found: Sequence[Board]) -> Point | None:
-    """None where the release itself could not be made."""
-    for board in found:
-        for row in board.rows:
-            if cell.release.spec.key in row.records and cell.attacked.spec.key in row.records:
-                seen = next(a for a in row.attacks if (a.name, a.params) == (cell.attack.name, cell.attack.params))
-                reference = next((part for part in cell.beside if part.spec.kind == "utility"), None)
-                key = reference.spec.key if reference else None
-                beside = next((other.utility for other in board.rows if key in other.records), None)
-                return Point(epochs, row, seen, beside)
-    return None
-
-
-def table(spending: EpochCurve) -> Table:
-    """T, privacy left, re-identification, utility and what it lost: within 80 columns."""
-    title = f"privacy spent: {spending.title}\n{spending.basis}"
-    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
-    for head in ("epochs", "dSSIM left", "dHaar left", "re-identified", "utility", "lost"):
-        made.add_column(head, justify="right", no_wrap=head != "epochs")
-    for point in spending.points:
-        seen, left = point.seen, point.seen.distances
-        mark = "\n(= look)" if seen.is_look else ""
-        made.add_row(
-            f"{point.epochs}{mark}" if left else f"{point.epochs}\n{seen.status}",
-            stacked(left.get("dssim")),
-            stacked(left.get("dhaar")),
-            stacked(seen.hit_rates.get("reid_rank1")),
-            stacked(point.row.utility),
-            stacked(point.row.gap),
+def table(curve: EpochCurve) -> Table:
+    """T, the scores after attack, utility and the accuracy drop: within 80 columns."""
+    title = f"privacy by epoch: {curve.title}\n{curve.basis}"
+    result = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
+    scores = scores_by_epoch()
+    for head in ("epochs", *(head for _, head in scores), "accuracy drop"):
+        result.add_column("\n".join(wrap(head, 13)), justify="right", no_wrap=head != "epochs")
+    for point in curve.points:
+        mark = "\n(= no\nattack)" if point.attack.is_look else ""
+        result.add_row(
+            f"{point.epochs}{mark}" if point.attack.distances else f"{point.epochs}\n{point.attack.status}",
+            *(stacked(point.score(name)) for name, _ in scores),
+            stacked(point.row.accuracy_drop),
             end_section=True,
         )
-    return made
+    return result

@@ -1,6 +1,6 @@
-"""Defenses by attacks: what every attack left or read of every row, and why a cell holds no figure.
+"""Defenses by attacks: a score of every attack on every row, and the reason where a cell holds none.
 
-A cell that failed, was skipped or does not apply says nothing for a defense: it has a reason and never a shade.
+A cell that failed, was skipped or does not apply says nothing about a defense: it has a reason and never a shade.
 """
 
 from __future__ import annotations
@@ -15,32 +15,37 @@ from harness.leaderboard.attack_results import AttackResult
 from harness.leaderboard.board import Board
 from harness.leaderboard.format import figure, settings, short
 from harness.leaderboard.row import Row
-from harness.scores import thresholds
+from harness.leaderboard.verdict import NO_ATTACK
+from harness.scores import SCORES, label, on_boards
 
-LOOK, WORST, STRONGEST = "look", "worst case", "strongest"
+WORST, STRONGEST = "worst case", "strongest"
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What a grid shows.
+    """What a grid shows: a distance after attack, or a hit rate, which is compared with its chance.
 
     kinds      the kinds of attack that have this figure
-    threshold  of a distance; None for a share of hits, which is read against its chance
+    distance   whether a larger value means that less is seen
+    threshold  of a distance; None where there is none
     """
 
     name: str
     title: str
     kinds: tuple[str, ...]
+    distance: bool
     threshold: float | None
 
 
-MEASURES = (
-    Measure("dssim", "dSSIM left", ("reconstruction",), thresholds()["dssim"]),
-    Measure("dhaar", "dHaar left", ("reconstruction",), thresholds()["dhaar"]),
-    Measure("reid_rank1", "re-identified (rank 1)", ("reconstruction", "reidentification"), None),
-    Measure("top1", "class recognised (top 1)", ("recognition",), None),
-    Measure("attribute", "attribute read", ("attribute",), None),
-)
+def measures() -> list[Measure]:
+    """One for each distance that attacks are judged by and each hit rate on boards."""
+    found = []
+    for name in on_boards("distance", "hit_rate"):
+        score = SCORES[name]
+        if score.judged or not score.farther:
+            title = f"{label(name)} after attack" if score.farther else label(name)
+            found.append(Measure(name, title, score.attack_kinds, score.farther, score.threshold))
+    return found
 
 
 @dataclass(frozen=True)
@@ -48,15 +53,15 @@ class Mark:
     """One cell.
 
     state  ok, partial (some seeds), failed, skipped, inapplicable, absent (nobody tried)
-    told   the whole cell in words
-    shade  -1 (wholly seen) to 1 (far beyond the threshold); None where there is no figure
+    title  the whole cell in words
+    shade  -1 (the original itself) to 1 (far beyond the threshold); None where there is no figure
     note   number of the reason under the grid; None where there is nothing to explain
     score  the statistics behind it
     """
 
     state: str
     text: str
-    told: str
+    title: str
     shade: float | None = None
     note: int | None = None
     score: Mapping[str, Any] | None = None
@@ -80,7 +85,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Grid:
-    """Lines are rows of the board; marks are look, one for each column, and the worst case."""
+    """Lines are rows of the board; marks are the release as is, one for each column, and the worst case."""
 
     measure: Measure
     columns: Sequence[Column]
@@ -88,21 +93,21 @@ class Grid:
     reasons: Sequence[str]
 
     @property
-    def looked(self) -> bool:
+    def has_release(self) -> bool:
         """Whether the release itself has a figure here."""
         return any(marks[0].score is not None for _, marks in self.lines)
 
 
 def grids(board: Board) -> list[Grid]:
     """One for each measure that any attack on the board has a figure or a reason for."""
-    made = [_grid(board.rows, measure) for measure in MEASURES]
-    return [grid for grid in made if grid.columns]
+    found = [_grid(board.rows, measure) for measure in measures()]
+    return [grid for grid in found if grid.columns]
 
 
-def label(row: Row) -> str:
+def row_label(row: Row) -> str:
     """noise_mix sigma=20 weights=0.75,0.25, T = 10"""
-    named = " ".join(filter(None, (row.defense, settings(row.settings))))
-    return f"{named}, T = {row.epochs}" if row.epochs else named
+    name = " ".join(filter(None, (row.defense, settings(row.settings))))
+    return f"{name}, T = {row.epochs}" if row.epochs else name
 
 
 def score_of(attack: AttackResult, measure: str) -> Mapping[str, Any] | None:
@@ -116,7 +121,7 @@ def _grid(rows: Sequence[Row], measure: Measure) -> Grid:
     lines = []
     for row in rows:
         by_key = {_key(attack): attack for attack in row.attacks}
-        marks = [_look(row, measure)]
+        marks = [_release(row, measure)]
         marks += [_mark(row, by_key.get(column.key), column, measure, reasons) for column in columns]
         lines.append((row, [*marks, _worst(row, measure)]))
     return Grid(measure, columns, lines, list(reasons))
@@ -136,7 +141,7 @@ def _columns(rows: Sequence[Row], measure: Measure) -> list[Column]:
             if score or attack.group.entry.get("kind") in measure.kinds:
                 control[_key(attack)] = attack.group.control
                 having[_key(attack)] += [score["mean"]] if score else []
-    sign = 1 if measure.threshold is not None else -1
+    sign = 1 if measure.distance else -1
     names = [name for name, _ in having]
 
     def order(key: tuple[str, str]) -> tuple[bool, float, tuple[str, str]]:
@@ -150,7 +155,7 @@ def _columns(rows: Sequence[Row], measure: Measure) -> list[Column]:
 
 
 def _mark(row: Row, attack: AttackResult | None, column: Column, measure: Measure, reasons: dict[str, int]) -> Mark:
-    where = f"{label(row)}, {column.name}"
+    where = f"{row_label(row)}, {column.name}"
     if attack is None:
         return Mark("absent", "not run", f"{where}: not run")
     score = score_of(attack, measure.name)
@@ -164,47 +169,47 @@ def _mark(row: Row, attack: AttackResult | None, column: Column, measure: Measur
         where += f" (on {len(attack.group.ok_runs)} of {len(attack.group.records)} seeds, {reason})"
     if score is None:
         return Mark("absent", "not measured", f"{where}: {measure.title} was not measured")
-    told = f"{where}: {_told(score, measure)}" + (", the release itself after one epoch" if attack.is_look else "")
+    words = f"{where}: {_words(score, measure)}" + (", the release as is after one epoch" if attack.is_look else "")
     state = "ok" if note is None else "partial"
-    return Mark(state, short(score["mean"]), told, _shade(score, measure), note, score)
+    return Mark(state, short(score["mean"]), words, _shade(score, measure), note, score)
 
 
-def _look(row: Row, measure: Measure) -> Mark:
+def _release(row: Row, measure: Measure) -> Mark:
     score = row.scores.get(measure.name)
     if not score or score["mean"] is None:
-        return Mark("absent", "–", f"{label(row)}: looking has no figure here")
-    return _sound(f"{label(row)}, the release itself", score, measure)
+        return Mark("absent", "–", f"{row_label(row)}: the release as is has no figure here")
+    return _measured(f"{row_label(row)}, {NO_ATTACK}", score, measure)
 
 
 def _worst(row: Row, measure: Measure) -> Mark:
-    """What the row stands for: the worst case of a distance, the strongest attack of a share of hits."""
-    if measure.threshold is not None:
-        score, by = row.worst.get(measure.name), "per original the least over looking and every attack"
+    """What the row is judged by: the worst case of a distance, the strongest attack of a hit rate."""
+    if measure.distance:
+        score, by = row.worst.get(measure.name), "per original the minimum over the release and every attack"
     else:
-        best = {"reid_rank1": row.reidentified, "top1": row.recognition, "attribute": row.attribute}[measure.name]
-        inner = {"reid_rank1": "rank1", "top1": "top1"}.get(measure.name)
-        score = (best[inner] if inner else best) if best else None
-        by = f"by {best['attack']}" if best else ""
+        score = row.strongest.get(measure.name)
+        by = f"by {score['attack']}" if score else ""
     if not score:
-        return Mark("absent", "–", f"{label(row)}: no figure")
-    return _sound(f"{label(row)}, worst case ({by})", score, measure)
+        return Mark("absent", "–", f"{row_label(row)}: no figure")
+    return _measured(f"{row_label(row)}, worst case ({by})", score, measure)
 
 
-def _sound(where: str, score: Mapping[str, Any], measure: Measure) -> Mark:
-    return Mark("ok", short(score["mean"]), f"{where}: {_told(score, measure)}", _shade(score, measure), None, score)
+def _measured(where: str, score: Mapping[str, Any], measure: Measure) -> Mark:
+    return Mark("ok", short(score["mean"]), f"{where}: {_words(score, measure)}", _shade(score, measure), None, score)
 
 
-def _told(score: Mapping[str, Any], measure: Measure) -> str:
+def _words(score: Mapping[str, Any], measure: Measure) -> str:
     chance = f", chance {short(score['chance'])}" if score.get("chance") is not None else ""
     return f"{measure.title} {figure(score)}, n = {score['n']}{chance}"
 
 
 def _shade(score: Mapping[str, Any], measure: Measure) -> float:
-    """Of a distance, on which side of the threshold and how far; of a share of hits, how far beyond chance."""
+    """Of a distance, on which side of the threshold and how far; of a hit rate, how far beyond chance."""
     mean = float(score["mean"])
-    if measure.threshold is None:
+    if not measure.distance:
         chance = score.get("chance") or 0.0
         return -max(0.0, (mean - chance) / (1 - chance)) if chance < 1 else 0.0
+    if measure.threshold is None:
+        return 0.0
     if mean >= measure.threshold:
         return min(1.0, (mean - measure.threshold) / (1 - measure.threshold))
     return max(-1.0, (mean - measure.threshold) / measure.threshold)

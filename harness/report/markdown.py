@@ -2,73 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from harness.leaderboard import verdict
-from harness.leaderboard.attack_results import AttackResult
 from harness.leaderboard.board import Board
-from harness.leaderboard.format import ATTACK_NOTES, LINKS, NOTES, REPORTED_NOTES, figure, settings, short
+from harness.leaderboard.format import ATTACK_NOTES, LINKS, REPORTED_NOTES, notes, settings
 from harness.leaderboard.reported import FIGURES, PublishedRow
 from harness.leaderboard.row import Row
+from harness.report.columns import AttackColumn, Cell, attack_columns, displayed, row_columns
 
-HEADS = (
-    "rank",
-    "defense",
-    "settings",
-    "dSSIM of release",
-    "dHaar of release",
-    "worst dSSIM",
-    "below .66",
-    "worst dHaar",
-    "re-identified (rank 1)",
-    "recognised (top-1)",
-    "chance",
-    "utility",
-    "lost to undefended",
-    "training",
-    "n",
-    "seeds",
-    "passes",
-    "granted",
-    "complete, or lacks",
-    "records",
-)
-ATTACK_HEADS = (
-    "attack",
-    "status",
-    "dSSIM left",
-    "dHaar left",
-    "any source: dSSIM",
-    "dSSIM below look",
-    "dHaar below look",
-    "dSSIM below smooth",
-    "dHaar below smooth",
-    "re-identified (rank 1)",
-    "recognised (top-1)",
-    "chance",
-    "attribute",
-    "chance",
-    "granted",
-)
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def page(boards: Sequence[Board], records: str = "records") -> str:
     """The page of one data set; figures and rows link to their records, in a folder relative to the page."""
-    lines = [f"# {boards[0].dataset['name']}", "", f"{NOTES} {LINKS}", ""]
+    lines = [f"# {boards[0].dataset['name']}", "", f"{notes()} {LINKS}", ""]
     for board in boards:
         lines += [f"## {board.title}", ""]
         lines += [f"{text}\n" for text in verdict.on_board(board)]
-        lines += grid(HEADS, [_cells(row, records) for row in board.rows])
+        columns = displayed(row_columns(board.rows), board.rows)
+        cells = [[_written(column.cell(row), records) for column in columns] for row in board.rows]
+        lines += grid([column.head for column in columns], cells)
         if any(row.attacks for row in board.rows):
             lines += ["### Attack by attack", "", f"{ATTACK_NOTES}{_how_many(board)}", ""]
         for row in board.rows:
             if row.attacks:
                 lines += [f"#### {verdict.headline(row)}", "", *(f"* {text}" for text in verdict.on_row(row)[1:]), ""]
-                attacks = [_attack_cells(attack, records) for attack in row.attacks]
-                lines += grid(ATTACK_HEADS, [_look(row, records), *attacks])
+                lines += _attacks(row, attack_columns(), records)
     return "\n".join([*lines, *_reported(boards[0].reported)])
+
+
+def _attacks(row: Row, columns: Sequence[AttackColumn], records: str) -> list[str]:
+    """The release as is, then every attack."""
+    before = [_written(column.before(row), records) for column in columns]
+    after = [[_written(column.cell(attack), records) for column in columns] for attack in row.attacks]
+    return grid([column.head for column in columns], [before, *after])
 
 
 def _how_many(board: Board) -> str:
@@ -109,85 +77,13 @@ def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [*lines, ""]
 
 
-def linked(text: str, keys: Sequence[str], records: str) -> str:
-    """A figure that links to its record; to those of the other seeds by a small number behind it."""
-    if not keys or text == "-":
-        return text
-    first, *others = (f"({records}/{key}.json)" for key in keys)
-    return f"[{text}]{first}" + "".join(f"[{str(n).translate(_RAISED)}]{to}" for n, to in enumerate(others, 2))
-
-
-def _cells(row: Row, records: str) -> tuple[str, ...]:
-    """One line of the board, under HEADS."""
-    read, found = row.recognition, row.reidentified
-    passed = [name for name, yes in row.passes.items() if yes]
-
-    def shown(score: Mapping[str, Any] | None, *words: Any) -> str:
-        whole = " ".join([figure(score), *(str(word) for word in words if word)])
-        return linked(whole, score.get("attack_records", score.get("records", [])) if score else [], records)
-
-    return (
-        row.place,
-        row.defense + (" *" if row.pareto else ""),
-        settings(row.settings),
-        shown(row.scores.get("dssim")),
-        shown(row.scores.get("dhaar")),
-        shown(row.worst["dssim"], row.worst["dssim"]["attack"]),
-        f"{row.worst['dssim']['below']:.0%}",
-        shown(row.worst["dhaar"], row.worst["dhaar"]["attack"]),
-        shown({**found["rank1"], "records": found["records"]}, found["attack"]) if found else "-",
-        shown({**read["top1"], "records": read["records"]}, read["attack"], read["arch"]) if read else "-",
-        short(read["top1"]["chance"]) if read else "-",
-        shown(row.utility),
-        shown(row.gap),
-        ", ".join(filter(None, (f"{row.epochs} epochs" if row.epochs else "", row.training))) or "-",
-        str(row.worst["dssim"]["n"]),
-        str(row.seeds),
-        "not judged" if row.missing else ", ".join(passed) or "no",
-        ", ".join(row.granted) or "-",
-        "; ".join(row.missing) or "complete",
-        " ".join(f"[{key[:6]}]({records}/{key}.json)" for key in row.records),
-    )
-
-
-def _look(row: Row, records: str) -> tuple[str, ...]:
-    """The floor: the release itself."""
-    seen = {
-        name: linked(figure(score), score["records"], records)
-        for name in ("dssim", "dhaar", "any_dssim", "reid_rank1")
-        if (score := row.scores.get(name))
-    }
-    release = [seen.get(name, "-") for name in ("dssim", "dhaar", "any_dssim")]
-    blank = ("-",) * 4
-    return ("look", "floor", *release, *blank, seen.get("reid_rank1", "-"), *blank, "-")
-
-
-def _attack_cells(attack: AttackResult, records: str) -> tuple[str, ...]:
-    """One line under ATTACK_HEADS."""
-    told = " ".join(filter(None, (attack.name, settings(attack.params), "(= look)" if attack.is_look else "")))
-    read, mine = attack.hit_rates, attack.records
-    chances = [short(read[name]["chance"]) if name in read else "-" for name in ("top1", "attribute")]
-    status = attack.status + (f": {attack.reason}" if attack.reason else "")
-
-    def shown(score: Mapping[str, Any] | None) -> str:
-        doubt = (
-            " †" if score and not verdict.survives(score) and (score["low"] or -1) * (score["high"] or 0) > 0 else ""
-        )
-        return linked(figure(score) + doubt, mine, records)
-
-    return (
-        told,
-        status + (", control" if attack.group.control else ", external" if attack.external else ""),
-        *(shown(attack.distances.get(name)) for name in ("dssim", "dhaar", "any_dssim")),
-        *(
-            shown(apart.get(name))
-            for apart in (attack.gain_over_release, attack.gain_over_smoothing)
-            for name in ("dssim", "dhaar")
-        ),
-        shown(read.get("reid_rank1")),
-        shown(read.get("top1")),
-        chances[0],
-        shown(read.get("attribute")),
-        chances[1],
-        ", ".join(attack.group.granted) or "-",
-    )
+def _written(cell: Cell, records: str) -> str:
+    """A figure with its interval and attack that links to its record, to those of the other seeds by a small number
+    behind it, then its chance; of several records without a figure their names."""
+    if not cell.words:
+        return " ".join(f"[{key[:6]}]({records}/{key}.json)" for key in cell.records)
+    text = " ".join(filter(None, (cell.words, cell.interval, cell.by, cell.detail)))
+    if cell.records and cell.words != "-":
+        first, *others = (f"({records}/{key}.json)" for key in cell.records)
+        text = f"[{text}]{first}" + "".join(f"[{str(n).translate(_RAISED)}]{to}" for n, to in enumerate(others, 2))
+    return text + (f", chance {cell.chance}" if cell.chance else "")

@@ -1,6 +1,6 @@
-"""What a plan will cost, from what its like has cost: the seconds in the records of a folder.
+"""What `harness run` prints: the plan with its estimated cost, then the board, epoch curves, verdicts and failures.
 
-What a run ends with: the board, the verdict on each defense, privacy spent by epoch, and what did not work.
+The cost is estimated from the seconds in the records of a folder.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from harness.leaderboard import verdict
 from harness.leaderboard.board import Board, boards
 from harness.leaderboard.row import Row
 from harness.records import RunResult, RunSpec
-from harness.report import epoch_curves as spending
-from harness.report import terminal
-from harness.report.figures import epoch_curves as figures
+from harness.report import epoch_curves, terminal
+from harness.report.epoch_curves import EpochCurve
+from harness.report.figures.epoch_curves import save_curve
+from harness.report.figures.style import check_file
 from harness.run.process_pool import how_many
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of work on one worker; pieces of whose like nothing was recorded are counted and not guessed."""
+    """Seconds of work on one worker; pieces whose like was never recorded are counted and not estimated."""
 
     seconds: float
     known: int
@@ -126,19 +127,19 @@ def document(cells: Sequence[Cell]) -> dict[str, Any]:
     return {"cells": [cell.document() for cell in cells], "verdicts": [verdict.document(row) for row in rows]}
 
 
-def show(cells: Sequence[Cell], spent: Sequence[spending.EpochCurve], console: Console) -> None:
-    """The board, the curves, and last the verdict on each defense after the most epochs: that is what it is worth."""
+def show(cells: Sequence[Cell], curves: Sequence[EpochCurve], console: Console) -> None:
+    """The board, the curves, and last the verdict on each defense after the most epochs."""
     found = board_of(cells)
     terminal.show(found, console)
-    for curve in spent:
-        console.print(spending.table(curve))
+    for curve in curves:
+        console.print(epoch_curves.table(curve))
     last = {(row.defense, str(row.settings)): row for row in rows_of(cells, found)}
     terminal.verdicts(list(last.values()), console)
 
 
 def pairs_to_draw(crosses: Sequence[Cross], file: Path | None) -> list[tuple[Entry, Entry]]:
     """Whose curves a run over several T draws; refuses a file that they cannot be drawn to, before anything runs."""
-    pairs = spending.curves(crosses[0]) if len(crosses) > 1 else []
+    pairs = epoch_curves.pairs_of(crosses[0]) if len(crosses) > 1 else []
     if file is None:
         return pairs
     if len(crosses) == 1:
@@ -148,15 +149,13 @@ def pairs_to_draw(crosses: Sequence[Cross], file: Path | None) -> list[tuple[Ent
         raise HarnessError(
             f"figure {file}: this run makes {several}; name one defense and one attack like multi_release"
         )
-    figures.check_file(file)
+    check_file(file)
     return pairs
 
 
-def draw(spent: Sequence[spending.EpochCurve], folder: Path, file: Path | None) -> list[Path]:
+def draw(curves: Sequence[EpochCurve], folder: Path, file: Path | None) -> list[Path]:
     """A figure for each curve: FILE, or spending_DEFENSE_ATTACK.png beside the records."""
-    return [
-        figures.draw_spending(curve, file or folder / f"spending_{curve.defense}_{curve.attack}.png") for curve in spent
-    ]
+    return [save_curve(curve, file or folder / f"spending_{curve.defense}_{curve.attack}.png") for curve in curves]
 
 
 def troubles(cells: Sequence[Cell]) -> list[str]:
@@ -171,6 +170,6 @@ def troubles(cells: Sequence[Cell]) -> list[str]:
         attacks.setdefault((tuple(defenses), status, reason), []).append(attack)
     lines = []
     for (on, status, reason), names in sorted(attacks.items(), key=lambda item: item[0][1] == "failed"):
-        told = f"all {len(whole)} defenses" if len(on) == len(whole) > 2 else ", ".join(on)
-        lines.append(f"{told} x {', '.join(names)}: {status}: {reason}")
+        named = f"all {len(whole)} defenses" if len(on) == len(whole) > 2 else ", ".join(on)
+        lines.append(f"{named} x {', '.join(names)}: {status}: {reason}")
     return lines

@@ -5,35 +5,33 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from harness.leaderboard.board import Board
-from harness.leaderboard.format import settings
 from harness.leaderboard.row import Row
 from harness.leaderboard.verdict import attack_document, on_board
-
-_ENDS = ("mean", "low", "high")
+from harness.report.columns import Column, row_columns
 
 
 def csv_text(boards: Sequence[Board]) -> str:
     """One line per row, numbers in full."""
     out = io.StringIO()
-    lines = [(board, _line(board, row)) for board in boards for row in board.rows]
-    names = list(dict.fromkeys(name for _, line in lines for name in line))
+    lines = [_line(board, row, row_columns(board.rows)) for board in boards for row in board.rows]
+    names = list(dict.fromkeys(name for line in lines for name in line))
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(line for _, line in lines)
+    writer.writerows(lines)
     return out.getvalue()
 
 
-def _line(board: Board, row: Row) -> dict[str, Any]:
-    """A row's columns, then the records of each figure, apart by blanks, and those of the row."""
-    named = {f"{name}_records": " ".join(score["records"]) for name, score, _ in _figures(row)}
-    return flat(board, row) | named | {"records": " ".join(row.records)}
+def _line(board: Board, row: Row, columns: Sequence[Column[Row]]) -> dict[str, Any]:
+    """A row's columns, then the records of each figure, separated by blanks, and those of the row."""
+    records = {f"{name}_records": " ".join(keys) for name, keys in _sources(row, columns).items()}
+    return flat(board, row, columns) | records | {"records": " ".join(row.records)}
 
 
-def flat(board: Board, row: Row) -> dict[str, Any]:
+def flat(board: Board, row: Row, columns: Sequence[Column[Row]]) -> dict[str, Any]:
     """A row as plain columns."""
     line: dict[str, Any] = {
         "dataset": board.dataset["name"],
@@ -41,49 +39,14 @@ def flat(board: Board, row: Row) -> dict[str, Any]:
         "size": board.dataset["height"],
         "private": board.dataset["private"],
         "device": board.device,
-        "rank": row.rank,
-        "tied": "; ".join(row.tied),
-        "reference": row.reference,
-        "defense": row.defense,
-        "settings": settings(row.settings),
-        "epochs": row.epochs,
-        "training": row.training,
-        "seeds": row.seeds,
-        "pareto": row.pareto,
-        "lacks": "; ".join(row.missing),
-        "granted": " ".join(row.granted),
     }
-    for name, score, parts in _figures(row):
-        line |= {f"{name}_{part}": score.get(part) for part in parts}
-    line |= {f"passes_{name}": yes for name, yes in row.passes.items()}
-    if row.recognition:
-        line |= {"recogniser": row.recognition["attack"], "recogniser_arch": row.recognition["arch"]}
-        line["top1_corrected"] = row.recognition["corrected"]
-    if row.reidentified:
-        line["reidentifier"] = row.reidentified["attack"]
-    if row.attribute:
-        line["attribute_reader"] = row.attribute["attack"]
-    return line | {"unjudged": "; ".join(row.not_run), "warnings": "; ".join(row.warnings)}
+    for column in columns:
+        line |= column.data(row)
+    return line
 
 
-def _figures(row: Row) -> Iterator[tuple[str, Mapping[str, Any], Sequence[str]]]:
-    """Every figure of a row: its name, its statistics with its records, and which of them are columns."""
-    for name, score in row.scores.items():
-        yield name, score, (*_ENDS, "p5", "min", "n")
-    for name, score in row.worst.items():
-        yield f"worst_{name}", score, (*_ENDS, "p5", "min", "below", "attack")
-    for found, names, prefix in (
-        (row.recognition, ("top1", "any_source", "released"), ""),
-        (row.reidentified, ("rank1", "rank5"), "worst_reid_"),
-    ):
-        if found:
-            for name in names:
-                yield f"{prefix}{name}", {**(found[name] or {}), "records": found["records"]}, (*_ENDS, "chance")
-    if row.attribute:
-        yield "attribute", row.attribute, (*_ENDS, "chance", "corrected")
-    for name, known in (("utility", row.utility), ("utility_gap", row.gap)):
-        if known:
-            yield name, known, _ENDS
+def _sources(row: Row, columns: Sequence[Column[Row]]) -> dict[str, Sequence[str]]:
+    return {name: keys for column in columns for name, keys in column.sources(row).items()}
 
 
 def document(boards: Sequence[Board]) -> dict[str, Any]:
@@ -93,6 +56,7 @@ def document(boards: Sequence[Board]) -> dict[str, Any]:
 
 
 def _board(board: Board) -> dict[str, Any]:
+    columns = row_columns(board.rows)
     return {
         "title": board.title,
         "dataset": dict(board.dataset),
@@ -101,8 +65,8 @@ def _board(board: Board) -> dict[str, Any]:
         "notes": on_board(board),
         "rows": [
             {
-                **flat(board, row),
-                "records": {"row": row.records} | {name: score["records"] for name, score, _ in _figures(row)},
+                **flat(board, row, columns),
+                "records": {"row": row.records, **_sources(row, columns)},
                 "attacks": [attack_document(attack) for attack in row.attacks],
             }
             for row in board.rows

@@ -11,37 +11,60 @@ from rich.table import Table
 
 from harness.leaderboard import verdict
 from harness.leaderboard.board import Board
-from harness.leaderboard.format import NOTES, figure, settings, short, stacked
+from harness.leaderboard.format import notes, settings
 from harness.leaderboard.row import Row
+from harness.report.columns import NOTHING, Column, displayed, row_columns
 from harness.report.files import write
 from harness.report.markdown import grid
 from harness.report.markdown import page as markdown
-from harness.report.table_data import as_json, csv_text, document, flat
+from harness.report.table_data import as_json, csv_text, document
+
+_FIRST, _EACH = 17, 12
+"""Widths of the first column and of each other one."""
 
 
 def show(boards: Sequence[Board], console: Console) -> None:
-    """Print each board within 80 columns: a figure, its interval under it, then what it belongs to."""
+    """Print each board within the width: a figure, its interval under it, then the attack that it is of and its chance.
+
+    Columns that find no room follow in a table of their own.
+    """
     for board in boards:
-        table = Table(title=board.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
-        table.add_column("defense", min_width=17, overflow="fold")
-        for head in ("dSSIM", "worst dSSIM", "dHaar", "recognised", "utility"):
-            table.add_column(head, justify="right", no_wrap=True)
-        for row in board.rows:
-            read, worst = row.recognition, row.worst["dssim"]
-            sign = [row.defense + (" *" if row.pareto else ""), *_sign(row), f"n={worst['n']}"]
-            table.add_row(
-                "\n".join(sign),
-                stacked(row.scores.get("dssim")),
-                f"{stacked(worst)}\n{worst['attack']}",
-                stacked(row.scores.get("dhaar")),
-                f"{stacked(read['top1'])}\n{read['attack']}\nchance {short(read['top1']['chance'])}" if read else "-",
-                stacked(row.utility) + (f"\nlost {stacked(row.gap)}" if row.gap else ""),
-                end_section=True,
-            )
-        console.print(table)
-        console.print(NOTES, style="dim", highlight=False)
+        every = displayed(row_columns(board.rows), board.rows)
+        columns = [column for column in every if column.terminal]
+        beside = {column.under: column for column in every if column.under}
+        at_once = max(1, (console.width - _FIRST) // _EACH)
+        for start in range(0, max(1, len(columns)), at_once):
+            table = Table(
+                title=None if start else board.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0),
+                pad_edge=False,
+            )  # fmt: skip
+            table.add_column("defense", min_width=_FIRST, overflow="fold")
+            some = columns[start : start + at_once]
+            for column in some:
+                table.add_column("\n".join(wrap(column.head, _EACH)), justify="right", no_wrap=True)
+            for row in board.rows:
+                sign = [row.defense + (" *" if row.pareto else ""), *_sign(row), f"n={row.originals}"]
+                cells = [_lines(column, beside.get(column.name), row) for column in some]
+                table.add_row("\n".join(sign), *cells, end_section=True)
+            console.print(table)
+        console.print(notes(), style="dim", highlight=False)
         for text in verdict.on_board(board):
             console.print(text, highlight=False)
+
+
+def _lines(column: Column[Row], other: Column[Row] | None, row: Row) -> str:
+    """A cell, one part to a line, and under it that of another column."""
+    cell = column.cell(row)
+    parts = [
+        cell.words,
+        cell.interval.replace(", ", " "),
+        *wrap(cell.by, _EACH),
+        f"chance {cell.chance}" if cell.chance else "",
+    ]
+    if other and (below := other.cell(row)) != NOTHING:
+        first, _, last = other.head.rpartition(" ")
+        parts += [first, f"{last} {below.words}", below.interval.replace(", ", " ")]
+    return "\n".join(filter(None, parts))
 
 
 def _sign(row: Row) -> list[str]:
@@ -50,7 +73,7 @@ def _sign(row: Row) -> list[str]:
 
 
 def verdicts(rows: Sequence[Row], console: Console) -> None:
-    """The last words of a run: a paragraph for each defense."""
+    """The verdict on each defense, in a paragraph."""
     for row in rows:
         first, *others = verdict.on_row(row)
         console.print(first, style="bold", highlight=False, markup=False)
@@ -64,8 +87,6 @@ __all__ = [
     "as_json",
     "csv_text",
     "document",
-    "figure",
-    "flat",
     "grid",
     "markdown",
     "show",

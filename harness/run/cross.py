@@ -13,7 +13,7 @@ from harness.registry import Entry, why_not_ready
 from harness.run.bench import Bench, Piece
 from harness.run.options import RunOptions, seeds_of
 from harness.run.scheduler import Job
-from harness.statistics import paired
+from harness.statistics import accuracy_drop
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Cell:
         joined = {name: score for part in self.parts for name, score in part.scores.items()}
         reference = next((part for part in self.beside if part.spec.kind == "utility" and part.arrays), None)
         if self.utility and self.utility.arrays and reference:
-            gap = paired(reference.arrays["utility"], self.utility.arrays["utility"])
-            joined["utility_gap"] = {**gap, "p5": None, "min": None}
+            drop = accuracy_drop([reference.arrays["utility"]], [self.utility.arrays["utility"]])
+            joined["utility_gap"] = {**drop, "p5": None, "min": None}
         return joined
 
     def document(self) -> dict[str, Any]:

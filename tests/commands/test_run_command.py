@@ -156,8 +156,8 @@ def test_a_run_ends_with_the_verdict_on_each_defense_that_was_asked_for(run):
     assert re.search(r"^mix \(weights=0\.5,0\.5\), \d+ originals, 1 seed$", last, re.MULTILINE)
     assert re.search(r"^turn, \d+ originals, 1 seed$", last, re.MULTILINE)
     assert not re.search(r"^none", last, re.MULTILINE)  # run only as the reference
-    assert last.count("Not judged: lacks a learned attack") == 2
-    assert last.count("Says nothing of keyed (skipped: no credentials; set PLANTED_KEY)") == 2
+    assert last.count("Not judged: missing a learned attack") == 2
+    assert last.count("Says nothing about keyed (skipped: no credentials; set PLANTED_KEY)") == 2
 
 
 def test_verdicts_stand_beside_the_cells(run):

@@ -48,11 +48,11 @@ def cross(seeds: int = 3, defenses: tuple = DEFENSES, dataset: dict = DATASET) -
     made = []
     for at, (name, knobs, weights, looked, left, accuracy) in enumerate(defenses):
         for seed in range(seeds):
-            dice = np.random.default_rng([at, seed])
+            rng = np.random.default_rng([at, seed])
             given = _inputs(name, knobs, weights, seed, dataset)
-            made.append(_made("release", given | {"targets": 1000}, _release(looked, dice)))
+            made.append(_made("release", given | {"targets": 1000}, _release(looked, rng)))
             for epochs in EPOCHS:
-                right = (dice.random(dataset["test"]) < accuracy - 0.3 / epochs).astype(float)
+                right = (rng.random(dataset["test"]) < accuracy - 0.3 / epochs).astype(float)
                 trained = {
                     "name": "utility",
                     "use": "u:u",
@@ -62,7 +62,7 @@ def cross(seeds: int = 3, defenses: tuple = DEFENSES, dataset: dict = DATASET) -
                 more = {"epochs": epochs, "threads": 1, "utility": trained}
                 made.append(_made("utility", given | more, {"utility": right}))
             for attack in ATTACKS:
-                made += _attacked(given, attack, name, seed, looked, left, dice)
+                made += _attacked(given, attack, name, seed, looked, left, rng)
     return made
 
 
@@ -79,19 +79,19 @@ def _inputs(name, knobs, weights, seed, dataset):
     return {"dataset": dataset, "defense": entry, "seed": seed, "device": "cpu", "code": "c" * 24, "versions": versions}
 
 
-def _release(looked, dice):
-    dssim = _around(looked, dice)
+def _release(looked, rng):
+    dssim = _around(looked, rng)
     return {
         "units": np.arange(N), "dssim": dssim, "dhaar": dssim * 0.8, "any_dssim": dssim, "any_dhaar": dssim * 0.8,
-        "reid_rank1": (dice.random(N) < 0.9 - looked / 2).astype(float),
+        "reid_rank1": (rng.random(N) < 0.9 - looked / 2).astype(float),
     }  # fmt: skip
 
 
-def _around(mean, dice):
-    return np.clip(mean + (0.06 * dice.standard_normal(N) if mean else np.zeros(N)), 0, 1.2)
+def _around(mean, rng):
+    return np.clip(mean + (0.06 * rng.standard_normal(N) if mean else np.zeros(N)), 0, 1.2)
 
 
-def _attacked(given, attack, defense, seed, looked, left, dice):
+def _attacked(given, attack, defense, seed, looked, left, rng):
     name, kind, traits, granted, factor = attack
     entry = {"name": name, "use": f"attacks.{name}:{name}", "version": 1, "params": {}, "kind": kind}
     entry |= {"traits": traits} if traits else {}
@@ -116,27 +116,27 @@ def _attacked(given, attack, defense, seed, looked, left, dice):
             )
         ]
     if kind == "recognition":
-        hits = (dice.random(N) < max(0.12, 0.75 - looked / 2)).astype(float)
+        hits = (rng.random(N) < max(0.12, 0.75 - looked / 2)).astype(float)
         arrays = {"units": np.arange(N), "top1": hits, "any_source": hits, "released": hits}
         return [_made("attack", given | more, arrays)]
     if "releases" in granted:
         made = []
         for epochs in EPOCHS:
             mean = left + (looked - left) * (EPOCHS[0] / epochs) * (0.5 if name == "oracle" else 0.8)
-            made.append(_made("attack", given | more | {"epochs": epochs}, _reconstructed(mean, dice)))
+            made.append(_made("attack", given | more | {"epochs": epochs}, _reconstructed(mean, rng)))
         return made
     means = {"mean_image": 0.81, "random_other": 0.97}
-    arrays = _reconstructed(means.get(name, looked * (factor or 1)), dice)
+    arrays = _reconstructed(means.get(name, looked * (factor or 1)), rng)
     if name in means:
         arrays["reid_rank1"] = (np.arange(N) % 10 == 0).astype(float)  # at chance, which is .1 here
     return [_made("attack", given | more, arrays)]
 
 
-def _reconstructed(mean, dice):
-    dssim = _around(mean, dice)
+def _reconstructed(mean, rng):
+    dssim = _around(mean, rng)
     return {
         "units": np.arange(N), "attacked_dssim": dssim, "attacked_dhaar": dssim * 0.8, "attacked_any_dssim": dssim,
-        "attacked_any_dhaar": dssim * 0.8, "reid_rank1": (dice.random(N) < 0.95 - mean * 0.6).astype(float),
+        "attacked_any_dhaar": dssim * 0.8, "reid_rank1": (rng.random(N) < 0.95 - mean * 0.6).astype(float),
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from harness.leaderboard import verdict
 from harness.leaderboard.board import boards
-from harness.leaderboard.format import settings
+from harness.leaderboard.format import figure, settings
 from harness.leaderboard.row import CONTROLS
 from harness.records import Records, RunResult, RunSpec
 from harness.report import terminal
@@ -312,7 +312,7 @@ def test_equal_rows_share_the_front():
 # Utility and recognition
 
 
-def test_utility_is_lost_against_the_undefended_model_of_the_same_training():
+def test_the_accuracy_drop_is_against_the_undefended_model_of_the_same_training():
     found = {
         (each.defense, each.training): each
         for each in rows(
@@ -322,15 +322,15 @@ def test_utility_is_lost_against_the_undefended_model_of_the_same_training():
     }
 
     assert found["mix", "resnet18, default"].utility["mean"] == pytest.approx(0.8)
-    assert found["mix", "resnet18, default"].gap["mean"] == pytest.approx(0.1)
-    assert found["mix", "resnet18, paper"].gap["mean"] == pytest.approx(0.1)
-    assert found["none", "resnet18, default"].gap["mean"] == 0
+    assert found["mix", "resnet18, default"].accuracy_drop["mean"] == pytest.approx(0.1)
+    assert found["mix", "resnet18, paper"].accuracy_drop["mean"] == pytest.approx(0.1)
+    assert found["none", "resnet18, default"].accuracy_drop["mean"] == 0
 
 
 def test_without_the_undefended_model_there_is_no_loss_to_show():
     found = row(release(), trained(0.8))
 
-    assert found.gap is None and found.utility["mean"] == pytest.approx(0.8)
+    assert found.accuracy_drop is None and found.utility["mean"] == pytest.approx(0.8)
 
 
 def test_the_recogniser_that_reads_most_beyond_chance_is_shown():
@@ -339,15 +339,15 @@ def test_the_recogniser_that_reads_most_beyond_chance_is_shown():
 
     found = row(release(), recognised(lucky, "lucky", chance=0.7), recognised(able, "able", chance=0.2))
 
-    assert found.recognition["attack"] == "able"
-    assert found.recognition["corrected"] == pytest.approx((0.6 - 0.2) / 0.8)
+    assert found.strongest["top1"]["attack"] == "able"
+    assert found.strongest["top1"]["corrected"] == pytest.approx((0.6 - 0.2) / 0.8)
 
 
 def test_where_a_constant_guess_is_always_right_nothing_is_beyond_chance():
     """As on a single target."""
     found = row(release(dssim=[0.7]), recognised([1.0], chance=1.0))
 
-    assert found.recognition is None or found.recognition["corrected"] in (None, 0)
+    assert "top1" not in found.strongest or found.strongest["top1"]["corrected"] in (None, 0)
 
 
 # Which records: see test_selection.py
@@ -421,18 +421,18 @@ def test_nothing_that_is_no_number_appears(board):
 def test_every_figure_has_its_interval(board):
     good = next(each for each in board[0].rows if each.defense == "good")
 
-    assert re.fullmatch(r"\.800 \[\.7\d\d, \.8\d\d\]", terminal.figure(good.scores["dssim"]))
+    assert re.fullmatch(r"\.800 \[\.7\d\d, \.8\d\d\]", figure(good.scores["dssim"]))
 
 
 def test_a_figure_that_is_missing_is_a_dash():
-    assert terminal.figure(None) == "-" == terminal.figure(summarise([]))
+    assert figure(None) == "-" == figure(summarise([]))
 
 
 @pytest.mark.parametrize(
     ("mean", "shown"), [(0.5, ".500"), (-0.25, "-.250"), (1.0, "1.000"), (10.25, "10.250"), (0.0, ".000")]
 )
 def test_numbers_are_written_without_a_leading_zero(mean, shown):
-    assert terminal.figure({"mean": mean, "low": None, "high": None}) == shown
+    assert figure({"mean": mean, "low": None, "high": None}) == shown
 
 
 def test_settings_are_shown_as_they_are_typed():
@@ -476,7 +476,7 @@ def test_none_with_other_weights_is_no_reference():
     mixture = trained(0.5, "none")
     mixture.inputs["defense"]["mixing"]["weights"] = [0.5, 0.5]
 
-    assert row(release(), trained(0.8), mixture).gap is None
+    assert row(release(), trained(0.8), mixture).accuracy_drop is None
 
 
 def test_records_of_another_release_code_are_not_joined():
@@ -493,11 +493,11 @@ def test_an_attack_that_reads_the_public_labels_is_no_recogniser_beside_another(
     echo = recognised(np.ones(N), "echo")
     echo.inputs["attack"]["granted"] = ["labels"]
 
-    assert row(release(), echo, recognised(np.arange(N) % 2)).recognition["attack"] == "cnn"
-    assert row(release(), echo).recognition["attack"] == "echo"
+    assert row(release(), echo, recognised(np.arange(N) % 2)).strongest["top1"]["attack"] == "cnn"
+    assert row(release(), echo).strongest["top1"]["attack"] == "echo"
 
 
-def test_a_model_that_learned_nothing_is_no_reference_for_what_is_lost():
+def test_a_model_that_learned_nothing_is_no_reference_for_an_accuracy_drop():
     undefended = trained(0.1, "none")
     undefended.scores["utility"] |= {"low": 0.05, "chance": 0.1}
 

@@ -10,8 +10,7 @@ from harness.cli import main
 from harness.errors import HarnessError
 from harness.leaderboard.board import boards
 from harness.leaderboard.format import settings
-from harness.leaderboard.paper import TABLE_7
-from harness.leaderboard.reported import read
+from harness.leaderboard.reported import read, shipped_file, table_7
 from harness.records import Records
 from harness.report import table_data
 from harness.report.markdown import page
@@ -120,14 +119,12 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
         read(tmp_path / "nowhere.yaml")
 
 
-def test_the_points_that_the_page_draws_are_the_rows_that_the_board_shows():
-    """The paper's figures stand in two places: as a file to be edited, and in the wheel."""
-    rows = read(ROOT / "leaderboards" / "reported.yaml")
+def test_the_shipped_file_is_table_7_of_the_paper_that_the_page_draws():
+    """16 rows, 15 of them with partners of the same class as well; the same file beside the boards and in the wheel."""
+    rows = table_7()
 
-    shown = {}
-    for row in rows:
-        given = dict(row.settings)
-        within = given.pop("intra_class", False)
-        shown[row.defense, settings(given), within] = row.figures["dssim"], row.figures["utility"]
-    drawn = {(row.defense, row.settings, row.intra_class): (row.dssim, row.accuracy) for row in TABLE_7}
-    assert shown == drawn and len(drawn) == 31
+    assert shipped_file().read_bytes() == (ROOT / "leaderboards" / "reported.yaml").read_bytes()
+    assert rows == read(ROOT / "leaderboards" / "reported.yaml")
+    assert len({(row.defense, settings(row.knobs), row.intra_class) for row in rows}) == len(rows) == 31
+    assert sum(row.intra_class for row in rows) == 15
+    assert all(set(row.figures) == {"dssim", "utility"} and row.epochs == 20 for row in rows)

@@ -146,7 +146,7 @@ def test_the_accuracy_drop_is_read_against_an_undefended_model_that_is_shown() -
 
     (board,) = boards([*good, *old], code=At("today"))
 
-    gaps = {row.defense: row.gap["mean"] for row in board.rows if row.gap}
+    gaps = {row.defense: row.accuracy_drop["mean"] for row in board.rows if row.accuracy_drop}
     assert round(gaps["mix"], 6) == 0.1
 
 

@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from harness.cli import main
-from harness.leaderboard import paper
 from harness.leaderboard.board import boards
+from harness.leaderboard.format import settings
+from harness.leaderboard.reported import table_7
 from harness.records import Records
-from harness.report.collect import collect, passing, standing
+from harness.report.collect import collect, judgement, passing
 from harness.report.heatmap import grids
 from harness.report.html.chart_data import document
 from harness.report.html.page import in_script, policy, render
@@ -71,7 +72,7 @@ def test_a_cell_is_the_attack_alone_with_its_interval_and_n(section):
     found = mark(section, "mix", "smooth")
 
     assert found.score == smooth.distances["dssim"] and found.state == "ok"
-    assert f"n = {N}" in found.told and found.interval
+    assert f"n = {N}" in found.title and found.interval
 
 
 @pytest.mark.parametrize(
@@ -86,17 +87,17 @@ def test_a_cell_without_a_figure_has_a_reason_and_no_shade(section, defense, att
     found = mark(section, defense, attack)
 
     assert (found.state, found.shade, found.score) == (state, None, None)
-    assert reason in found.told
+    assert reason in found.title
     assert reason in grid(section).reasons[found.note - 1]
 
 
 def test_a_cell_that_failed_on_one_seed_says_so_beside_its_figure(section):
     found = mark(section, "noise_mix", "denoise")
 
-    assert found.state == "partial" and found.score and "on 2 of 3 seeds" in found.told and found.note
+    assert found.state == "partial" and found.score and "on 2 of 3 seeds" in found.title and found.note
 
 
-def test_what_nobody_ran_is_told_from_what_failed(section):
+def test_an_attack_that_was_not_run_is_distinguished_from_one_that_failed(section):
     assert mark(section, "none", "random_other").text == "not run"
 
 
@@ -118,7 +119,7 @@ def test_controls_stand_after_every_attack_that_counts(section):
 
 def test_recognisers_have_a_grid_of_their_own_with_chance_unshaded(section):
     assert [column.name for column in grid(section, "top1").columns] == ["cnn"]
-    assert "chance .100" in mark(section, "mix", "cnn", "top1").told
+    assert "chance .100" in mark(section, "mix", "cnn", "top1").title
     assert all(m.shade is None or m.shade <= 0 for _, marks in grid(section, "top1").lines for m in marks)
 
 
@@ -142,11 +143,11 @@ def test_one_attack_with_two_settings_is_two_columns_that_say_which():
 # Points and curves
 
 
-def test_only_what_is_judged_is_ranked_and_what_is_not_looks_it(section, report):
+def test_only_judged_rows_are_ranked_and_the_others_are_marked(section, report):
     points = document(report)["boards"][0]["points"]
 
     for row, point in zip(section.board.rows, points, strict=True):
-        assert (standing(row) == "unjudged") == bool(row.missing)
+        assert (judgement(row) == "unjudged") == bool(row.missing)
         assert not (point["rank"] and row.missing)
         assert (passing(row) == "not judged") == bool(row.missing)
     assert any(point["rank"] for point in points)
@@ -159,7 +160,7 @@ def test_a_row_that_passes_by_dssim_alone_says_so(section):
     assert passing(row) == "dSSIM only"
 
 
-def test_rows_that_cannot_be_told_apart_share_a_place_and_name_each_other(tmp_path):
+def test_rows_without_a_significant_difference_share_a_rank_and_name_each_other(tmp_path):
     """The same utility on the same images, twice: heavy noise under two names."""
     heavy = DEFENSES[4]
     records = cross(defenses=(heavy,))
@@ -175,7 +176,10 @@ def test_rows_that_cannot_be_told_apart_share_a_place_and_name_each_other(tmp_pa
     points = [p for p in document(found)["boards"][0]["points"] if p["epochs"] == 20 and p["rank"]]
     page = Elements(render(found)).text
     assert [point["rank"] for point in points] == ["1=", "1="]
-    assert "tied with 1 row" in page and "cannot be told from that of twin (sigma=90 weights=0.5,0.5)" in page
+    assert (
+        "tied with 1 row" in page
+        and "does not differ significantly from that of twin (sigma=90 weights=0.5,0.5)" in page
+    )
 
 
 def test_a_curve_has_the_figures_of_the_attack_at_every_number_of_epochs(section):
@@ -184,7 +188,7 @@ def test_a_curve_has_the_figures_of_the_attack_at_every_number_of_epochs(section
     assert [point.epochs for point in curve.points] == list(EPOCHS)
     for point in curve.points:
         row = next(r for r in section.board.rows if (r.defense, r.epochs) == ("mix", point.epochs))
-        assert point.seen.distances == next(a for a in row.attacks if a.name == "multi_release").distances
+        assert point.attack.distances == next(a for a in row.attacks if a.name == "multi_release").distances
         undefended = next(r for r in section.board.rows if (r.defense, r.epochs) == ("none", point.epochs))
         assert point.undefended == undefended.utility
 
@@ -201,8 +205,10 @@ def test_a_reader_sees_the_most_epochs_first_unless_that_hides_a_defense(section
 
 def test_the_paper_s_points_are_its_table_7():
     """As SCIENCE reads it: 16 rows, 15 of them with partners of the same class as well."""
-    assert len(paper.TABLE_7) == 31
-    found = {(p.defense, p.settings, p.intra_class): (p.dssim, p.accuracy) for p in paper.TABLE_7}
+    assert len(table_7()) == 31
+    found = {
+        (p.defense, settings(p.knobs), p.intra_class): (p.figures["dssim"], p.figures["utility"]) for p in table_7()
+    }
     assert found["noise_mix", "sigma=20 weights=0.75,0.25", False] == (0.65, 0.913)
     assert found["shuffle_mix", "block=4 weights=0.5,0.5", True] == (0.56, 0.853)
     assert found["none", "", False] == (0.0, 0.9335)
@@ -471,7 +477,7 @@ def test_records_of_before_there_were_reconstructions_are_a_page(tmp_path):
 
     page = render(collect(write(tmp_path, records)))
 
-    assert "class recognised (top 1)" in page and '<div class="grid" data-measure="dssim"' not in page
+    assert "recognised (top 1)" in page and '<div class="grid" data-measure="dssim"' not in page
 
 
 def test_records_without_chance_or_interval_are_a_page(tmp_path):

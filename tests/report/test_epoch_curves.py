@@ -1,4 +1,4 @@
-"""Privacy left against epochs: one command, a table, a figure, and no pooling of what T parts."""
+"""Privacy by epoch: one command, a table, a figure, and no pooling of figures of two T."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.console import Console
 
 from harness.cli import main
 from harness.registry import Entry, load_registry
-from harness.report import epoch_curves as spending
+from harness.report import epoch_curves
 from harness.report.figures import epoch_curves as figures
 from harness.run import engine
 from harness.run.cross import Cross
@@ -76,12 +76,12 @@ NOISY = load_registry().get("defenses", "noise_mix").with_settings({"sigma": 40,
 
 
 @pytest.fixture(scope="module")
-def spent(tmp_path_factory):
+def curves(tmp_path_factory):
     """Averaging over 1, 2 and 4 epochs, and an attack that does not depend on them."""
     attacks = [entry(averaged), entry(once, ())]
-    cross = Cross(bench(tmp_path_factory.mktemp("spent"), None, *attacks), [NOISY], attacks, 1, False)
+    cross = Cross(bench(tmp_path_factory.mktemp("curves"), None, *attacks), [NOISY], attacks, 1, False)
     cells = [cell for found in engine.run([cross.with_epochs(epochs) for epochs in (4, 1, 2)]) for cell in found]
-    return cells, spending.epoch_curves(cells, spending.curves(cross))
+    return cells, epoch_curves.of_run(cells, epoch_curves.pairs_of(cross))
 
 
 @pytest.fixture
@@ -102,35 +102,35 @@ def run(tmp_path, monkeypatch, capsys):
     return call
 
 
-def test_an_attack_on_more_releases_leaves_less(spent):
-    """Noise averages out: that is what an epoch costs."""
-    (curve,) = spent[1]
+def test_the_distance_after_an_attack_falls_with_every_release(curves):
+    """Noise averages out over epochs."""
+    (curve,) = curves[1]
 
-    left = [point.seen.distances["dssim"]["mean"] for point in curve.points]
+    distances = [point.attack.distances["dssim"]["mean"] for point in curve.points]
     assert [point.epochs for point in curve.points] == [1, 2, 4]
-    assert left[0] > left[1] > left[2]
-    assert [point.seen.is_look for point in curve.points] == [True, False, False]
+    assert distances[0] > distances[1] > distances[2]
+    assert [point.attack.is_look for point in curve.points] == [True, False, False]
 
 
-def test_a_point_is_the_score_of_its_cell(spent):
-    cells, (curve,) = spent
+def test_a_point_is_the_score_of_its_cell(curves):
+    cells, (curve,) = curves
 
     scored = {cell.epochs: cell.scores["attacked_dssim"] for cell in cells if cell.attack.name == "averaged"}
-    assert {point.epochs: point.seen.distances["dssim"] for point in curve.points} == scored
+    assert {point.epochs: point.attack.distances["dssim"] for point in curve.points} == scored
     assert all(cell.document()["epochs"] == cell.epochs for cell in cells)
 
 
-def test_the_release_is_measured_once_for_all_epochs(spent):
+def test_the_release_is_measured_once_for_all_epochs(curves):
     """It does not depend on T, nor does an attack that sees one release."""
-    cells, _ = spent
+    cells, _ = curves
 
     assert len({cell.release.spec.key for cell in cells}) == 1
     assert len({cell.attacked.spec.key for cell in cells if cell.attack.name == "once"}) == 1
     assert len({cell.attacked.spec.key for cell in cells if cell.attack.name == "averaged"}) == 3
 
 
-def test_what_does_not_depend_on_epochs_has_no_curve(spent):
-    assert [curve.attack for curve in spent[1]] == ["averaged"]
+def test_what_does_not_depend_on_epochs_has_no_curve(curves):
+    assert [curve.attack for curve in curves[1]] == ["averaged"]
 
 
 def test_utility_stands_beside_privacy_at_the_same_epochs(tmp_path, monkeypatch):
@@ -141,13 +141,13 @@ def test_utility_stands_beside_privacy_at_the_same_epochs(tmp_path, monkeypatch)
     cross = Cross(made, [defense("turn")], attacks, 1, True)
     cells = [cell for found in engine.run([cross.with_epochs(epochs) for epochs in (1, 2)]) for cell in found]
 
-    (curve,) = spending.epoch_curves(cells, spending.curves(cross))
+    (curve,) = epoch_curves.of_run(cells, epoch_curves.pairs_of(cross))
 
     for point, cell in zip(curve.points, cells, strict=True):
         assert point.row.epochs == point.epochs == cell.utility.inputs["epochs"]
         assert point.row.utility["mean"] == cell.utility.scores["utility"]["mean"]
         assert point.undefended["mean"] == cell.beside[1].scores["utility"]["mean"]
-        assert point.row.gap is not None
+        assert point.row.accuracy_drop is not None
 
 
 # The command
@@ -158,11 +158,11 @@ def test_one_command_prints_and_draws_the_curve(run, tmp_path):
 
     file = tmp_path / "work" / "kept" / "spending_noise_mix_averaged.png"
     assert code == 0, err
-    assert "privacy spent: averaged on noise_mix" in out and "(= look)" in out
+    assert "privacy by epoch: averaged on noise_mix" in out and "(= no" in out
     assert "drew kept/spending_noise_mix_averaged.png" in err
     with Image.open(file) as picture:
         assert picture.size[0] > 1000
-    assert out.count("Not judged: lacks") == 1 and ", 4 epochs, " in out  # the verdict is that of the most epochs
+    assert out.count("Not judged: missing") == 1 and ", 4 epochs, " in out  # the verdict is that of the most epochs
 
 
 def test_the_document_holds_the_cells_of_every_epoch(run):
@@ -205,33 +205,33 @@ def test_the_plan_counts_shared_work_once(run):
     assert len({item["key"] for item in plan}) == len(plan) == 2 + 1 + 3  # two releases, once, averaged at each T
 
 
-def test_a_curve_with_a_hole_is_drawn_and_told(run):
-    """An epoch at which the attack failed is no point of privacy."""
+def test_a_curve_is_drawn_without_the_epochs_at_which_the_attack_failed(run):
+    """The table says that it failed."""
     code, out, err = run("--attack", "tired", "--epochs", "1,2,3", "--no-utility")
 
     assert code == 1 and "noise_mix x tired: failed: attack: RuntimeError: not twice" in err
-    assert "failed" in out[out.index("privacy spent") :]
+    assert "failed" in out[out.index("privacy by epoch") :]
 
 
 def test_nothing_is_drawn_for_one_number_of_epochs(run, tmp_path):
     code, out, _ = run("--attack", "averaged", "--epochs", 2, "--no-utility")
 
-    assert code == 0 and "privacy spent" not in out
+    assert code == 0 and "privacy by epoch" not in out
     assert not list((tmp_path / "work").rglob("*.png"))
 
 
 # What is seen
 
 
-def test_the_table_fits_eighty_columns(spent):
+def test_the_table_fits_eighty_columns(curves):
     console = Console(file=io.StringIO(), width=80)
 
-    console.print(spending.table(spent[1][0]))
+    console.print(epoch_curves.table(curves[1][0]))
 
     assert max(map(len, console.file.getvalue().splitlines())) <= 80
 
 
-def test_names_at_the_ends_of_lines_do_not_overlap(spent, tmp_path):
+def test_names_at_the_ends_of_lines_do_not_overlap(curves, tmp_path):
     """In the drawn picture, by the boxes of the texts."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -247,15 +247,15 @@ def test_names_at_the_ends_of_lines_do_not_overlap(spent, tmp_path):
 
 
 def test_matplotlib_is_not_loaded_where_nothing_is_drawn():
-    modules = "harness.report.run_summary, harness.report.figures.epoch_curves"
+    modules = "harness.report.run_summary, harness.report.figures.epoch_curves, harness.report.figures.draw"
     code = f"import sys, {modules}; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "False"
 
 
-def test_the_picture_holds_ink_in_every_panel(spent, tmp_path):
-    file = figures.draw_spending(spent[1][0], tmp_path / "curve.png")
+def test_the_picture_holds_ink_in_every_panel(curves, tmp_path):
+    file = figures.save_curve(curves[1][0], tmp_path / "curve.png")
 
     with Image.open(file) as picture:
         pixels = np.asarray(picture.convert("L"))

@@ -92,7 +92,7 @@ def test_a_figure_in_the_page_is_found_by_its_column(tables, capsys):
 
     assert verify(tables) == 3
     said = capsys.readouterr().err
-    assert "column dSSIM of release" in said and "1 good" in said and ".900" in said and ".800" in said
+    assert "column release dSSIM" in said and "1 good" in said and ".900" in said and ".800" in said
 
 
 def test_a_figure_in_the_document_is_found_by_its_path(tables, capsys):

@@ -112,6 +112,12 @@ def column(browser, number):
     )
 
 
+def place(browser, head):
+    """The number of a column, from 0, by its head."""
+    heads = script(browser, "return [...document.querySelectorAll('.rows thead th')].map(h => h.textContent.trim())")
+    return heads.index(head)
+
+
 def click(browser, selector):
     script(browser, "document.querySelector(arguments[0]).click()", selector)
 
@@ -158,12 +164,13 @@ def test_a_script_in_a_name_stays_text_in_tables_charts_and_hover(page):
 
 
 def test_a_column_sorts_both_ways_and_says_so(page):
-    head = ".rows thead th:nth-child(4)"
+    number = place(page, "worst dSSIM")
+    head = f".rows thead th:nth-child({number + 1})"
     page.find_element("css selector", f"{head} button").click()
-    up = [float(value) for value in column(page, 3)]
+    up = [float(value) for value in column(page, number)]
     assert find(page, head).get_attribute("aria-sort") == "ascending"
     page.find_element("css selector", f"{head} button").click()
-    down = [float(value) for value in column(page, 3)]
+    down = [float(value) for value in column(page, number)]
 
     assert len(up) == 7 and up == sorted(up) and down == up[::-1]
     assert find(page, head).get_attribute("aria-sort") == "descending"
@@ -180,10 +187,11 @@ def test_what_has_no_rank_is_last_either_way(page):
 def test_a_table_sorts_by_the_keyboard(page):
     from selenium.webdriver.common.keys import Keys
 
-    script(page, "document.querySelector('.rows thead th:nth-child(9) button').focus()")
+    number = place(page, "utility")
+    script(page, f"document.querySelector('.rows thead th:nth-child({number + 1}) button').focus()")
     page.switch_to.active_element.send_keys(Keys.ENTER)
 
-    values = [float(value) for value in column(page, 8)]
+    values = [float(value) for value in column(page, number)]
     assert values == sorted(values) and len(values) == 7
     style = "const s = getComputedStyle(document.activeElement); return [s.outlineStyle, parseFloat(s.outlineWidth)]"
     assert script(page, style) == ["solid", 3]
@@ -196,10 +204,10 @@ def test_the_filter_keeps_the_rows_that_hold_every_word(page):
     assert find(page, ".count").text == "1 of 21 rows"
 
 
-def test_rows_are_shown_by_what_is_judged_of_them(page):
+def test_rows_are_filtered_by_their_judgement(page):
     script(
         page,
-        "const select = document.querySelector('select.standing'); select.value = 'unjudged';"
+        "const select = document.querySelector('select.judgement'); select.value = 'unjudged';"
         "select.dispatchEvent(new Event('change'))",
     )
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
 from harness.report.collect import Report
-from harness.report.figures.epoch_curves import STYLE
+from harness.report.figures.epoch_curves import epoch_figure
 from harness.report.figures.heatmap import attacks_grid
 from harness.report.figures.scatter import privacy_utility
-from harness.report.figures.spent import spending
+from harness.report.figures.style import STYLE, basis
 from harness.system.files import write_atomically
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ def _figures(report: Report) -> Iterator[tuple[str, Figure]]:
         for grid in section.grids[:1]:
             yield f"attacks{suffix}", attacks_grid(section, grid, rows)
         if section.curves:
-            yield f"spending{suffix}", spending(section)
+            points = [point for curve in section.curves for point in curve.points]
+            more = f"{section.board.title}\n{basis([point.row for point in points])}; bars: 95 % intervals"
+            yield f"spending{suffix}", epoch_figure(section.curves, "Privacy by epoch", more)
 
 
 def _save(figure: Figure, file: Path) -> Path:

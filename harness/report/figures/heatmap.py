@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from harness.leaderboard.format import settings
 from harness.leaderboard.row import Row
 from harness.report.collect import Section
-from harness.report.figures.epoch_curves import INK, PALE
-from harness.report.figures.style import basis, new, plain, titled
-from harness.report.heatmap import LOOK, STRONGEST, WORST, Grid, Mark
+from harness.report.figures.style import INK, PALE, basis, new, plain, titled
+from harness.report.heatmap import STRONGEST, WORST, Grid, Mark
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,9 +21,9 @@ SEEN, HIDDEN = (0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2)
 
 def attacks_grid(section: Section, grid: Grid, rows: Sequence[Row]) -> Figure:
     """Defenses by attacks: figures on their shade; a cell without a figure is hatched and says why it has none."""
-    lines = [(row, marks) for row, marks in grid.lines if any(row is kept for kept in rows)]
+    lines = [(row, marks) for row, marks in grid.lines if any(row is each for each in rows)]
     counted = sum(not column.control for column in grid.columns)
-    heads = [WORST if grid.measure.threshold else STRONGEST, *([LOOK] if grid.looked else [])]
+    heads = [WORST if grid.measure.distance else STRONGEST, *(["no attack"] if grid.has_release else [])]
     attacked = len(heads)
     heads += [f"{column.name} (control)" if column.control else column.name for column in grid.columns]
     named = max(len(part) for row, _ in lines for part in _line(row).split("\n"))
@@ -46,7 +45,8 @@ def attacks_grid(section: Section, grid: Grid, rows: Sequence[Row]) -> Figure:
         axes.axvline(edge - 0.5, color=INK, linewidth=0.8)
     sides = "orange: under the threshold; blue: at or above" if grid.measure.threshold else "orange: beyond chance"
     note = f"{sides}; hatched: no figure, or not on every seed; controls: no colour"
-    titled(figure, section, f"{grid.measure.title}, defenses by attacks", f"{basis(rows)}; mean\n{note}")
+    about = f"{section.board.title}\n{basis(rows)}; mean\n{note}"
+    titled(figure, f"{grid.measure.title}, defenses by attacks", about)
     return figure
 
 
@@ -63,11 +63,11 @@ def _cell(axes: Axes, across: int, down: int, mark: Mark, pale: bool) -> None:
     )  # fmt: skip
     small = mark.score is None
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8} if hatched else None
-    told = {"does not apply": "n/a", "not measured": "–", "not run": "not\nrun"}.get(mark.text, mark.text)
+    words = {"does not apply": "n/a", "not measured": "–", "not run": "not\nrun"}.get(mark.text, mark.text)
     axes.text(
         across,
         down,
-        told,
+        words,
         ha="center",
         va="center",
         fontsize=6.5 if small else 8,

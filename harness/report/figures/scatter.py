@@ -5,65 +5,69 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.leaderboard import paper
-from harness.leaderboard.format import short
+from harness.leaderboard.format import trimmed
+from harness.leaderboard.reported import table_7
 from harness.leaderboard.row import Row
-from harness.report.collect import Section, standing
-from harness.report.figures.epoch_curves import INK, PALE
-from harness.report.figures.style import basis, new, reach, titled, write_names
-from harness.scores import thresholds
+from harness.report.collect import Section, judgement
+from harness.report.figures.style import INK, PALE, basis, new, reach, titled, write_names
+from harness.scores import label, ranking, threshold
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-LOOKS: dict[str, dict[str, Any]] = {
-    "passes": {"marker": "o", "color": "#0072B2", "label": "passes by dSSIM"},
+MARKS: dict[str, dict[str, Any]] = {
+    "passes": {"marker": "o", "color": "#0072B2", "label": "passes"},
     "fails": {"marker": "s", "color": "#D55E00", "label": "does not pass"},
     "unjudged": {"marker": "o", "color": PALE, "markerfacecolor": "white", "label": "not judged"},
 }
 
 
 def privacy_utility(section: Section, rows: Sequence[Row]) -> Figure:
-    """Worst-case dSSIM against accuracy, with intervals; a thin line leads from the release that nobody attacked."""
+    """The worst case against accuracy, with intervals; a thin line leads from the release before any attack."""
     figure = new(7.2, 5)
     axes = figure.subplots()
     _threshold(axes)
     reported = _paper(axes)
-    told: set[str] = set()
+    named: set[str] = set()
     for row in rows:
-        _row(axes, row, told)
+        _row(axes, row, named)
     _fronts(axes, rows)
-    axes.set_xlim(-0.03, max(1.03, *(row.worst["dssim"]["high"] or 0.0 for row in rows)))
+    axes.set_xlim(-0.03, max(1.03, *(row.worst[ranking()]["high"] or 0.0 for row in rows)))
     axes.set_ylim(min(0.5, *(_place(row)[1] - 0.05 for row in rows)), 1.02)
-    axes.set_xlabel("worst-case dSSIM left (0: seen as it was)")
+    axes.set_xlabel(f"worst-case {label(ranking())} (0: the original itself)")
     axes.set_ylabel("utility (accuracy on clean test images)")
     axes.grid(color="#ececec", linewidth=0.7)
     axes.set_axisbelow(True)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False, fontsize=8)
-    about = f"{basis(rows)}; bars: 95 % intervals; |: the release before any attack"
-    titled(figure, section, "Privacy against utility", about)
+    about = f"{section.board.title}\n{basis(rows)}; bars: 95 % intervals; |: the release before any attack"
+    titled(figure, "Privacy against utility", about)
     write_names(axes, [(row.defense, _place(row)) for row in rows], reported)
     return figure
 
 
 def _place(row: Row) -> tuple[float, float]:
-    return row.worst["dssim"]["mean"], (row.utility or {})["mean"]
+    return row.worst[ranking()]["mean"], (row.utility or {})["mean"]
 
 
 def _threshold(axes: Axes) -> None:
-    limit = thresholds()["dssim"]
+    limit = threshold(ranking())
+    if limit is None:
+        return
     axes.axvline(limit, color=PALE, linewidth=0.9, linestyle=(0, (5, 2)), zorder=1)
     axes.annotate(
-        f"threshold {short(limit).rstrip('0')}", (limit, 0.01), (4, 0), color=PALE, fontsize=8,
+        f"threshold {trimmed(limit)}", (limit, 0.01), (4, 0), color=PALE, fontsize=8,
         xycoords=("data", "axes fraction"), textcoords="offset points",
     )  # fmt: skip
 
 
 def _paper(axes: Axes) -> list[tuple[float, float]]:
     """The paper's points, drawn; where they are."""
-    points = [(point.dssim, point.accuracy) for point in paper.TABLE_7 if not point.intra_class]
+    rows = [row.figures for row in table_7() if not row.intra_class]
+    points = [(row[ranking()], row["utility"]) for row in rows if ranking() in row and "utility" in row]
+    if not points:
+        return []
     axes.plot(
         *zip(*points, strict=True), "D", color="#9A6700", markerfacecolor="none", markersize=4.5, markeredgewidth=0.9,
         alpha=0.8, zorder=2, label="the paper's Table 7 (cats and dogs), not attacked",
@@ -71,17 +75,17 @@ def _paper(axes: Axes) -> list[tuple[float, float]]:
     return points
 
 
-def _row(axes: Axes, row: Row, told: set[str]) -> None:
-    """A mark with its intervals, told in the legend once for each standing."""
-    (x, y), before = _place(row), row.scores["dssim"]["mean"]
-    look = LOOKS[standing(row)]
+def _row(axes: Axes, row: Row, named: set[str]) -> None:
+    """A mark with its intervals, in the legend once for each judgement."""
+    (x, y), before = _place(row), row.scores[ranking()]["mean"]
+    style = MARKS[judgement(row)]
     axes.plot([before, x], [y, y], color=PALE, linewidth=0.7, alpha=0.6, zorder=2)
     axes.plot([before], [y], "|", color=PALE, markersize=7, zorder=2)
     axes.errorbar(
-        x, y, xerr=reach(row.worst["dssim"]), yerr=reach(row.utility or {}), linestyle="none", markersize=6,
-        elinewidth=0.9, zorder=4, **{**look, "label": None if look["label"] in told else look["label"]},
+        x, y, xerr=reach(row.worst[ranking()]), yerr=reach(row.utility or {}), linestyle="none", markersize=6,
+        elinewidth=0.9, zorder=4, **{**style, "label": None if style["label"] in named else style["label"]},
     )  # fmt: skip
-    told.add(look["label"])
+    named.add(style["label"])
 
 
 def _fronts(axes: Axes, rows: Sequence[Row]) -> None:

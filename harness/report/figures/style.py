@@ -1,26 +1,54 @@
-"""What the figures share: their size, their headline, and how names and intervals are put into them.
+"""The shared style of the figures: colours, sizes, headlines, and names beside marks where there is room for them.
 
-Names beside marks, where they meet neither each other nor a mark.
+matplotlib is imported where a figure is drawn, never at the top of a module. Colours are Okabe and Ito's, which
+colour-blind readers can distinguish; markers and dashes differ too, for print in grey.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.errors import HarnessError
 from harness.leaderboard.row import Row
-from harness.report.collect import Section
-from harness.report.figures.epoch_curves import INK, PALE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+SUFFIXES = (".png", ".pdf", ".svg")
+INK, PALE = "#222222", "#6b6b6b"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#9A6700", "#56B4E9", "#222222")
+MARKERS = "osD^Pv*X"
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": PALE,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": PALE,
+    "ytick.color": PALE,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "svg.fonttype": "none",
+}
 UNDER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.6}
 STRIP = 0.75  # inches for the headline
+
+
+def check_file(file: Path) -> None:
+    """Refuse a figure that could not be written, before the work for it is done."""
+    if file.suffix.lower() not in SUFFIXES:
+        raise HarnessError(f"figure {file}: unknown kind of picture; use a name that ends in {', '.join(SUFFIXES)}")
+    if not file.parent.is_dir():
+        raise HarnessError(f"figure {file}: there is no folder {file.parent}; make it, or name another with --figure")
 
 
 def new(width: float, height: float) -> Figure:
@@ -29,27 +57,23 @@ def new(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=200, layout="constrained")
 
 
-def titled(figure: Figure, section: Section, title: str, more: str) -> None:
+def titled(figure: Figure, title: str, about: str) -> None:
     """A headline, then what the figures are of, in a strip above the axes."""
     height = figure.get_figheight()
     engine = figure.get_layout_engine()
     assert engine is not None
-    told = [
-        part
-        for line in (section.board.title, *more.split("\n"))
-        for part in wrap(line, int(16.5 * figure.get_figwidth()))
-    ]
-    strip = STRIP + 0.16 * (len(told) - 2)
+    lines = [part for line in about.split("\n") for part in wrap(line, int(16.5 * figure.get_figwidth()))]
+    strip = STRIP + 0.16 * (len(lines) - 2)
     engine.set(rect=(0, 0, 1, 1 - strip / height))  # type: ignore[call-arg]
     figure.text(0.012, 1 - 0.1 / height, plain(title), va="top", fontsize=12, fontweight="bold", color=INK)
-    figure.text(0.012, 1 - 0.36 / height, plain("\n".join(told)), va="top", fontsize=8, color=PALE, linespacing=1.4)
+    figure.text(0.012, 1 - 0.36 / height, plain("\n".join(lines)), va="top", fontsize=8, color=PALE, linespacing=1.4)
 
 
 def basis(rows: Sequence[Row]) -> str:
     """n = 500 originals, 3 seeds"""
-    sizes, seeds = {row.worst["dssim"]["n"] for row in rows}, {row.seeds for row in rows}
-    told = [f"{min(some)}" if len(some) == 1 else f"{min(some)} to {max(some)}" for some in (sizes, seeds)]
-    return f"n = {told[0]} originals, {told[1]} seed{'' if seeds == {1} else 's'}"
+    sizes, seeds = {row.originals for row in rows}, {row.seeds for row in rows}
+    ranges = [f"{min(some)}" if len(some) == 1 else f"{min(some)} to {max(some)}" for some in (sizes, seeds)]
+    return f"n = {ranges[0]} originals, {ranges[1]} seed{'' if seeds == {1} else 's'}"
 
 
 def reach(score: Any) -> list[list[float]]:
@@ -79,7 +103,7 @@ def write_names(
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
-    figure.draw_without_rendering()  # the axes stand where they will be
+    figure.draw_without_rendering()  # lays the axes out where they will be
     marks = np.asarray(axes.transData.transform([*(mark for _, mark in named), *others])) * 72 / figure.dpi
     taken: list[Box] = [(x - 4, y - 4, x + 4, y + 4) for x, y in marks]
     frame = np.asarray(axes.get_window_extent().extents) * 72 / figure.dpi

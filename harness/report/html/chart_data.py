@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
-from harness.leaderboard import paper
 from harness.leaderboard.format import settings
+from harness.leaderboard.reported import PublishedRow, table_7
 from harness.leaderboard.row import Row
 from harness.report.collect import Report, Section
-from harness.report.epoch_curves import EpochCurve
-from harness.scores import thresholds
+from harness.report.epoch_curves import EpochCurve, scores_by_epoch
+from harness.scores import judged, label, ranking, thresholds
 
 PARTS = ("mean", "low", "high", "n")
 
@@ -20,11 +19,10 @@ def document(report: Report) -> dict[str, Any]:
     """All boards of a report."""
     return {
         "thresholds": thresholds(),
-        "paper": {
-            "citation": paper.CITATION,
-            "protocol": paper.PROTOCOL,
-            "points": [asdict(point) for point in paper.TABLE_7],
-        },
+        "labels": {name: label(name) for name in judged()},
+        "ranking": ranking(),
+        "curve_titles": dict(scores_by_epoch()),
+        "paper": [_published(row) for row in table_7()],
         "boards": [_board(section) for section in report.sections],
     }
 
@@ -39,6 +37,11 @@ def _board(section: Section) -> dict[str, Any]:
     }
 
 
+def _published(row: PublishedRow) -> dict[str, Any]:
+    about = {"defense": row.defense, "settings": settings(row.knobs), "intra_class": row.intra_class}
+    return {**about, "distances": {name: row.figures.get(name) for name in judged()}, "utility": row.figures["utility"]}
+
+
 def _point(row: Row) -> dict[str, Any]:
     return {
         "defense": row.defense,
@@ -50,23 +53,22 @@ def _point(row: Row) -> dict[str, Any]:
         "passes": row.passes,
         "rank": row.place if row.rank else "",
         "pareto": row.pareto,
-        "lacks": "; ".join(row.missing),
-        "release": {name: _statistics(row.scores.get(name)) for name in thresholds()},
-        "worst": {name: _statistics(row.worst.get(name)) for name in thresholds()},
-        "by": {name: row.worst[name]["attack"] for name in thresholds() if name in row.worst},
+        "missing": "; ".join(row.missing),
+        "release": {name: _statistics(row.scores.get(name)) for name in judged()},
+        "worst": {name: _statistics(row.worst.get(name)) for name in judged()},
+        "by": {name: row.worst[name]["attack"] for name in judged() if name in row.worst},
         "utility": _statistics(row.utility),
-        "lost": _statistics(row.gap),
+        "drop": _statistics(row.accuracy_drop),
     }
 
 
 def _blank(rows: Sequence[Row]) -> dict[str, float]:
-    """How far one mean image is from these originals, where that control was run: a blank guess is far from all."""
+    """How far one mean image is from these originals, where that control was run."""
     for row in rows:
         for attack in row.attacks:
             if attack.name == "mean_image" and attack.distances:
-                return {
-                    name: round(attack.distances[name]["mean"], 6) for name in thresholds() if name in attack.distances
-                }
+                distances = attack.distances
+                return {name: round(distances[name]["mean"], 6) for name in judged() if name in distances}
     return {}
 
 
@@ -75,17 +77,14 @@ def _curve(curve: EpochCurve) -> dict[str, Any]:
         "defense": curve.defense,
         "settings": curve.settings,
         "attack": curve.attack,
-        "control": curve.points[0].seen.group.control,
+        "control": curve.control,
         "basis": curve.basis,
         "points": [
             {
                 "epochs": point.epochs,
-                "dssim": _statistics(point.seen.distances.get("dssim")),
-                "dhaar": _statistics(point.seen.distances.get("dhaar")),
-                "reid_rank1": _statistics(point.seen.hit_rates.get("reid_rank1")),
-                "utility": _statistics(point.row.utility),
-                "is_look": point.seen.is_look,
-                "status": point.seen.status,
+                **{name: _statistics(point.score(name)) for name, _ in scores_by_epoch()},
+                "is_look": point.attack.is_look,
+                "status": point.attack.status,
             }
             for point in curve.points
         ],
@@ -93,8 +92,8 @@ def _curve(curve: EpochCurve) -> dict[str, Any]:
 
 
 def _statistics(score: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Mean, interval and n, to six digits: a page is read, not computed with."""
+    """Mean, interval and n, to six digits, to keep the page small."""
     if not score or score.get("mean") is None:
         return None
-    kept = {part: score.get(part) for part in PARTS}
-    return {part: round(value, 6) if isinstance(value, float) else value for part, value in kept.items()}
+    statistics = {part: score.get(part) for part in PARTS}
+    return {part: round(value, 6) if isinstance(value, float) else value for part, value in statistics.items()}

@@ -2,7 +2,7 @@
 // The two charts, drawn by plotly from the JSON in this page, in the colours of the theme.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const signs = { dssim: "dSSIM", dhaar: "dHaar" };
+  const labels = data.labels;
   const charts = [];
 
   // Plotly reads a little HTML in its texts: names stay text.
@@ -87,11 +87,11 @@
   const about = (point, measure) => [
     `<b>${plain(point.defense)}</b>${point.rank ? `, rank ${point.rank}` : ""}`,
     plain(point.settings), plain([point.epochs ? `T = ${point.epochs}` : "", point.training || ""].filter(Boolean).join(", ")),
-    `worst ${signs[measure]} ${figure(point.worst[measure])} (${plain(point.by[measure])})`,
-    `release ${signs[measure]} ${figure(point.release[measure])}`,
-    `utility ${figure(point.utility)}${point.lost ? `, lost ${figure(point.lost)}` : ""}`,
+    `worst ${labels[measure]} ${figure(point.worst[measure])} (${plain(point.by[measure])})`,
+    `release ${labels[measure]} ${figure(point.release[measure])}`,
+    `utility ${figure(point.utility)}${point.drop ? `, accuracy drop ${figure(point.drop)}` : ""}`,
     `n = ${point.worst[measure].n} originals, ${point.seeds} seed${point.seeds === 1 ? "" : "s"}`,
-    ...(point.lacks ? [`not judged: lacks ${plain(point.lacks).replace(/(.{40,60}?) /g, "$1<br>")}`] : []),
+    ...(point.missing ? [`not judged: missing ${plain(point.missing).replace(/(.{40,60}?) /g, "$1<br>")}`] : []),
   ].filter(Boolean).join("<br>");
 
   const nothing = { text: "no figures with these records", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5, font: { size: 13, color: "#888888" } };
@@ -117,33 +117,34 @@
       }, {
         type: "scatter", mode: "markers", name: "before any attack", marker: { symbol: "line-ns-open", size: 9, color: colour("pale"), line: { width: 1.5 } },
         x: some.map((p) => p.release[measure].mean), y: some.map((p) => p.utility.mean),
-        hovertext: some.map((p) => `<b>${plain(p.defense)}</b>, before any attack<br>${plain(p.settings)}<br>release ${signs[measure]} ${figure(p.release[measure])}`), hoverinfo: "text",
+        hovertext: some.map((p) => `<b>${plain(p.defense)}</b>, before any attack<br>${plain(p.settings)}<br>release ${labels[measure]} ${figure(p.release[measure])}`), hoverinfo: "text",
       });
     }
     const others = [];
-    for (const box of chart.querySelectorAll(".paper, .intra")) box.disabled = measure !== "dssim"; // it reports no dHaar
-    if (measure === "dssim") {
+    const reported = data.paper.filter((point) => point.distances[measure] !== null);
+    for (const box of chart.querySelectorAll(".paper, .intra")) box.disabled = !reported.length;
+    if (reported.length) {
       for (const [intra, symbol] of [[false, "diamond-open"], [true, "triangle-up-open"]]) {
         if (!chart.querySelector(intra ? ".intra" : ".paper").checked) continue;
-        const some = data.paper.points.filter((point) => point.intra_class === intra);
-        others.push(...some.map((p) => [p.dssim, p.accuracy]));
+        const some = reported.filter((point) => point.intra_class === intra);
+        others.push(...some.map((p) => [p.distances[measure], p.utility]));
         traces.push({
           type: "scatter", mode: "markers", name: `the paper, ${intra ? "intra-class" : "not attacked"}`, marker: { symbol, size: 8, color: colour("amber"), line: { width: 1.3 } }, opacity: 0.8,
-          x: some.map((p) => p.dssim), y: some.map((p) => p.accuracy), hoverinfo: "text",
-          hovertext: some.map((p) => `<b>the paper’s ${plain(p.defense)}</b>${intra ? ", intra-class" : ""}<br>${plain(p.settings)}<br>dSSIM ${short(p.dssim)}, not attacked<br>accuracy ${short(p.accuracy)}<br>cats and dogs at 256 px`),
+          x: some.map((p) => p.distances[measure]), y: some.map((p) => p.utility), hoverinfo: "text",
+          hovertext: some.map((p) => `<b>the paper’s ${plain(p.defense)}</b>${intra ? ", intra-class" : ""}<br>${plain(p.settings)}<br>${labels[measure]} ${short(p.distances[measure])}, not attacked<br>accuracy ${short(p.utility)}<br>cats and dogs at 256 px`),
         });
       }
     }
-    const fronts = measure === "dssim" ? Object.groupBy(points.filter((p) => p.pareto), (p) => `T = ${p.epochs}, ${p.training}`) : {};
+    const fronts = measure === data.ranking ? Object.groupBy(points.filter((p) => p.pareto), (p) => `T = ${p.epochs}, ${p.training}`) : {};
     for (const [training, some] of Object.entries(fronts)) {
-      const front = [...some].sort((a, b) => a.worst.dssim.mean - b.worst.dssim.mean);
+      const front = [...some].sort((a, b) => a.worst[measure].mean - b.worst[measure].mean);
       traces.push({
         type: "scatter", mode: "lines", name: Object.keys(fronts).length > 1 ? `Pareto front (${plain(training)})` : "Pareto front", hoverinfo: "skip",
-        line: { color: colour("ink"), width: 1.6, shape: "vh", dash: "solid" }, x: front.map((p) => p.worst.dssim.mean), y: front.map((p) => p.utility.mean),
+        line: { color: colour("ink"), width: 1.6, shape: "vh", dash: "solid" }, x: front.map((p) => p.worst[measure].mean), y: front.map((p) => p.utility.mean),
       });
     }
-    for (const [standing, { name, tint, symbol }] of Object.entries(marks)) {
-      const some = points.filter((point) => (!point.judged ? "unjudged" : point.passes[measure] ? "passes" : "fails") === standing);
+    for (const [judgement, { name, tint, symbol }] of Object.entries(marks)) {
+      const some = points.filter((point) => (!point.judged ? "unjudged" : point.passes[measure] ? "passes" : "fails") === judgement);
       if (!some.length) continue;
       traces.push({
         type: "scatter", mode: "markers", name, marker: { symbol, size: 11, color: colour(tint), line: { width: symbol.endsWith("open") ? 1.8 : 0, color: colour(tint) } },
@@ -157,10 +158,10 @@
     const lowest = Math.min(...seen, ...points.map((p) => p.utility.low ?? 1));
     const yRange = [Math.max(0, Math.floor(lowest * 10 - 0.5) / 10), 1.02];
     const xRange = [-0.03, Math.max(1, ...points.map((p) => p.worst[measure].high ?? 0)) + 0.03];
-    const limit = line("x", data.thresholds[measure], `threshold ${short(data.thresholds[measure]).replace(/0$/, "")}`, colour("pale"), "dash");
+    const limit = data.thresholds[measure] && line("x", data.thresholds[measure], `threshold ${short(data.thresholds[measure]).replace(/0$/, "")}`, colour("pale"), "dash");
     const blank = board.blank[measure] && line("x", board.blank[measure], "mean image", colour("pale"), "dot");
     if (blank) Object.assign(blank.note, { y: 1, yanchor: "top" });
-    const levels = blank ? [limit, blank] : [limit];
+    const levels = [limit, blank].filter(Boolean);
     const annotate = ({ w, h }) => { // once the axes are laid out, so that names find room
       const scale = w / (xRange[1] - xRange[0]);
       for (const { note } of levels) if ((xRange[1] - note.x) * scale < 84) note.xanchor = "right";
@@ -169,7 +170,7 @@
     };
     plot.style.height = plot.clientWidth < 560 ? `${340 + 19 * traces.length}px` : "";
     return [plot, traces, layout(plot, {
-      xaxis: axis(`worst-case ${signs[measure]} left (0: seen as it was)`, { range: xRange }),
+      xaxis: axis(`worst-case ${labels[measure]} (0: the original itself)`, { range: xRange }),
       yaxis: axis("utility (accuracy on clean images)", { range: yRange, tickformat: ".1f" }),
       shapes: levels.map(({ shape }) => shape),
     }), annotate];
@@ -183,20 +184,20 @@
   const epochs = (chart) => {
     const plot = chart.querySelector(".plot");
     const measure = chart.querySelector("input:checked").value;
-    const useful = measure === "utility"; // of the model, whoever attacks
+    const useful = measure === "utility"; // of the model, whatever the attack
     const owner = (curve) => [curve.defense, curve.settings].filter(Boolean).join(" ");
     const { curves: all } = data.boards[chart.dataset.board];
     const curves = useful ? all.filter((curve, at) => all.findIndex((other) => owner(other) === owner(curve)) === at) : all;
     const drawn = curves.map((curve) => ({ ...curve, points: curve.points.filter((point) => point[measure]) })).filter((curve) => curve.points.length);
     const owners = [...new Set(all.map(owner))];
     const attacks = [...new Set(drawn.filter((curve) => !curve.control).map((curve) => curve.attack))];
-    const look = (curve) => ({
+    const style = (curve) => ({
       tint: colour(hues[owners.indexOf(owner(curve)) % hues.length]),
       symbol: symbols[owners.indexOf(owner(curve)) % symbols.length],
       dash: useful ? "solid" : curve.control ? "dot" : dashes[attacks.indexOf(curve.attack) % dashes.length],
     });
     const traces = drawn.map((curve) => {
-      const { tint, symbol, dash } = look(curve);
+      const { tint, symbol, dash } = style(curve);
       const scores = curve.points.map((point) => point[measure]);
       return {
         type: "scatter", mode: "lines+markers", showlegend: false, hoverinfo: "text",
@@ -205,7 +206,7 @@
         hovertext: curve.points.map((p, at) => [
           `<b>${plain(curve.defense)}</b>${useful ? "" : `, ${plain(curve.attack)}`}${curve.control && !useful ? " (control)" : ""}`,
           plain(curve.settings), `T = ${p.epochs}: ${figure(scores[at])}, n = ${scores[at].n}`,
-          ...(p.is_look && !useful ? ["one release: nothing but looking"] : []),
+          ...(p.is_look && !useful ? ["one release: the same as no attack"] : []),
           ...(p.status !== "ok" && !useful ? [`not on every seed: ${plain(p.status)}`] : []),
         ].filter(Boolean).join("<br>")),
       };
@@ -213,25 +214,24 @@
     const key = (name, line, marker) => ({ type: "scatter", mode: marker ? "lines+markers" : "lines", name: name.map(plain).join("<br>"), x: [null], y: [null], line, ...(marker && { marker }) });
     const first = (list, of) => list.filter((curve, at) => list.findIndex((other) => of(other) === of(curve)) === at);
     const keys = first(drawn, owner).map((curve) => {
-      const { tint, symbol } = look(curve);
+      const { tint, symbol } = style(curve);
       return key(folded(owner(curve), 34), { color: tint, width: 2 }, { symbol, size: 8, color: tint });
     });
     if (!useful) {
       keys.push(...first(drawn, (curve) => curve.attack).map((curve) =>
-        key(folded(curve.attack + (curve.control ? " (control)" : ""), 34), { color: colour("pale"), width: 1.6, dash: look(curve).dash })));
+        key(folded(curve.attack + (curve.control ? " (control)" : ""), 34), { color: colour("pale"), width: 1.6, dash: style(curve).dash })));
     }
     const lines = keys.reduce((sum, { name }) => sum + name.split("<br>").length, 0);
     const beside = plot.clientWidth > 760;
     plot.style.height = `${beside ? Math.max(460, 60 + 19 * lines) : 380 + 19 * lines}px`;
     const ticks = [...new Set(all.flatMap((curve) => curve.points.map((p) => p.epochs)))].sort((a, b) => a - b);
     const limit = data.thresholds[measure] && line("y", data.thresholds[measure], `threshold ${short(data.thresholds[measure]).replace(/0$/, "")}`, colour("pale"), "dash");
-    const titles = { dssim: "dSSIM left", dhaar: "dHaar left", reid_rank1: "re-identified (rank 1)", utility: "utility (accuracy)" };
     const highest = Math.max(0.8, ...traces.flatMap((t) => t.y.map((y, at) => y + t.error_y.array[at])));
     return [plot, [...traces, ...keys], layout(plot, {
       showlegend: true,
       legend: { itemclick: false, itemdoubleclick: false, font: { size: 12 }, ...(beside ? { x: 1.02, y: 1 } : { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom" }) },
       xaxis: axis("epochs released, T (log scale)", { type: "log", tickvals: ticks, ticktext: ticks.map(String), range: [Math.log10(ticks[0] / 1.15), Math.log10(ticks.at(-1) * 1.15)] }),
-      yaxis: axis(titles[measure], { range: [-0.02, Math.min(1.3, highest * 1.05)] }),
+      yaxis: axis(data.curve_titles[measure], { range: [-0.02, Math.min(1.3, highest * 1.05)] }),
       shapes: limit ? [limit.shape] : [],
       annotations: [...(limit ? [limit.note] : []), ...(traces.length ? [] : [nothing])],
     })];

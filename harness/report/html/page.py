@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness import __version__
-from harness.leaderboard import paper, verdict
-from harness.leaderboard.format import figure, settings, short
-from harness.report.collect import Report, passing, standing
-from harness.report.heatmap import label
+from harness.leaderboard import verdict
+from harness.leaderboard.format import settings, short, trimmed
+from harness.leaderboard.reported import table_7
+from harness.leaderboard.row import Row
+from harness.report.collect import Report, judgement, passing
+from harness.report.columns import Column, displayed, figure_cell, row_columns
+from harness.report.epoch_curves import scores_by_epoch
 from harness.report.html.chart_data import document
-from harness.scores import thresholds
+from harness.scores import judged, label, ranking, thresholds
 
 PLACE = Path(__file__).parent
 SCRIPTS = ("theme.js", "table.js", "charts.js")
@@ -32,8 +36,10 @@ def render(report: Report) -> str:
     environment = Environment(
         loader=FileSystemLoader(PLACE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"figure": figure, "short": short, "settings": settings, "label": label}
-    environment.globals |= {"standing": standing, "passing": passing, "interval": interval}
+    environment.filters |= {"short": short, "trimmed": trimmed, "settings": settings, "label": label}
+    environment.globals |= {"judgement": judgement, "passing": passing, "figure_cell": figure_cell}
+    environment.globals |= {"figure_columns": figure_columns, "scores_by_epoch": scores_by_epoch()}
+    environment.globals |= {"judged": judged(), "ranking": ranking(), "thresholds": thresholds()}
     environment.globals |= {"on_board": verdict.on_board, "on_row": verdict.on_row, "headline": verdict.headline}
     environment.tests["startswith_warning"] = lambda text: text.startswith("Warning:")
     page = environment.get_template("page.html").render(
@@ -42,11 +48,15 @@ def render(report: Report) -> str:
         style=Markup(_read("style.css")),
         scripts=[Markup(script) for script in scripts],
         data=in_script(document(report)),
-        thresholds=thresholds(),
         version=__version__,
-        paper=paper,
+        paper=table_7()[0],
     )
     return page + "\n"
+
+
+def figure_columns(rows: Sequence[Row]) -> list[Column[Row]]:
+    """The columns of scores of a board; which row it is and what it is of, the page writes in its own way."""
+    return [column for column in displayed(row_columns(rows), rows) if column.group == "figure"]
 
 
 def policy(scripts: list[str]) -> str:
@@ -67,13 +77,6 @@ def in_script(thing: Any) -> Markup:
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
     return Markup(text)
-
-
-def interval(score: dict[str, Any] | None) -> str:
-    """[.71, .73], or nothing."""
-    if not score or score.get("low") is None:
-        return ""
-    return f"[{short(score['low'])}, {short(score['high'])}]"
 
 
 def _read(name: str) -> str:

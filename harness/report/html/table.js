@@ -5,7 +5,7 @@ for (const table of document.querySelectorAll(".sortable")) {
   const rows = [...body.rows];
   const heads = [...table.querySelectorAll("thead th")];
   const filter = table.querySelector(".filter");
-  const standing = table.querySelector(".standing");
+  const judgement = table.querySelector(".judgement");
   const count = table.querySelector(".count");
 
   const value = (row, column) => row.cells[column].dataset.v;
@@ -26,11 +26,11 @@ for (const table of document.querySelectorAll(".sortable")) {
 
   const show = () => {
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const wanted = standing.value;
+    const wanted = judgement.value;
     let shown = 0;
     for (const row of rows) {
       const text = row.textContent.toLowerCase();
-      const stands = row.dataset.standing;
+      const stands = row.dataset.judgement;
       const fits = !wanted || stands === wanted || (wanted === "judged" && stands !== "unjudged");
       row.hidden = !(fits && words.every((word) => text.includes(word)));
       shown += row.hidden || "off" in row.dataset ? 0 : 1;
@@ -44,7 +44,7 @@ for (const table of document.querySelectorAll(".sortable")) {
     button.addEventListener("click", () => sort(column));
   });
   filter.addEventListener("input", show);
-  standing.addEventListener("change", show);
+  judgement.addEventListener("change", show);
   table.addEventListener("epochschange", show);
   show();
 }

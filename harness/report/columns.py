@@ -1,0 +1,303 @@
+"""The columns of a board: each names its head, its cell, and what it writes to CSV and JSON, in one object.
+
+`row_columns` are those of a row (a defense), `attack_columns` those of an attack on it. The terminal, Markdown, CSV,
+JSON and the page all read these lists. The columns of scores are made from `harness.scores`: a score that is on boards
+there needs no edit here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+from harness.leaderboard.attack_results import AttackResult
+from harness.leaderboard.format import figure, settings, short, trimmed
+from harness.leaderboard.row import Row
+from harness.leaderboard.verdict import significant
+from harness.scores import ANY, SCORES, followers, hit_rates, judged_variants, label, on_boards, ranking
+from harness.scores import threshold as threshold_of
+
+Score = Mapping[str, Any]
+Item = TypeVar("Item")
+GROUPS = ("row", "figure", "basis")
+_ENDS = ("mean", "low", "high")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a column shows of one row: words, or a figure with its interval.
+
+    words    the figure, or plain words; a dash where there is nothing to show
+    interval of a figure, in square brackets, or nothing
+    by       the attack that the figure is of
+    detail   what else names that attack, where there is room
+    chance   what the best constant guess scores, or nothing
+    records  keys of the records behind it, the first that of the first seed
+    value    what a table sorts by
+    """
+
+    words: str
+    interval: str = ""
+    by: str = ""
+    detail: str = ""
+    chance: str = ""
+    records: Sequence[str] = ()
+    value: float | str | None = None
+
+
+NOTHING = Cell("-")
+
+
+@dataclass(frozen=True)
+class Column(Generic[Item]):
+    """One column.
+
+    name      identifies it
+    head      what stands over it; nothing where it is in CSV and JSON alone
+    cell      what it shows
+    group     row (which one), figure (a score) or basis (what the figures are of): tables show them in this order
+    terminal  whether it is on the terminal, which is narrow
+    under     the column in whose cell the terminal shows it instead
+    data      its columns in CSV and keys in JSON
+    sources   the records behind its figure, by the name of the figure
+    """
+
+    name: str
+    head: str
+    cell: Callable[[Item], Cell]
+    group: Literal["row", "figure", "basis"] = "basis"
+    terminal: bool = False
+    under: str = ""
+    data: Callable[[Item], Mapping[str, Any]] = lambda _: {}
+    sources: Callable[[Item], Mapping[str, Sequence[str]]] = lambda _: {}
+
+
+def displayed(columns: Sequence[Column[Item]], items: Sequence[Item]) -> list[Column[Item]]:
+    """Those with a head, without the scores that no item has; which item first, then figures, then their basis."""
+    shown = [
+        column
+        for column in columns
+        if column.head and (column.group != "figure" or any(column.cell(item) != NOTHING for item in items))
+    ]
+    return sorted(shown, key=lambda column: GROUPS.index(column.group))
+
+
+def figure_cell(score: Score | None, by: str = "", detail: str = "", doubt: str = "") -> Cell:
+    """A score with its interval, the attack it is of, its chance and its records."""
+    if not score or score["mean"] is None:
+        return NOTHING
+    words, _, interval = (figure(score) + doubt).partition(" [")
+    chance = short(score["chance"]) if score.get("chance") is not None else ""
+    keys = score.get("attack_records", score.get("records", []))
+    return Cell(words, interval and f"[{interval}", by, detail, chance, keys, score["mean"])
+
+
+def row_columns(rows: Sequence[Row]) -> list[Column[Row]]:
+    """All columns of these rows, in the order of CSV and JSON."""
+    identity: list[Column[Row]] = [
+        Column(
+            "rank", "rank", lambda row: Cell(row.place, value=row.rank), "row",
+            data=lambda row: {"rank": row.rank, "tied": "; ".join(row.tied), "reference": row.reference},
+        ),
+        Column(
+            "defense", "defense", lambda row: Cell(row.defense + (" *" if row.pareto else "")), "row",
+            data=lambda row: {"defense": row.defense},
+        ),
+        Column(
+            "settings", "settings", lambda row: Cell(settings(row.settings)), "row",
+            data=lambda row: {"settings": settings(row.settings)},
+        ),
+        Column("training", "training", _training, data=lambda row: {"epochs": row.epochs, "training": row.training}),
+        Column("n", "n", lambda row: Cell(str(row.originals))),
+        Column("seeds", "seeds", lambda row: Cell(str(row.seeds)), data=lambda row: {"seeds": row.seeds}),
+        Column("pareto", "", lambda row: NOTHING, data=lambda row: {"pareto": row.pareto}),
+        Column(
+            "requirements", "requirements",
+            lambda row: Cell(f"missing: {'; '.join(row.missing)}" if row.missing else "met"),
+            data=lambda row: {"lacks": "; ".join(row.missing)},
+        ),
+        Column(
+            "granted", "granted", lambda row: Cell(", ".join(row.granted) or "-"),
+            data=lambda row: {"granted": " ".join(row.granted)},
+        ),
+    ]  # fmt: skip
+    judgement: list[Column[Row]] = [
+        Column(
+            "passes", "passes", _passes, data=lambda row: {f"passes_{name}": yes for name, yes in row.passes.items()}
+        ),
+        *map(_attack_of, hit_rates(leading=True)),
+        Column("not_run", "", lambda row: NOTHING, data=lambda row: {"unjudged": "; ".join(row.not_run)}),
+        Column("warnings", "", lambda row: NOTHING, data=lambda row: {"warnings": "; ".join(row.warnings)}),
+        Column("records", "records", lambda row: Cell("", records=row.records)),
+    ]
+    return [*identity, *_figures(rows), *judgement]
+
+
+def _training(row: Row) -> Cell:
+    return Cell(", ".join(filter(None, (f"{row.epochs} epochs" if row.epochs else "", row.training))) or "-")
+
+
+def _passes(row: Row) -> Cell:
+    passed = [name for name, yes in row.passes.items() if yes]
+    return Cell("not judged" if row.missing else ", ".join(passed) or "no")
+
+
+def _figures(rows: Sequence[Row]) -> list[Column[Row]]:
+    """Every score of the release, every worst case, every hit rate with those that follow it, and utility."""
+    shown = on_boards("distance")
+    measured = list(dict.fromkeys(name for row in rows for name in row.scores))
+    columns = [_of_release(name, name in shown) for name in measured]
+    for name in judged_variants():
+        columns.append(_worst(name, name in shown))
+        if name == ranking() and threshold_of(name) is not None:
+            columns.append(_below(name))
+    for name in hit_rates(leading=True):
+        columns.append(_hit_rate(name, name, SCORES[name].board))
+        columns += [_hit_rate(follower, name, False) for follower in followers(name)]
+    for name in on_boards("accuracy"):
+        columns.append(_figure(name, label(name), lambda row: row.utility, _ENDS, terminal=SCORES[name].terminal))
+    columns.append(_figure("utility_gap", "accuracy drop", lambda row: row.accuracy_drop, _ENDS, under="utility"))
+    return columns
+
+
+def _figure(
+    name: str,
+    head: str,
+    get: Callable[[Row], Score | None],
+    parts: Sequence[str],
+    by: Callable[[Row], tuple[str, str]] = lambda row: ("", ""),
+    terminal: bool = False,
+    under: str = "",
+) -> Column[Row]:
+    """A column of a score: `name` begins its CSV columns, `parts` are the statistics that become columns."""
+    return Column(
+        name, head, lambda row: figure_cell(get(row), *(by(row) if get(row) else ())), "figure", terminal, under,
+        lambda row: {f"{name}_{part}": score.get(part) for part in parts} if (score := get(row)) else {},
+        lambda row: {name: score["records"]} if (score := get(row)) else {},
+    )  # fmt: skip
+
+
+def _of_release(name: str, shown: bool) -> Column[Row]:
+    head, parts = f"release {label(name)}" if shown else "", (*_ENDS, "p5", "min", "n")
+    terminal = shown and SCORES[name].terminal
+    return _figure(name, head, lambda row: row.scores.get(name), parts, terminal=terminal)
+
+
+def _worst(name: str, shown: bool) -> Column[Row]:
+    head, parts = f"worst {label(name)}" if shown else "", (*_ENDS, "p5", "min", "below", "attack")
+    return _figure(
+        f"worst_{name}", head, lambda row: row.worst.get(name), parts,
+        lambda row: (row.worst[name]["attack"], ""), name == ranking(),
+    )  # fmt: skip
+
+
+def _below(name: str) -> Column[Row]:
+    """The share of originals whose worst case is below the threshold."""
+
+    def cell(row: Row) -> Cell:
+        worst = row.worst[name]
+        ends = f"[{100 * worst['below_low']:.0f}, {100 * worst['below_high']:.0f}]"
+        return Cell(f"{worst['below']:.0%}", ends, value=worst["below"])
+
+    return Column(f"below_{name}", f"below {trimmed(threshold_of(name) or 0.0)}", cell, "figure")
+
+
+def _hit_rate(name: str, leading: str, shown: bool) -> Column[Row]:
+    """A hit rate of the strongest attack by `leading`: itself, or the one that it follows."""
+    prefix = "worst_" if SCORES[name].of_release else ""  # the name alone is that of the release
+
+    def get(row: Row) -> Score | None:
+        best = row.strongest.get(leading)
+        if best is None:
+            return None
+        return best if name == leading else {**(best["beside"][name] or {}), "records": best["records"]}
+
+    def by(row: Row) -> tuple[str, str]:
+        best = row.strongest[leading]
+        return best["attack"], best["arch"] or ""
+
+    terminal = shown and SCORES[name].terminal
+    return _figure(prefix + name, label(name) if shown else "", get, (*_ENDS, "chance"), by, terminal)
+
+
+def _attack_of(name: str) -> Column[Row]:
+    """CSV and JSON: the strongest attack by a hit rate, and its success beyond chance."""
+    score = SCORES[name]
+    column = score.attack_column or f"{name}_attack"
+
+    def data(row: Row) -> dict[str, Any]:
+        best = row.strongest.get(name)
+        if best is None:
+            return {}
+        recogniser = "recognition" in score.attack_kinds  # a network of some architecture
+        return (
+            {column: best["attack"]}
+            | ({f"{column}_arch": best["arch"]} if recogniser else {})
+            | ({} if score.of_release else {f"{name}_corrected": best["corrected"]})
+        )
+
+    return Column(column, "", lambda row: NOTHING, data=data)
+
+
+@dataclass(frozen=True)
+class AttackColumn(Column[AttackResult]):
+    """A column of the attacks on one row.
+
+    before  what it shows of the release as is, before any attack
+    """
+
+    before: Callable[[Row], Cell] = lambda _: NOTHING
+
+
+def attack_columns() -> list[AttackColumn]:
+    """All columns of an attack, in the order of Markdown."""
+    shown = [name for name in on_boards("distance") if SCORES[name].judged]
+    return [
+        AttackColumn("attack", "attack", _attack_name, before=lambda row: Cell("no attack")),
+        AttackColumn("status", "status", _status, before=lambda row: Cell("baseline")),
+        *(_after(name) for name in (*shown, ANY + ranking())),
+        *(_gain(name, "release") for name in shown),
+        *(_gain(name, "smoothing") for name in shown),
+        *(_attack_hit_rate(name) for name in on_boards("hit_rate")),
+        AttackColumn("granted", "granted", lambda attack: Cell(", ".join(attack.group.granted) or "-")),
+    ]
+
+
+def _attack_name(attack: AttackResult) -> Cell:
+    parts = (attack.name, settings(attack.params), "(= no attack)" if attack.is_look else "")
+    return Cell(" ".join(filter(None, parts)))
+
+
+def _status(attack: AttackResult) -> Cell:
+    status = attack.status + (f": {attack.reason}" if attack.reason else "")
+    return Cell(status + (", control" if attack.group.control else ", external" if attack.external else ""))
+
+
+def _of_attack(attack: AttackResult, score: Score | None, doubt: str = "") -> Cell:
+    return figure_cell({**score, "records": attack.records} if score else None, doubt=doubt)
+
+
+def _after(name: str) -> AttackColumn:
+    return AttackColumn(
+        name, f"{label(name)} after attack", lambda attack: _of_attack(attack, attack.distances.get(name)), "figure",
+        before=lambda row: figure_cell(row.scores.get(name)),
+    )  # fmt: skip
+
+
+def _gain(name: str, over: Literal["release", "smoothing"]) -> AttackColumn:
+    """How much closer the attack comes; † where Holm's correction takes the significance away."""
+
+    def cell(attack: AttackResult) -> Cell:
+        more = (attack.gain_over_release if over == "release" else attack.gain_over_smoothing).get(name)
+        doubtful = more and not significant(more) and (more["low"] or -1) * (more["high"] or 0) > 0
+        return _of_attack(attack, more, " †" if doubtful else "")
+
+    return AttackColumn(f"{name}_over_{over}", f"{label(name)}: gain over {over}", cell, "figure")
+
+
+def _attack_hit_rate(name: str) -> AttackColumn:
+    before = (lambda row: figure_cell(row.scores.get(name))) if SCORES[name].of_release else (lambda row: NOTHING)
+    return AttackColumn(
+        name, label(name), lambda attack: _of_attack(attack, attack.hit_rates.get(name)), "figure", before=before
+    )
