@@ -1,13 +1,12 @@
-"""Releases that several pieces of work need, obfuscated once: a folder of scratch files that processes share.
+"""Releases that several pieces need, obfuscated once: a folder of scratch files that processes share.
 
-What is taken from it is a private, copy-on-write map of the file: whoever writes into it changes nobody's but his own,
-and nothing that it holds tells where the file is.
+A caller gets a private, copy-on-write map of the file: writing into it changes no other caller's, and it holds nothing
+that says where the file is.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -21,7 +20,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
-from harness.system.files import write_atomically
+from harness.system.files import lock_file, write_atomically
 from harness.types import Release, Secret
 
 Epoch: TypeAlias = tuple[Release, Secret]
@@ -29,13 +28,14 @@ Epoch: TypeAlias = tuple[Release, Secret]
 PREFIX = "obfuscation-harness."
 ROOM = 8 * 2**30  # bytes at most, and at most a quarter of what the disk has left
 _IMAGES, _REST, _LOCK = ".images", ".npz", ".lock"
+_JOINING, _MEMBER = "joining", ".member"
 
 
 class ReleaseCache:
-    """Where the epochs of a few releases lie, the latest used.
+    """The epochs of the few releases that were used last.
 
-    folder  one that other processes use too; without it, one of its own that goes with it
-    room    bytes that it may take; a release whose epochs need more is made anew whenever it is asked for
+    folder  one that other processes use too; None: one of its own, removed with it
+    room    bytes that it may take; a release whose epochs need more is made again at every call
     """
 
     def __init__(self, folder: Path | None = None, room: int | None = None):
@@ -45,7 +45,7 @@ class ReleaseCache:
         self.room = min(ROOM, shutil.disk_usage(self.folder).free // 4) if room is None else room
 
     def get_or_make(self, name: str, epoch: int, size: int, make: Callable[[], Epoch]) -> Epoch:
-        """The epoch of that name, made now where nobody made it before.
+        """The epoch of that name, made now if it is not in the cache.
 
         size  bytes of all epochs of this name together
         """
@@ -54,23 +54,23 @@ class ReleaseCache:
             return make()
         try:
             place.mkdir(exist_ok=True)
-            with _locked(place / f"{epoch}{_LOCK}"):
+            with lock_file(place / f"{epoch}{_LOCK}", on_wait=lambda: None):
                 found = _read(place, epoch)
                 if found is None:
                     self._make_room(place, size)
                     found = make()
                     _write(place, epoch, found)
-        except OSError:  # a full or vanished scratch disk: nothing is kept, and nothing is lost
+        except OSError:  # a full or missing scratch disk: this release is not kept
             return make()
         return found
 
     def _make_room(self, place: Path, size: int) -> None:
-        """Forget what was used longest ago. Whoever reads it keeps his map, and the next one makes it again."""
+        """Remove what was used longest ago. A map of it that is in use stays; the next caller makes it again."""
         os.utime(place)
         others = sorted(
             (each for each in self.folder.iterdir() if each != place), key=lambda each: each.stat().st_mtime
         )
-        taken = {other: sum(file.stat().st_size for file in other.iterdir()) for other in others}
+        taken = {other: _size(other) for other in others}
         for other in others:
             if sum(taken.values()) + size <= self.room:
                 return
@@ -79,32 +79,60 @@ class ReleaseCache:
 
 
 def node_folder(run: str) -> Path:
-    """A folder that the processes of one run on this machine share, and which stays as long as one of them lives.
+    """A folder that the processes of one run on this machine share; it stays while one of them lives.
 
-    Nobody knows who is the last: what other runs left is removed by the next one.
+    No process knows whether it is the last, so the next run removes the folders whose processes have all ended.
     """
-    root = Path(tempfile.gettempdir())
-    for leftover in root.glob(f"{PREFIX}run.*"):
-        with contextlib.suppress(OSError), _locked(leftover / _LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            shutil.rmtree(leftover, ignore_errors=True)
-    folder = root / f"{PREFIX}run.{run}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    _held.enter_context(_locked(folder / _LOCK, fcntl.LOCK_SH))
-    (folder / "epochs").mkdir(exist_ok=True)
-    return folder / "epochs"
+    return _join_folder(run, _held)
 
 
-_held = contextlib.ExitStack()
+_held = contextlib.ExitStack()  # this process's locks; they end with it
 
 
 @contextlib.contextmanager
 def shared_release_folder() -> Iterator[Path]:
     """Such a folder for a run on this machine alone, removed at its end."""
-    folder = node_folder(uuid.uuid4().hex[:12])
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder.parent, ignore_errors=True)
+    with contextlib.ExitStack() as held:
+        folder = _join_folder(uuid.uuid4().hex[:12], held)
+        try:
+            yield folder
+        finally:
+            held.close()
+            shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def _join_folder(run: str, held: contextlib.ExitStack) -> Path:
+    """The folder of a run, with a lock file of this process in it that `held` keeps locked.
+
+    Joining and removing exclude each other by one more lock, so a folder is not removed while a process joins it.
+    """
+    root = Path(tempfile.gettempdir())
+    _remove_abandoned(root)
+    folder = root / f"{PREFIX}run.{run}"
+    while True:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        try:
+            with lock_file(folder / _JOINING, on_wait=lambda: None):
+                held.enter_context(lock_file(folder / f"{uuid.uuid4().hex}{_MEMBER}"))
+                (folder / "epochs").mkdir(exist_ok=True)
+                return folder / "epochs"
+        except FileNotFoundError:  # another process removed the folder before it was locked
+            continue
+
+
+def _remove_abandoned(root: Path) -> None:
+    """Remove the folders of runs none of whose processes lives, leaving those that another process looks at now."""
+    for folder in root.glob(f"{PREFIX}run.*"):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as locks:  # a lock that is held raises Timeout
+            locks.enter_context(lock_file(folder / _JOINING))
+            for member in folder.glob(f"*{_MEMBER}"):
+                locks.enter_context(lock_file(member))
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _size(place: Path) -> int:
+    """Bytes of one release's epochs; lock files are empty, and come and go."""
+    return sum(file.stat().st_size for file in place.iterdir() if file.suffix != _LOCK)
 
 
 def _write(place: Path, epoch: int, made: Epoch) -> None:
@@ -113,7 +141,8 @@ def _write(place: Path, epoch: int, made: Epoch) -> None:
         name: getattr(secret, name) for name in ("sources", "shares", "dominant")
     }
     write_atomically(place / f"{epoch}{_REST}", lambda file: np.savez(file, **rest))
-    write_atomically(place / f"{epoch}{_IMAGES}", release.images.numpy().tofile)  # last: it says that all is there
+    # last: a file of images means that the epoch is complete
+    write_atomically(place / f"{epoch}{_IMAGES}", release.images.numpy().tofile)
 
 
 def _read(place: Path, epoch: int) -> Epoch | None:
@@ -123,17 +152,6 @@ def _read(place: Path, epoch: int) -> Epoch | None:
     with np.load(place / f"{epoch}{_REST}", allow_pickle=False) as file:
         rest = {name: file[name] for name in file.files}
     shape = tuple(int(side) for side in rest.pop("shape"))
-    with os.fdopen(os.open(images, os.O_RDONLY), "rb") as handle:  # opened by number: the map keeps no name
+    with os.fdopen(os.open(images, os.O_RDONLY), "rb") as handle:  # opened by descriptor: the map keeps no name
         released = torch.from_numpy(np.memmap(handle, np.uint8, "c", shape=shape))
     return Release(released, torch.from_numpy(rest.pop("labels"))), Secret(**rest)
-
-
-@contextlib.contextmanager
-def _locked(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
-    """Let go when this process ends, however it ends. With LOCK_NB raises OSError where another has it."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, how)
-        yield
-    finally:
-        os.close(handle)

@@ -1,11 +1,14 @@
-"""Releases are made once for all that need them, and whoever takes one has it for himself."""
+"""A release is made once for all that need it, and each caller has a copy of its own."""
 
 from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ SHAPE = (6, 3, 4, 4)
 SIZE = int(np.prod(SHAPE))
 
 
-def made(value: int):
+def an_epoch(value: int):
     images = torch.full(SHAPE, value, dtype=torch.uint8)
     rows = np.arange(12).reshape(6, 2)
     return Release(images, torch.arange(6)), Secret(rows, np.full((6, 2), 0.5, np.float32), np.zeros(6, np.int64))
@@ -27,28 +30,28 @@ def made(value: int):
 
 def test_an_epoch_is_made_once_and_comes_back_whole(tmp_path):
     calls = []
-    folder = tmp_path / "shelf"
+    folder = tmp_path / "cache"
     folder.mkdir()
     for _ in range(3):
-        release, secret = ReleaseCache(folder).get_or_make("mix", 0, SIZE, lambda: calls.append(1) or made(7))
-        assert torch.equal(release.images, made(7)[0].images) and torch.equal(release.labels, torch.arange(6))
+        release, secret = ReleaseCache(folder).get_or_make("mix", 0, SIZE, lambda: calls.append(1) or an_epoch(7))
+        assert torch.equal(release.images, an_epoch(7)[0].images) and torch.equal(release.labels, torch.arange(6))
         for name in ("sources", "shares", "dominant"):
-            assert np.array_equal(getattr(secret, name), getattr(made(7)[1], name))
+            assert np.array_equal(getattr(secret, name), getattr(an_epoch(7)[1], name))
     assert calls == [1]
 
 
-def test_what_one_writes_into_a_release_nobody_else_sees():
-    kept = ReleaseCache()
+def test_writing_into_a_release_changes_no_other_copy_of_it():
+    cache = ReleaseCache()
     for _ in range(3):
-        release, _ = kept.get_or_make("mix", 0, SIZE, lambda: made(7))
+        release, _ = cache.get_or_make("mix", 0, SIZE, lambda: an_epoch(7))
         assert bool((release.images == 7).all())
         release.images.zero_()
 
 
 def test_a_release_does_not_tell_where_the_secrets_beside_it_are():
-    kept = ReleaseCache()
-    kept.get_or_make("mix", 0, SIZE, lambda: made(7))
-    release, _ = kept.get_or_make("mix", 0, SIZE, lambda: made(8))
+    cache = ReleaseCache()
+    cache.get_or_make("mix", 0, SIZE, lambda: an_epoch(7))
+    release, _ = cache.get_or_make("mix", 0, SIZE, lambda: an_epoch(8))
 
     array = release.images.numpy()
     while array is not None:
@@ -56,13 +59,13 @@ def test_a_release_does_not_tell_where_the_secrets_beside_it_are():
         array = getattr(array, "base", None)
 
 
-def test_two_at_once_make_it_once(tmp_path):
+def test_a_release_that_several_threads_need_at_once_is_made_once(tmp_path):
     calls = []
 
     def slowly():
         calls.append(1)
         time.sleep(0.2)
-        return made(7)
+        return an_epoch(7)
 
     callers = [ReleaseCache(tmp_path).get_or_make for _ in range(4)]
     threads = [threading.Thread(target=get_or_make, args=("mix", 0, SIZE, slowly)) for get_or_make in callers]
@@ -74,53 +77,83 @@ def test_two_at_once_make_it_once(tmp_path):
     assert calls == [1]
 
 
-def test_what_is_too_large_is_made_anew_and_what_was_used_longest_ago_makes_room():
+def test_a_release_that_is_too_large_is_not_kept_and_the_one_used_longest_ago_is_removed():
     calls = []
-    kept = ReleaseCache(room=3 * SIZE)
+    cache = ReleaseCache(room=3 * SIZE)
 
-    def take(name, size=SIZE):
-        return kept.get_or_make(name, 0, size, lambda: calls.append(name) or made(7))
+    def get(name, size=SIZE):
+        return cache.get_or_make(name, 0, size, lambda: calls.append(name) or an_epoch(7))
 
-    take("large", 4 * SIZE)
-    take("large", 4 * SIZE)
+    get("large", 4 * SIZE)
+    get("large", 4 * SIZE)
     assert calls == ["large", "large"]
-    first, _ = take("a")
-    os.utime(next(kept.folder.iterdir()), (1, 1))
-    take("b")
-    take("a")
+    first, _ = get("a")
+    os.utime(next(cache.folder.iterdir()), (1, 1))
+    get("b")
+    get("a")
     assert calls[2:] in (["a", "b"], ["a", "b", "a"])  # what fits beside its secrets stays
     for name in "cdef":
-        take(name)
-    take("a")
+        get(name)
+    get("a")
     assert calls[-1] == "a"
     assert bool((first.images == 7).all())  # and a map that is held outlives its file
 
 
-def test_a_full_disk_costs_time_and_nothing_else(monkeypatch):
+def test_with_a_full_disk_a_release_is_made_and_not_kept(monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(release_cache, "_write", full)
-    kept = ReleaseCache()
+    cache = ReleaseCache()
 
-    release, _ = kept.get_or_make("mix", 0, SIZE, lambda: made(7))
+    release, _ = cache.get_or_make("mix", 0, SIZE, lambda: an_epoch(7))
 
     assert bool((release.images == 7).all())
 
 
-def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path, monkeypatch):
+def test_the_folder_of_a_killed_run_is_removed_by_the_next_run_and_that_of_a_living_one_stays(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
-    left = tmp_path / f"{release_cache.PREFIX}run.dead"
-    (left / "epochs").mkdir(parents=True)
+    abandoned = tmp_path / f"{release_cache.PREFIX}run.dead"
+    (abandoned / "epochs").mkdir(parents=True)
     living = node_folder("living")
 
     node_folder("next")
 
-    assert not left.exists()
+    assert not abandoned.exists()
     assert living.is_dir()
 
 
 @pytest.fixture(autouse=True)
-def nothing_held():
+def no_lock_held():
     yield
     release_cache._held.close()
+
+
+def test_a_folder_stays_while_one_process_of_its_run_lives(tmp_path, monkeypatch):
+    """Two processes of one run: the folder is removed only after both have ended."""
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    code = (
+        "import sys, tempfile; tempfile.tempdir = sys.argv[1]; from harness.client.release_cache import node_folder; "
+    )
+    code += "print(node_folder('one'), flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    pair = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        (folder,) = {Path(each.stdout.readline().strip()) for each in pair}
+        pair[0].kill()
+        pair[0].wait()
+        node_folder("two")
+        assert folder.is_dir()
+    finally:
+        for each in pair:
+            each.kill()
+            each.communicate()
+
+    node_folder("three")
+    assert not folder.parent.exists()
+
+
+def test_the_release_cache_needs_no_unix_module():
+    """On Windows there is no fcntl."""
+    code = "import sys; sys.modules['fcntl'] = None; import harness.client.release_cache"
+    subprocess.run([sys.executable, "-c", code], check=True)
