@@ -31,7 +31,7 @@ settings.load_profile("steady")
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Distribute where no file, folder or number of workers is named. Before pytest-xdist reads its options."""
     option = config.option
-    if not hasattr(option, "numprocesses"):  # pytest-xdist is off or not installed
+    if "PYTEST_XDIST_WORKER" in os.environ or not hasattr(option, "numprocesses"):  # a worker; no pytest-xdist here
         return
     if option.numprocesses is None and not option.tx and config.args_source is pytest.Config.ArgsSource.TESTPATHS:
         option.numprocesses = "auto"
