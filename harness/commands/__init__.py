@@ -1,5 +1,5 @@
-"""What can be asked of the harness: one file for each command, or for a few that belong together.
+"""The commands of the program: one file for each, or for a few that belong together.
 
-Each has `add(subparsers)`, its arguments, and a function from the parsed arguments to the exit code. Imports happen
-inside the functions, so that `harness list` answers without torch.
+Each file has `add(subparsers)`, which declares the arguments, and a function from parsed arguments to the exit code.
+Heavy imports are inside the functions, so that `harness list` needs no torch.
 """

@@ -1,4 +1,4 @@
-"""`harness check`: a small suite, run again and held against a committed baseline."""
+"""`harness check`: run a small suite again and compare it with a committed baseline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.commands.common import command, emit, engine_of, engine_options, registry_of
+from harness.commands.common import add_command, add_engine_options, engine_from, print_result, registry_from
 from harness.errors import HarnessError
 from harness.registry import Registry
 from harness.registry.settings import did_you_mean
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 
 def add(subparsers: Any) -> None:
-    check = command(subparsers, "check", run_check, "run a small suite again, and fail where its baseline was better")
+    check = add_command(
+        subparsers, "check", run_check, "run a small suite again, and fail where its baseline was better"
+    )
     check.set_defaults(again="starts it again")
     check.add_argument("baseline", type=Path, metavar="BASELINE", help="folder of the records to compare with")
     check.add_argument("--suite", type=Path, metavar="FILE", help="what is run, as for sweep (experiments/ci.yaml)")
@@ -33,16 +35,16 @@ def add(subparsers: Any) -> None:
     check.add_argument(
         "--tolerance", action="append", default=[], metavar="SCORE=CHANGE", help="a change of a score that may pass"
     )
-    engine_options(check)
+    add_engine_options(check)
     check.add_argument("--records", type=Path, metavar="DIR", help="keep the new run's records, and continue from them")
     check.add_argument("--summary", type=Path, metavar="FILE", help="write what moved as Markdown")
     check.add_argument("--junit", type=Path, metavar="FILE", help="write it as JUnit XML")
 
 
-def run_check(given: argparse.Namespace) -> int:
-    registry = registry_of(given)
-    tolerances = _tolerances(given.tolerance, registry)
-    if given.update and given.seeds is not None:
+def run_check(args: argparse.Namespace) -> int:
+    registry = registry_from(args)
+    tolerances = _tolerances(args.tolerance, registry)
+    if args.update and args.seeds is not None:
         raise HarnessError("--seeds: a baseline holds all seeds of its suite; remove --seeds, or change the suite's")
     from harness.check import baseline, output
     from harness.check.compare import compare
@@ -50,72 +52,72 @@ def run_check(given: argparse.Namespace) -> int:
     from harness.system.files import check_writable
     from harness.system.progress import ProgressDisplay
 
-    check_writable(given.summary, given.junit)
-    engine_of(given)
-    before = list(Records(given.baseline).all()) if given.update else baseline.read(given.baseline)
+    check_writable(args.summary, args.junit)
+    engine_from(args)
+    before = list(Records(args.baseline).all()) if args.update else baseline.read(args.baseline)
     start = time.perf_counter()
     with ProgressDisplay() as watch:
-        after = _renewed(given, registry, watch) if given.update else _again(given, registry, watch)
+        after = _update_baseline(args, registry, watch) if args.update else _run_suite(args, registry, watch)
     comparison = compare(before, after, tolerances)
-    _write(given, comparison, time.perf_counter() - start)
-    name = str(given.baseline)
-    emit(
-        given,
+    _write(args, comparison, time.perf_counter() - start)
+    name = str(args.baseline)
+    print_result(
+        args,
         output.document(comparison, name),
         "\n".join([output.headline(comparison, name), *output.lines(comparison)]),
     )
-    broken = [f"{' '.join(each.spec.names)}: {each.reason}" for each in after if each.status == "failed"]
-    for line in dict.fromkeys(broken):
+    failures = [f"{' '.join(each.spec.names)}: {each.reason}" for each in after if each.status == "failed"]
+    for line in dict.fromkeys(failures):
         print(f"failed: {line}", file=sys.stderr)
-    if given.update:
+    if args.update:
         return 0
-    return 3 if comparison.failed else 1 if broken else 0
+    return 3 if comparison.failed else 1 if failures else 0
 
 
-def _again(given: argparse.Namespace, registry: Registry, watch: ProgressDisplay) -> list[RunResult]:
-    """The suite's first seeds, run from nothing unless --records has some of it."""
+def _run_suite(args: argparse.Namespace, registry: Registry, watch: ProgressDisplay) -> list[RunResult]:
+    """Run the suite's first seeds, reusing the records in --records."""
     from harness.check import suite
 
     with ExitStack() as stack:
-        folder = given.records or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-check-")))
-        return suite.run(_suite(given), registry, folder, given.seeds or 2, engine_of(given), given.threads, watch)
+        folder = args.records or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-check-")))
+        return suite.run(_suite(args), registry, folder, args.seeds or 2, engine_from(args), args.threads, watch)
 
 
-def _renewed(given: argparse.Namespace, registry: Registry, watch: ProgressDisplay) -> list[RunResult]:
-    """All of the suite's seeds, put where the baseline was; what failed is no baseline."""
+def _update_baseline(args: argparse.Namespace, registry: Registry, watch: ProgressDisplay) -> list[RunResult]:
+    """Run all of the suite's seeds and replace the baseline; refused where a cell failed."""
     from harness.check import baseline, suite
 
     def run(folder: Path) -> list[RunResult]:
-        place = given.records or folder
-        made = suite.run(_suite(given), registry, place, None, engine_of(given), given.threads, watch)
-        if given.records:
-            baseline.copy_records(made, place, folder)
-        broken = [f"{' '.join(each.spec.names)}: {each.reason}" for each in made if each.status == "failed"]
-        if broken:
-            raise HarnessError(f"baseline {given.baseline} is left as it was, for a cell failed: {broken[0]}")
-        return made
+        written_to = args.records or folder
+        results = suite.run(_suite(args), registry, written_to, None, engine_from(args), args.threads, watch)
+        if args.records:
+            baseline.copy_records(results, written_to, folder)
+        failures = [f"{' '.join(each.spec.names)}: {each.reason}" for each in results if each.status == "failed"]
+        if failures:
+            raise HarnessError(f"baseline {args.baseline} was not changed, because a cell failed: {failures[0]}")
+        return results
 
-    return baseline.renew(given.baseline, run)
+    return baseline.renew(args.baseline, run)
 
 
-def _suite(given: argparse.Namespace) -> Path:
+def _suite(args: argparse.Namespace) -> Path:
     from harness.check.suite import builtin_suite
 
-    return given.suite or builtin_suite()
+    return args.suite or builtin_suite()
 
 
-def _write(given: argparse.Namespace, comparison: Comparison, seconds: float) -> None:
+def _write(args: argparse.Namespace, comparison: Comparison, seconds: float) -> None:
     from harness.check.output import junit, markdown
     from harness.system.files import write_text_atomically
 
-    if given.summary:
-        write_text_atomically(given.summary, markdown(comparison, str(given.baseline)))
-    if given.junit:
-        write_text_atomically(given.junit, junit(comparison, str(given.baseline), seconds))
+    if args.summary:
+        write_text_atomically(args.summary, markdown(comparison, str(args.baseline)))
+    if args.junit:
+        write_text_atomically(args.junit, junit(comparison, str(args.baseline), seconds))
 
 
 def _seeds(text: str) -> int | tuple[int, ...]:
-    """How many, or with commas which."""
+    """How many; with commas, which."""
     if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", text) or text == "0":
         raise argparse.ArgumentTypeError(f"seeds {text!r}: write how many, 1 or more, or which, as 10,11")
     named = tuple(map(int, text.split(",")))
@@ -124,19 +126,19 @@ def _seeds(text: str) -> int | tuple[int, ...]:
     return named[0] if len(named) == 1 else named
 
 
-def _tolerances(given: Sequence[str], registry: Registry) -> dict[str, float]:
+def _tolerances(args: Sequence[str], registry: Registry) -> dict[str, float]:
     from harness.scores import comparable
 
     known = [*comparable(), *registry.section("metrics")]
-    found = {}
-    for text in given:
+    tolerances = {}
+    for text in args:
         score, _, value = text.partition("=")
         if score not in known:
             raise HarnessError(f"no score called {score!r} is compared{did_you_mean(score, known)}")
         try:
-            found[score] = float(value)
+            tolerances[score] = float(value)
         except ValueError:
-            found[score] = -1.0
-        if not 0 <= found[score] < float("inf"):
+            tolerances[score] = -1.0
+        if not 0 <= tolerances[score] < float("inf"):
             raise HarnessError(f"tolerance {text!r}: a change is a number, 0 or more; use {score}=0.02")
-    return found
+    return tolerances

@@ -1,4 +1,4 @@
-"""What commands share: options of more than one of them, the registry that was asked for, and where the answer goes."""
+"""Shared by the commands: options of several of them, the registry and engine they ask for, and how results print."""
 
 from __future__ import annotations
 
@@ -20,19 +20,24 @@ if TYPE_CHECKING:
     from harness.run.engine import Engine
 
 
-def command(
+def add_command(
     subparsers: Any, name: str, function: Callable[[argparse.Namespace], int], text: str
 ) -> argparse.ArgumentParser:
-    """A command with the options that every one of them has."""
-    made: argparse.ArgumentParser = subparsers.add_parser(name, help=text, description=text)
-    made.set_defaults(command=function, again="continues where it stopped")
-    made.add_argument("--json", action="store_true", help="one JSON document on stdout, everything else on stderr")
-    made.add_argument("--registry", type=Path, action="append", default=[], metavar="FILE", help="layer this file over")
-    return made
+    """Add a command with the options that all of them have.
+
+    function  runs the command and returns its exit code
+    """
+    parser: argparse.ArgumentParser = subparsers.add_parser(name, help=text, description=text)
+    parser.set_defaults(command=function, again="continues where it stopped")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout, everything else on stderr")
+    parser.add_argument(
+        "--registry", type=Path, action="append", default=[], metavar="FILE", help="layer this file over"
+    )
+    return parser
 
 
-def data_options(to: argparse.ArgumentParser, limit: int | None = None) -> None:
-    """Which images: --dataset and what belongs to it."""
+def add_data_options(to: argparse.ArgumentParser, limit: int | None = None) -> None:
+    """--dataset and the options of its images."""
     to.add_argument("--dataset", default="photos", help="a name (harness list datasets) or a folder (photos)")
     fewest = f" ({limit})" if limit else ""
     to.add_argument(
@@ -47,16 +52,16 @@ def data_options(to: argparse.ArgumentParser, limit: int | None = None) -> None:
     to.add_argument("--offline", action="store_true", help="download nothing; what is missing is named")
 
 
-def defense_settings(to: argparse.ArgumentParser) -> None:
+def add_defense_settings(to: argparse.ArgumentParser) -> None:
     to.add_argument("-D", dest="defense_settings", action="append", default=[], metavar="KNOB=VALUE")
 
 
-def device_option(to: argparse.ArgumentParser) -> None:
+def add_device_option(to: argparse.ArgumentParser) -> None:
     to.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
 
-def engine_options(to: argparse.ArgumentParser) -> None:
-    """Who does the work."""
+def add_engine_options(to: argparse.ArgumentParser) -> None:
+    """Threads, workers and the engine that runs them."""
     to.add_argument(
         "--threads", type=int, metavar="N", help="threads of every cell, an input of its record (1; on a GPU the cores)"
     )
@@ -65,40 +70,41 @@ def engine_options(to: argparse.ArgumentParser) -> None:
     to.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster that is there already, or auto")
 
 
-def engine_of(given: argparse.Namespace) -> Engine:
-    """The engine that was asked for; HARNESS_WORKERS says how many workers where nobody else does."""
+def engine_from(args: argparse.Namespace) -> Engine:
+    """The engine of these options; without --workers, HARNESS_WORKERS gives the number of workers."""
     from harness.run.engine import Engine
 
-    told = os.environ.get("HARNESS_WORKERS", "")
-    if told and not re.fullmatch(r"[1-9][0-9]{0,3}", told):
-        raise HarnessError(f"HARNESS_WORKERS {told!r} is no count; use a whole number, 1 or more")
-    engine = Engine(given.engine, given.workers if given.workers is not None or not told else int(told), given.address)
+    workers = os.environ.get("HARNESS_WORKERS", "")
+    if workers and not re.fullmatch(r"[1-9][0-9]{0,3}", workers):
+        raise HarnessError(f"HARNESS_WORKERS {workers!r} is no count; use a whole number, 1 or more")
+    number = args.workers if args.workers is not None or not workers else int(workers)
+    engine = Engine(args.engine, number, args.address)
     engine.check()
     return engine
 
 
-def records_option(to: argparse.ArgumentParser, what: str) -> None:
+def add_records_option(to: argparse.ArgumentParser, what: str) -> None:
     to.add_argument("--records", type=Path, default=Path("results"), metavar="DIR", help=f"{what} (results/)")
 
 
-def count(text: str) -> int:
+def positive_int(text: str) -> int:
     """A whole number, 1 or more."""
     if not re.fullmatch(r"-?[0-9]{1,9}", text.strip()) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no count; use a whole number, 1 or more")
     return int(text)
 
 
-def registry_of(given: argparse.Namespace) -> Registry:
-    """The registry with the files that were layered over it; what is wrong with a plugin is said and goes on."""
-    registry = load_registry(given.registry)
+def registry_from(args: argparse.Namespace) -> Registry:
+    """The registry with the files of --registry; problems of plugins are printed and stop nothing."""
+    registry = load_registry(args.registry)
     for problem in registry.problems:
         print(f"harness: {problem}", file=sys.stderr)
     return registry
 
 
-def emit(given: argparse.Namespace, document: Any, text: str | None) -> None:
-    """The answer on stdout: the document with --json, else the text."""
-    if given.json:
+def print_result(args: argparse.Namespace, document: Any, text: str | None) -> None:
+    """Print the result on stdout: the document with --json, else the text."""
+    if args.json:
         print(json.dumps(document, indent=1, allow_nan=False))
     elif text is not None:
         print(text)

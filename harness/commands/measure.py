@@ -6,30 +6,30 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from harness.commands.common import command, emit, registry_of
+from harness.commands.common import add_command, print_result, registry_from
 from harness.registry import bind
 
 
 def add(subparsers: Any) -> None:
-    measure = command(subparsers, "measure", measure_files, "the metrics between two images or two folders")
+    measure = add_command(subparsers, "measure", measure_files, "the metrics between two images or two folders")
     measure.add_argument("a", type=Path)
     measure.add_argument("b", type=Path)
     measure.add_argument("--metric", action="append", help="only these (all)")
 
 
-def measure_files(given: argparse.Namespace) -> int:
+def measure_files(args: argparse.Namespace) -> int:
     from harness.leaderboard.format import figure
     from harness.system.device import use_threads
     from harness.tools.measure import measure
 
-    registry = registry_of(given)
-    names = given.metric or list(registry.section("metrics"))
+    registry = registry_from(args)
+    names = args.metric or list(registry.section("metrics"))
     metrics = {name: bind(registry.get("metrics", name)) for name in names}
     use_threads()
-    found = measure(given.a, given.b, metrics)
+    document = measure(args.a, args.b, metrics)
     lines = [
         f"{name:10} {figure(score) if score['mean'] is not None else score.get('reason', '-')}"
-        for name, score in found["scores"].items()
+        for name, score in document["scores"].items()
     ]
-    emit(given, found, "\n".join(lines))
+    print_result(args, document, "\n".join(lines))
     return 0

@@ -1,4 +1,4 @@
-"""`harness obfuscate`: a client's folder, released."""
+"""`harness obfuscate`: release a client's folder."""
 
 from __future__ import annotations
 
@@ -8,37 +8,44 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.commands.common import command, count, defense_settings, device_option, emit, registry_of
+from harness.commands.common import (
+    add_command,
+    add_defense_settings,
+    add_device_option,
+    positive_int,
+    print_result,
+    registry_from,
+)
 from harness.registry import bind, parse_settings
 
 
 def add(subparsers: Any) -> None:
-    obfuscate = command(subparsers, "obfuscate", obfuscate_folder, "a client's folder, released as PNG files")
+    obfuscate = add_command(subparsers, "obfuscate", obfuscate_folder, "a client's folder, released as PNG files")
     obfuscate.set_defaults(again="begins anew: nothing was released")
     obfuscate.add_argument("--defense", required=True, metavar="NAME")
-    defense_settings(obfuscate)
+    add_defense_settings(obfuscate)
     obfuscate.add_argument("--dataset", type=Path, required=True, metavar="FOLDER", help="<class>/*, all of it private")
-    obfuscate.add_argument("--epochs", type=count, default=1, metavar="T", help="releases of every image (1)")
+    obfuscate.add_argument("--epochs", type=positive_int, default=1, metavar="T", help="releases of every image (1)")
     obfuscate.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="what may leave: empty or not there yet"
+        "--out", type=Path, required=True, metavar="DIR", help="where the release goes: empty or not there yet"
     )
     obfuscate.add_argument(
-        "--secret", type=Path, required=True, metavar="FILE", help="what must not: an .npz, not in DIR"
+        "--secret", type=Path, required=True, metavar="FILE", help="where the secret goes: an .npz, not in DIR"
     )
     obfuscate.add_argument("--size", type=int, metavar="PIXELS", help="shorter side, then a centre crop")
-    device_option(obfuscate)
+    add_device_option(obfuscate)
     obfuscate.add_argument(
-        "--seed", type=int, help="for tests alone: the randomness of everybody who gives this number"
+        "--seed", type=int, help="for tests alone: the same randomness for everyone who gives this number"
     )
 
 
-def obfuscate_folder(given: argparse.Namespace) -> int:
+def obfuscate_folder(args: argparse.Namespace) -> int:
     """A client's release, with randomness from the operating system unless a test asks for a seed."""
-    registry = registry_of(given)
-    defense = registry.get("defenses", given.defense).with_settings(parse_settings(given.defense_settings))
+    registry = registry_from(args)
+    defense = registry.get("defenses", args.defense).with_settings(parse_settings(args.defense_settings))
     bind(defense)
-    if given.seed is not None:
-        print(f"harness: --seed {given.seed} is for tests: whoever guesses it undoes the release", file=sys.stderr)
+    if args.seed is not None:
+        print(f"harness: --seed {args.seed} is for tests: anyone who guesses it can undo the release", file=sys.stderr)
     from harness.publish.obfuscate import publish
     from harness.randomness import ROOT_BYTES, root_of
     from harness.system.device import choose_device
@@ -48,25 +55,27 @@ def obfuscate_folder(given: argparse.Namespace) -> int:
         images = publish(
             defense,
             registry,
-            given.dataset,
-            given.out,
-            given.secret,
-            epochs=given.epochs,
-            root=secrets.token_bytes(ROOT_BYTES) if given.seed is None else root_of(given.seed),
-            size=given.size,
-            device=choose_device(given.device),
+            args.dataset,
+            args.out,
+            args.secret,
+            epochs=args.epochs,
+            root=secrets.token_bytes(ROOT_BYTES) if args.seed is None else root_of(args.seed),
+            size=args.size,
+            device=choose_device(args.device),
             progress=watch.progress,
         )
-    said = {"out": str(given.out), "secret": str(given.secret), "images": images, "epochs": given.epochs}
-    emit(given, said, f"{given.out}: {images} images in {given.epochs} epochs\n{given.secret}: keep it to yourself")
-    if given.epochs > 1:
-        knobs = "".join(f" -D {setting}" for setting in given.defense_settings)
-        judge = f"harness run --defense {given.defense}{knobs} --attack multi_release --epochs {given.epochs}"
-        data = f"--dataset {given.dataset}{f' --size {given.size}' if given.size else ''}"
-        plugins = "".join(f" --registry {file}" for file in given.registry)
+    document = {"out": str(args.out), "secret": str(args.secret), "images": images, "epochs": args.epochs}
+    print_result(
+        args, document, f"{args.out}: {images} images in {args.epochs} epochs\n{args.secret}: keep it to yourself"
+    )
+    if args.epochs > 1:
+        knobs = "".join(f" -D {setting}" for setting in args.defense_settings)
+        attack = f"harness run --defense {args.defense}{knobs} --attack multi_release --epochs {args.epochs}"
+        data = f"--dataset {args.dataset}{f' --size {args.size}' if args.size else ''}"
+        plugins = "".join(f" --registry {file}" for file in args.registry)
         print(
-            f"harness: {given.epochs} releases of the same images can be linked; see what is left: "
-            f"{judge} {data}{plugins}",
+            f"harness: {args.epochs} releases of the same images can be linked; see what an attack finds: "
+            f"{attack} {data}{plugins}",
             file=sys.stderr,
         )
     return 0

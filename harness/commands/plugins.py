@@ -1,4 +1,4 @@
-"""`harness list`, `show`, `validate` and `new`: what the registry holds, and how to add to it. Without torch."""
+"""`harness list`, `show`, `validate` and `new`: the registry's entries, and how to add one. `list` imports no torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.commands.common import command, emit, registry_of
+from harness.commands.common import add_command, print_result, registry_from
 from harness.registry.settings import format_setting
 
 if TYPE_CHECKING:
@@ -18,34 +18,34 @@ SECTIONS = ("defenses", "attacks", "metrics", "evaluators", "datasets")
 
 
 def add(subparsers: Any) -> None:
-    listing = command(subparsers, "list", list_entries, "what the registry holds")
+    listing = add_command(subparsers, "list", list_entries, "what the registry holds")
     listing.add_argument("section", nargs="?", choices=SECTIONS)
-    show = command(subparsers, "show", show_entry, "one entry, whole")
+    show = add_command(subparsers, "show", show_entry, "all fields of one entry")
     show.add_argument("name")
-    validate = command(subparsers, "validate", validate_plugin, "the contract tests, on any plugin")
+    validate = add_command(subparsers, "validate", validate_plugin, "the contract tests, on any plugin")
     validate.add_argument("name")
-    new = command(subparsers, "new", new_entry, "a plugin's file and registry entry, ready to edit")
+    new = add_command(subparsers, "new", new_entry, "a plugin's file and registry entry, ready to edit")
     new.add_argument("kind", choices=("defense", "attack", "metric"))
     new.add_argument("name")
     new.add_argument("--folder", type=Path, default=Path(), help="where to write (here)")
 
 
-def list_entries(given: argparse.Namespace) -> int:
+def list_entries(args: argparse.Namespace) -> int:
     from harness.registry.availability import why_unavailable
 
-    registry = registry_of(given)
+    registry = registry_from(args)
     sections: dict[str, list[dict[str, Any]]] = {}
-    sound: set[str] = set()
+    importable: set[str] = set()
     lines: list[str] = []
-    for section in [given.section] if given.section else SECTIONS:
+    for section in [args.section] if args.section else SECTIONS:
         sections[section] = []
         lines += ["", section] if lines else [section]
         for entry in registry.section(section).values():
-            reason = why_unavailable(entry, sound)
+            reason = why_unavailable(entry, importable)
             knobs = " ".join(f"{knob}={_brief(value)}" for knob, value in entry.params.items())
             lines.append(f"  {entry.name:12} {knobs:36} {'UNAVAILABLE: ' + reason if reason else entry.cite}")
             sections[section].append({**_plain(entry), "unavailable": reason})
-    emit(given, sections, "\n".join(lines))
+    print_result(args, sections, "\n".join(lines))
     return 0
 
 
@@ -53,17 +53,17 @@ def _brief(value: Any) -> str:
     return f"({len(value)} entries)" if isinstance(value, dict) else str(value)
 
 
-def show_entry(given: argparse.Namespace) -> int:
+def show_entry(args: argparse.Namespace) -> int:
     from harness.registry.availability import why_unavailable
 
-    entry = registry_of(given).find(given.name)
+    entry = registry_from(args).find(args.name)
     shown = {**_plain(entry), "unavailable": why_unavailable(entry)}
-    emit(given, shown, "\n".join(f"{name:12} {_words(value)}" for name, value in shown.items() if value))
+    print_result(args, shown, "\n".join(f"{name:12} {_words(value)}" for name, value in shown.items() if value))
     return 0
 
 
 def _plain(entry: Entry) -> dict[str, Any]:
-    """An entry's fields, without those that its section does not have."""
+    """An entry's fields, without empty ones."""
     return {name: value for name, value in asdict(entry).items() if value not in (None, ())}
 
 
@@ -73,22 +73,22 @@ def _words(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def validate_plugin(given: argparse.Namespace) -> int:
+def validate_plugin(args: argparse.Namespace) -> int:
     from harness.contract import validate
 
-    findings = validate(registry_of(given).find(given.name), registry_of(given))
+    findings = validate(registry_from(args).find(args.name), registry_from(args))
     lines = [
-        f"{'ok    ' if found.ok else 'FAILED'} {found.check}{': ' + found.why if found.why else ''}"
-        for found in findings
+        f"{'ok    ' if finding.ok else 'FAILED'} {finding.check}{': ' + finding.why if finding.why else ''}"
+        for finding in findings
     ]
-    emit(given, {"name": given.name, "checks": [found.__dict__ for found in findings]}, "\n".join(lines))
-    return 0 if all(found.ok for found in findings) else 1
+    print_result(args, {"name": args.name, "checks": [finding.__dict__ for finding in findings]}, "\n".join(lines))
+    return 0 if all(finding.ok for finding in findings) else 1
 
 
-def new_entry(given: argparse.Namespace) -> int:
+def new_entry(args: argparse.Namespace) -> int:
     from harness.contract.scaffold import new_plugin
 
-    files = [str(path) for path in new_plugin(given.kind, given.name, given.folder)]
-    following = f"harness validate {given.name} --registry {files[-1]}"
-    emit(given, {"files": files, "next": following}, "\n".join([*files, f"next: {following}"]))
+    files = [str(path) for path in new_plugin(args.kind, args.name, args.folder)]
+    next_command = f"harness validate {args.name} --registry {files[-1]}"
+    print_result(args, {"files": files, "next": next_command}, "\n".join([*files, f"next: {next_command}"]))
     return 0

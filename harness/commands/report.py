@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.commands.common import command, emit, records_option, registry_of
+from harness.commands.common import add_command, add_records_option, print_result, registry_from
 
 
 def add(subparsers: Any) -> None:
-    report = command(subparsers, "report", make_report, "one self-contained HTML page from records, and figures")
-    records_option(report, "records")
+    report = add_command(subparsers, "report", make_report, "one self-contained HTML page from records, and figures")
+    add_records_option(report, "records")
     report.add_argument("--out", type=Path, metavar="FILE", help="the page (report.html in the records folder)")
     report.add_argument(
         "--sheet",
@@ -27,23 +27,23 @@ def add(subparsers: Any) -> None:
     )
 
 
-def make_report(given: argparse.Namespace) -> int:
+def make_report(args: argparse.Namespace) -> int:
     from harness.records.provenance import CodeAtHand
     from harness.report.collect import check_out, collect, write
     from harness.report.html.chart_data import document
 
-    if given.out:
-        check_out(given.out)
-    out = given.out or given.records / "report.html"
-    report = collect(given.records, given.sheet, CodeAtHand(registry_of(given)))
+    if args.out:
+        check_out(args.out)
+    out = args.out or args.records / "report.html"
+    report = collect(args.records, args.sheet, CodeAtHand(registry_from(args)))
     figures = []
-    if given.figures:
+    if args.figures:
         from harness.report.figures.draw import draw
 
-        figures = draw(report, given.figures)
+        figures = draw(report, args.figures)
     from harness.report.html.page import render
 
     write(out, render(report))
-    emit(given, {"page": str(out), "figures": list(map(str, figures)), **document(report)}, None)
+    print_result(args, {"page": str(out), "figures": list(map(str, figures)), **document(report)}, None)
     print("wrote " + ", ".join(map(str, (out, *figures))), file=sys.stderr)
     return 0

@@ -7,36 +7,44 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.commands.common import command, console, emit, engine_of, engine_options, records_option, registry_of
+from harness.commands.common import (
+    add_command,
+    add_engine_options,
+    add_records_option,
+    console,
+    engine_from,
+    print_result,
+    registry_from,
+)
 
 
 def add(subparsers: Any) -> None:
-    sweep = command(subparsers, "sweep", run_sweep, "the crosses of a file: lists and ranges of everything")
+    sweep = add_command(subparsers, "sweep", run_sweep, "the crosses of a file: lists and ranges of everything")
     sweep.add_argument("file", type=Path, help="YAML, such as experiments/table7.yaml")
-    sweep.add_argument("--dataset", help="in the place of the file's")
-    engine_options(sweep)
-    records_option(sweep, "where records go")
+    sweep.add_argument("--dataset", help="instead of the file's")
+    add_engine_options(sweep)
+    add_records_option(sweep, "where records go")
     sweep.add_argument("--offline", action="store_true", help="download nothing; what is missing is named")
     sweep.add_argument("--dry-run", action="store_true", help="print the plan and what it will cost, and stop")
 
 
-def run_sweep(given: argparse.Namespace) -> int:
-    registry = registry_of(given)
+def run_sweep(args: argparse.Namespace) -> int:
+    registry = registry_from(args)
     from harness.report import run_summary
     from harness.run import engine, sweep
     from harness.system.progress import ProgressDisplay
 
-    chosen = engine_of(given)
+    chosen = engine_from(args)
     with ProgressDisplay() as watch:
-        instead = {"threads": given.threads, "dataset": given.dataset}
-        crosses = sweep.crosses(given.file, registry, given.records, watch.step, watch.progress, **instead)
-        if given.dry_run:
-            emit(given, *run_summary.planned(crosses, chosen))
+        instead = {"threads": args.threads, "dataset": args.dataset}
+        crosses = sweep.crosses(args.file, registry, args.records, watch.step, watch.progress, **instead)
+        if args.dry_run:
+            print_result(args, *run_summary.planned(crosses, chosen))
             return 0
         watch.expect(sum(not item["done"] for item in run_summary.plan(crosses)))
-        cells = [cell for found in engine.run(crosses, chosen, watch.step) for cell in found]
-    if given.json:
-        emit(given, run_summary.document(cells), None)
+        cells = [cell for cells_of_cross in engine.run(crosses, chosen, watch.step) for cell in cells_of_cross]
+    if args.json:
+        print_result(args, run_summary.document(cells), None)
     else:
         run_summary.show(cells, [], console())
     for line in run_summary.troubles(cells):

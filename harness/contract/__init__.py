@@ -1,4 +1,4 @@
-"""What every plugin must satisfy, and a template that does."""
+"""The contract of plugins: the checks of `harness validate`, and the templates of `harness new`, which pass them."""
 
 from harness.contract.checks import Finding
 from harness.contract.validation import validate

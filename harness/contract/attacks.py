@@ -1,4 +1,4 @@
-"""What every attack must keep."""
+"""The checks of an attack: it runs on its grants, returns a guess of its kind, and is a function of its arguments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.contract.checks import Broken, Check, dataset, require
+from harness.contract.checks import Check, CheckFailed, require, striped_dataset
 from harness.errors import HarnessError, Skipped
 from harness.randomness import derive, torch_generator
 from harness.records import Records
@@ -20,52 +20,54 @@ from harness.types import Guess, Splits
 
 
 def checks(entry: Entry, function: Callable[..., Any], registry: Registry) -> Iterator[Check]:
-    private, public, test = (dataset(count, role) for count, role in ((30, "private"), (60, "public"), (6, "test")))
+    """The checks, to be run in this order: the later ones need the guess of the first."""
+    private, public, test = (
+        striped_dataset(count, role) for count, role in ((30, "private"), (60, "public"), (6, "test"))
+    )
     bench = Bench(Splits("contract", private, public, test, "0" * 32), registry, Records.nowhere(), epochs=2)
     defense = registry.get("defenses", "noise_mix")
     release, secret = bench.client.release(defense, 0, 0)
-    made: list[Guess] = []
+    guesses: list[Guess] = []
 
     def run() -> Guess:
         observation = bench.client.observe(defense, entry, 0)
         guess: Guess = function(observation, torch_generator(derive(b"", "attack"), "cpu"))
         return guess
 
-    def answers() -> None:
-        made.append(run())
-        require(isinstance(made[0], Guess), f"returned {type(made[0]).__name__}, expected harness.types.Guess")
+    def first_guess() -> Guess:
+        if not guesses:
+            raise Skipped("there is no guess")
+        return guesses[0]
 
-    def kind() -> None:
-        _need(made)
-        score(bench.client, entry, made[0], release, secret)
+    def returns_guess() -> None:
+        guesses.append(run())
+        require(isinstance(guesses[0], Guess), f"returned {type(guesses[0]).__name__}, expected harness.types.Guess")
 
-    def same_dice() -> None:
-        _need(made)
+    def kind_and_shape() -> None:
+        score(bench.client, entry, first_guess(), release, secret)
+
+    def deterministic() -> None:
+        guess = first_guess()
         memo.forget()
-        again = run()
+        repeated = run()
         for name in ("scores", "candidates", "gallery"):
-            first, second = getattr(made[0], name), getattr(again, name)
+            first, second = getattr(guess, name), getattr(repeated, name)
             if first is not None:
                 same = np.allclose(np.asarray(first, np.float64), np.asarray(second, np.float64), atol=1e-4)
-                require(same, f"two runs on the same dice give different {name}; draw from rng alone")
+                require(same, f"two runs with the same rng give different {name}; draw from rng alone")
 
-    def only_granted() -> None:
-        bare = bench.client.observe(defense, replace(entry, granted=()), 0)
+    def needs_its_grants() -> None:
+        without = bench.client.observe(defense, replace(entry, granted=()), 0)
         if entry.granted:
             try:
-                function(bare, torch_generator(derive(b"", "attack"), "cpu"))
+                function(without, torch_generator(derive(b"", "attack"), "cpu"))
             except HarnessError:
                 return
-            raise Broken(
+            raise CheckFailed(
                 f"it runs without what its entry is granted ({', '.join(entry.granted)}); drop what it does not use"
             )
 
-    yield "runs on what it is granted and returns a guess", answers
-    yield "the guess is of its kind and shape", kind
-    yield "is a function of its observation and rng", same_dice
-    yield "uses what it is granted", only_granted
-
-
-def _need(made: list[Guess]) -> None:
-    if not made:
-        raise Skipped("there is no guess")
+    yield "runs on what it is granted and returns a guess", returns_guess
+    yield "the guess is of its kind and shape", kind_and_shape
+    yield "is a function of its observation and rng", deterministic
+    yield "uses what it is granted", needs_its_grants

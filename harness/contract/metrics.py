@@ -1,4 +1,4 @@
-"""What every metric must keep."""
+"""The checks of a metric: one finite number per image, zero between equals, ordered as its entry says."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from harness.contract.checks import Check, pictures, require
+from harness.contract.checks import Check, require, striped_images
 from harness.images import to_images
 from harness.randomness import derive, torch_generator
 from harness.registry import Entry
 
 
 def checks(entry: Entry, function: Callable[..., Any]) -> Iterator[Check]:
-    pixels = pictures(4, "metric")[0]
+    pixels = striped_images(4, "metric")[0]
     grain = torch.randn(pixels.shape, generator=torch_generator(derive(b"", "noise"), "cpu"))
 
     def pair(sigma: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -22,30 +22,30 @@ def checks(entry: Entry, function: Callable[..., Any]) -> Iterator[Check]:
         return (originals + grain * sigma).clamp(0, 1), originals
 
     def per_image() -> None:
-        made = function(*pair(0.02))
-        held = isinstance(made, torch.Tensor) and tuple(made.shape) == (4,)
-        require(held, "expected a tensor with one number per image")
-        require(bool(torch.isfinite(made).all()), "finite images give a number that is not finite")
+        distances = function(*pair(0.02))
+        per_row = isinstance(distances, torch.Tensor) and tuple(distances.shape) == (4,)
+        require(per_row, "expected a tensor with one number per image")
+        require(bool(torch.isfinite(distances).all()), "finite images give a number that is not finite")
 
     def ordered() -> None:
-        close, distant = (float(function(*pair(sigma)).mean()) for sigma in (0.02, 0.4))
-        grows = distant > close
+        weak, strong = (float(function(*pair(sigma)).mean()) for sigma in (0.02, 0.4))
+        grows = strong > weak
         require(
             grows if entry.higher_is == "farther" else not grows,
-            f"strong noise scores {distant:.3g} and weak noise {close:.3g}, but higher_is says {entry.higher_is}",
+            f"strong noise scores {strong:.3g} and weak noise {weak:.3g}, but higher_is says {entry.higher_is}",
         )
 
     def zero() -> None:
-        same = function(*pair(0.0))
+        distances = function(*pair(0.0))
         if entry.higher_is == "farther":
-            apart = float(same.abs().max())
-            require(apart < 1e-4, f"equal images are {apart:.3g} apart, expected 0")
+            largest = float(distances.abs().max())
+            require(largest < 1e-4, f"equal images are {largest:.3g} apart, expected 0")
 
-    def alone() -> None:
-        together, single = function(*pair(0.02))[:1], function(*(stack[:1] for stack in pair(0.02)))
-        require(torch.allclose(together, single, atol=1e-5), "an image's figure depends on the others of its batch")
+    def single() -> None:
+        in_batch, alone = function(*pair(0.02))[:1], function(*(stack[:1] for stack in pair(0.02)))
+        require(torch.allclose(in_batch, alone, atol=1e-5), "an image's figure depends on the others of its batch")
 
-    def untouched() -> None:
+    def not_in_place() -> None:
         images, originals = pair(0.02)
         function(images, originals)
         require(torch.equal(images, pair(0.02)[0]), "it writes into its images; return new tensors")
@@ -54,5 +54,5 @@ def checks(entry: Entry, function: Callable[..., Any]) -> Iterator[Check]:
     yield "returns one finite number per image", per_image
     yield "equal images are at distance 0", zero
     yield "orders weak and strong noise as higher_is says", ordered
-    yield "scores each image by itself", alone
-    yield "writes into nothing it was given", untouched
+    yield "scores each image by itself", single
+    yield "writes into nothing it was given", not_in_place

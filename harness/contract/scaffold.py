@@ -1,4 +1,4 @@
-"""`harness new defense NAME`: a working plugin and its registry entry, ready to edit and to use with --registry."""
+"""`harness new`: write a working plugin and its registry entry, to edit and to use with --registry."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def NAME(sources: Sources, weights: Weights, rng: Generator, *, strength: float)
 
     sources   (N, k, 3, H, W) float32 in [0, 1], dominant source first
     weights   (N, k), each row sums to 1
-    strength  share of the noise: 0 is a plain mixture, 1 is nothing but noise
+    strength  share of the noise, in [0, 1]: 0 is the plain mixture, 1 is noise alone
     """
     if not 0 <= strength <= 1:
         raise HarnessError(f"NAME: strength {strength} is outside [0, 1]")
@@ -48,14 +48,14 @@ DEFENSE_ENTRY = """# harness run --registry NAME.yaml --defense NAME --attack cn
 defenses:
   QUOTED:
     use: NAME:NAME
-    version: 1                # raise it when the code's meaning changes
-    params: {strength: 0.3}   # every knob is set here; none has a default in code
+    version: 1                # raise it when the code gives other results
+    params: {strength: 0.3}   # every knob has its value here; none has a default in code
     mixing: {weights: [0.75, 0.25], pairing: permutation, intra_class: false, label: dominant}
-    traits: [linear]          # what attacks may know: linear, additive_noise, blurs, pixelizes, keeps_pixels, ...
+    traits: [linear]          # for attacks that adapt: linear, additive_noise, blurs, pixelizes, keeps_pixels, ...
     cite: "authors, year, section"
 """
 
-ATTACK = '''"""NAME: how it looks through a release, in one line. Reference: authors, year, section."""
+ATTACK = '''"""NAME: how it reconstructs originals from a release, in one line. Reference: authors, year, section."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ if TYPE_CHECKING:
 
 
 def NAME(observation: Observation, rng: Generator, *, gain: float) -> Guess:
-    """Stretch the contrast of every targeted release around its own mean: one candidate each.
+    """Increase the contrast of every target around its own mean: one candidate each.
 
-    gain  how many times the distance from the mean grows
+    gain  factor on the difference from the mean
     """
     images = observation.images[observation.targets].float()
     mean = images.mean(dim=(-3, -2, -1), keepdim=True)
@@ -83,10 +83,10 @@ ATTACK_ENTRY = """# harness run --registry NAME.yaml --defense mix --attack NAME
 attacks:
   QUOTED:
     use: NAME:NAME
-    version: 1                # raise it when the code's meaning changes
+    version: 1                # raise it when the code gives other results
     kind: reconstruction      # or recognition, reidentification
-    granted: []               # beyond the images: labels, releases, defense, public
-    params: {gain: 1.5}       # every knob is set here; none has a default in code
+    granted: []               # what it may see beyond the images: labels, releases, defense, public
+    params: {gain: 1.5}       # every knob has its value here; none has a default in code
     traits: []
     cite: "authors, year, section"
 """
@@ -104,7 +104,7 @@ if TYPE_CHECKING:
 
 
 def NAME(images: Images, originals: Images, *, power: float) -> Tensor:
-    """Mean absolute difference to a power: one number per image, larger where they are farther apart.
+    """Mean of the absolute difference to a power: one number per image, larger for less alike images.
 
     images, originals  (N, 3, H, W) float32 in [0, 1]
     power              2 gives the mean squared error
@@ -116,9 +116,9 @@ METRIC_ENTRY = """# harness measure --registry NAME.yaml A B
 metrics:
   QUOTED:
     use: NAME:NAME
-    version: 1                # raise it when the code's meaning changes
+    version: 1                # raise it when the code gives other results
     higher_is: farther        # or closer
-    params: {power: 1.0}      # every knob is set here; none has a default in code
+    params: {power: 1.0}      # every knob has its value here; none has a default in code
     cite: "authors, year, section"
 """
 
@@ -130,7 +130,10 @@ TEMPLATES = {
 
 
 def new_plugin(kind: str, name: str, folder: Path) -> list[Path]:
-    """Write NAME.py and NAME.yaml into the folder; `kind` is 'defense', 'attack' or 'metric'."""
+    """Write NAME.py and NAME.yaml into the folder and return their paths; raises HarnessError for a name that is taken.
+
+    kind  defense, attack or metric
+    """
     kind = SECTIONS.get(kind, kind)
     if kind not in TEMPLATES:
         raise HarnessError(f"cannot make a {kind!r}{did_you_mean(kind, TEMPLATES)}; choose {', '.join(TEMPLATES)}")
@@ -141,7 +144,7 @@ def new_plugin(kind: str, name: str, folder: Path) -> list[Path]:
         for file, template in zip(files, TEMPLATES[kind], strict=True):
             file.write_text(template.replace("NAME", name).replace("QUOTED", quoted), encoding="utf-8")
     except OSError as error:
-        for file in files:  # both or neither
+        for file in files:  # write both or neither
             with contextlib.suppress(OSError):
                 file.unlink(missing_ok=True)
         raise HarnessError(f"{folder}: {error.strerror or error}; name another with --folder") from None

@@ -1,4 +1,4 @@
-"""The contract tests that `harness validate NAME` runs on any plugin: being listed means being tested."""
+"""Run the checks of a plugin's kind: `harness validate NAME`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from harness.contract import attacks, defenses, metrics
-from harness.contract.checks import Check, Finding, tried
+from harness.contract.checks import Check, Finding, run_check
 from harness.errors import HarnessError
 from harness.registry import Entry, Registry, bind
 
 
 def validate(entry: Entry, registry: Registry) -> list[Finding]:
-    """Run every check for the entry's section. The first, that it can be bound, stops the rest where it fails."""
+    """Run every check for the entry's section; only the first where the plugin cannot be imported and bound."""
     try:
         function = bind(entry)
     except HarnessError as error:
@@ -23,7 +23,4 @@ def validate(entry: Entry, registry: Registry) -> list[Finding]:
         "metrics": partial(metrics.checks, entry, function),
     }
     checks = suites.get(entry.section, lambda: iter(()))()
-    return [Finding("can be imported and given its knobs", True), *(tried(name, check) for name, check in checks)]
-
-
-__all__ = ["Finding", "validate"]
+    return [Finding("can be imported and given its knobs", True), *(run_check(name, check) for name, check in checks)]

@@ -1,1 +1,1 @@
-"""A client's own release on disk, and the scoring of outside submissions."""
+"""`harness obfuscate` writes a client's release to disk; `harness external` scores outside submissions."""

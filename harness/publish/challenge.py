@@ -1,8 +1,8 @@
-"""A release that somebody outside has attacked, as its judge sees it: the files, and what undoes them.
+"""A release for outside attackers together with its secret, which scoring needs.
 
-Here the very release that a row of a board is about (a defense, a data set and a seed), written as PNG files by
-`harness external release`; a client's own is in `harness.publish.published`. The hash of a release is over the names
-and pixels of all its epochs; the files of the first epoch are what is reconstructed.
+Here the release that a row of a board was measured on (a defense, a data set and a seed), written as PNG files by
+`harness external release`; a client's own release is in `harness.publish.published`. The hash of a release covers the
+names and pixels of all its epochs; submissions reconstruct the files of the first epoch.
 """
 
 from __future__ import annotations
@@ -28,7 +28,12 @@ HASH = 32  # hexadecimal digits
 
 @dataclass(frozen=True)
 class Challenge:
-    """files  (N,) where each image of the first epoch is; published: another's release, and no row of a run"""
+    """A release, its secret, and the bench that scores it.
+
+    files      (N,) path of each image of the first epoch, relative to the release's folder
+    hash       of all its files
+    published  a client's own release, not a row of a run
+    """
 
     bench: Bench
     defense: Entry
@@ -40,7 +45,7 @@ class Challenge:
     published: bool = False
 
     def spec(self, spec: RunSpec) -> RunSpec:
-        """A published release has a row of its own, whatever the code: its hash stands for both."""
+        """The spec of a record on this release. A published release has a row by its hash, whatever the code."""
         inputs = {**spec.inputs, "challenge": self.hash} if spec.kind == "attack" else dict(spec.inputs)
         if self.published:
             inputs |= {"defense": {**inputs["defense"], "published": self.hash}, "release": self.hash}
@@ -48,7 +53,7 @@ class Challenge:
 
 
 def folder_hash(folder: Path) -> str:
-    """Of every PNG file below a folder, in the order of their paths."""
+    """The hash of every PNG file below a folder, in the order of their paths."""
     paths = sorted(folder.rglob("*.png"), key=lambda path: path.relative_to(folder).as_posix())
     if not paths:
         raise HarnessError(f"release {folder}: there is no PNG file in it; name the folder of a release")
@@ -56,37 +61,37 @@ def folder_hash(folder: Path) -> str:
 
 
 def hash_of(images: Iterable[tuple[str, Array]]) -> str:
-    """Over names and (3, H, W) uint8 pixels, in the order given."""
+    """The hash of names and (3, H, W) uint8 pixels, in the order given."""
     digest = hashlib.sha256()
     for name, pixels in images:
         digest.update(f"{name} {pixels.shape}\n".encode() + np.ascontiguousarray(pixels).tobytes())
     return digest.hexdigest()[:HASH]
 
 
-# A row's own release
+# The release of a row
 
 
-def of_row(bench: Bench, defense: Entry, seed: int) -> Challenge:
-    """The T releases behind a row of a board, under plain numbers for names."""
+def challenge_of_row(bench: Bench, defense: Entry, seed: int) -> Challenge:
+    """The T releases behind a row of a board; the files are numbered."""
     release, secret = bench.client.release(defense, seed, 0)
-    found = hash_of(_epochs(bench, defense, seed))
-    return Challenge(bench, defense, seed, tuple(_numbered(0, len(release))), release, secret, found)
+    digest = hash_of(_epochs(bench, defense, seed))
+    return Challenge(bench, defense, seed, tuple(_numbered(0, len(release))), release, secret, digest)
 
 
 def write_row(bench: Bench, defense: Entry, seed: int, out: Path) -> Challenge:
-    """Those releases as PNG files in a new folder, with the labels that are public."""
-    challenge = of_row(bench, defense, seed)
-    with new_folder(out.resolve()) as making:
+    """Write those releases as PNG files into a new folder, with their public labels."""
+    challenge = challenge_of_row(bench, defense, seed)
+    with new_folder(out.resolve()) as folder:
         for epoch in range(bench.epochs):
             release, _ = bench.client.release(defense, seed, epoch)
             names = np.array(_numbered(epoch, len(release)))
-            write_images(making, names, release, bench.threads)
-            _write_labels(making / f"labels_{epoch:03d}.csv", names, release, bench.splits.classes)
+            write_images(folder, names, release, bench.threads)
+            _write_labels(folder / f"labels_{epoch:03d}.csv", names, release, bench.splits.classes)
     return challenge
 
 
 def _write_labels(file: Path, names: Array, release: Release, classes: Sequence[str]) -> None:
-    """The public label of every file; of soft ones the share of every class."""
+    """The public label of every file; where labels are soft, the share of every class."""
     if release.labels.ndim == 2:
         write_labels(file, names, release.labels.cpu().numpy(), list(classes))
         return
@@ -107,6 +112,7 @@ def _numbered(epoch: int, count: int) -> list[str]:
 
 
 def pixels_of(path: Path) -> Array:
+    """(3, H, W) uint8 RGB."""
     import cv2
 
     pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)

@@ -1,7 +1,7 @@
-"""`harness obfuscate`: a client's own folder -> a folder of PNG files that may leave, and the secret that may not.
+"""`harness obfuscate`: turn a client's folder into a folder of PNG files to publish, and a secret to keep.
 
-Everything in the folder is private and is released once per epoch. Nothing of a file but its class survives: names are
-random numbers, files carry pixels alone and are written in the order of those numbers, all times are the same.
+Everything in the folder is private and is released once per epoch. Of a file only its class is published: names are
+random numbers, files contain pixels alone and are written in the order of those numbers, all times are the same.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from harness.data import splits
 from harness.data.decode import decode_into, map_images
 from harness.data.image_folder import image_folder
 from harness.errors import HarnessError
-from harness.publish.release_files import file_names, same_times, write_images, write_labels, write_secret
+from harness.publish.release_files import file_names, set_equal_times, write_images, write_labels, write_secret
 from harness.randomness import derive
 from harness.registry import Entry, Registry
 from harness.release import Scheme, obfuscate
@@ -60,7 +60,7 @@ def publish(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> int:
-    """Write `epochs` releases of a folder `<class>/*` and, apart from them, what undoes them; how many images.
+    """Write `epochs` releases of a folder `<class>/*` and, apart from them, the secret. Returns the number of images.
 
     out       `out/epoch_000/<class>/<number>.png`; with soft labels `out/epoch_000/<number>.png` and `out/labels.csv`
     secret    an .npz of mode 0600: `epoch` (M,), `file` (M,) relative to `out`, `sources` (M, k) original relative
@@ -69,21 +69,21 @@ def publish(
     size      the shorter side in pixels, then a centre crop; None: images as they are, all of one size
     """
     out, secret = Path(out).resolve(), Path(secret).absolute()
-    check_places(out, secret)
+    check_paths(out, secret)
     pictures = private_pictures(Path(folder))
     scheme = scheme_of(defense, registry)
     arrays: dict[str, Array] = {}
     try:
-        with tempfile.TemporaryFile() as scratch, new_folder(out) as making:
+        with tempfile.TemporaryFile() as scratch, new_folder(out) as folder_in_progress:
             originals = _decode(pictures, size, scratch, progress)
             height, width = originals.images.shape[2:]
             check_scheme(scheme, originals.labels, (height, width))
-            ledger = _release_all(scheme, originals, making, epochs, root, device, progress)
+            ledger = _release_all(scheme, originals, folder_in_progress, epochs, root, device, progress)
             about = json.dumps(_about(defense, (height, width), device))
             arrays = {**ledger, "root": np.frombuffer(root, np.uint8), "about": np.array(about)}
             write_secret(secret, arrays)
     except BaseException:
-        if arrays and not (out / arrays["file"][0]).exists():  # the folder did not get its name
+        if arrays and not (out / arrays["file"][0]).exists():  # the folder was not renamed to `out`
             secret.unlink(missing_ok=True)
         raise
     return len(arrays["file"])
@@ -98,7 +98,7 @@ def _release_all(
     device: str,
     progress: Progress | None,
 ) -> dict[str, Array]:
-    """Every epoch's files; which file holds what."""
+    """Write every epoch's files; the arrays of the secret: which file holds what."""
     threads = use_threads()
     ledger: dict[str, list[Array]] = {name: [] for name in ("epoch", "file", "sources", "weights", "dominant")}
     soft: list[Array] = []
@@ -106,23 +106,23 @@ def _release_all(
         if progress:
             progress("releasing epochs", epoch, epochs)
         key = derive(root, "release", epoch)
-        release, kept = obfuscate(scheme, originals.images, originals.labels, len(originals.classes), key, device)
+        release, drawn = obfuscate(scheme, originals.images, originals.labels, len(originals.classes), key, device)
         files = file_names(release, originals.classes, epoch, derive(root, "names", epoch))
         write_images(out, files, release, threads)
-        _note(ledger, epoch, files, kept, originals.names)
+        _add_to_ledger(ledger, epoch, files, drawn, originals.names)
         if release.labels.ndim == 2:
             soft.append(release.labels.cpu().numpy())
     joined = {name: np.concatenate(parts) for name, parts in ledger.items()}
     if soft:
         write_labels(out / "labels.csv", joined["file"], np.concatenate(soft), originals.classes)
-    same_times(out)
+    set_equal_times(out)
     if progress:
         progress("releasing epochs", epochs, epochs)
     return joined
 
 
-def check_places(out: Path, secret: Path) -> None:
-    """Refuse places that would overwrite something, mix two runs, or release the secret."""
+def check_paths(out: Path, secret: Path) -> None:
+    """Refuse paths that would overwrite something, mix two runs, or publish the secret."""
     for what, place in (("output folder", out), ("secret", secret)):
         if not place.parent.is_dir():
             raise HarnessError(f"{what} {place}: there is no folder {place.parent}; make it first")
@@ -140,7 +140,7 @@ def check_places(out: Path, secret: Path) -> None:
 
 
 def private_pictures(folder: Path) -> list[LazyImage]:
-    """Every image of a folder `<class>/*`; a data set in two roles is refused, because all of a folder is released."""
+    """Every image of a folder `<class>/*`. Refuses one with train/ or test/ roles: all of a folder is released."""
     for role in (splits.TRAIN, splits.TEST):
         if (folder / role).is_dir() and any(path.is_dir() for path in (folder / role).iterdir()):
             raise HarnessError(
@@ -151,7 +151,7 @@ def private_pictures(folder: Path) -> list[LazyImage]:
 
 
 def _decode(pictures: list[LazyImage], size: int | None, scratch: IO[bytes], progress: Progress | None) -> Originals:
-    """The images in an unnamed file: no copy of them is left, whatever happens."""
+    """Decode the images into an unnamed file, so that no copy remains even after a crash."""
     pictures = sorted(pictures, key=lambda picture: picture.name)
     try:
         facts = decode_into(scratch, pictures, size, progress)
@@ -164,16 +164,16 @@ def _decode(pictures: list[LazyImage], size: int | None, scratch: IO[bytes], pro
     return Originals(images, labels, [picture.name for picture in readable], classes)
 
 
-def _note(ledger: dict[str, list[Array]], epoch: int, files: Array, kept: Secret, names: list[str]) -> None:
+def _add_to_ledger(ledger: dict[str, list[Array]], epoch: int, files: Array, secret: Secret, names: list[str]) -> None:
     ledger["epoch"].append(np.full(len(files), epoch, np.int64))
     ledger["file"].append(files)
-    ledger["sources"].append(np.array(names)[kept.sources])
-    ledger["weights"].append(kept.shares)
-    ledger["dominant"].append(kept.dominant.astype(np.int64))
+    ledger["sources"].append(np.array(names)[secret.sources])
+    ledger["weights"].append(secret.shares)
+    ledger["dominant"].append(secret.dominant.astype(np.int64))
 
 
 def _about(defense: Entry, size: tuple[int, int], device: str) -> dict[str, Any]:
-    """What else it takes to make the same release from the same files and the root."""
+    """The settings that make the same release from the same files and the root."""
     return {
         "harness": __version__,
         "defense": defense.name,

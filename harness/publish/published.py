@@ -1,7 +1,7 @@
-"""A client's own release (`harness obfuscate`), its secret and the originals, as the judge of an attack sees them.
+"""A client's own release (`harness obfuscate`) as a challenge, from its folder, its secret and the originals.
 
-Nothing is taken on trust: the release is made again from the originals and the secret, and has to be the one in the
-folder, name by name and pixel by pixel.
+The release is made again from the originals and the secret, and must equal the one in the folder in every name and
+pixel.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from harness.types import Array, Dataset, Release, Secret, Splits
 
 
 @dataclass
-class _Owner(Client):
+class _SecretRootClient(Client):
     """A client whose randomness descends from a secret root."""
 
     root: bytes = b""
@@ -43,18 +43,24 @@ class _Owner(Client):
 
 
 @dataclass
-class _Published(Bench):
+class _PublishedBench(Bench):
+    """A bench whose client releases with the root of the secret."""
+
     root: bytes = field(default=b"", repr=False)
 
     @cached_property
     def client(self) -> Client:
         settings = (self.splits, self.registry, self.device, self.epochs, self.targets, self.release_cache)
-        return _Owner(*settings, root=self.root)
+        return _SecretRootClient(*settings, root=self.root)
 
 
-def of_published(folder: Path, secret: Path, originals: Path, registry: Registry, records: Records) -> Challenge:
-    """The release in `folder`: refused where it is not, name by name and pixel by pixel, what the secret makes of these
-    originals."""
+def challenge_of_published(
+    folder: Path, secret: Path, originals: Path, registry: Registry, records: Records
+) -> Challenge:
+    """The release in `folder`.
+
+    Raises HarnessError where it is not, in every name and pixel, what the secret makes of these originals.
+    """
     ledger, about = _read_secret(secret)
     defense = registry.get("defenses", about["defense"])
     if about["version"] != defense.version:
@@ -67,7 +73,7 @@ def of_published(folder: Path, secret: Path, originals: Path, registry: Registry
     root = ledger["root"].tobytes()
     epochs = int(ledger["epoch"].max()) + 1
     device = choose_device(about["device"])
-    bench = _Published(
+    bench = _PublishedBench(
         splits,
         registry,
         records,
@@ -77,11 +83,11 @@ def of_published(folder: Path, secret: Path, originals: Path, registry: Registry
         use_threads(1 if device == "cpu" else None),
         root=root,
     )
-    release, kept = bench.client.release(defense, 0, 0)
+    release, epoch_secret = bench.client.release(defense, 0, 0)
     files = file_names(release, list(splits.classes), 0, derive(root, "names", 0))
     _check_files(folder, ledger["file"].tolist(), files, release)
-    found = folder_hash(folder)
-    return Challenge(bench, defense, 0, tuple(files.tolist()), release, kept, found, published=True)
+    digest = folder_hash(folder)
+    return Challenge(bench, defense, 0, tuple(files.tolist()), release, epoch_secret, digest, published=True)
 
 
 def _read_secret(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -99,7 +105,7 @@ def _read_secret(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
 
 
 def _splits(folder: Path, about: dict[str, Any], name: str) -> Splits:
-    """All of a folder as private images, in the order in which they were released."""
+    """All images of a folder in the private role, in the order in which they were released."""
     pictures = sorted(private_pictures(folder), key=lambda picture: picture.name)
     size = about["height"] if about["height"] == about["width"] else None
     with tempfile.TemporaryFile() as scratch:
@@ -110,22 +116,22 @@ def _splits(folder: Path, about: dict[str, Any], name: str) -> Splits:
     labels = np.array([classes.index(picture.label) for picture in read], np.int64)
     hashes = np.array(facts["hashes"], "S32")
     private = Dataset(images, labels, hashes, tuple(picture.name for picture in read), classes)
-    nobody = private.take(np.array([], np.int64))
+    empty = private.take(np.array([], np.int64))
     content = hashlib.sha256(b"published" + hashes.tobytes() + labels.tobytes()).hexdigest()[:HASH]
-    return Splits(name, private, nobody, nobody, fingerprint=content)
+    return Splits(name, private, empty, empty, fingerprint=content)
 
 
-def _check_files(folder: Path, told: list[str], files: Array, release: Release) -> None:
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
-    if there != set(told):
-        missing, strange = sorted(set(told) - there), sorted(there - set(told))
-        first = f"{missing[0]} is missing" if missing else f"{strange[0]} is not in the secret"
+def _check_files(folder: Path, listed: list[str], files: Array, release: Release) -> None:
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
+    if present != set(listed):
+        missing, unknown = sorted(set(listed) - present), sorted(present - set(listed))
+        first = f"{missing[0]} is missing" if missing else f"{unknown[0]} is not in the secret"
         raise HarnessError(
-            f"release {folder}: {len(there)} files, and the secret tells of {len(told)} ({first}); "
+            f"release {folder}: {len(present)} files, and the secret lists {len(listed)} ({first}); "
             "give the folder that belongs to the secret, as it was published"
         )
     for file, image in zip(files.tolist(), release.images.cpu().numpy(), strict=True):
-        if file not in there or not np.array_equal(pixels_of(folder / file), image):
+        if file not in present or not np.array_equal(pixels_of(folder / file), image):
             raise HarnessError(
                 f"release {folder}: {file} is not what the secret makes of these originals; give the originals and the "
                 "files as they were, and the harness that released them"

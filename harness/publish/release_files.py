@@ -1,4 +1,4 @@
-"""What a release is on disk: PNG files under random numbers, a table of soft labels, the secret, equal times."""
+"""The files of a release: PNG files named by random numbers, a table of soft labels, the secret; equal times."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from harness.system.files import write_private
 if TYPE_CHECKING:
     from harness.types import Array, Release
 
-MOMENT = 946_684_800  # every file's time, in seconds: 2000-01-01 UTC
+TIMESTAMP = 946_684_800  # every file's time, in seconds: 2000-01-01 UTC
 NUMBERS = 10**12  # file names are drawn from these, without replacement
-AT_ONCE = 256  # images in the hands of the PNG encoders
+AT_ONCE = 256  # images that the PNG encoders work on at a time
 
 
 def file_names(release: Release, classes: list[str], epoch: int, key: bytes) -> Array:
-    """(N,) where each image of an epoch goes, relative to the output folder."""
+    """(N,) the path of each image of an epoch, relative to the output folder."""
     numbers = numpy_generator(key).choice(NUMBERS, len(release), replace=False)
     folder = f"epoch_{epoch:03d}"
     if release.labels.ndim == 2:
@@ -36,26 +36,27 @@ def file_names(release: Release, classes: list[str], epoch: int, key: bytes) -> 
 
 
 def write_images(out: Path, files: Array, release: Release, threads: int) -> None:
-    """PNG files without metadata, in the order of their names."""
+    """Write PNG files without metadata, in the order of their names."""
     import cv2
 
     def write(row: int, pixels: Array) -> None:
-        fits, png = cv2.imencode(".png", pixels[:, :, ::-1])
-        if not fits:
+        encoded, png = cv2.imencode(".png", pixels[:, :, ::-1])
+        if not encoded:
             raise HarnessError(f"OpenCV cannot write {files[row]} as PNG")
         (out / files[row]).write_bytes(png.tobytes())
 
     for folder in sorted({str(Path(file).parent) for file in files}):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    order = np.argsort(files)
+    by_name = np.argsort(files)
     with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(order), AT_ONCE):
-            rows = order[start : start + AT_ONCE]
+        for start in range(0, len(by_name), AT_ONCE):
+            rows = by_name[start : start + AT_ONCE]
             pixels = release.images[rows].cpu().numpy().transpose(0, 2, 3, 1)
             list(pool.map(write, rows, pixels))
 
 
 def write_labels(file: Path, files: Array, shares: Array, classes: list[str]) -> None:
+    """Write a CSV file with the share (N, K) of every class for every file."""
     with file.open("w", newline="") as stream:
         rows = csv.writer(stream)
         rows.writerow(["file", *classes])
@@ -64,7 +65,7 @@ def write_labels(file: Path, files: Array, shares: Array, classes: list[str]) ->
 
 
 def write_secret(file: Path, arrays: dict[str, Array]) -> None:
-    """As `np.savez_compressed` writes them, which cannot take an array that is called `file`."""
+    """Write an .npz of mode 0600. (`np.savez_compressed` cannot take an array called `file`.)"""
 
     def write(stream: BinaryIO) -> None:
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -80,8 +81,8 @@ def write_secret(file: Path, arrays: dict[str, Array]) -> None:
         ) from None
 
 
-def same_times(folder: Path) -> None:
-    """Every file and folder at the same moment: when and in which order they were made is nobody's business."""
+def set_equal_times(folder: Path) -> None:
+    """Give every file and folder the same time, so that times do not show when and in which order they were written."""
     for path, folders, files in os.walk(folder, topdown=False):
         for name in (*files, *folders, "."):
-            os.utime(Path(path) / name, (MOMENT, MOMENT))
+            os.utime(Path(path) / name, (TIMESTAMP, TIMESTAMP))

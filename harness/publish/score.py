@@ -1,7 +1,7 @@
-"""Entries from outside: what somebody's own attack made of a release, scored here and recorded as `external:NAME`.
+"""Score an outside submission and record it as `external:NAME`.
 
-Scored by the same evaluators as every attack, over the same originals: it enters a row's worst case and can lower it.
-What a row lacks is not its business: nobody outside is asked for every seed.
+The same evaluators score it as every attack, over the same originals: it enters a row's worst case and can lower it. It
+is not a requirement of the row: an outside author need not submit for every seed.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from harness.run.scoring import score
 from harness.types import Guess
 
 GRANTS = ("defense", "labels", "public", "releases")
-"""What an author may say that the attack was given, beyond the images."""
+"""What an author may declare that the attack was granted, beyond the images."""
 
 
 def entry_of(name: str, submission: Submission, granted: Sequence[str], cite: str) -> Entry:
-    """The attack as a registry would announce it."""
+    """The attack as a registry entry."""
     unknown = [grant for grant in granted if grant not in GRANTS]
     if unknown:
         raise HarnessError(f"granted {unknown[0]!r} is unknown; use {', '.join(GRANTS)}, with commas")
@@ -45,15 +45,17 @@ def entry_of(name: str, submission: Submission, granted: Sequence[str], cite: st
 
 
 def judge(challenge: Challenge, submission: Submission, entry: Entry, claimed: str | None = None) -> list[RunResult]:
-    """Score a submission and write its record; for a published release that of the release too, once.
+    """Score a submission and write its record; for a published release also the record of the release, once.
 
-    claimed  the hash of the release that its author says it is for
+    claimed  the hash of the release that its author made it for
     """
-    for said in filter(None, (claimed, submission.release)):
-        if len(said) < 8 or not challenge.hash.startswith(said):
-            raise HarnessError(f"the submission is for release {said}, and this is {challenge.hash}; give that release")
+    for stated in filter(None, (claimed, submission.release)):
+        if len(stated) < 8 or not challenge.hash.startswith(stated):
+            raise HarnessError(
+                f"the submission is for release {stated}, and this is {challenge.hash}; give that release"
+            )
     bench, defense, seed = challenge.bench, challenge.defense, challenge.seed
-    made = [_release(challenge)]
+    release = _release_record(challenge)
     start = time.perf_counter()
     candidates = None if submission.candidates is None else torch.from_numpy(submission.candidates)
     guess = Guess(candidates=candidates, scores=submission.scores)
@@ -61,19 +63,18 @@ def judge(challenge: Challenge, submission: Submission, entry: Entry, claimed: s
     facts = {"release": challenge.hash, "submission": submission.digest, "cite": entry.cite}
     spec = challenge.spec(bench.attack_spec(defense, entry, seed))
     result = RunResult(spec, "ok", None, scores, arrays, facts, time.perf_counter() - start)
-    return [*made, bench.records.write(replace(result, asked=bench.data_request))]
+    return [release, bench.records.write(replace(result, asked=bench.data_request))]
 
 
-def _release(challenge: Challenge) -> RunResult:
-    """The record of what was attacked: of a published release it is made; a row has to be there, or its entry would
-    stand nowhere."""
+def _release_record(challenge: Challenge) -> RunResult:
+    """The record of the release: made for a published one; a row's must exist, or the entry would be on no board."""
     bench, piece = challenge.bench, challenge.bench.release_piece(challenge.defense, challenge.seed)
     spec = challenge.spec(piece.spec)
-    found = bench.records.find(spec)
-    if found is None and not challenge.published:
+    record = bench.records.find(spec)
+    if record is None and not challenge.published:
         raise HarnessError(
             f"{bench.records.folder} holds no release of {challenge.defense.name} with these settings, seed "
             f"{challenge.seed} and {bench.targets} targets that this code has made; run that row first, or name its "
             "folder with --records"
         )
-    return found or bench.records.write(replace(bench.do(piece), spec=spec))
+    return record or bench.records.write(replace(bench.do(piece), spec=spec))

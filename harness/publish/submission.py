@@ -1,4 +1,4 @@
-"""What an attacker from outside hands in for a release: reconstructions, or class scores, one for every released file.
+"""Read an outside submission for a release: reconstructions or class scores, one for every released file.
 
 Reconstructions are a folder of PNG files called like the released ones (`NUMBER.png`; several guesses of one as
 `NUMBER_1.png`, `NUMBER_2.png`), or an .npz with `files` (N,) and `candidates` (N, M, 3, H, W) uint8. Scores are an .npz
@@ -25,12 +25,12 @@ _SEVERAL = re.compile(r"(.+)_([0-9]{1,2})")
 
 @dataclass(frozen=True)
 class Submission:
-    """In the order of the release.
+    """Reconstructions or scores, in the order of the release.
 
     candidates  (N, M, 3, H, W) uint8, or None
     scores      (N, K) float64 over the classes of the release, or None
-    digest      hash of what was handed in: another submission is another entry
-    release     hash of the release that it says it is for
+    digest      hash of the content: another submission is another entry
+    release     hash of the release that it was made for, as stated in the file
     """
 
     candidates: Array | None
@@ -40,14 +40,17 @@ class Submission:
 
 
 def read_reconstructions(path: Path, files: Sequence[str], shape: tuple[int, int], most: int) -> Submission:
-    """Refuses whatever is not one guess, or up to `most`, for every file of the release, of its size."""
+    """Reconstructions of every file of the release, in its size (height, width), at most `most` guesses for each.
+
+    Raises HarnessError for anything else.
+    """
     if path.is_dir():
         guesses = _from_folder(path, files, shape)
         release = None
     elif path.suffix == ".npz":
         held = _arrays(path, ("files", "candidates"))
         guesses = dict(zip(_stems(held["files"]), held["candidates"], strict=True))
-        release = _claimed(held)
+        release = _stated_release(held)
         if held["candidates"].dtype != np.uint8 or held["candidates"].shape[2:] != (3, *shape):
             raise HarnessError(
                 f"{path}: candidates are {held['candidates'].dtype} {held['candidates'].shape}; "
@@ -66,22 +69,25 @@ def read_reconstructions(path: Path, files: Sequence[str], shape: tuple[int, int
 
 
 def read_scores(path: Path, files: Sequence[str], classes: Sequence[str]) -> Submission:
-    """Refuses whatever has not one row for every file of the release and one column for every class."""
+    """Class scores with one row for every file of the release and one column for every class.
+
+    Raises HarnessError for anything else.
+    """
     if path.suffix == ".npz":
         held = _arrays(path, ("files", "scores", "classes"))
         names, columns, numbers = list(held["files"]), [str(name) for name in held["classes"]], held["scores"]
-        release = _claimed(held)
+        release = _stated_release(held)
     else:
         names, columns, numbers = _from_csv(path)
         release = None
     if sorted(columns) != sorted(classes) or numbers.shape != (len(names), len(columns)):
         raise HarnessError(f"{path}: columns {', '.join(columns)}; expected the classes {', '.join(classes)}")
     if not np.isfinite(numbers).all():
-        raise HarnessError(f"{path}: {int((~np.isfinite(numbers)).sum())} scores are no finite numbers; mend them")
+        raise HarnessError(f"{path}: {int((~np.isfinite(numbers)).sum())} scores are no finite numbers; fix them")
     _check_names(path, list(_stems(names)), files)
     rows = {stem: row for row, stem in enumerate(_stems(names))}
-    order = [columns.index(name) for name in classes]
-    scores = np.asarray(numbers, np.float64)[[rows[stem] for stem in _stems(files)]][:, order]
+    columns_by_class = [columns.index(name) for name in classes]
+    scores = np.asarray(numbers, np.float64)[[rows[stem] for stem in _stems(files)]][:, columns_by_class]
     return Submission(None, scores, _digest(scores), release)
 
 
@@ -115,22 +121,19 @@ def _from_folder(folder: Path, files: Sequence[str], shape: tuple[int, int]) -> 
 
 def _check_names(where: Path, stems: Sequence[str], files: Sequence[str]) -> None:
     wanted = list(_stems(files))
-    if (
-        twice := [stem for stem in dict.fromkeys(stems) if stems.count(stem) > 1][:1]
-        if len(set(stems)) < len(stems)
-        else []
-    ):
-        raise HarnessError(f"{where}: {twice[0]} is there twice; keep one")
-    missing, strange = sorted(set(wanted) - set(stems)), sorted(set(stems) - set(wanted))
-    if missing or strange:
-        said = [
+    if len(set(stems)) < len(stems):
+        twice = next(stem for stem in stems if stems.count(stem) > 1)
+        raise HarnessError(f"{where}: {twice} is there twice; keep one")
+    missing, unknown = sorted(set(wanted) - set(stems)), sorted(set(stems) - set(wanted))
+    if missing or unknown:
+        parts = [
             f"{len(some)} {what} (first {some[0]})"
-            for some, what in ((missing, "missing"), (strange, "unknown"))
+            for some, what in ((missing, "missing"), (unknown, "unknown"))
             if some
         ]
         raise HarnessError(
-            f"{where}: {len(stems)} names for {len(wanted)} released images, {' and '.join(said)}; "
-            "hand in one for every file of the first epoch, under its name"
+            f"{where}: {len(stems)} names for {len(wanted)} released images, {' and '.join(parts)}; "
+            "submit one for every file of the first epoch, under its name"
         )
 
 
@@ -141,17 +144,17 @@ def _stems(files: Sequence[str] | Array) -> list[str]:
 def _arrays(path: Path, names: Sequence[str]) -> Mapping[str, Array]:
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as held:
-            found = {name: held[name] for name in held.files}
-    except Exception as error:  # whatever a damaged or foreign file makes NumPy or zipfile raise
+            arrays = {name: held[name] for name in held.files}
+    except Exception as error:  # NumPy and zipfile raise nearly anything on damaged files
         raise HarnessError(f"{path} cannot be read as .npz: {error}; write it with numpy.savez") from None
-    lacking = [name for name in names if name not in found]
-    if lacking or len(found[names[0]]) != len(found[names[1]]):
-        lengths = ", ".join(f"{name} {found[name].shape}" for name in found)
+    missing = [name for name in names if name not in arrays]
+    if missing or len(arrays[names[0]]) != len(arrays[names[1]]):
+        lengths = ", ".join(f"{name} {arrays[name].shape}" for name in arrays)
         raise HarnessError(f"{path} holds {lengths or 'nothing'}; expected {' and '.join(names)} with a row per file")
-    return found
+    return arrays
 
 
-def _claimed(held: Mapping[str, Array]) -> str | None:
+def _stated_release(held: Mapping[str, Array]) -> str | None:
     return str(held["release"]) if "release" in held else None
 
 

@@ -1,1 +1,1 @@
-"""Measure files and preview releases: one command each."""
+"""`harness measure` compares files by the metrics; `harness preview` draws releases."""

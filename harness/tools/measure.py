@@ -30,7 +30,7 @@ def measure(
     """`{"scores": {METRIC: {"mean", "low", "high", "p5", "min", "n"}}}`, a unit per pair.
 
     metrics    name -> `metric(images, originals) -> (N,)`, its knobs already bound. One that raises `Skipped` gets
-               n = 0 and a "reason"; all else that goes wrong is a HarnessError of one line
+               n = 0 and a "reason"; other errors become a HarnessError of one line
     per_image  adds `{"images": {NAME: {METRIC: figure}}}`
     """
     from harness.statistics import summarise
@@ -47,14 +47,17 @@ def measure(
                     reasons[metric] = str(reason)
 
     scores = {}
-    for metric, found in figures.items():
-        scores[metric] = summarise([] if metric in reasons else list(found.values()), proportion=False)
+    for metric, values in figures.items():
+        scores[metric] = summarise([] if metric in reasons else list(values.values()), proportion=False)
         if metric in reasons:
             scores[metric]["reason"] = reasons[metric]
     if not per_image:
         return {"scores": scores}
-    judged = [metric for metric in metrics if metric not in reasons]
-    return {"scores": scores, "images": {name: {metric: figures[metric][name] for metric in judged} for name in pairs}}
+    shown = [metric for metric in metrics if metric not in reasons]
+    return {
+        "scores": scores,
+        "images": {name: {metric: figures[metric][name] for metric in shown} for name in pairs},
+    }
 
 
 def match(a: Path, b: Path) -> dict[str, tuple[Path, Path]]:
@@ -68,15 +71,15 @@ def match(a: Path, b: Path) -> dict[str, tuple[Path, Path]]:
     if not a.is_dir():
         return {a.name: (a, b)}
 
-    ours, theirs = _images_in(a), _images_in(b)
-    pairs = {name: (ours[name], theirs[name]) for name in ours.keys() & theirs.keys()}
-    by_stem = _by_stem(theirs.keys() - pairs.keys(), b)
-    for stem, name in _by_stem(ours.keys() - pairs.keys(), a).items():
+    files_a, files_b = _images_in(a), _images_in(b)
+    pairs = {name: (files_a[name], files_b[name]) for name in files_a.keys() & files_b.keys()}
+    by_stem = _by_stem(files_b.keys() - pairs.keys(), b)
+    for stem, name in _by_stem(files_a.keys() - pairs.keys(), a).items():
         if stem in by_stem:
-            pairs[name] = (ours[name], theirs[by_stem.pop(stem)])
+            pairs[name] = (files_a[name], files_b[by_stem.pop(stem)])
     if not pairs:
         raise HarnessError(f"no image in {a} shares its name with one in {b}; rename them alike")
-    for folder, names in ((a, ours.keys() - pairs.keys()), (b, set(by_stem.values()))):
+    for folder, names in ((a, files_a.keys() - pairs.keys()), (b, set(by_stem.values()))):
         if names:
             shown = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
             raise HarnessError(f"{len(names)} images are only in {folder}: {shown}; remove them or add their partners")
@@ -85,10 +88,10 @@ def match(a: Path, b: Path) -> dict[str, tuple[Path, Path]]:
 
 def _images_in(folder: Path) -> dict[str, Path]:
     files = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    found = {path.relative_to(folder).as_posix(): path for path in files if not path.name.startswith(".")}
-    if not found:
+    images = {path.relative_to(folder).as_posix(): path for path in files if not path.name.startswith(".")}
+    if not images:
         raise HarnessError(f"{folder} holds no images; looked for {', '.join(sorted(SUFFIXES))}")
-    return found
+    return images
 
 
 def _by_stem(names: set[str], folder: Path) -> dict[str, str]:
@@ -104,16 +107,17 @@ def _by_stem(names: set[str], folder: Path) -> dict[str, str]:
 def _batches(
     pairs: dict[str, tuple[Path, Path]], progress: Progress | None
 ) -> Iterator[dict[str, tuple[Array, Array]]]:
-    """Decoded pairs of one shape, by name. What waits for its like is bounded, whatever the mix of shapes."""
+    """Decoded pairs of one shape, by name. Memory is bounded, whatever the mix of shapes."""
     waiting: dict[tuple[int, ...], dict[str, tuple[Array, Array]]] = {}
     pixels = 0
-    for done, (name, (ours, theirs)) in enumerate(pairs.items()):
+    for done, (name, (path_a, path_b)) in enumerate(pairs.items()):
         if progress:
             progress("measuring", done, len(pairs))
-        image, original = _read(ours), _read(theirs)
+        image, original = _read(path_a), _read(path_b)
         if image.shape != original.shape:
             sizes = [
-                f"{path} is {found.shape[1]}x{found.shape[0]}" for path, found in ((ours, image), (theirs, original))
+                f"{path} is {pixels.shape[1]}x{pixels.shape[0]}"
+                for path, pixels in ((path_a, image), (path_b, original))
             ]
             raise HarnessError(f"{sizes[0]} but {sizes[1]}; resize one of them")
         waiting.setdefault(image.shape, {})[name] = (image, original)

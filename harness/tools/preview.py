@@ -1,6 +1,6 @@
-"""`harness preview`: one sheet of pictures, rows of originals by columns of defenses, dSSIM and dHaar under each.
+"""`harness preview`: a contact sheet of originals and their releases by each defense, with dSSIM and dHaar.
 
-With attacks, every original has further rows: what each of them makes of the release.
+With attacks, every original has further rows: the best reconstruction by each attack.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 TILE = 128  # pixels at least: smaller images are enlarged by a whole factor, pixel by pixel
 GAP, LINE, SMALL, LARGE = 8, 15, 11, 13  # pixels; heights of text
-INK, PALE = "#222222", "#6b6b6b"
+INK, GREY = "#222222", "#6b6b6b"
 
 
 def check(out: Path, images: int, attacks: Sequence[Entry]) -> None:
-    """Refuse what can be refused before anything is computed."""
+    """Refuse a wrong file name or an attack that makes no images, before anything is computed."""
     if out.suffix.lower() != ".png":
         raise HarnessError(f"sheet {out}: expected a name that ends in .png")
     if not out.parent.is_dir():
@@ -43,7 +43,7 @@ def check(out: Path, images: int, attacks: Sequence[Entry]) -> None:
 
 
 def draw(client: Client, defenses: Sequence[Entry], attacks: Sequence[Entry], count: int, out: Path) -> int:
-    """Write the sheet; how many originals it shows."""
+    """Write the sheet. Returns the number of originals on it."""
     private = client.splits.private
     if count > len(private):
         raise HarnessError(
@@ -52,16 +52,16 @@ def draw(client: Client, defenses: Sequence[Entry], attacks: Sequence[Entry], co
     for defense in defenses:
         client.check(defense)
     released = [client.release(defense, 0, 0) for defense in defenses]  # in scratch files where they are large
-    rows = _shown([secret for _, secret in released], len(private), count)
-    columns = [_column(client, defense, *made, attacks, rows) for defense, made in zip(defenses, released, strict=True)]
+    rows = _shown_rows([secret for _, secret in released], len(private), count)
+    columns = [_column(client, defense, *pair, attacks, rows) for defense, pair in zip(defenses, released, strict=True)]
     sheet = _Sheet(client.splits.size, len(defenses) + 1, count, 1 + len(attacks))
-    sheet.head(0, "original", "")
+    sheet.column_title(0, "original", "")
     for place, defense in enumerate(defenses, 1):
-        sheet.head(place, defense.name, settings({**defense.params, **_told(defense)}))
+        sheet.column_title(place, defense.name, settings({**defense.params, **_weights(defense)}))
     for line, row in enumerate(rows):
         sheet.tile(0, line, 0, private.images[row], private.classes[private.labels[row]])
         for depth, attack in enumerate(attacks, 1):
-            sheet.word(0, line, depth, f"after {attack.name}")
+            sheet.text(0, line, depth, f"after {attack.name}")
         for place, column in enumerate(columns, 1):
             for depth, tiles in enumerate(column):
                 sheet.tile(place, line, depth, *tiles[line])
@@ -69,7 +69,7 @@ def draw(client: Client, defenses: Sequence[Entry], attacks: Sequence[Entry], co
     return count
 
 
-def _shown(secrets: Sequence[Secret], originals: int, count: int) -> Array:
+def _shown_rows(secrets: Sequence[Secret], originals: int, count: int) -> Array:
     """The first originals, in their order by content, that dominate a release of as many defenses as possible."""
     dominating = np.zeros(originals, int)
     for secret in secrets:
@@ -77,25 +77,27 @@ def _shown(secrets: Sequence[Secret], originals: int, count: int) -> Array:
     return np.sort(np.argsort(-dominating, kind="stable")[:count])
 
 
-def _told(defense: Entry) -> dict[str, object]:
+def _weights(defense: Entry) -> dict[str, object]:
     return {"weights": (defense.mixing or {})["weights"]}
 
 
 def _column(
     client: Client, defense: Entry, release: Release, secret: Secret, attacks: Sequence[Entry], originals: Array
 ) -> list[list[tuple[Array | None, str]]]:
-    """Of one defense: per depth (release, then attacks), per original, a picture and what to write under it."""
+    """Of one defense: per depth (release, then attacks), per original, an image and its caption."""
     first = {int(original): row for row, original in reversed(list(enumerate(secret.dominant_rows)))}
     depths: list[list[tuple[Array | None, str]]] = [
         [_captioned(client, release.images[first[o]], o) if o in first else (None, "in no release") for o in originals]
     ]
     for attack in attacks:
         try:
-            found = _reconstructed(client, defense, attack)
+            guesses = _reconstructed(client, defense, attack)
         except (Inapplicable, NotConverged, Skipped) as reason:
             depths.append([(None, type(reason).__name__.lower()) for _ in originals])
             continue
-        depths.append([_best(client, found[first[o]], o) if first.get(o) in found else (None, "-") for o in originals])
+        depths.append(
+            [_best(client, guesses[first[o]], o) if first.get(o) in guesses else (None, "-") for o in originals]
+        )
     return depths
 
 
@@ -108,19 +110,19 @@ def _reconstructed(client: Client, defense: Entry, attack: Entry) -> dict[int, B
 
 
 def _best(client: Client, candidates: Bytes, original: int) -> tuple[Array, str]:
-    """The candidate that is nearest to the original, as the evaluator takes it."""
+    """The candidate that is nearest to the original, as the evaluator chooses it."""
     return min((_captioned(client, candidate, original) for candidate in candidates), key=lambda shown: shown[1])
 
 
 def _captioned(client: Client, picture: Bytes, original: int) -> tuple[Array, str]:
     truth = to_images(torch.from_numpy(client.splits.private.images[original : original + 1].copy()))
     image = to_images(picture[None].cpu())
-    far = {name: float(bind(client.registry.get("metrics", name))(image, truth)) for name in judged()}
-    return picture.cpu().numpy(), "  ".join(f"{label(name)} {short(value)}" for name, value in far.items())
+    distances = {name: float(bind(client.registry.get("metrics", name))(image, truth)) for name in judged()}
+    return picture.cpu().numpy(), "  ".join(f"{label(name)} {short(value)}" for name, value in distances.items())
 
 
 class _Sheet:
-    """A white page: a head per column, and for every original a row of tiles, several deep with attacks."""
+    """A white page: a title per column, and for every original a row of tiles, several deep with attacks."""
 
     def __init__(self, size: tuple[int, int], columns: int, rows: int, depths: int) -> None:
         height, width = size
@@ -139,19 +141,19 @@ class _Sheet:
     def _corner(self, column: int, row: int, depth: int) -> tuple[int, int]:
         return GAP + column * self._step[0], self._top + row * self._block() + depth * self._step[1]
 
-    def head(self, column: int, title: str, below: str) -> None:
+    def column_title(self, column: int, title: str, below: str) -> None:
         x = GAP + column * self._step[0]
         self._write(x, GAP, title, LARGE, INK)
-        for line, words in enumerate(self._folded(below)[:3], 1):
-            self._write(x, GAP + line * LINE, words, SMALL, PALE)
+        for line, words in enumerate(self._wrapped(below)[:3], 1):
+            self._write(x, GAP + line * LINE, words, SMALL, GREY)
 
-    def word(self, column: int, row: int, depth: int, text: str) -> None:
-        self._write(*self._corner(column, row, depth), text, SMALL, PALE)
+    def text(self, column: int, row: int, depth: int, text: str) -> None:
+        self._write(*self._corner(column, row, depth), text, SMALL, GREY)
 
     def tile(self, column: int, row: int, depth: int, picture: Array | None, below: str) -> None:
         x, y = self._corner(column, row, depth)
         if picture is None:
-            self._pen.rectangle((x, y, x + self._tile[0] - 1, y + self._tile[1] - 1), outline=PALE)
+            self._pen.rectangle((x, y, x + self._tile[0] - 1, y + self._tile[1] - 1), outline=GREY)
         else:
             pixels = Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)))
             self._page.paste(pixels.resize(self._tile, Image.Resampling.NEAREST), (x, y))
@@ -163,7 +165,7 @@ class _Sheet:
         except OSError as error:
             raise HarnessError(f"sheet {file}: {error.strerror or error}; name another with --out") from None
 
-    def _folded(self, text: str) -> list[str]:
+    def _wrapped(self, text: str) -> list[str]:
         lines: list[str] = []
         for word in text.split():
             longer = f"{lines[-1]}  {word}" if lines else word

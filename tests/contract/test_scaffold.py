@@ -1,4 +1,4 @@
-"""`harness new`: what it writes works before anything is edited."""
+"""`harness new` writes plugins that work before they are edited."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_new_plugin_is_available_and_complete(kind: str, tmp_path: Path) -> No
 
 
 def test_a_new_defense_works(tmp_path: Path) -> None:
-    """Images out, in range, the same for the same dice, and nothing written in place."""
+    """Images in range, the same for the same rng, and nothing written in place."""
     defense = bind(made("defense", tmp_path))
     sources = torch.rand(5, 2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     weights = torch.tensor([[0.75, 0.25]]).repeat(5, 1)
@@ -54,7 +54,7 @@ def test_a_new_defense_works(tmp_path: Path) -> None:
 
 
 def test_a_new_defense_refuses_a_bad_knob(tmp_path: Path) -> None:
-    """The example shows how to say no."""
+    """The template shows how to refuse a value."""
     defense = bind(made("defense", tmp_path).with_settings({"strength": 2}))
 
     with pytest.raises(HarnessError, match=r"strength 2\.0 is outside \[0, 1\]"):
@@ -98,7 +98,7 @@ def test_a_new_attack_offers_one_candidate_per_target(tmp_path: Path) -> None:
         ("defense", "random", "a Python module called 'random' is installed"),
     ],
 )
-def test_a_name_that_could_not_work_is_refused(kind: str, name: str, message: str, tmp_path: Path) -> None:
+def test_an_unusable_name_is_refused(kind: str, name: str, message: str, tmp_path: Path) -> None:
     """Before a file is written."""
     with pytest.raises(HarnessError, match=message):
         new_plugin(kind, name, tmp_path)
