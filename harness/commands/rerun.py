@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.commands.common import add_command, add_data_options, add_records_option, print_result, registry_from
 
 if TYPE_CHECKING:
-    from harness.run.rerun import RecordComparison, FigureChange
+    from harness.run.rerun import FigureChange, RecordComparison
 
 DISAGREES = 3
 
