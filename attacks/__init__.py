@@ -1,1 +1,1 @@
-"""Attacks: one file per way of looking through a release; each gets an `Observation` and returns a `Guess`."""
+"""Attacks: one file per attack, helpers in sub-folders; each gets an `Observation` and returns a `Guess`."""

@@ -1,4 +1,4 @@
-"""Looking at the release: the floor that every other attack is measured from."""
+"""No attack: the release as it is, with which every other attack is compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mean of all releases, whatever the release: what a guess without any information of its own scores."""
+"""Control: the mean of all releases for every target, the score of a guess that does not depend on the release."""
 
 from __future__ import annotations
 

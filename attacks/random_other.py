@@ -1,4 +1,4 @@
-"""Other images of the same kind, drawn at random: the chance floor of every reconstruction."""
+"""Control: other images of the same kind, drawn at random; the chance level of every reconstruction."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from harness.types import Generator, Guess
 
 
 def random_other(observation: Observation, rng: Generator) -> Guess:
-    """As many public images for each target as an attack may offer: best of several guesses is a chance of its own.
+    """As many random public images for each target as an attack may offer candidates.
 
     Public images are disjoint from the private ones, so none of them is a source.
     """
     public, count, draws = observation.public.images, observation.sources, numpy_generator(key_from(rng))
-    again = len(public) < count
-    rows = np.stack([draws.choice(len(public), count, replace=again) for _ in observation.targets])
+    replace = len(public) < count
+    rows = np.stack([draws.choice(len(public), count, replace=replace) for _ in observation.targets])
     return Guess(candidates=public[torch.from_numpy(rows)])

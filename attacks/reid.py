@@ -1,7 +1,7 @@
-"""Re-identification: whose picture is behind a release, looked up in a gallery that holds the originals.
+"""Re-identification: which image of a gallery that holds the originals a release was made from.
 
-`reid_raw` compares what both show, as they are; `reid` first learns from rehearsals what survives the defense.
-Reference: contrastive learning by InfoNCE, van den Oord et al. 2018; over both directions, Radford et al. 2021.
+`reid_raw` compares releases and gallery in a fixed embedding; `reid` trains an embedding on rehearsals.
+References: contrastive learning by InfoNCE, van den Oord et al. 2018; over both directions, Radford et al. 2021.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from harness.train import Learner, Recipe, fit_until_flat, prepare, seeded
 from harness.types import Array, Bytes, Generator, Guess, Labels, Scores
 
 _RECIPE = Recipe("adamw", 1e-3, weight_decay=0.05, flip=True, shift=0.0625, clip=1.0)
-_BATCH = 32  # a picture's strangers are the others of its batch
-_PAIRS = 256  # a round has at least so many
-_JUDGED = 300  # releases that judge, at least
-_SIDE = 32  # pixels; larger pictures are brought down to it: what is finer, obfuscation has spoilt
+_BATCH = 32  # the negatives of an image are the others of its batch
+_PAIRS = 256  # pairs of a round, at least
+_JUDGED = 300  # held-out releases, at least
+_SIDE = 32  # pixels; larger images are reduced to it, since obfuscation removes finer detail
 _CHUNK = 256
 
 
 def reid_raw(observation: Observation, rng: Generator, *, grid: int, floor: float) -> Guess:
-    """Cosine of whitened thumbnails of the releases and of the gallery, without any learning.
+    """Cosine of whitened thumbnails of the releases and of the gallery, without training.
 
     grid   cells a side of a thumbnail
     floor  variance added to every principal component of the gallery, as a share of the largest
@@ -41,9 +41,9 @@ def reid_raw(observation: Observation, rng: Generator, *, grid: int, floor: floa
 
 
 def reid(observation: Observation, rng: Generator, *, grid: int, floor: float, train_epochs: int) -> Guess:
-    """Cosine of embeddings that were trained on rehearsals, or of raw thumbnails where held-out ones show them better.
+    """Cosine of embeddings trained on rehearsals, or of thumbnails where these rank held-out rehearsals better.
 
-    grid, floor   as for `reid_raw`: what the training starts from
+    grid, floor   as for `reid_raw`, where the training starts
     train_epochs  rounds of fresh rehearsals, at least; raised to 1,000 steps, and on until the loss is flat
     """
     gallery, device, key = observation.gallery, observation.device, key_from(rng)
@@ -51,7 +51,7 @@ def reid(observation: Observation, rng: Generator, *, grid: int, floor: float, t
     embedding, gallery_images = ThumbnailEmbedding.fit(gallery, grid, floor, device), _shrunk(gallery)
     pairs, owners = _rehearsed_pairs(observation, judge, -1, _JUDGED)
     releases, originals, truth = _separated(pairs, owners)
-    candidates = torch.cat([originals.cpu(), gallery_images])  # found among as many as it will have to be
+    candidates = torch.cat([originals.cpu(), gallery_images])  # at least as many as in the attack
     with seeded(key, device):
         learner = _Contrast(candidates, _Embedding(embedding), _RECIPE, min(_BATCH, len(fit)), key, device)
         report = fit_until_flat(
@@ -85,7 +85,10 @@ def _raw(embedding: ThumbnailEmbedding, images: Bytes, gallery: Bytes) -> Scores
 
 
 def _rehearsed_pairs(observation: Observation, rows: Array, epoch: int, least: int) -> tuple[Bytes, Labels]:
-    """Rehearsed releases over the originals that dominate them, in small, (N, 6, H, W); and whose they are, (N,)."""
+    """Rehearsed releases stacked on their dominant originals, reduced: (N, 6, H, W) uint8; the originals' rows (N,).
+
+    least  number of pairs, at least
+    """
     public, times = observation.public, -(-least // len(rows))
     images = public.images[torch.from_numpy(rows)].to(observation.device)
     small, stacks, owners = _shrunk(images), [], []
@@ -98,28 +101,28 @@ def _rehearsed_pairs(observation: Observation, rows: Array, epoch: int, least: i
 
 
 def _shrunk(images: Bytes) -> Bytes:
-    """Brought down to 32 pixels a side by area means."""
+    """Reduced to 32 pixels a side by area means, where larger."""
     if max(images.shape[2:]) <= _SIDE:
         return images
     return torch.cat([to_bytes(functional.adaptive_avg_pool2d(to_images(p), _SIDE)) for p in images.split(_CHUNK)])
 
 
 def _separated(pairs: Bytes, owners: Labels) -> tuple[Bytes, Bytes, Labels]:
-    """The releases, the originals once each, and the column of each release's own."""
+    """The releases, each original once, and the column (N,) of each release's original among these."""
     _, columns = owners.unique(return_inverse=True)
     first = torch.from_numpy(np.unique(owners.cpu().numpy(), return_index=True)[1])
     return pairs[:, :3], pairs[first.to(pairs.device), 3:], columns.cpu()
 
 
 def _reciprocal_ranks(scores: Scores, truth: Labels) -> Array:
-    """(N,) 1 / rank of the true column; ties count against."""
+    """(N,) 1 / rank of the true column; ties count against the attack."""
     own = scores.cpu().gather(1, truth[:, None])
-    found: Array = 1 / (scores.cpu() >= own).sum(1).numpy()
-    return found
+    reciprocal: Array = 1 / (scores.cpu() >= own).sum(1).numpy()
+    return reciprocal
 
 
 class _Embedding(nn.Module):
-    """Whitened thumbnails to begin with; from there a matrix and a small convolutional network learn what to add."""
+    """Initially whitened thumbnails; a matrix and a small convolutional network are trained on top of them."""
 
     mean: torch.Tensor
     whiten: torch.Tensor
@@ -142,7 +145,7 @@ class _Embedding(nn.Module):
         self.sharpness = nn.Parameter(torch.tensor(2.5))  # logarithm of the inverse temperature
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Prepared images (N, 3, H, W) -> (N, 3 grid^2), of length 1."""
+        """Images as `prepare` returns them, (N, 3, H, W) -> (N, 3 grid^2), of length 1."""
         cells = functional.adaptive_avg_pool2d(images / 4 + 0.5, self.grid).flatten(1)
         plain = functional.normalize((cells - self.mean) @ self.whiten, dim=1)
         return functional.normalize(self.rotate(plain) + self.add(self.convolutions(images)), dim=1)
@@ -154,8 +157,8 @@ class _Contrast(Learner):
     candidates  (G, 3, H, W) uint8, among which held-out releases have to be found
     """
 
-    def __init__(self, candidates: Bytes, *learning: Any):
-        super().__init__(*learning)
+    def __init__(self, candidates: Bytes, *learner: Any):
+        super().__init__(*learner)
         self.candidates = candidates
 
     def _step(self, stored: Bytes, labels: Labels, mirrored: torch.Tensor) -> torch.Tensor:
@@ -165,7 +168,7 @@ class _Contrast(Learner):
         releases, originals = embedded.chunk(2)
         logits = self._sharpened(releases @ originals.T)
         own = torch.arange(len(labels), device=logits.device)
-        same = (labels[:, None] == labels) & (own[:, None] != own)  # the same original twice in a batch is no stranger
+        same = (labels[:, None] == labels) & (own[:, None] != own)  # the same original twice in a batch is no negative
         logits = logits.masked_fill(same, -1e4)
         loss = (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
         self.optimizer.zero_grad(set_to_none=True)
@@ -179,10 +182,10 @@ class _Contrast(Learner):
         """Mean cross-entropy, in nats, of finding each release among the candidates; labels (N,) are their columns."""
         with torch.no_grad():
             logits = self._sharpened(self.compare(images, self.candidates)).cpu()
-            found = float(functional.cross_entropy(logits, labels))
-        if not np.isfinite(found):
-            raise NotConverged(f"the held-out loss is {found} after {self.steps} steps")
-        return found
+            loss = float(functional.cross_entropy(logits, labels))
+        if not np.isfinite(loss):
+            raise NotConverged(f"the held-out loss is {loss} after {self.steps} steps")
+        return loss
 
     def compare(self, images: Bytes, gallery: Bytes) -> Scores:
         """(N, G) cosines on the device."""

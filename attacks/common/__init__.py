@@ -1,1 +1,1 @@
-"""What several attacks use: settings chosen on rehearsals, filters."""
+"""Helpers of several attacks: rehearsals, filters, a known blur, the classifier."""

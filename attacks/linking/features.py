@@ -1,11 +1,11 @@
-"""Features of releases that survive a defense, in which two releases that share an original stand out.
+"""Features of releases that survive a defense, in which two releases that share an original are alike.
 
 Means of small cells, less the mean image, on the principal components of the releases themselves. Along each component
 the weight is sqrt(s) / c, where c is the variance of the releases and s = c - n the part of it that comes from their
 originals: the first-order optimum for deciding whether two Gaussian vectors share a source, and a whitening whose floor
-is the defense's own noise n. That is learned from rehearsals: what releases hold beyond what two of them share that one
-original dominates. N originals vary in N - 1 components at most; what is left of the others is rounding, and weighs
-nothing, since it varies less than a rehearsal can tell from noise.
+is the defense's own noise n. The noise is estimated from rehearsals: the variance of releases beyond the covariance of
+two releases that one original dominates. N originals span at most N - 1 components; the others hold rounding alone and
+get weight zero, since their variance is below what rehearsals can distinguish from noise.
 References: Carlini et al. 2021, "Is private learning possible with instance encoding?"; Fisher 1936 (the weighting).
 """
 
@@ -28,10 +28,10 @@ from harness.types import Bytes, Release
 
 COMPONENTS = 400
 _FINEST = 32  # cells a side
-_SAMPLE = 6000  # releases that the components are found on
-_PAIRS = 4000  # rehearsed pairs that weigh them, at least
+_SAMPLE = 6000  # releases that the components are computed from
+_PAIRS = 4000  # rehearsed pairs that the weights are computed from, at least
 _CHUNK = 256
-_UNCERTAIN = 0.02  # of a component's variance: what some thousand rehearsals leave open
+_UNCERTAIN = 0.02  # of a component's variance: the error of an estimate from some thousand rehearsals
 _FLAT = 1e-7  # of the largest variance: less is rounding
 _TINY = 1e-12
 
@@ -56,13 +56,13 @@ class Features:
 
 
 def learn_features(observation: Observation, key: bytes) -> Features:
-    """The features for this defense, from the releases and from rehearsals on the adversary's own images."""
+    """The features for this defense, from the releases and from rehearsals; Inapplicable with too few public images."""
     releases, device = observation.releases, torch.device(observation.device)
     cell = _cell_side(observation)
-    sample = torch.cat(list(_cells(_spread(releases), cell, device)))
+    sample = torch.cat(list(_cells(_sample(releases), cell, device)))
     mean = sample.mean(0)
     components = min(COMPONENTS, *sample.shape)
-    with seeded(derive(key, "components"), observation.device):  # it draws from torch's own generator
+    with seeded(derive(key, "components"), observation.device):  # svd_lowrank draws from torch's own generator
         _, values, basis = torch.svd_lowrank(sample - mean, q=components, niter=3)
     variance = values.square() / len(sample)
     shared = (variance - _noise(observation, cell, basis)).clamp(min=0)
@@ -71,11 +71,11 @@ def learn_features(observation: Observation, key: bytes) -> Features:
 
 
 def _noise(observation: Observation, cell: int, basis: Tensor) -> Tensor:
-    """(q,) variance along each component that rehearsed releases do not owe to their originals.
+    """(q,) variance along each component that does not come from the originals, from rehearsals.
 
-    Two releases that one original dominates share lambda_1^2 of an original's variance; each holds the sum of lambda^2.
+    Two releases that one original dominates share lambda_1^2 of an original's variance; each has the sum of lambda^2.
     """
-    public = some_public(observation, len(observation.public))
+    public = sample_public(observation, len(observation.public))
     rounds = max(2, -(-_PAIRS // len(public)))
     shared, whole, pairs, ratio = torch.zeros_like(basis[0]), torch.zeros_like(basis[0]), 0, 0.0
     before: Tensor | None = None
@@ -96,16 +96,16 @@ def _noise(observation: Observation, cell: int, basis: Tensor) -> Tensor:
 
 
 def _cell_side(observation: Observation) -> int:
-    """Cells as fine as the defense leaves them: a block where pixels are permuted inside blocks, else 2 px."""
+    """Side of the cells in pixels: that of a block where pixels are permuted inside blocks, else 2 or more."""
     side = min(observation.images.shape[2:])
     block = block_of(observation)
     return block * max(1, side // (2 * _FINEST * block)) if block else max(2, side // _FINEST)
 
 
 def block_of(observation: Observation) -> int | None:
-    """Side of the blocks inside which pixels are permuted; None where they are not, or where nobody says.
+    """Side of the blocks inside which pixels are permuted, in pixels; None where they are not, or it is not declared.
 
-    It divides the images: where a stranger's does not, the blocks at the borders could be anywhere.
+    None as well where it does not divide the images: then the position of the blocks is not known.
     """
     known = observation.defense
     block = known.params.get("block") if "permutes_in_blocks" in known.traits else None
@@ -114,8 +114,11 @@ def block_of(observation: Observation) -> int | None:
     return block
 
 
-def some_public(observation: Observation, count: int) -> LabelledImages:
-    """About so many of the adversary's images of all classes, without classes too small to be mixed within."""
+def sample_public(observation: Observation, count: int) -> LabelledImages:
+    """About `count` of the adversary's images of all classes, without classes too small to be mixed within.
+
+    Inapplicable where fewer than the sources of a mixture remain.
+    """
     public, k = observation.public, observation.sources
     rows = np.unique(np.linspace(0, len(public) - 1, min(count, len(public))).astype(np.int64))
     if observation.defense.mixing["intra_class"]:
@@ -126,8 +129,8 @@ def some_public(observation: Observation, count: int) -> LabelledImages:
     return LabelledImages(public.images[torch.from_numpy(rows)], public.labels[rows])
 
 
-def _spread(releases: Sequence[Release]) -> Bytes:
-    """Some releases of every epoch: at most _SAMPLE in all."""
+def _sample(releases: Sequence[Release]) -> Bytes:
+    """The first releases of every epoch, at most _SAMPLE in all."""
     each = max(1, _SAMPLE // len(releases))
     return torch.cat([release.images[:each] for release in releases])
 
@@ -140,4 +143,5 @@ def _cells(images: Bytes, cell: int, device: torch.device) -> Iterator[Tensor]:
 
 
 def unit(vectors: Tensor) -> Tensor:
+    """The rows, scaled to length 1."""
     return functional.normalize(vectors, dim=1)

@@ -1,9 +1,11 @@
 """Who was mixed with whom, found from the releases of several epochs alone: one guessed `Pairing` per epoch.
 
-Features are learned on rehearsals (attacks.features), tracks are grown through the epochs (attacks.tracks), then two
-steps alternate: assign originals to every release (attacks.assignment) and solve for the originals' features
-(attacks.regression). What stays unexplained is searched for originals that no track found.
-Reference: Carlini et al. 2021, "Is private learning possible with instance encoding?"
+Features are learned on rehearsals (features.py), tracks are grown through the epochs (tracks.py), then two steps
+alternate: assign originals to every release (assignment.py) and solve for the originals' features (ridge.py). Releases
+that stay unexplained are searched for originals that no track found.
+Reference: Carlini et al. 2021, "Is private learning possible with instance encoding?" Differences to the original: it
+has no sign flips to undo, learns a linear map to features instead of a network on pairs, and grows tracks instead of
+clustering a similarity graph.
 """
 
 from __future__ import annotations
@@ -18,33 +20,33 @@ from torch import Tensor
 from harness.errors import Inapplicable
 from harness.observation import Observation, Pairing
 from harness.plugins.attacks.linking.assignment import assign
-from harness.plugins.attacks.linking.features import learn_features, some_public, unit
+from harness.plugins.attacks.linking.features import learn_features, sample_public, unit
 from harness.plugins.attacks.linking.ridge import Mixing
 from harness.plugins.attacks.linking.tracks import grow
 from harness.train.memo import memoised
 from harness.types import Array, Bytes, Release, Scores
 
-_RIDGE = 0.05  # of the features' own scale: it only tames originals that are in few releases
-_ROUNDS = 5  # at most: few epochs take more of them
-_POOR = 6.0  # deviations above the median residual,
-_LEAST = 0.1  # and this share of a release's own square: half of what one unknown source of two leaves
-_TRIES = 3  # tracks looked at for every original that is missing
-_RELATIVES = 16  # seeds of a release, at most
+_RIDGE = 0.05  # in units of the features: it matters only for originals that are in few releases
+_ROUNDS = 5  # of the two steps, at most; with few epochs more are needed
+_POOR = 6.0  # deviations above the median residual from which a release counts as unexplained,
+_LEAST = 0.1  # if also above this share of its squared norm: half the residual of one unknown source of two
+_TRIES = 3  # tracks tried for every original that is missing
+_RELATIVES = 16  # tracks started at a release, at most
 _SOURCES = 8  # of a release, at most
-_KNOWN = 0.7  # cosine of a track to an original that is known already
-_FAINT = 1e-7  # least probability
-_PROBED = 256  # images rehearsed to see the shares
-_VECTORS = 8  # share vectors that are told apart
-_AGREE = 0.02
+_KNOWN = 0.7  # cosine from which a track counts as an original that is known already
+_FLOOR = 1e-7  # least probability, before the logarithm
+_PROBED = 256  # images rehearsed to read the shares
+_VECTORS = 8  # share vectors that are distinguished, at most
+_AGREE = 0.02  # largest L1 distance of a release's shares to its vector
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What the adversary knows of the mixing: the share vectors that occur, and how often an original does.
+    """What the adversary knows of the mixing.
 
-    vectors    (S, k) float32, each sorted downwards
+    vectors    (S, k) float32, the share vectors that occur, each sorted downwards
     most       releases of one epoch that an original may be in
-    originals  how many there are
+    originals  how many originals there are
     """
 
     vectors: Tensor
@@ -55,27 +57,28 @@ class Protocol:
 def link(observation: Observation) -> list[Pairing]:
     """Which originals (numbered from 0) each release of each epoch mixes; -1 where nothing explains a release.
 
-    The first column is the source with the largest share. Needs the grants releases, defense and public.
+    The first column is the source with the largest share. Needs the grants releases, defense and public. Inapplicable
+    with one epoch, or with more than eight sources.
     """
     if len(observation.releases) < 2:
         raise Inapplicable("one epoch links to nothing; use --epochs 2 or more")
     if observation.sources > _SOURCES:
         raise Inapplicable(f"{observation.sources} sources a release are too many to search; it takes up to {_SOURCES}")
 
-    def find(key: bytes) -> list[Pairing]:
+    def compute(key: bytes) -> list[Pairing]:
         features = learn_features(observation, key)
         return link_features([features.of(release.images) for release in observation.releases], protocol(observation))
 
-    return memoised(observation, "links", (), find, seen=(release.images for release in observation.releases))
+    return memoised(observation, "links", (), compute, seen=(release.images for release in observation.releases))
 
 
 def tracks_of_targets(observation: Observation) -> Array:
-    """(n, T) for every target the release of each epoch that the same original dominates; -1 where none is known."""
+    """(n, T) for every target the row of each epoch's release that the same original dominates; -1 where unknown."""
     pairings = link(observation)
     originals = 1 + max(int(pairing.sources.max()) for pairing in pairings)
     first, rows = dominant(pairings[0]), observation.targets
     tracks = np.where(first[rows, None] >= 0, dominated(pairings, originals)[first[rows]], -1)
-    tracks[:, 0] = rows  # the release itself, whatever linking says of it
+    tracks[:, 0] = rows  # the release itself, whatever linking found
     return tracks
 
 
@@ -88,7 +91,7 @@ def average_over_tracks(tracks: Array, releases: Sequence[Release], predict: Cal
     total, count = torch.zeros(()), torch.zeros(len(tracks), 1)
     for rows, release in zip(tracks.T, releases, strict=True):
         there = torch.from_numpy(rows >= 0)
-        scores = predict(release.images[torch.from_numpy(rows[rows >= 0])]).clamp(min=_FAINT).log()
+        scores = predict(release.images[torch.from_numpy(rows[rows >= 0])]).clamp(min=_FLOOR).log()
         total = total + scores.new_zeros(len(tracks), scores.shape[1]).masked_scatter(there[:, None], scores)
         count += there[:, None]
     return (total / count).softmax(1)
@@ -110,27 +113,27 @@ def dominated(pairings: Sequence[Pairing], originals: int) -> Array:
 
 
 def link_features(epochs: Sequence[Tensor], known: Protocol) -> list[Pairing]:
-    """The same from the features (N, q) of every epoch."""
+    """Like `link`, from the features (N, q) of every epoch."""
     relatives = min(known.vectors.shape[1] * known.most, _RELATIVES)
     tracks = grow(epochs, known.originals, relatives)
     originals = tracks.sums / (len(epochs) * float(known.vectors[:, 0].mean()))
     pairings, residuals = _explain(epochs, originals, known)
     for _ in range(_ROUNDS):
         originals = _solve(epochs, pairings, len(originals))
-        poor = [_worst(features, left) for features, left in zip(epochs, residuals, strict=True)]
+        poor = [_worst_half(features, residual) for features, residual in zip(epochs, residuals, strict=True)]
         missing = known.originals - len(originals)
         if missing > 0:
-            originals = torch.cat([originals, _lost(epochs, originals, pairings, poor, missing, known)])
+            originals = torch.cat([originals, _missing_originals(epochs, originals, pairings, poor, missing, known)])
         before = pairings
         pairings, residuals = _explain(epochs, originals, known)
         if all(np.array_equal(old.sources, new.sources) for old, new in zip(before, pairings, strict=True)):
             break
-    return [_without(p, _poor(*left)) for p, *left in zip(pairings, epochs, residuals, strict=True)]
+    return [_only_first(p, _unexplained(*both)) for p, *both in zip(pairings, epochs, residuals, strict=True)]
 
 
 def protocol(observation: Observation) -> Protocol:
-    """Read from the mixing and from the shares of a few rehearsals, which hold for any defense."""
-    public, mixing = some_public(observation, _PROBED), observation.defense.mixing
+    """The protocol, from the published mixing and from the shares of rehearsals, which any defense returns."""
+    public, mixing = sample_public(observation, _PROBED), observation.defense.mixing
     shares = np.concatenate([observation.rehearse(public.images, public.labels, epoch)[1].shares for epoch in (-1, -2)])
     shares = np.sort(shares, 1)[:, ::-1]
     vectors = np.unique(shares.round(3), axis=0)
@@ -148,8 +151,9 @@ def protocol(observation: Observation) -> Protocol:
 
 
 def _explain(epochs: Sequence[Tensor], originals: Tensor, known: Protocol) -> tuple[list[Pairing], list[Tensor]]:
-    found = [assign(features, originals, known.vectors, known.most) for features in epochs]
-    return [Pairing(s.cpu().numpy(), w.cpu().numpy()) for s, w, _ in found], [left for *_, left in found]
+    assigned = [assign(features, originals, known.vectors, known.most) for features in epochs]
+    pairings = [Pairing(sources.cpu().numpy(), shares.cpu().numpy()) for sources, shares, _ in assigned]
+    return pairings, [residual for *_, residual in assigned]
 
 
 def _solve(epochs: Sequence[Tensor], pairings: Sequence[Pairing], originals: int) -> Tensor:
@@ -160,7 +164,7 @@ def _solve(epochs: Sequence[Tensor], pairings: Sequence[Pairing], originals: int
     return mixing.solve(right, _RIDGE)
 
 
-def _lost(
+def _missing_originals(
     epochs: Sequence[Tensor],
     originals: Tensor,
     pairings: Sequence[Pairing],
@@ -168,8 +172,8 @@ def _lost(
     missing: int,
     known: Protocol,
 ) -> Tensor:
-    """Features of originals that no track found: tracks through what the first source leaves of a poor release."""
-    left = []
+    """Features of originals that no track found: from tracks through unexplained releases less their first source."""
+    rests = []
     for features, pairing, rows in zip(epochs, pairings, map(torch.nonzero, poor), strict=True):
         rows = rows.flatten()
         if not len(rows):
@@ -177,21 +181,21 @@ def _lost(
         first = torch.from_numpy(pairing.sources[:, 0]).to(rows.device)[rows]
         share = torch.from_numpy(pairing.shares).to(rows.device)[rows]
         rest = features[rows] - share[:, :1] * originals[first]
-        left.append(rest / share[:, -1:].clamp(min=0.05) if share.shape[1] > 1 else features[rows])
-    sums = grow(left, _TRIES * missing, known.most).sums / len(epochs)
+        rests.append(rest / share[:, -1:].clamp(min=0.05) if share.shape[1] > 1 else features[rows])
+    sums = grow(rests, _TRIES * missing, known.most).sums / len(epochs)
     new = (unit(sums) @ unit(originals).T).amax(1) < _KNOWN
     return sums[new][:missing]
 
 
-def _poor(features: Tensor, residual: Tensor) -> Tensor:
-    """(N,) releases that the known originals do not explain."""
+def _unexplained(features: Tensor, residual: Tensor) -> Tensor:
+    """(N,) bool, the releases that the known originals do not explain."""
     middle = residual.median()
     spread = 1.4826 * (residual - middle).abs().median()
     return residual > torch.maximum(middle + _POOR * spread, _least(features))
 
 
-def _worst(features: Tensor, residual: Tensor) -> Tensor:
-    """(N,) the half that is explained worst: where many originals are missing, no residual stands out."""
+def _worst_half(features: Tensor, residual: Tensor) -> Tensor:
+    """(N,) bool, the half that is explained worst: where many originals are missing, no residual is an outlier."""
     return residual > torch.maximum(residual.median(), _least(features))
 
 
@@ -199,8 +203,8 @@ def _least(features: Tensor) -> Tensor:
     return _LEAST * features.square().sum(1).median()
 
 
-def _without(pairing: Pairing, poor: Tensor) -> Pairing:
-    """The first source stays: it is the one that explains most."""
+def _only_first(pairing: Pairing, poor: Tensor) -> Pairing:
+    """The pairing with all sources but the first unknown in poorly explained releases: the first explains most."""
     sources = pairing.sources.copy()
     sources[poor.cpu().numpy(), 1:] = -1
     return Pairing(sources, pairing.shares)

@@ -1,18 +1,18 @@
-"""Releases of other epochs that mix the same two sources in other shares: what makes two mixtures separable.
+"""Releases of other epochs that mix the same two sources in other shares, found from the images alone.
 
-Found from the images alone. Two releases y0 = l0 a + (1-l0) b and y1 = l1 a + (1-l1) b with published shares l0 and l1
-give a and b back; in features whitened by a photograph's spectrum, unrelated photographs are orthogonal, so:
+Two releases y0 = l0 a + (1-l0) b and y1 = l1 a + (1-l1) b with published shares l0 and l1 can be solved for a and b.
+In features whitened by a photograph's spectrum, unrelated photographs are orthogonal, so:
 
     the same pair              cos(a, b) is near 0, and a and b stay within the range of pixels
     only the dominant shared   cos(a, b) is strongly positive (.65 for shares .75 and .25)
-    crosswise, or nothing      cos(a, b) is strongly negative (-.37, -.6), and pixels leave their range
+    exchanged, or none shared  cos(a, b) is strongly negative (-.37, -.6), and pixels leave their range
 
-A flat dominant source beside two lively partners can fool the cosine. What settles it is local: where one source alone
+A flat dominant source with two textured partners can give a wrong cosine. A local test decides: where one source alone
 has texture, wrongly solved layers both show it (local |cos| near 1), rightly solved ones do not.
 
-Equal shares say nothing: the two releases are one. Limits: two sources; shares must be a published few and differ
-(.5/.5 cannot); a defense that moves pixels or adds noise hides the pairs; near-duplicate originals count as one, and
-a flat source may stand for another flat one.
+With equal shares the two releases are the same image, and nothing can be solved. Limits: two sources; shares must be
+published, few, and different (.5/.5 is not enough); a defense that moves pixels or adds noise hides the pairs;
+near-duplicate originals count as one, and one flat source may be taken for another.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from harness.images import separable, to_images
 from harness.observation import Observation
 from harness.types import Array, Bytes, Images, Release
 
-_GRID = 32  # features are made of at most this many cells a side
+_GRID = 32  # cells a side that features are computed from, at most
 _CHUNK = 256  # releases at a time
-_ORTHOGONAL = 0.4  # largest |cos(a, b)| of a pair
+_ORTHOGONAL = 0.4  # largest |cos(a, b)| of two sources
 _ENTANGLED = 0.2  # largest local |cos| of its gradients
 _WINDOW = 8  # pixels a side in which that is measured
-_LIKE = 64.0  # largest ratio of the energies of a and b
+_ENERGIES = 64.0  # largest ratio of the energies of a and b
 _OUTSIDE = 0.005  # largest share of pixels that leave their range
-_APART = 0.05  # least difference of two shares that is worth solving with
+_APART = 0.05  # least difference of two shares to solve with
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Match:
 
     epoch, row  where it is
     own, other  the share of the target's first source in the target and in this release
-    doubt       local |cos| of the gradients of the two sources that the two releases give; 0 is certain
+    doubt       local |cos| of the gradients of the two solved sources, 0 to 1; 0 is certain
     """
 
     epoch: int
@@ -68,39 +68,39 @@ def published_shares(mixing: Mapping[str, Any]) -> list[float]:
 
 
 def shared_pairs(releases: Sequence[Release], targets: Array, shares: Sequence[float]) -> list[list[Match]]:
-    """For each target of epoch 0 the releases of other epochs that mix its two sources otherwise, surest first.
+    """For each target of epoch 0 the releases of other epochs that mix its two sources in other shares, surest first.
 
     targets  (n,) rows of epoch 0
     shares   the published shares of a dominant source, 0.5 to 1
     """
-    found: list[list[Match]] = [[] for _ in targets]
+    matches: list[list[Match]] = [[] for _ in targets]
     roles = _roles(shares)
     if not roles or len(releases) < 2:
-        return found
+        return matches
     first = releases[0].images
-    mine = features(first[torch.from_numpy(targets)])
+    ours = features(first[torch.from_numpy(targets)])
     for epoch, release in enumerate(releases):
         for start in range(0, len(release) if epoch else 0, _CHUNK):
             theirs = features(release.images[start : start + _CHUNK])
-            for i, j, own, other in _candidates(mine, theirs, roles):
+            for i, j, own, other in _candidates(ours, theirs, roles):
                 pair = to_images(torch.stack([first[int(targets[i])], release.images[start + j]]))
                 doubt = _doubt(pair, own, other)
                 if doubt < _ENTANGLED:
-                    found[i].append(Match(epoch, start + j, own, other, doubt))
-    return [_one_story(matches) for matches in found]
+                    matches[i].append(Match(epoch, start + j, own, other, doubt))
+    return [_consistent(own_matches) for own_matches in matches]
 
 
 def features(images: Bytes) -> Tensor:
     """(N, D) float32: cosine coefficients of cell means, weighted by their frequency; no mean.
 
-    A photograph's amplitudes fall with frequency, so that every coefficient now counts alike.
+    A photograph's amplitudes fall with frequency; weighted, all coefficients count alike.
     """
     height, width = images.shape[2:]
     tall, wide = min(_GRID, height), min(_GRID, width)
     down, across = _cosines(height, tall), _cosines(width, wide)
     parts = []
     for start in range(0, len(images), _CHUNK):
-        # Opponent colours: in RGB the three channels of a photograph say the same thing three times.
+        # Opponent colours: the RGB channels of a photograph are nearly the same.
         red, green, blue = to_images(images[start : start + _CHUNK]).unbind(1)
         opponent = torch.stack([(red + green + blue) / 3, 2 * (red - blue), 2 * (green - (red + blue) / 2)], 1)
         parts.append(separable(opponent, down, across).mul_(_frequencies(tall, wide).to(images.device)).flatten(1))
@@ -108,7 +108,7 @@ def features(images: Bytes) -> Tensor:
 
 
 def solve(own: float, other: float, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """The two sources of two mixtures, given the share of the first source in either."""
+    """The two sources of two mixtures of any shape, given the share of the first source in each."""
     apart = own - other
     return ((1 - other) * first - (1 - own) * second) / apart, (own * second - other * first) / apart
 
@@ -144,20 +144,20 @@ def _roles(shares: Sequence[float]) -> list[tuple[float, float]]:
 
 
 def _candidates(
-    mine: Tensor, theirs: Tensor, roles: Sequence[tuple[float, float]]
+    ours: Tensor, theirs: Tensor, roles: Sequence[tuple[float, float]]
 ) -> list[tuple[int, int, float, float]]:
     """(target, release, own, other) where the two solved sources are near orthogonal and of like energy."""
-    across, left, right = mine @ theirs.T, mine.square().sum(1)[:, None], theirs.square().sum(1)[None]
+    across, left, right = ours @ theirs.T, ours.square().sum(1)[:, None], theirs.square().sum(1)[None]
     candidates = []
     for own, other in roles:
-        # The inner products of a and b follow from those of the releases: nothing has to be solved yet.
+        # The inner products of a and b follow from those of the releases, without solving for a and b.
         a, b = (1 - other, -(1 - own)), (-other, own)
         aa = a[0] ** 2 * left + 2 * a[0] * a[1] * across + a[1] ** 2 * right
         bb = b[0] ** 2 * left + 2 * b[0] * b[1] * across + b[1] ** 2 * right
         ab = a[0] * b[0] * left + (a[0] * b[1] + a[1] * b[0]) * across + a[1] * b[1] * right
         orthogonal = ab.abs() < _ORTHOGONAL * (aa * bb).clamp_(min=1e-12).sqrt()
-        found = orthogonal & (aa < _LIKE * bb) & (bb < _LIKE * aa)
-        candidates += [(i, j, own, other) for i, j in found.nonzero().tolist()]
+        plausible = orthogonal & (aa < _ENERGIES * bb) & (bb < _ENERGIES * aa)
+        candidates += [(i, j, own, other) for i, j in plausible.nonzero().tolist()]
     return candidates
 
 
@@ -174,8 +174,8 @@ def _doubt(pair: Tensor, own: float, other: float) -> float:
     return float(ab.abs().sum() / (aa * bb).sqrt().sum().clamp(min=1e-12))
 
 
-def _one_story(matches: list[Match]) -> list[Match]:
-    """Surest first; those that give the target another share than the surest does are dropped."""
+def _consistent(matches: list[Match]) -> list[Match]:
+    """Surest first, without those that give the target another share than the surest match does."""
     matches = sorted(matches, key=lambda match: (match.doubt, match.epoch, match.row))
     surest = {(match.epoch, match.row): match for match in reversed(matches)}  # a release under its surest shares
     return [match for match in matches if match.own == matches[0].own and match is surest[match.epoch, match.row]]

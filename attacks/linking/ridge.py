@@ -1,7 +1,8 @@
-"""Ridge regression for all originals at once: every release is a known mixture of a few of them.
+"""Ridge regression for all originals together: every release is a known mixture of a few of them.
 
 Minimises  sum_t |W_t X - Y_t|^2 + ridge |X|^2  by conjugate gradients on the sparse normal equations; the right-hand
-sides (features, or pixels) share one matrix and are solved together. Reference: Carlini et al. 2021, section 5.
+sides (features, or pixels) share one matrix and are solved together. References: Carlini et al. 2021, section 5;
+Hestenes and Stiefel 1952 (conjugate gradients).
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ _CLOSE = 1e-4  # of the right-hand side
 
 
 class Mixing:
-    """W of every epoch, transposed, and their normal matrix: sparse, about k^2 T entries per original."""
+    """The weight matrices W_t of all epochs, transposed, and their normal matrix: sparse, k^2 T entries an original.
+
+    pairings   one per epoch; releases with an unknown source (-1) are left out
+    originals  K, how many there are
+    """
 
     def __init__(self, pairings: Sequence[Pairing], originals: int, device: str):
         epochs = [_matrix(pairing, originals) for pairing in pairings]
@@ -34,8 +39,8 @@ class Mixing:
         return gathered
 
     def solve(self, right: Tensor, ridge: float) -> Tensor:
-        """X of (normal + ridge) X = right, (K, d): conjugate gradients, every column with its own step."""
-        found = torch.zeros_like(right)
+        """X (K, d) with (normal + ridge) X = right, by conjugate gradients, every column with its own step."""
+        solution = torch.zeros_like(right)
         residual = right.clone()
         direction = residual.clone()
         size = residual.square().sum(0)
@@ -45,16 +50,16 @@ class Mixing:
                 break
             image = torch.sparse.mm(self._normal, direction).add_(direction, alpha=ridge)
             step = size / (direction * image).sum(0).clamp(min=1e-30)
-            found += step * direction
+            solution += step * direction
             residual -= step * image
             smaller = residual.square().sum(0)
             direction = residual + (smaller / size.clamp(min=1e-30)) * direction
             size = smaller
-        return found
+        return solution
 
 
 def _matrix(pairing: Pairing, originals: int) -> sparse.csr_matrix:
-    """Releases with an unknown source are left out: their rest would be taken for the others'."""
+    """(N, K) shares. Releases with an unknown source are left out: its part would be attributed to the others."""
     known = (pairing.sources >= 0).all(1)
     rows = np.repeat(np.flatnonzero(known), pairing.sources.shape[1])
     places = rows, pairing.sources[known].ravel()
@@ -65,5 +70,5 @@ def _csr(matrix: sparse.spmatrix, device: str) -> Tensor:
     rows = sparse.csr_matrix(matrix)
     starts, columns, values = map(torch.from_numpy, (rows.indptr, rows.indices, rows.data))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch calls its sparse rows a beta
+        warnings.simplefilter("ignore")  # torch warns that sparse CSR is in beta
         return torch.sparse_csr_tensor(starts, columns, values, size=rows.shape, device=device)

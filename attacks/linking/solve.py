@@ -1,8 +1,8 @@
-"""The originals' pixels, once it is known (or guessed) who was mixed with whom.
+"""The originals' pixels from the releases of all epochs and their pairing, true or guessed.
 
 Linear defenses: ridge regression over all releases, a block of pixels at a time, so that neither the originals nor the
-releases are ever held as floats. Grafting keeps whole pixels of the dominant source: there the most frequent value over
-the epochs is the pixel itself.
+releases are held as floats as a whole. Grafting keeps pixels of the dominant source: there the most frequent value over
+the epochs is taken.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from harness.images import to_bytes, to_images
 from harness.observation import Observation, Pairing
-from harness.plugins.attacks.linking.features import block_of, some_public
+from harness.plugins.attacks.linking.features import block_of, sample_public
 from harness.plugins.attacks.linking.link import dominated
 from harness.plugins.attacks.linking.ridge import Mixing
 from harness.randomness import derive, torch_generator
@@ -25,17 +25,17 @@ from harness.release import empty
 from harness.types import Array, Bytes, Images, Release
 
 _COLUMNS = 2**24  # floats per block of pixels
-_TRACKS = 64
-_STRETCH = 4
-_PROBED = 256  # images that tell the noise
+_TRACKS = 64  # originals at a time
+_STRETCH = 4  # factor of deviations, to use the range of a byte
+_PROBED = 256  # images that the noise is measured on
 _ROUNDING = 12**-0.5 / 255  # standard deviation of what rounding to bytes adds
-_NOTHING = -1000  # where an original dominates no release of an epoch
+_MISSING = -1000  # where an original dominates no release of an epoch
 _NEAR = 3  # grey levels: within rounding of the value that most epochs agree on
 
 
 @dataclass(frozen=True)
 class Solution:
-    """The originals as far as regression finds them.
+    """Estimates of the originals.
 
     images  (K, 3, H, W) uint8, in scratch space where they are many
     spread  (K, 3, H, W) uint8: how much a pixel, or a block whose pixels a defense permutes, varies over the epochs
@@ -46,32 +46,36 @@ class Solution:
     spread: Bytes | None = None
 
     def planes(self) -> Bytes:
-        """(K, 3 or 6, H, W): what a restoring network looks at."""
+        """(K, 3 or 6, H, W) uint8: the input of a restoring network."""
         return self.images if self.spread is None else torch.cat([self.images, self.spread], 1)
 
 
 def solve(
     observation: Observation, releases: Sequence[Release], pairings: Sequence[Pairing], originals: int
 ) -> Solution:
-    """Estimates of `originals` originals from releases of the observed defense and their pairing, true or guessed."""
+    """Estimates of the originals, by the method that suits the defense's traits.
+
+    releases, pairings  one per epoch
+    originals           K, how many there are
+    """
     known = observation.defense
-    found = empty((originals, *releases[0].images.shape[1:]), "cpu")
+    estimates = empty((originals, *releases[0].images.shape[1:]), "cpu")
     if "linear" not in known.traits:
         return pool(observation, releases, pairings, originals)
     if "keeps_pixels" in known.traits:
         whole = known.params.get("per") == "pixel"
-        return Solution(_most_frequent(releases, pairings, found, whole, observation.device))
+        return Solution(_most_frequent(releases, pairings, estimates, whole, observation.device))
     block = block_of(observation)
     if block is None:
-        return Solution(_ridge(observation, releases, pairings, found, 1))
-    means = _ridge(observation, releases, pairings, found, block)
+        return Solution(_ridge(observation, releases, pairings, estimates, 1))
+    means = _ridge(observation, releases, pairings, estimates, block)
     return Solution(means, _spread(releases, pairings, means, block, observation.device))
 
 
 def pool(
     observation: Observation, releases: Sequence[Release], pairings: Sequence[Pairing], originals: int
 ) -> Solution:
-    """Mean and deviation of every pixel over the releases that an original dominates: for any defense at all."""
+    """Mean and deviation of every pixel over the releases that an original dominates; for any defense."""
     rows = dominated(pairings, originals)
     means, spread = (empty((originals, *releases[0].images.shape[1:]), "cpu") for _ in range(2))
     for start in range(0, originals, _TRACKS):
@@ -95,14 +99,14 @@ def _layers(releases: Sequence[Release], rows: Array, device: str) -> Iterator[I
 
 
 def _ridge(
-    observation: Observation, releases: Sequence[Release], pairings: Sequence[Pairing], found: Bytes, block: int
+    observation: Observation, releases: Sequence[Release], pairings: Sequence[Pairing], estimates: Bytes, block: int
 ) -> Bytes:
-    """Least squares for the means of blocks (of single pixels: block 1), some rows of the images at a time."""
-    device, originals, width = observation.device, len(found), found.shape[-1]
+    """Ridge regression for the means of blocks (block 1: single pixels), some rows of the images at a time."""
+    device, originals, width = observation.device, len(estimates), estimates.shape[-1]
     mixing = Mixing(pairings, originals, device)
     ridge = noise_to_signal(observation, block)
     stacks = [release.images.flatten(1) for release in releases]
-    pixels, strip = int(np.prod(found.shape[1:])), block * width if block > 1 else 1
+    pixels, strip = int(np.prod(estimates.shape[1:])), block * width if block > 1 else 1
     step = max(1, _COLUMNS // (strip * max(originals, max(map(len, stacks))))) * strip
 
     def means(stack: Bytes) -> Tensor:
@@ -118,16 +122,16 @@ def _ridge(
         solved = to_bytes(mixing.solve(right, ridge).view(originals, *level.shape) + level).cpu()
         if block > 1:
             solved = solved.repeat_interleave(block, -1).repeat_interleave(block, -2)
-        found.flatten(1)[:, columns] = solved.flatten(1)
-    return found
+        estimates.flatten(1)[:, columns] = solved.flatten(1)
+    return estimates
 
 
 def noise_to_signal(observation: Observation, block: int = 1) -> float:
-    """Variance that a release owes to the defense's dice and to rounding, in units of the images' own.
+    """Variance of a release that comes from the defense's random draws and from rounding, over that of the images.
 
-    Of the means of blocks. What a defense takes away from every image alike (blur) is no noise: it is restored later.
+    Of the means of blocks. What a defense removes from every image alike (blur) is no noise; it is restored later.
     """
-    public = some_public(observation, _PROBED)
+    public = sample_public(observation, _PROBED)
     secret = observation.rehearse(public.images, public.labels, -3)[1]
     sources = to_images(public.images[torch.from_numpy(secret.sources)].to(observation.device))
     shares = torch.from_numpy(secret.shares).to(observation.device)
@@ -144,10 +148,10 @@ def _block_means(images: Images, block: int) -> Images:
     return means.repeat_interleave(block, -1).repeat_interleave(block, -2)
 
 
-def _spread(releases: Sequence[Release], pairings: Sequence[Pairing], found: Bytes, block: int, device: str) -> Bytes:
-    """The deviation inside every block, over the releases that an original dominates."""
-    rows, spread = dominated(pairings, len(found)), empty(tuple(found.shape), "cpu")
-    for start in range(0, len(found), _TRACKS):
+def _spread(releases: Sequence[Release], pairings: Sequence[Pairing], means: Bytes, block: int, device: str) -> Bytes:
+    """(K, 3, H, W) uint8 deviation inside every block, over the releases that an original dominates."""
+    rows, spread = dominated(pairings, len(means)), empty(tuple(means.shape), "cpu")
+    for start in range(0, len(means), _TRACKS):
         some = slice(start, start + _TRACKS)
         variance, count = torch.zeros((), device=device), torch.zeros((), device=device)
         for layer in _layers(releases, rows[some], device):
@@ -159,33 +163,33 @@ def _spread(releases: Sequence[Release], pairings: Sequence[Pairing], found: Byt
 
 
 def _most_frequent(
-    releases: Sequence[Release], pairings: Sequence[Pairing], found: Bytes, whole: bool, device: str
+    releases: Sequence[Release], pairings: Sequence[Pairing], estimates: Bytes, whole: bool, device: str
 ) -> Bytes:
-    """The value that most of the releases that an original dominates agree on; where no two do, their mean.
+    """The most frequent value over the releases that an original dominates; where no two agree, their mean.
 
     whole  whether a pixel's three channels are kept together: then they are compared together
     """
-    rows = dominated(pairings, len(found))
-    some = max(1, _COLUMNS // (len(releases) * int(np.prod(found.shape[1:]))))
-    for start in range(0, len(found), some):
+    rows = dominated(pairings, len(estimates))
+    some = max(1, _COLUMNS // (len(releases) * int(np.prod(estimates.shape[1:]))))
+    for start in range(0, len(estimates), some):
         layers = []
         for release, own in zip(releases, rows[start : start + some].T, strict=True):
             layer = release.images[torch.from_numpy(np.maximum(own, 0))].to(device, torch.int16)
-            layer[torch.from_numpy(own < 0).to(device)] = _NOTHING
+            layer[torch.from_numpy(own < 0).to(device)] = _MISSING
             layers.append(layer)
-        found[start : start + some] = to_bytes(_agreed(torch.stack(layers), whole) / 255).cpu()
-    return found
+        estimates[start : start + some] = to_bytes(_mode(torch.stack(layers), whole) / 255).cpu()
+    return estimates
 
 
-def _agreed(stack: Tensor, whole: bool) -> Tensor:
-    """(T, n, 3, H, W) int16 grey levels, or _NOTHING -> (n, 3, H, W) float grey levels."""
-    most, winner = torch.ones_like(stack[0], dtype=torch.int16), torch.full_like(stack[0], _NOTHING)
+def _mode(stack: Tensor, whole: bool) -> Tensor:
+    """(T, n, 3, H, W) int16 grey levels, or _MISSING -> (n, 3, H, W) float grey levels."""
+    most, winner = torch.ones_like(stack[0], dtype=torch.int16), torch.full_like(stack[0], _MISSING)
     for layer in stack:
         votes = _near(stack, layer, whole).sum(0, dtype=torch.int16).expand_as(layer)
-        better = (votes > most) & (layer != _NOTHING)
+        better = (votes > most) & (layer != _MISSING)
         most, winner = torch.where(better, votes, most), torch.where(better, layer, winner)
-    there = stack != _NOTHING
-    counted = there & (_near(stack, winner, whole) | (winner == _NOTHING))  # where nobody agrees all count
+    there = stack != _MISSING
+    counted = there & (_near(stack, winner, whole) | (winner == _MISSING))  # where no two agree all count
     count = counted.sum(0)
     total = torch.where(counted, stack, 0).sum(0)
     return torch.where(count > 0, total / count.clamp(min=1), 127.5)

@@ -1,8 +1,9 @@
 """Tracks: releases of several epochs that share an original, found without knowing who was mixed with whom.
 
-Every release of an epoch and its best matches in the next seed a track each; a track grows over the epochs by the
-release that is most like its running sum, in which the shared original adds up and the partners do not. Two tracks
-that agree in many epochs, or whose sums do, are one. Reference: Carlini et al. 2021, section 4 (linking instances).
+Every release of an epoch starts one track with each of its best matches in the next. A track grows over the epochs by
+the release most like its running sum, in which the shared original adds up and the partners do not. Of two tracks that
+share many releases, or whose sums are alike, the less coherent one is dropped.
+Reference: Carlini et al. 2021, section 4 (linking instances).
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from torch import Tensor
 from harness.plugins.attacks.linking.features import unit
 from harness.types import Array
 
-_STARTS = 3  # epochs that tracks begin in: where an original is a faint partner it begins none
-_SAME = 0.4  # of the epochs
-_ALIKE = 0.7  # cosine of two tracks of one original; of two originals that were mixed twice in six epochs it is .55
+_STARTS = 3  # epochs that tracks begin in: an original with a small share in one of them may start no track there
+_SAME = 0.4  # of the epochs, from which two tracks count as one
+_ALIKE = 0.7  # cosine from which two tracks count as one; two originals mixed twice in six epochs have .55
 _CHUNK = 1024
 _BLOCK = 512
 
@@ -29,7 +30,7 @@ class Tracks:
     """K tracks over T epochs.
 
     members  (K, T) the row of each epoch's release
-    sums     (K, d) sum of their features
+    sums     (K, d) sums of their features
     """
 
     members: Array
@@ -52,7 +53,7 @@ def grow(epochs: Sequence[Tensor], originals: int, relatives: int) -> Tracks:
 
 
 def _grown_from(start: int, epochs: Sequence[Tensor], relatives: int) -> tuple[Tensor, Tensor]:
-    """Members (M, T) and sums (M, d) of the tracks that begin in this epoch and go round to the one before it."""
+    """Members (M, T) and sums (M, d) of the tracks that begin in this epoch and go cyclically through the others."""
     order = [(start + step) % len(epochs) for step in range(len(epochs))]
     first, second = epochs[order[0]], epochs[order[1]]
     seeds = min(relatives, len(second))
@@ -66,15 +67,15 @@ def _grown_from(start: int, epochs: Sequence[Tensor], relatives: int) -> tuple[T
 
 
 def nearest(queries: Tensor, features: Tensor, count: int) -> Tensor:
-    """(M, count) rows of the features with the largest cosine, a block of queries at a time."""
+    """(M, count) rows of the features (N, d) with the largest cosine to each query (M, d)."""
     table = unit(features).T
     return torch.cat([(unit(block) @ table).topk(count, dim=1).indices for block in queries.split(_CHUNK)])
 
 
 def _distinct(rows: Array, sums: Tensor, quality: Array, most: int, sizes: Sequence[int]) -> Array:
-    """Numbers of tracks that neither share many releases with a better one nor point where it points."""
+    """Numbers of the tracks that neither share many releases with a better one nor are like it, at most `most`."""
     order = np.argsort(-quality, kind="stable")
-    sharing = _Sharing(rows, sizes)
+    sharing = _SharedReleases(rows, sizes)
     kept: list[int] = []
     known = unit(sums[:0])
     for start in range(0, len(order), _BLOCK):
@@ -96,8 +97,8 @@ def _distinct(rows: Array, sums: Tensor, quality: Array, most: int, sizes: Seque
     return np.array(kept)
 
 
-class _Sharing:
-    """Which tracks share many releases with one that was taken. No track x track matrix: one release may be in all."""
+class _SharedReleases:
+    """Which tracks share many releases with a selected one, without a track x track matrix."""
 
     def __init__(self, rows: Array, sizes: Sequence[int]):
         self.taken = np.zeros(len(rows), bool)
@@ -107,7 +108,7 @@ class _Sharing:
         self._starts = np.concatenate([[0], np.cumsum(np.bincount(self._rows.ravel(), minlength=int(np.sum(sizes))))])
 
     def take(self, track: int) -> None:
-        """Take what shares so many releases with this one."""
+        """Mark every track that shares many releases with this one."""
         inside = [self._order[self._starts[row] : self._starts[row + 1]] for row in self._rows[track]]
         sharing, times = np.unique(np.concatenate(inside), return_counts=True)
         self.taken[sharing[times >= self._least]] = True

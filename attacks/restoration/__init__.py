@@ -1,1 +1,1 @@
-"""The restoring U-Net."""
+"""The U-Net that restores images, its loss and its training."""

@@ -1,8 +1,8 @@
-"""What regression leaves of an image, undone: noise, blur, cells, the order inside blocks.
+"""Restoration of what regression over linked releases does not undo: noise, blur, cells, the order inside blocks.
 
-The adversary rehearses all T epochs on its own images, solves them with the pairing that it knows there, and trains a
-network from the solutions to the originals (attacks.restorer). Where the solutions are as good as the originals, or the
-network does no better on held-out images than leaving them alone, they are left alone.
+The adversary rehearses all T epochs on its own images, solves them with their known pairing, and trains a network from
+the solutions to the originals (training.py). Where the solutions are as good as the originals, or the network is no
+better on held-out images, the solutions stay as they are.
 """
 
 from __future__ import annotations
@@ -25,43 +25,43 @@ from harness.randomness import derive, numpy_generator
 from harness.train.memo import memoised
 from harness.types import Array, Bytes, Release
 
-_BANK = 512  # rehearsed solutions to learn from, about
-_GOOD = 0.01  # L1 + 1 - SSIM that needs no restoring
+_BANK = 512  # rehearsed solutions to train on, about
+_GOOD = 0.01  # L1 + 1 - SSIM below which nothing is restored
 _CHUNK = 64
 
-
 Solver = Callable[[Observation, Sequence[Release], Sequence[Pairing], int], Solution]
+"""solver(observation, releases, pairings, originals): see attacks.linking.solve."""
 
 
 @dataclass(frozen=True)
 class Restoration:
-    """What to do with solutions: a trained network, or nothing."""
+    """How to restore solutions: by a trained network, or not at all (None); and the facts of its training."""
 
     restorer: Restorer | None
     report: dict[str, Any]
 
     def of(self, solution: Solution) -> Bytes:
-        """(K, 3, H, W) uint8"""
+        """The restored originals: (K, 3, H, W) uint8."""
         return self.restorer.restore(solution.planes())[:, 0] if self.restorer else solution.images
 
 
 def learn_restoration(
     observation: Observation, solver: Solver, *, train_epochs: int, width: int, batch: int
 ) -> Restoration:
-    """How to restore what this solver makes of the linked releases.
+    """Train a network to restore the solutions of this solver.
 
     train_epochs, width, batch  of the network: see attacks.inversion
     """
     settings = solver.__name__, len(observation.releases), train_epochs, width, batch
 
     def learn(key: bytes) -> Restoration:
-        learning, judging = split(observation.public, observation)
-        held_out = _rehearsed(observation, solver, judging, -1)
+        train_rows, judge_rows = split(observation.public, observation)
+        held_out = _rehearsed(observation, solver, judge_rows, -1)
         before = _loss(held_out)
         if before < _GOOD:
             return Restoration(None, {"held_out_before": before})
-        rounds = max(1, -(-_BANK // len(learning)))
-        bank = [_rehearsed(observation, solver, learning, number) for number in range(rounds)]
+        rounds = max(1, -(-_BANK // len(train_rows)))
+        bank = [_rehearsed(observation, solver, train_rows, number) for number in range(rounds)]
         restorer = fit(
             lambda done: _mirrored(bank[done % rounds], numpy_generator(derive(key, "mirror", done))),
             held_out,
@@ -78,16 +78,17 @@ def learn_restoration(
 
 
 def _rehearsed(observation: Observation, solver: Solver, rows: Array, number: int) -> Batch:
-    """All T epochs on some of the adversary's images, solved with their true pairing."""
+    """All T epochs on some public images, solved with their true pairing; `number` counts the rehearsals."""
     images, labels = observation.public.images[torch.from_numpy(rows)], observation.public.labels[rows]
     own, epochs = images.to(observation.device), len(observation.releases)
-    made = [observation.rehearse(own, labels, (number + 2) * epochs + epoch) for epoch in range(epochs)]
-    pairings = [Pairing(secret.sources, secret.shares) for _, secret in made]
-    solution = solver(observation, [release for release, _ in made], pairings, len(images))
+    rehearsed = [observation.rehearse(own, labels, (number + 2) * epochs + epoch) for epoch in range(epochs)]
+    pairings = [Pairing(secret.sources, secret.shares) for _, secret in rehearsed]
+    solution = solver(observation, [release for release, _ in rehearsed], pairings, len(images))
     return Batch(solution.planes(), images[:, None], torch.ones(len(images), 1))
 
 
 def _mirrored(data: Batch, rng: np.random.Generator) -> Batch:
+    """Half of the images mirrored, chosen at random."""
     flip = torch.from_numpy(rng.random(len(data.inputs)) < 0.5)
     inputs = torch.where(flip.view(-1, 1, 1, 1), data.inputs.flip(-1), data.inputs)
     truths = torch.where(flip.view(-1, 1, 1, 1, 1), data.truths.flip(-1), data.truths)
@@ -95,7 +96,7 @@ def _mirrored(data: Batch, rng: np.random.Generator) -> Batch:
 
 
 def _loss(data: Batch) -> float:
-    """Of leaving the solutions as they are."""
+    """Mean loss of the solutions as they are."""
     parts: list[Tensor] = []
     for start in range(0, len(data.inputs), _CHUNK):
         some = slice(start, start + _CHUNK)

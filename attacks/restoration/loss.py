@@ -1,7 +1,7 @@
-"""How far restored pictures are from the originals: L1 at two scales and 1 - SSIM, differentiable.
+"""The loss of restored images: L1 at two scales and 1 - SSIM, differentiable.
 
-Zhao et al. 2017 on why both; Wang et al. 2004 (SSIM). Where no source dominates, at the best assignment of pictures to
-sources.
+References: Zhao et al. 2017, Loss functions for image restoration (why both); Wang et al. 2004 (SSIM). Where no source
+dominates, the loss is that of the best assignment of restored images to sources.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_DOMINATES = 0.1  # a source dominates whose share exceeds the next by so much
+_DOMINATES = 0.1  # of its share, by which the dominant source exceeds the next
 _WINDOW, _SIGMA, _C1, _C2 = 11, 1.5, 0.01**2, 0.03**2  # Wang et al. 2004
 _COARSE = 4  # pixels a side
 
 
 def dominated(weights: Tensor) -> bool:
-    """Whether one source clearly dominates in every row of (n, k) weights: then pictures are ordered by it."""
+    """Whether one source clearly dominates in every row of (n, k) weights; then restored images come in that order."""
     if weights.shape[1] == 1:
         return True
     largest = weights.float().topk(2, dim=1).values
@@ -29,7 +29,7 @@ def dominated(weights: Tensor) -> bool:
 def restoration_loss(pictures: Tensor, truths: Tensor, weights: Tensor, ordered: bool) -> Tensor:
     """(n,) L1 at two scales + 1 - SSIM, averaged over the sources by their weights.
 
-    pictures, truths  (n, k, 3, H, W) float
+    pictures, truths  (n, k, 3, H, W) float in [0, 1]
     weights           (n, k), of the truths
     ordered           picture i is source i; else the least over all k! assignments, for each row its own
     """
@@ -49,7 +49,7 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _means(images: Tensor) -> Tensor:
-    """Every channel's means over squares: the colours by which a picture is recognised, which SSIM hardly sees."""
+    """Means of every channel over 4x4 pixels: SSIM hardly depends on these colours, recognition does."""
     flat = functional.avg_pool2d(images.flatten(0, -4), _COARSE, ceil_mode=True)
     means: Tensor = flat.unflatten(0, images.shape[:-3])
     return means
@@ -58,9 +58,9 @@ def _means(images: Tensor) -> Tensor:
 def ssim(a: Tensor, b: Tensor, step: int = 2) -> Tensor:
     """SSIM of images (..., 3, H, W) that broadcast -> (...), differentiable; a smaller window on tiny images.
 
-    step  the window is put at every so many pixels: 1 is Wang's mean, 2 nearly the same at a quarter of the cost
+    step  pixels between windows: 1 is Wang's mean, 2 is nearly the same at a quarter of the cost
 
-    The window is applied as two small matrices, which is what a CPU differentiates fastest.
+    The window is applied as two small matrices, which a CPU differentiates fastest.
     """
     rows, columns = (_window_matrix(side, step).to(a) for side in a.shape[-2:])
 
@@ -77,7 +77,7 @@ def ssim(a: Tensor, b: Tensor, step: int = 2) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _window_matrix(side: int, step: int) -> Tensor:
-    """(places, side): a Gaussian window at every `step`-th place."""
+    """(positions, side): a Gaussian window at every `step`-th position."""
     window = min(_WINDOW, side)
     bell = torch.exp(-(torch.arange(window) - (window - 1) / 2).square() / (2 * _SIGMA**2))
     places = range(0, side - window + 1, step)

@@ -1,9 +1,8 @@
-"""Training of a network that maps what an adversary sees to the originals, from rehearsals of its own.
+"""Training of a network that restores originals from releases, on an adversary's rehearsals.
 
-Any stack of planes goes in (a release; a release with a linked estimate beside it), any number of pictures comes out.
-The loss is L1 (of pixels, and of 4x4 means) and 1 - SSIM in equal parts (Zhao et al. 2017 on why both), at the best
-assignment of pictures to sources where no source dominates. The weights that are judged and kept are a running average
-of the trained ones (Polyak and Juditsky 1992), which spares a schedule for a training of unknown length.
+The input is any stack of planes (a release, or estimates with their deviations), the output any number of images. The
+loss is in loss.py. The weights that are evaluated and kept are a running average of the trained ones (Polyak and
+Juditsky 1992), which makes a learning rate schedule unnecessary in a training of unknown length.
 """
 
 from __future__ import annotations
@@ -28,18 +27,19 @@ from harness.types import Bytes
 
 Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
-MOST_PICTURES = 3  # all assignments of so many are tried; of more sources only the dominant one is restored
+MOST_PICTURES = 3
+"""All assignments of so many images to sources are tried; of more sources only the dominant one is restored."""
 
 _RATE = 1e-3
-_AVERAGED = 0.995  # of the running average that is kept at a step, once there were enough of them
+_AVERAGED = 0.995  # decay of the running average, once there were enough steps
 _CLIP = 0.1  # largest norm of a step's gradient: on graft_mix 1,250 steps then reach what 1,500 reached with 1
 _CHUNK = 32
 
 
 class Batch(NamedTuple):
-    """Rehearsed inputs and what they were made of.
+    """Rehearsed inputs and their originals.
 
-    inputs   (n, C, H, W) float in [0, 1], or uint8; the first three planes are the picture to restore
+    inputs   (n, C, H, W) float in [0, 1], or uint8; the first three planes are the image to restore
     truths   (n, k, 3, H, W) uint8 originals, the dominant one first; k up to MOST_PICTURES
     weights  (n, k) float, how much each original counts, its share for example
     """
@@ -51,7 +51,10 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Restorer:
-    """A trained network, and how its training went."""
+    """A trained network and the facts of its training.
+
+    images  number of images that it restores from one input
+    """
 
     network: nn.Module
     images: int
@@ -60,7 +63,7 @@ class Restorer:
 
     @torch.no_grad()
     def restore(self, inputs: Tensor) -> Bytes:
-        """(n, C, H, W) as in the lessons -> (n, k, 3, H, W) uint8, a few dozen at a time."""
+        """(n, C, H, W) as in training -> (n, k, 3, H, W) uint8, a few dozen at a time."""
         restored = empty((len(inputs), self.images, 3, *inputs.shape[2:]), self.device)
         for rows in _chunks(len(inputs)):
             restored[rows] = to_bytes(_forward(self.network, inputs[rows], self.images, self.device))
@@ -77,12 +80,14 @@ def fit(
     width: int,
     batch: int,
 ) -> Restorer:
-    """Train on lessons(0), lessons(1), ... until the loss on the held-out lesson is flat (harness.train.convergence).
+    """Train on rehearsed(0), rehearsed(1), ... until the loss on the held-out data is flat (harness.train.convergence).
 
-    rounds   lessons to learn from, at least
-    width    channels of the network's finest level
-    batch    inputs per step
-    NotConverged where the loss is not flat in time, or no number.
+    NotConverged where the loss is not flat in time, or not finite.
+
+    rehearsed  rehearsed(round) -> the data of one round
+    rounds     to train, at least
+    width      channels of the network's finest level
+    batch      inputs per step
     """
     with seeded(key, device):
         trainer = _Trainer(held_out, key, device, width, batch)
@@ -112,7 +117,7 @@ class _Trainer:
         self._rng = numpy_generator(derive(key, "batches"))
 
     def learn(self, data: Batch) -> float:
-        """One pass over a lesson; the mean loss. A last batch of less than half the size is left out."""
+        """One pass over the data; returns the mean loss. A last batch of less than half the size is left out."""
         order = torch.from_numpy(self._rng.permutation(len(data.inputs)))
         batches = [rows for rows in order.split(self.batch) if 2 * len(rows) >= min(self.batch, len(order))]
         total = torch.zeros((), device=self.device)
@@ -135,7 +140,7 @@ class _Trainer:
 
     @torch.no_grad()
     def loss(self, data: Batch) -> float:
-        """Mean loss of the averaged network."""
+        """Mean loss of the averaged network on the data."""
         parts = [
             _batch_loss(self.model, Batch(*(part[rows] for part in data)), self.device, self.ordered)
             for rows in _chunks(len(data.inputs))
@@ -143,16 +148,18 @@ class _Trainer:
         return float(torch.cat(parts).mean())
 
     def state(self) -> dict[str, Tensor]:
+        """A copy of the averaged weights."""
         return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
 
 def _batch_loss(network: nn.Module, data: Batch, device: str, ordered: bool) -> Tensor:
+    """(n,) loss of each input."""
     truths, weights = to_images(data.truths.to(device)), data.weights.to(device, torch.float32)
     return restoration_loss(_forward(network, data.inputs, truths.shape[1], device), truths, weights, ordered)
 
 
 def _forward(network: nn.Module, inputs: Tensor, images: int, device: str) -> Tensor:
-    """(n, k, 3, H, W) float32 pictures, not clipped."""
+    """(n, k, 3, H, W) float32 restored images, not clipped."""
     planes = _floats(inputs.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
     with autocast(device, low_precision(device)):
         restored = network(planes)
@@ -169,7 +176,7 @@ def _chunks(count: int) -> Iterator[slice]:
 
 
 def guess_loss(data: Batch, device: str, ordered: bool) -> float:
-    """The loss of the best constant guess that is cheap to find: the lesson's mean original, for every source."""
+    """The loss of a constant guess: the mean original of the data, for every source."""
     mean = torch.stack([_mean(data.truths[:, i], device) for i in range(data.truths.shape[1])]).mean(0)
     parts = []
     for rows in _chunks(len(data.truths)):

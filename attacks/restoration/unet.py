@@ -1,7 +1,7 @@
 """A small U-Net that turns a stack of planes into images.
 
 Reference: Ronneberger, Fischer and Brox 2015. Residual blocks without normalisation as in Lim et al. 2017 (EDSR); the
-finest level works on 2x2 pixels folded into channels (Shi et al. 2016), which costs a quarter and loses nothing.
+finest level works on 2x2 pixels folded into channels (Shi et al. 2016), at a quarter of the cost without loss.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
-_FOLD = 2  # pixels a side that the finest level sees as one
+_FOLD = 2  # pixels a side that are one position of the finest level
 
 
 class UNet(nn.Module):
-    """(n, C, H, W) float -> (n, images * 3, H, W): what to add to the first three planes, for every image.
+    """(n, C, H, W) float in [0, 1] -> (n, images * 3, H, W): the first three planes plus what the network adds.
 
-    planes  C, three or more; the first three are the picture that is to be restored
-    images  k, how many pictures are read out of one
+    planes  C, three or more; the first three are the image to restore
+    images  k, how many images are restored from one
     width   channels of the finest level; they double at each coarser one
-    levels  how many levels there are, each half as fine
+    levels  number of levels, each at half the resolution of the one before
     """
 
     def __init__(self, planes: int, images: int, width: int, levels: int = 3):
@@ -35,7 +35,7 @@ class UNet(nn.Module):
         self.before = nn.ModuleList(_Block(w) for w in widths)
         self.after = nn.ModuleList(_Block(w) for w in widths)
         self.leave = nn.Conv2d(width, 3 * images * _FOLD**2, 3, padding=1)
-        nn.init.normal_(self.leave.weight, std=1e-3)  # starts as the identity, the images hardly apart
+        nn.init.normal_(self.leave.weight, std=1e-3)  # starts as the identity for every image, nearly
         if self.leave.bias is not None:
             nn.init.zeros_(self.leave.bias)
 
@@ -44,15 +44,15 @@ class UNet(nn.Module):
         padding = (0, -width % self.least, 0, -height % self.least)
         padded = functional.pad(planes, padding, mode="replicate") if any(padding) else planes
         features = self.enter(self.fold(padded * 2 - 1))
-        passed = []
+        skips = []
         for level, block in enumerate(self.before):
             if level:
                 features = self.down[level - 1](features)
             features = block(features)
-            passed.append(features)
-        for level in reversed(range(len(passed))):
-            if level < len(passed) - 1:
-                features = self.up[level](features) + passed[level]
+            skips.append(features)
+        for level in reversed(range(len(skips))):
+            if level < len(skips) - 1:
+                features = self.up[level](features) + skips[level]
             features = self.after[level](features)
         added = self.unfold(self.leave(features))[..., :height, :width]
         restored: Tensor = planes[:, :3].repeat(1, self.images, 1, 1) + added.to(planes.dtype)
@@ -60,7 +60,7 @@ class UNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions, added to what came in."""
+    """Two convolutions, added to their input."""
 
     def __init__(self, width: int):
         super().__init__()

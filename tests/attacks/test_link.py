@@ -18,7 +18,7 @@ from harness.errors import Inapplicable
 from harness.observation import LabelledImages, Pairing
 from harness.plugins.attacks.linking import features
 from harness.plugins.attacks.linking import link as linking
-from harness.plugins.attacks.linking.features import block_of, learn_features, some_public, unit
+from harness.plugins.attacks.linking.features import block_of, learn_features, sample_public, unit
 from harness.plugins.attacks.linking.link import link, protocol
 from harness.plugins.attacks.linking.tracks import grow, nearest
 from harness.train import memo
@@ -232,7 +232,7 @@ def test_a_class_of_one_public_image_is_left_out_where_mixtures_stay_within_clas
     own = seen.observation.public
     odd = replace(seen.observation, _public=LabelledImages(own.images[:21], np.array([1] + [0] * 20)))
 
-    assert len(some_public(odd, 256)) == 20
+    assert len(sample_public(odd, 256)) == 20
     assert right(seen.truth, link(odd), 40)[0] > 0.95
 
 
