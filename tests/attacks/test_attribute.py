@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-import harness.train.convergence
 from harness.errors import NotGranted
 from harness.plugins.attacks.attribute import attribute_shares
+from harness.train import convergence
 from harness.types import Guess, Splits
 from tests.helpers.planted import attack, bench, splits
 
@@ -53,6 +53,14 @@ def entry_of(stage, **settings):
     return stage.registry.get("attacks", "attribute").with_settings({"train_epochs": 2, **settings})
 
 
+@pytest.fixture(scope="module", autouse=True)
+def short_trainings():
+    """Stripes of 16 px are learned in a quarter of the thousand steps that photographs take."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convergence, "LEAST_STEPS", 250)
+        yield
+
+
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
     return bench(tmp_path_factory.mktemp("attribute"), coarse(splits(private=60, public=90)))
@@ -65,7 +73,7 @@ def test_an_undefended_attribute_is_read_far_above_what_the_label_tells(stage):
     score = found.scores["attribute"]
     assert (score["chance"], score["chance_constant"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
     assert score["low"] > score["chance"] and score["corrected"] > 0.5 and score["n"] == 60
-    assert found.facts["held_out_n"] == 18 and found.facts["steps"] >= 1000
+    assert found.facts["held_out_n"] == 18 and found.facts["steps"] >= convergence.LEAST_STEPS
 
 
 def test_who_reads_the_label_alone_is_at_chance_and_no_better(stage):
@@ -83,7 +91,7 @@ def test_a_learned_attack_at_the_labels_chance_has_failed(stage):
 
 def test_attributes_that_say_nothing_are_not_learned(monkeypatch):
     """An adversary whose own attributes are shuffled proves nothing, and no defense looks private for that."""
-    monkeypatch.setattr(harness.train.convergence, "LEAST_STEPS", 60)
+    monkeypatch.setattr(convergence, "LEAST_STEPS", 60)
     data = coarse(splits(private=12, public=90))
     told = np.random.default_rng(3).permutation(data.public.attributes)
     stage = bench(None, replace(data, public=replace(data.public, attributes=told)))

@@ -10,10 +10,18 @@ from harness.errors import Inapplicable
 from harness.plugins.attacks.clean_cnn import clean_cnn
 from harness.plugins.attacks.cnn import cnn
 from harness.randomness import torch_generator
-from harness.train import Learner
+from harness.train import Learner, convergence
 from tests.helpers.planted import bench, defense, splits
 
 TURN = defense("turn")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_trainings():
+    """Stripes of 16 px are learned in a quarter of the thousand steps that photographs take."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convergence, "LEAST_STEPS", 250)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -223,8 +223,9 @@ def test_a_loss_that_is_no_number_is_not_converged():
         fitted(lambda done: broken)
 
 
-def test_a_network_that_never_leaves_its_start_has_learned_nothing(monkeypatch, short):
+def test_a_network_that_never_leaves_its_start_has_learned_nothing(monkeypatch):
     """Flat from the first step on, at the loss of the release itself."""
+    monkeypatch.setattr(convergence, "LEAST_STEPS", 20)
     monkeypatch.setattr(restorer, "_RATE", 0.0)
 
     with pytest.raises(NotConverged, match="untrained"):

@@ -87,7 +87,7 @@ def test_raw_features_find_what_the_fixed_eye_finds(stage):
 @pytest.fixture(scope="module")
 def learned(stage):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(harness.train.convergence, "LEAST_STEPS", 500)
+        patch.setattr(harness.train.convergence, "LEAST_STEPS", 200)
         row = here("negative")
         seen = stage.client.observe(row, entry(stage, "reid"), SEED)
         return row, bind(entry(stage, "reid", train_epochs=2))(seen, generator())
@@ -153,7 +153,7 @@ def test_a_training_that_becomes_no_number_has_not_converged(stage):
     embedding = ThumbnailEmbedding.fit(stage.client.gallery.images, 8, 0.01, "cpu")
     gallery = stage.client.gallery.images
     learner = module._Contrast(gallery, module._Embedding(embedding), module._RECIPE, 8, b"k" * 32, "cpu")
-    learner.model.turn.weight.data.fill_(float("nan"))
+    learner.model.rotate.weight.data.fill_(float("nan"))
 
     with pytest.raises(NotConverged, match="nan"):
         learner.loss(stage.client.gallery.images[:4], torch.arange(4))
