@@ -32,7 +32,7 @@ class Score:
     of_release    measured of the release as is, before any attack; every distance is
     judged        a distance that is also measured against every source and of reconstructions, and enters the worst
                   case
-    threshold     people no longer recognise images from here on; None where nobody measured it
+    threshold     people no longer recognise images from here on; None where it was not measured
     ceiling       the largest value that two images can have; None where there is none
     tolerance     change of a release's mean that `harness check` lets pass; None: 2 % of what it was
     attacked_tolerance  the same after an attack, and of hit rates and accuracy
@@ -116,7 +116,7 @@ def base(name: str) -> str:
 
 
 def label(name: str) -> str:
-    """How a score or a variant of one is written; a name that is not in the table stands for itself."""
+    """How a score or a variant of one is written; a name that is not in the table is its own label."""
     score = SCORES.get(base(name))
     if score is None:
         return name

@@ -29,16 +29,16 @@ _ROUNDING = 1e-4  # of one distance, measured in batches of other sizes
 class AttackResult:
     """One attack with its settings on one defense. Differences are paired over originals and pooled over seeds.
 
-    look, smooth  the releases and the smoothed releases that it is compared with, by seed
-    holm          (what it is compared with, score) -> p-value after Holm's correction for the comparisons of the
-                  board, and their number; filled by the board
+    releases, smoothed  what it is compared with: the releases as they are, and after `smooth`, by seed
+    holm                (what it is compared with, score) -> p-value after Holm's correction for the comparisons of
+                        the board, and their number; filled by the board
     Its figures are of the seeds on which it worked, and computed when they are first asked for: every interval is a
     bootstrap.
     """
 
     group: AttackRuns
-    look: Mapping[int, RunResult]
-    smooth: Mapping[int, RunResult]
+    releases: Mapping[int, RunResult]
+    smoothed: Mapping[int, RunResult]
     holm: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -70,12 +70,12 @@ class AttackResult:
         return [record.spec.key for record in self.group.ok_runs.values()]
 
     @property
-    def is_look(self) -> bool:
+    def equals_release(self) -> bool:
         """Whether a multi-release attack returned the release as is, as it must after one epoch."""
         if RELEASES not in self.group.granted or self.group.epochs != 1 or not self.group.has(ATTACKED + ranking()):
             return False
         return all(
-            np.allclose(record.arrays[ATTACKED + name], self.look[seed].arrays[name], atol=_ROUNDING)
+            np.allclose(record.arrays[ATTACKED + name], self.releases[seed].arrays[name], atol=_ROUNDING)
             for seed, record in self.group.ok_runs.items()
             for name in judged()
         )
@@ -117,17 +117,17 @@ class AttackResult:
 
     @cached_property
     def _pairs(self) -> dict[str, dict[str, Pair]]:
-        smoothed = {} if self.name == SMOOTH else _pairs(self.group.ok_runs, self.smooth, ATTACKED)
-        return {"look": _pairs(self.group.ok_runs, self.look, ""), "smooth": smoothed}
+        smoothed = {} if self.name == SMOOTH else _pairs(self.group.ok_runs, self.smoothed, ATTACKED)
+        return {"look": _pairs(self.group.ok_runs, self.releases, ""), "smooth": smoothed}
 
 
 def attack_results(releases: Sequence[RunResult], groups: Sequence[AttackRuns]) -> list[AttackResult]:
     """The result of every attack, in the order given."""
-    look = {release.inputs["seed"]: release for release in releases}
+    by_seed = {release.inputs["seed"]: release for release in releases}
     first = ATTACKED + ranking()
     smooths = [group for group in groups if group.name == SMOOTH and group.has(first)]
-    smooth = min(smooths, key=lambda group: group.mean(first)).ok_runs if smooths else {}
-    return [AttackResult(group, look, smooth) for group in groups]
+    smoothed = min(smooths, key=lambda group: group.mean(first)).ok_runs if smooths else {}
+    return [AttackResult(group, by_seed, smoothed) for group in groups]
 
 
 def strongest_first(results: Sequence[AttackResult]) -> list[AttackResult]:

@@ -113,7 +113,7 @@ def _board(records: list[RunResult], code: Code) -> Board:
 def _trainings(utilities: list[RunResult], attacks: list[RunResult]) -> list[tuple[int | None, str | None]]:
     """T with each way of training on T releases; T alone where only attacks saw that many. One row for each.
 
-    Privacy is spent by every epoch, so figures of two T are never pooled.
+    Every epoch reveals more, so figures of two T are never pooled.
     """
     found: list[tuple[int | None, str | None]] = list(dict.fromkeys(map(_training, utilities)))
     trained = {epochs for epochs, _ in found}

@@ -63,9 +63,9 @@ ATTACK_NOTES = (
     "No attack (release as is) is the baseline of every row. After attack: one attack alone, without the minimum with "
     "the release. Gain over release, over smoothing: how much closer the attack comes, paired over originals. "
     "Re-identified: the original comes first in a gallery. An attack reveals more than smoothing where it is closer "
-    "than smooth by dSSIM and also by dHaar or in re-identification. Controls never enter the worst case; an attack "
-    "that failed or was skipped says nothing about the defense. †: no longer significant after Holm's correction for "
-    "all comparisons of the board with the release and with smooth."
+    "than smooth by the distance that ranks and also by another distance or in re-identification. Controls never enter "
+    "the worst case; an attack that failed or was skipped says nothing about the defense. †: no longer significant "
+    "after Holm's correction for all comparisons of the board with the release and with smooth."
 )
 REPORTED_NOTES = (
     "As printed, on the authors' images and by their attacks: not measured here, without intervals, never ranked, and "

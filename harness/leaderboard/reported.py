@@ -21,11 +21,16 @@ from typing import Any
 import yaml
 
 from harness.errors import HarnessError
+from harness.scores import SCORES, judged
 
-FIGURES = ("dssim", "dhaar", "worst_dssim", "worst_dhaar", "utility")
-"""All from 0 to 1: distances of the release, distances under the authors' strongest attack, accuracy."""
 _PAPER = {"dataset", "cite", "about", "rows"}
-_ROW = {"defense", "settings", "epochs", *FIGURES}
+_ROW = {"defense", "settings", "epochs"}
+
+
+def figure_names() -> tuple[str, ...]:
+    """All from 0 to 1: distances of the release, distances under the authors' strongest attack, accuracy."""
+    accuracy = (name for name, score in SCORES.items() if score.kind == "accuracy")
+    return (*judged(), *(f"worst_{name}" for name in judged()), *accuracy)
 
 
 @dataclass(frozen=True)
@@ -103,18 +108,18 @@ def _paper(paper: Any, where: str) -> list[PublishedRow]:
 
 
 def _row(row: Any, dataset: str, cite: str, about: str, where: str) -> PublishedRow:
-    _check_names(row, _ROW, {"defense"}, where)
+    _check_names(row, {*_ROW, *figure_names()}, {"defense"}, where)
     settings, epochs = row.get("settings", {}), row.get("epochs")
     if not isinstance(settings, dict):
         raise HarnessError(f"{where}: settings is {settings!r}; give knobs with values, as {{sigma: 20}}")
     if epochs is not None and (type(epochs) is not int or epochs < 1):
         raise HarnessError(f"{where}: epochs is {epochs!r}; give a whole number, 1 or more")
-    figures = {name: row[name] for name in FIGURES if name in row}
+    figures = {name: row[name] for name in figure_names() if name in row}
     for name, value in figures.items():
         if type(value) not in (int, float) or not 0 <= value <= 1:
             raise HarnessError(f"{where}: {name} is {value!r}; give a number from 0 to 1")
     if not figures:
-        raise HarnessError(f"{where}: no figure is reported; give at least one of {', '.join(FIGURES)}")
+        raise HarnessError(f"{where}: no figure is reported; give at least one of {', '.join(figure_names())}")
     return PublishedRow(dataset, cite, about, str(row["defense"]), settings, epochs, figures)
 
 

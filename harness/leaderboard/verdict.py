@@ -127,9 +127,9 @@ def _alone(attack: AttackResult) -> str:
             more = attack.gain_over_smoothing.get(name)
             beyond = f", {figure(more)} more often than after smooth" if more else ""
             parts.append(f"{label(name)} {figure(attack.hit_rates[name])}{beyond}")
-    named = f"after {attack.name}{' (= no attack)' if attack.is_look else ''} alone"
+    named = f"after {attack.name}{' (= no attack)' if attack.equals_release else ''} alone"
     line = f"{NO_ATTACK if attack.name == LOOK else named}: {'; '.join(parts)}"
-    if attack.name in (LOOK, SMOOTH) or attack.is_look:
+    if attack.name in (LOOK, SMOOTH) or attack.equals_release:
         return line
     claim = {
         True: "reveals more than smoothing",
@@ -218,7 +218,7 @@ def attack_document(attack: AttackResult) -> dict[str, Any]:
         "granted": list(group.granted),
         "epochs": group.epochs,
         "seeds": sorted(group.ok_runs),
-        "is_look": attack.is_look,
+        "is_look": attack.equals_release,
         "left": attack.distances,
         "read": attack.hit_rates,
         "from_look": attack.gain_over_release,

@@ -94,13 +94,13 @@ class Section:
         if not self.epochs:
             return None
         most = self.epochs[-1]
-        there = {_named(row) for row in self.board.rows if row.epochs in (most, None)}
-        return most if all(_named(row) in there for row in self.board.rows) else None
+        covered = {_named(row) for row in self.board.rows if row.epochs in (most, None)}
+        return most if all(_named(row) in covered for row in self.board.rows) else None
 
 
 @dataclass(frozen=True)
 class Report:
-    """What one folder of records says.
+    """The boards of one folder of records, and the pictures beside them.
 
     read, used  numbers of records that were found, and of those that are on a board
     missing     releases that could not be made, with the reason: they have no row
@@ -169,10 +169,10 @@ def _named(row: Row) -> tuple[str, str]:
 
 def _missing(records: Iterable[RunResult], used: set[str]) -> list[str]:
     """Releases that could not be made, of defenses without a row on these images."""
-    there = {_cell(record) for record in records if record.spec.key in used}
+    shown = {_cell(record) for record in records if record.spec.key in used}
     failed: dict[str, None] = {}
     for record in records:
-        if record.spec.kind == "release" and record.status != "ok" and _cell(record) not in there:
+        if record.spec.kind == "release" and record.status != "ok" and _cell(record) not in shown:
             entry = record.inputs["defense"]
             chosen = settings({**entry["params"], "weights": entry["mixing"]["weights"]})
             failed[

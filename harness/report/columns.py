@@ -1,8 +1,8 @@
 """The columns of a board: each names its head, its cell, and what it writes to CSV and JSON, in one object.
 
 `row_columns` are those of a row (a defense), `attack_columns` those of an attack on it. The terminal, Markdown, CSV,
-JSON and the page all read these lists. The columns of scores are made from `harness.scores`: a score that is on boards
-there needs no edit here.
+JSON and the page all read these lists. The columns of scores are made from `harness.scores`: a score that is
+marked for boards there needs no edit here.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Column(Generic[Item]):
     """One column.
 
     name      identifies it
-    head      what stands over it; nothing where it is in CSV and JSON alone
+    head      its heading; empty where it is in CSV and JSON alone
     cell      what it shows
     group     row (which one), figure (a score) or basis (what the figures are of): tables show them in this order
     terminal  whether it is on the terminal, which is narrow
@@ -265,7 +265,7 @@ def attack_columns() -> list[AttackColumn]:
 
 
 def _attack_name(attack: AttackResult) -> Cell:
-    parts = (attack.name, settings(attack.params), "(= no attack)" if attack.is_look else "")
+    parts = (attack.name, settings(attack.params), "(= no attack)" if attack.equals_release else "")
     return Cell(" ".join(filter(None, parts)))
 
 

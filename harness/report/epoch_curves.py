@@ -1,6 +1,6 @@
 """Scores after an attack on T releases, against T: every epoch reveals more, and trains the model further.
 
-T releases go to the attack and one training epoch is run on each of the same T, so utility stands beside privacy.
+T releases go to the attack and one training epoch is run on each of the same T, so utility is shown beside privacy.
 """
 
 from __future__ import annotations
@@ -85,10 +85,10 @@ def of_board(board: Board) -> list[EpochCurve]:
 
     In the order of the board's rows; the points of a curve by T.
     """
-    whole = [
+    worked = [
         replace(curve, points=[point for point in curve.points if point.attack.distances]) for curve in _every(board)
     ]
-    return [curve for curve in whole if len(curve.points) > 1]
+    return [curve for curve in worked if len(curve.points) > 1]
 
 
 def of_run(cells: Sequence[Cell], pairs: Sequence[tuple[Entry, Entry]]) -> list[EpochCurve]:
@@ -155,7 +155,7 @@ def table(curve: EpochCurve) -> Table:
     for head in ("epochs", *(head for _, head in scores), "accuracy drop"):
         result.add_column("\n".join(wrap(head, 13)), justify="right", no_wrap=head != "epochs")
     for point in curve.points:
-        mark = "\n(= no\nattack)" if point.attack.is_look else ""
+        mark = "\n(= no\nattack)" if point.attack.equals_release else ""
         result.add_row(
             f"{point.epochs}{mark}" if point.attack.distances else f"{point.epochs}\n{point.attack.status}",
             *(stacked(point.score(name)) for name, _ in scores),

@@ -1,8 +1,7 @@
-"""The files of each data set's boards: leaderboards/<dataset>.md, .csv and .json, all functions of the records.
+"""Writes the files of each data set's boards, leaderboards/<dataset>.md, .csv and .json, and verifies written ones.
 
-Whether written tables are what the records say: the first cell that differs, file by file. Nothing is written.
-
-Numbers are equal within 1e-9 of their size, since processors add in other orders; everything else to the letter.
+Verifying reports the first cell of each file that differs from what the records make, and writes nothing. Numbers are
+equal within 1e-9 of their size, since processors add in different orders; everything else must be identical.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from harness.system.files import write_atomically
 
 
 def texts(boards: Sequence[Board], folder: Path, records: Path | None = None) -> dict[Path, str]:
-    """What each file in `folder` is to hold; pages link to the records by a path relative to the folder."""
+    """The text of each file in `folder`; pages link to the records by a path relative to the folder."""
     to = Path(os.path.relpath(records or folder / "records", folder)).as_posix()
     found = {}
     for name in dict.fromkeys(board.dataset["name"] for board in boards):
@@ -39,16 +38,16 @@ def texts(boards: Sequence[Board], folder: Path, records: Path | None = None) ->
 
 def write(boards: Sequence[Board], folder: Path, records: Path | None = None) -> list[Path]:
     """Write them, each under a temporary name and then renamed; the paths."""
-    made = texts(boards, folder, records)
+    files = texts(boards, folder, records)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path, text in made.items():  # as UTF-8 with plain line ends, wherever this runs
+        for path, text in files.items():  # as UTF-8 with plain line ends, wherever this runs
             write_atomically(path, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
     except OSError as error:
         raise HarnessError(
             f"leaderboards folder {folder}: {error.strerror or error}; name another with --out"
         ) from None
-    return list(made)
+    return list(files)
 
 
 _RELATIVE = 1e-9
@@ -68,7 +67,7 @@ class Difference:
 
     def __str__(self) -> str:
         where = ", ".join(filter(None, (self.row, f"column {self.column}" if self.column else "")))
-        written, records = _from_where_they_part(self.written, self.records)
+        written, records = _around_the_difference(self.written, self.records)
         return f"{self.file}: {where}: it says {written}, the records say {records}"
 
     def document(self) -> dict[str, str]:
@@ -189,7 +188,7 @@ def _is_board(path: Path) -> bool:
         return False
 
 
-def _from_where_they_part(one: str, other: str) -> tuple[str, str]:
+def _around_the_difference(one: str, other: str) -> tuple[str, str]:
     """Of long texts the part around the first letter that differs."""
     same = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     start = max(0, same - 20) if max(len(one), len(other)) > _SHOWN else 0

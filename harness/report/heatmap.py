@@ -52,7 +52,7 @@ def measures() -> list[Measure]:
 class Mark:
     """One cell.
 
-    state  ok, partial (some seeds), failed, skipped, inapplicable, absent (nobody tried)
+    state  ok, partial (some seeds), failed, skipped, inapplicable, absent (not run)
     title  the whole cell in words
     shade  -1 (the original itself) to 1 (far beyond the threshold); None where there is no figure
     note   number of the reason under the grid; None where there is nothing to explain
@@ -132,25 +132,25 @@ def _key(attack: AttackResult) -> tuple[str, str]:
 
 
 def _columns(rows: Sequence[Row], measure: Measure) -> list[Column]:
-    """Those that see most come first, then those without a figure, then the controls."""
-    having: dict[tuple[str, str], list[float]] = defaultdict(list)
+    """Those that reveal most first, then those without a figure, then the controls."""
+    scored: dict[tuple[str, str], list[float]] = defaultdict(list)
     control: dict[tuple[str, str], bool] = {}
     for row in rows:
         for attack in row.attacks:
             score = score_of(attack, measure.name)
             if score or attack.group.entry.get("kind") in measure.kinds:
                 control[_key(attack)] = attack.group.control
-                having[_key(attack)] += [score["mean"]] if score else []
+                scored[_key(attack)] += [score["mean"]] if score else []
     sign = 1 if measure.distance else -1
-    names = [name for name, _ in having]
+    names = [name for name, _ in scored]
 
     def order(key: tuple[str, str]) -> tuple[bool, float, tuple[str, str]]:
-        seen = having[key]
-        return control[key], sign * sum(seen) / len(seen) if seen else math.inf, key
+        means = scored[key]
+        return control[key], sign * sum(means) / len(means) if means else math.inf, key
 
     return [
         Column(key[0], key[1] if names.count(key[0]) > 1 else "", control[key], key)
-        for key in sorted(having, key=order)
+        for key in sorted(scored, key=order)
     ]
 
 
@@ -169,7 +169,9 @@ def _mark(row: Row, attack: AttackResult | None, column: Column, measure: Measur
         where += f" (on {len(attack.group.ok_runs)} of {len(attack.group.records)} seeds, {reason})"
     if score is None:
         return Mark("absent", "not measured", f"{where}: {measure.title} was not measured")
-    words = f"{where}: {_words(score, measure)}" + (", the release as is after one epoch" if attack.is_look else "")
+    words = f"{where}: {_words(score, measure)}" + (
+        ", the release as is after one epoch" if attack.equals_release else ""
+    )
     state = "ok" if note is None else "partial"
     return Mark(state, short(score["mean"]), words, _shade(score, measure), note, score)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness.leaderboard import verdict
 from harness.leaderboard.board import Board
 from harness.leaderboard.format import ATTACK_NOTES, LINKS, REPORTED_NOTES, notes, settings
-from harness.leaderboard.reported import FIGURES, PublishedRow
+from harness.leaderboard.reported import PublishedRow, figure_names
 from harness.leaderboard.row import Row
 from harness.report.columns import AttackColumn, Cell, attack_columns, displayed, row_columns
 
@@ -45,11 +45,11 @@ def _how_many(board: Board) -> str:
 
 
 def _reported(rows: Sequence[PublishedRow]) -> list[str]:
-    """What authors report, paper by paper: the same on every board of a data set, so once a page."""
+    """Figures that authors report, paper by paper: the same on every board of a data set, so once a page."""
     lines = ["## Reported by authors", "", REPORTED_NOTES, ""] if rows else []
     for cite in dict.fromkeys(row.cite for row in rows):
         mine = [row for row in rows if row.cite == cite]
-        shown = [name for name in FIGURES if any(name in row.figures for row in mine)]
+        shown = [name for name in figure_names() if any(name in row.figures for row in mine)]
         lines += [f"### {cite}", "", *([f"{mine[0].about}.", ""] if mine[0].about else [])]
         cells = [
             (

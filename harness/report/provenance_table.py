@@ -14,7 +14,7 @@ from harness.records import RunResult
 
 @dataclass
 class Origin:
-    """Records of one entry (a defense's releases, its utility, an attack) that stand on the board.
+    """Records on the board of one entry: a defense's releases, its utility, or an attack.
 
     codes  hashes of the code that made them; several: the entry was edited between them
     """
@@ -40,7 +40,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Origins:
-    """facts are pairs of a name and its value in words; remarks say where records were not made alike."""
+    """`facts` are pairs of a name and its value in words; `remarks` name differences in how records were made."""
 
     facts: Sequence[tuple[str, str]]
     entries: Sequence[Origin]
@@ -74,7 +74,7 @@ def _facts(board: Board, used: Sequence[RunResult], libraries: Mapping[str, set[
         ("made", f"{dates[0]} to {dates[-1]}" if dates else ""),
         ("computed for", _duration(sum(record.seconds for record in used))),
     ]
-    return [(name, told) for name, told in facts if told]
+    return [(name, words) for name, words in facts if words]
 
 
 def _listed(values: Iterable[Any]) -> str:
@@ -114,7 +114,7 @@ def _entries(used: Sequence[RunResult]) -> list[Origin]:
 
 
 def _remarks(used: Sequence[RunResult], libraries: Mapping[str, set[str]]) -> list[str]:
-    """What a reader must know before comparing two rows."""
+    """Differences between records that a reader must know before comparing two rows."""
     remarks = [
         f"Records were made with {len(found)} versions of {name}: {', '.join(sorted(found))}."
         for name, found in libraries.items()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of work on one worker; pieces whose like was never recorded are counted and not estimated."""
+    """Seconds of work on one worker; pieces without a record of similar work are counted and not estimated."""
 
     seconds: float
     known: int
@@ -43,11 +43,11 @@ class Cost:
         if not self.known + self.unknown:
             return "nothing is left to run"
         if not self.known:
-            return f"{self.unknown} pieces left; what they cost is not known: no record of their like here"
-        whole = self.seconds / max(1, workers)
+            return f"{self.unknown} pieces to run; their cost is not known: no record of similar work here"
+        shared_time = self.seconds / max(1, workers)
         beside = f"; {self.unknown} more pieces of unknown cost" if self.unknown else ""
-        shared = f", on {workers} workers {_time(whole)}" if workers > 1 else ""
-        return f"{self.known} pieces left take about {_time(self.seconds)} of work{shared}{beside}"
+        shared = f", on {workers} workers {_time(shared_time)}" if workers > 1 else ""
+        return f"{self.known} pieces to run take about {_time(self.seconds)} of work{shared}{beside}"
 
 
 def cost_of(specs: Sequence[RunSpec], records: Iterable[RunResult]) -> Cost:
@@ -85,9 +85,9 @@ def planned(crosses: Sequence[Cross], engine: Engine) -> tuple[dict[str, Any], s
     """The plan with its cost, as `--json` prints it and to read."""
     pieces = {piece.spec.key: piece.spec for cross in crosses for piece in cross.pieces}
     items, bench = plan(crosses), crosses[0].bench
-    left = [pieces[item["key"]] for item in items if not item["done"]]
-    cost = cost_of(left, bench.records.all())
-    workers = engine.workers or how_many(bench.device, bench.threads, len(left))
+    to_run = [pieces[item["key"]] for item in items if not item["done"]]
+    cost = cost_of(to_run, bench.records.all())
+    workers = engine.workers or how_many(bench.device, bench.threads, len(to_run))
     lines = [_plan_line(item) for item in items]
     document = {"plan": items, "cost": {"seconds": round(cost.seconds, 1), **_counts(cost)}, "workers": workers}
     return document, "\n".join([*lines, cost.text(workers)])
@@ -138,14 +138,14 @@ def show(cells: Sequence[Cell], curves: Sequence[EpochCurve], console: Console) 
 
 
 def pairs_to_draw(crosses: Sequence[Cross], file: Path | None) -> list[tuple[Entry, Entry]]:
-    """Whose curves a run over several T draws; refuses a file that they cannot be drawn to, before anything runs."""
+    """The pairs whose curves a run over several T draws; refuses a file that cannot be drawn, before anything runs."""
     pairs = epoch_curves.pairs_of(crosses[0]) if len(crosses) > 1 else []
     if file is None:
         return pairs
     if len(crosses) == 1:
         raise HarnessError(f"figure {file}: one number of epochs is no curve; use several, as --epochs 1,2,5,10,20")
     if len(pairs) != 1:
-        several = f"{len(pairs)} curves" if pairs else "no curve, for no attack here reconstructs from every release"
+        several = f"{len(pairs)} curves" if pairs else "no curve: no attack here reconstructs from every release"
         raise HarnessError(
             f"figure {file}: this run makes {several}; name one defense and one attack like multi_release"
         )
@@ -160,7 +160,7 @@ def draw(curves: Sequence[EpochCurve], folder: Path, file: Path | None) -> list[
 
 def troubles(cells: Sequence[Cell]) -> list[str]:
     """What is not ok: one line for each reason, with the defenses and attacks that share it; failures last."""
-    whole = {cell.defense.name for cell in cells}
+    every = {cell.defense.name for cell in cells}
     sharing: dict[tuple[str, str, str], dict[str, None]] = {}
     for cell in cells:
         if cell.status != "ok":
@@ -170,6 +170,6 @@ def troubles(cells: Sequence[Cell]) -> list[str]:
         attacks.setdefault((tuple(defenses), status, reason), []).append(attack)
     lines = []
     for (on, status, reason), names in sorted(attacks.items(), key=lambda item: item[0][1] == "failed"):
-        named = f"all {len(whole)} defenses" if len(on) == len(whole) > 2 else ", ".join(on)
+        named = f"all {len(every)} defenses" if len(on) == len(every) > 2 else ", ".join(on)
         lines.append(f"{named} x {', '.join(names)}: {status}: {reason}")
     return lines

@@ -195,7 +195,7 @@ def test_one_release_is_nothing_but_looking_and_marked_so():
     looked = attacked(MULTI, granted=("releases",), epochs=1)
     found = row(release(), looked)
 
-    assert named(found, MULTI).is_look
+    assert named(found, MULTI).equals_release
     assert MULTI not in "; ".join(found.missing)
     assert "(= no attack)" in line(found, f"after {MULTI} ")
 
@@ -204,8 +204,8 @@ def test_what_is_more_than_looking_is_not_marked():
     more = attacked(MULTI, dssim=RELEASED - 0.1, granted=("releases",), epochs=1)
     later = attacked(MULTI, granted=("releases",), epochs=2)
 
-    assert not named(row(release(), more), MULTI).is_look
-    assert not named(row(release(), later), MULTI).is_look
+    assert not named(row(release(), more), MULTI).equals_release
+    assert not named(row(release(), later), MULTI).equals_release
 
 
 # What may be claimed

@@ -109,7 +109,7 @@ def test_the_distance_after_an_attack_falls_with_every_release(curves):
     distances = [point.attack.distances["dssim"]["mean"] for point in curve.points]
     assert [point.epochs for point in curve.points] == [1, 2, 4]
     assert distances[0] > distances[1] > distances[2]
-    assert [point.attack.is_look for point in curve.points] == [True, False, False]
+    assert [point.attack.equals_release for point in curve.points] == [True, False, False]
 
 
 def test_a_point_is_the_score_of_its_cell(curves):

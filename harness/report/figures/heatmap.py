@@ -1,4 +1,4 @@
-"""Defenses by attacks: figures on their shade; a cell without a figure is hatched and says so."""
+"""The figure of defenses by attacks: each score on its shade; a cell without a score is hatched."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-SEEN, HIDDEN = (0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2)
+RECOGNISABLE, HIDDEN = (0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2)
 
 
 def attacks_grid(section: Section, grid: Grid, rows: Sequence[Row]) -> Figure:
-    """Defenses by attacks: figures on their shade; a cell without a figure is hatched and says why it has none."""
+    """Scores on their shade; a cell without a score is hatched and names the reason."""
     lines = [(row, marks) for row, marks in grid.lines if any(row is each for each in rows)]
     counted = sum(not column.control for column in grid.columns)
     heads = [WORST if grid.measure.distance else STRONGEST, *(["no attack"] if grid.has_release else [])]
@@ -79,7 +79,7 @@ def _cell(axes: Axes, across: int, down: int, mark: Mark, pale: bool) -> None:
 def _mixed(shade: float) -> tuple[float, float, float]:
     """White towards orange or blue, never so far that black on it cannot be read."""
     amount = 0.1 + 0.6 * abs(shade)
-    red, green, blue = ((255 - amount * (255 - part)) / 255 for part in (HIDDEN if shade >= 0 else SEEN))
+    red, green, blue = ((255 - amount * (255 - part)) / 255 for part in (HIDDEN if shade >= 0 else RECOGNISABLE))
     return red, green, blue
 
 

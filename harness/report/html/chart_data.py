@@ -83,7 +83,7 @@ def _curve(curve: EpochCurve) -> dict[str, Any]:
             {
                 "epochs": point.epochs,
                 **{name: _statistics(point.score(name)) for name, _ in scores_by_epoch()},
-                "is_look": point.attack.is_look,
+                "equals_release": point.attack.equals_release,
                 "status": point.attack.status,
             }
             for point in curve.points

@@ -206,7 +206,7 @@
         hovertext: curve.points.map((p, at) => [
           `<b>${plain(curve.defense)}</b>${useful ? "" : `, ${plain(curve.attack)}`}${curve.control && !useful ? " (control)" : ""}`,
           plain(curve.settings), `T = ${p.epochs}: ${figure(scores[at])}, n = ${scores[at].n}`,
-          ...(p.is_look && !useful ? ["one release: the same as no attack"] : []),
+          ...(p.equals_release && !useful ? ["one release: the same as no attack"] : []),
           ...(p.status !== "ok" && !useful ? [`not on every seed: ${plain(p.status)}`] : []),
         ].filter(Boolean).join("<br>")),
       };

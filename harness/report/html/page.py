@@ -1,6 +1,6 @@
-"""The report as one HTML page: everything is inside it, and its Content-Security-Policy lets nothing in or out.
+"""The report as one HTML page that needs no other file; its Content-Security-Policy blocks every request.
 
-Texts are escaped by the templates; what the charts need stands as JSON in the page, where no text can end the script.
+Texts are escaped by the templates; the data of the charts are JSON in the page, where no text can end the script.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def policy(scripts: list[str]) -> str:
 
 
 def in_script(thing: Any) -> Markup:
-    """JSON that cannot end the element it stands in, whatever names it holds."""
+    """JSON that cannot end the element around it, whatever names are in it."""
     text = json.dumps(thing, allow_nan=False, separators=(",", ":"))
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
@@ -89,5 +89,5 @@ def _plotly() -> str:
     text: str = get_plotlyjs()
     for end in ("</script", "<!--", "<script"):  # none of them today; one would end the script, or hide its end
         if end in text.lower():
-            raise ValueError(f"plotly.js holds {end!r}: it cannot stand in a page as it is")
+            raise ValueError(f"plotly.js holds {end!r}: it cannot be put into a page as it is")
     return text.strip()

@@ -30,8 +30,8 @@ for (const table of document.querySelectorAll(".sortable")) {
     let shown = 0;
     for (const row of rows) {
       const text = row.textContent.toLowerCase();
-      const stands = row.dataset.judgement;
-      const fits = !wanted || stands === wanted || (wanted === "judged" && stands !== "unjudged");
+      const found = row.dataset.judgement;
+      const fits = !wanted || found === wanted || (wanted === "judged" && found !== "unjudged");
       row.hidden = !(fits && words.every((word) => text.includes(word)));
       shown += row.hidden || "off" in row.dataset ? 0 : 1;
     }

@@ -1,5 +1,5 @@
 "use strict";
-// Light, dark or as the system, kept where the browser allows it.
+// Light, dark or as the system, remembered where the browser allows it.
 document.documentElement.classList.add("js");
 (() => {
   const names = { system: "as the system", light: "light", dark: "dark" };
