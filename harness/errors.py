@@ -1,12 +1,12 @@
-"""What can go wrong, by who has to act on it. Each message is one line: the thing, the value, the mend."""
+"""Errors and statuses. Each message is one line that names the thing, the value and the fix."""
 
 
 class HarnessError(Exception):
-    """Wrong usage or input: the caller mends it (exit code 2, one line, no traceback)."""
+    """Wrong usage or input, which the caller can fix (exit code 2, one line, no traceback)."""
 
 
 class NotGranted(HarnessError):  # noqa: N818
-    """An attack reached for knowledge that its registry entry does not grant."""
+    """An attack read something that its registry entry does not grant."""
 
 
 class Inapplicable(Exception):  # noqa: N818  (a status, not an error)
@@ -18,4 +18,4 @@ class Skipped(Exception):  # noqa: N818  (a status, not an error)
 
 
 class NotConverged(Exception):  # noqa: N818  (a status, not an error)
-    """A training that learned nothing or had not finished: the cell has failed, the defense is not private."""
+    """A training learned nothing or had not finished: the cell has failed, which says nothing for the defense."""

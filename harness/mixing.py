@@ -99,10 +99,11 @@ def _deranged(taken: Array, rng: np.random.Generator) -> Array | None:
 
 
 def _circle(n: int, k: int, rng: np.random.Generator) -> Array:
-    seats = rng.permutation(n)
+    """(n, k): the images in a random circle; column j is shifted by a distinct step, column 0 by none."""
+    order = rng.permutation(n)
     shifts = np.concatenate([[0], 1 + rng.permutation(n - 1)[: k - 1]])
-    rows = seats[(np.arange(n)[:, None] + shifts) % n]
-    ordered: Array = rows[np.argsort(seats)]
+    rows = order[(np.arange(n)[:, None] + shifts) % n]
+    ordered: Array = rows[np.argsort(order)]
     return ordered
 
 
@@ -120,7 +121,7 @@ def _weights(weights: Any, sources: Array, rng: np.random.Generator, distances: 
 
 
 def _most_distorted(sources: Array, distances: Distances) -> Array:
-    """Per pair the weight of DISTORTION_GRID that makes the smaller of its two dSSIMs largest (section 3.1's M)."""
+    """Per pair the weight of DISTORTION_GRID with the largest minimum of its two dSSIMs (section 3.1's M)."""
     grid = np.array([[share, 1 - share] for share in DISTORTION_GRID])
     worst = np.stack([distances(sources, np.tile(row, (len(sources), 1))).min(1) for row in grid])
     chosen: Array = grid[worst.argmax(0)]

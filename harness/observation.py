@@ -1,7 +1,7 @@
 """What an attack may see: the release of epoch 0 and exactly what its registry entry is granted.
 
-It is plain data. Arrays are copies in scratch space; nothing reachable from an observation leads back to the originals,
-to seeds or to plans.
+It is plain data. Arrays are copies in scratch space; no object reachable from an observation leads back to the
+originals, to seeds or to plans.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Pairing:
 
 @dataclass(frozen=True)
 class KnownDefense:
-    """A defense as Kerckhoffs has it: everything about it but its dice."""
+    """What an adversary knows of a defense by Kerckhoffs's principle: everything but its random numbers."""
 
     params: Mapping[str, Any]
     mixing: Mapping[str, Any]
@@ -66,7 +66,7 @@ class Observation:
     classes   names of the classes
     sources   how many originals each release may mix: the most candidates a reconstruction may offer
     device    where the attack may compute
-    granted   what else it may touch: labels (the public labels), releases (all T epochs), defense (with `rehearse`
+    granted   what else it may read: labels (the public labels), releases (all T epochs), defense (with `rehearse`
               and `apply`), public (the adversary's own labelled images), gallery, plans (an oracle's alone)
     attributes  names of the second attribute that some data sets hide behind a coarse label; else empty
     """
@@ -119,7 +119,7 @@ class Observation:
 
     @property
     def plans(self) -> Sequence[Pairing]:
-        """The true pairing and shares of every release of every epoch: for a ceiling, never for an adversary."""
+        """The true pairing and shares of every release of every epoch: for the oracle alone."""
         plans: Sequence[Pairing] = self._get("plans", self._plans)
         return plans
 
@@ -130,21 +130,26 @@ class Observation:
         weights  (N, k)
         """
         scheme: Scheme = self._get("defense", self._scheme)
-        made = scheme.function(sources, weights, rng)
-        images: Images = made.images if isinstance(made, Mixture) else made
+        output = scheme.function(sources, weights, rng)
+        images: Images = output.images if isinstance(output, Mixture) else output
         return images
 
     def rehearse(self, images: Bytes, labels: Array, epoch: int) -> tuple[Release, Secret]:
-        """The same defense on the adversary's own images, with dice of its own: what learned attacks train on."""
+        """The same defense on the adversary's own images, with separate randomness: training data of learned attacks.
+
+        images  (N, 3, H, W) uint8
+        labels  (N,) int64
+        epoch   another number gives another release of the same images
+        """
         scheme: Scheme = self._get("defense", self._scheme)
         key = derive(self._key, "rehearsal", epoch)
         return obfuscate(scheme, images, labels, len(self.classes), key, self.device)
 
     def _get(self, grant: str, value: Any) -> Any:
         if grant not in self.granted:
-            now = ", ".join(sorted(self.granted)) or "nothing"
+            granted = ", ".join(sorted(self.granted)) or "nothing"
             raise NotGranted(
-                f"this attack reached for {grant}, which its entry does not grant (granted: {now}); "
+                f"this attack reached for {grant}, which its entry does not grant (granted: {granted}); "
                 f"add {grant} to `granted` in its registry entry"
             )
         return value

@@ -1,4 +1,4 @@
-"""All randomness descends from one 128-bit root through a hash with a purpose tag.
+"""Keys and random generators, all derived from one 128-bit root by a hash with a purpose tag.
 
 Reference: counter-based generators, Salmon et al. 2011 (Philox); torch's CPU generator is MT19937, whose
 `manual_seed` keeps 32 bits only, so its whole 19,937-bit state is filled from the key instead.
@@ -27,7 +27,7 @@ def root_of(seed: int) -> bytes:
 
 
 def derive(root: bytes, *purpose: str | int) -> bytes:
-    """A 256-bit key for one purpose. One-way: a key says nothing of its root or its siblings."""
+    """A 256-bit key for one purpose. One-way: neither the root nor another key can be computed from it."""
     digest = hashlib.sha256(root)
     for part in purpose:
         kind = "str" if isinstance(part, str) else "int"  # a NumPy integer is the same as Python's

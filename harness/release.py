@@ -1,4 +1,4 @@
-"""The wall: data + defense + plan -> Release (leaves the client) | Secret (stays).
+"""Obfuscation: data + defense + plan -> Release, which leaves the client, and Secret, which stays.
 
 A defense runs in canonical chunks, each with its own generator. Their size depends on the images and the kind of
 device, never on a user's batch size or worker count: a seed gives the same bytes however it is run.
@@ -21,7 +21,7 @@ from harness.mixing import plan, source_count
 from harness.randomness import derive, numpy_generator, torch_generator
 from harness.types import Array, Bytes, Images, Labels, Mixture, Plan, Release, Secret, Weights
 
-_CHUNK_FLOATS = {"cpu": 2**19, "cuda": 2**26}  # a CPU's cache holds what is made of 2 MiB of sources
+_CHUNK_FLOATS = {"cpu": 2**19, "cuda": 2**26}  # 2 MiB of sources and their intermediates fit into a CPU's cache
 _IN_MEMORY = 2**29  # bytes; a larger release goes to a scratch file
 _EQUAL_SHARES = 1e-6
 
@@ -48,11 +48,11 @@ def obfuscate(
     key: bytes,
     device: str = "cpu",
 ) -> tuple[Release, Secret]:
-    """One epoch's release of a set, and what the client keeps.
+    """One epoch's release of a set, and its secret.
 
     images   (N, 3, H, W) uint8: an array, a memory map, or a tensor that already lives on the device
     labels   (N,) int64 in [0, classes)
-    key      everything random descends from it (see harness.randomness)
+    key      all randomness is derived from it (see harness.randomness)
     returns  release.images on the device, or in a scratch memory map where they are many
     """
     pairs = plan(labels, scheme.mixing, numpy_generator(derive(key, "plan")), _distances(scheme, images, device))
@@ -90,7 +90,7 @@ def gather(images: Array | Bytes, rows: Array, device: str) -> Images:
 
 
 def try_out(scheme: Scheme, size: tuple[int, int]) -> None:
-    """Run the defense once on two grey images, so that a bad knob is refused before anything starts."""
+    """Run the defense once on two grey images, so that a wrong knob is refused before anything starts."""
     images = torch.full((2, scheme.sources, 3, *size), 0.5)
     weights = torch.full((2, scheme.sources), 1 / scheme.sources)
     _apply(scheme, images, weights, torch_generator(derive(b"", "try"), "cpu"))
@@ -98,25 +98,25 @@ def try_out(scheme: Scheme, size: tuple[int, int]) -> None:
 
 def _apply(scheme: Scheme, sources: torch.Tensor, weights: Weights, rng: torch.Generator) -> Mixture:
     try:
-        made = scheme.function(sources, weights, rng)
+        output = scheme.function(sources, weights, rng)
     except HarnessError as error:
         raise HarnessError(f"{scheme.name}: {error}") from None
-    mixture = made if isinstance(made, Mixture) else Mixture(made, weights)
+    mixture = output if isinstance(output, Mixture) else Mixture(output, weights)
     expected = (sources.shape[0], *sources.shape[2:])
     _check_tensor(scheme.name, "images", mixture.images, expected)
     _check_tensor(scheme.name, "shares", mixture.shares, tuple(weights.shape))
     sums = mixture.shares.sum(1)
     if bool((mixture.shares < 0).any()) or bool(((sums - 1).abs() > 1e-3).any()):
-        raise HarnessError(f"{scheme.name}: shares of a mixture must be 0 or more and sum to 1; mend the defense")
+        raise HarnessError(f"{scheme.name}: shares of a mixture must be 0 or more and sum to 1; fix the defense")
     return mixture
 
 
-def _check_tensor(name: str, what: str, made: Any, expected: tuple[int, ...]) -> None:
-    if not isinstance(made, torch.Tensor) or tuple(made.shape) != expected or made.dtype != torch.float32:
-        got = f"{made.dtype} {tuple(made.shape)}" if isinstance(made, torch.Tensor) else type(made).__name__
+def _check_tensor(name: str, what: str, tensor: Any, expected: tuple[int, ...]) -> None:
+    if not isinstance(tensor, torch.Tensor) or tuple(tensor.shape) != expected or tensor.dtype != torch.float32:
+        got = f"{tensor.dtype} {tuple(tensor.shape)}" if isinstance(tensor, torch.Tensor) else type(tensor).__name__
         raise HarnessError(f"{name}: returned {what} of {got}; a defense returns torch.float32 {expected}")
-    if made.numel() and not bool(torch.isfinite(torch.stack(made.aminmax())).all()):  # NaN is its own minimum
-        raise HarnessError(f"{name}: the release holds NaN or infinity in its {what}; mend the defense")
+    if tensor.numel() and not bool(torch.isfinite(torch.stack(tensor.aminmax())).all()):  # NaN is its own minimum
+        raise HarnessError(f"{name}: the release holds NaN or infinity in its {what}; fix the defense")
 
 
 def _dominant(shares: Array, pairs: Plan) -> Array:
@@ -155,7 +155,7 @@ def _distances(scheme: Scheme, images: Array | Bytes, device: str) -> Callable[[
 
 
 def as_tensor(images: Array) -> Bytes:
-    """A copy of a read-only array or memory map that torch may hold."""
+    """A writable copy of a read-only array or memory map, as a tensor."""
     copy = empty(images.shape, "cpu")
     copy.numpy()[...] = images
     return copy
@@ -169,12 +169,12 @@ def empty(shape: tuple[int, ...], device: str) -> Bytes:
 
 
 def scratch(shape: tuple[int, ...]) -> Array:
-    """A uint8 array in an unnamed temporary file: as large as the disk, and gone with its last reader."""
+    """A uint8 array in an unnamed temporary file, which ends with its last reader."""
     size = int(np.prod(shape))
     try:
         with tempfile.TemporaryFile() as file:
             if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)  # a full disk says so now, not as a crash while writing
+                os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error now, not a crash while writing
             return np.memmap(file, np.uint8, "r+", shape=shape)
     except OSError as error:
         reason = error.strerror or error

@@ -1,4 +1,4 @@
-"""The nouns of the harness: what plugins receive and return.
+"""The types that plugins receive and return.
 
 Shapes are written once, here:
 
@@ -50,7 +50,7 @@ class Dataset:
     labels   (N,) int64, positions in `classes`
     hashes   (N,) content hash of every image, "S32" hex
     names    (N,) where each image comes from, relative to its data set
-    attributes  (N,) int64, positions in `attribute_names`: what a coarse public label does not tell; else None
+    attributes  (N,) int64, positions in `attribute_names`: the second attribute, which the label hides; else None
     """
 
     images: Array
@@ -127,7 +127,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Release:
-    """What leaves the client: one epoch's images and public labels, in an order that says nothing."""
+    """What leaves the client: one epoch's images and public labels, in random order."""
 
     images: Bytes
     labels: Labels
@@ -164,7 +164,7 @@ class Guess:
     scores      (N, K) class scores; a row with no positive score is "no answer" and never a hit;
                 of kind `attribute`, (N, A) over `observation.attributes`
     gallery     (N, G) scores over a gallery
-    report      how the attack fared (steps, losses, held-out accuracy); goes into the record
+    report      figures of the attack itself (steps, losses, held-out accuracy); goes into the record
     """
 
     candidates: Any = None

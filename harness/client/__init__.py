@@ -1,1 +1,1 @@
-"""The private side: the originals, their releases, and what an adversary is handed."""
+"""The client: the originals, their releases, and the observations that attacks get."""

@@ -1,4 +1,4 @@
-"""The client's side of the wall: the private images, what is released of them, and what an adversary is handed."""
+"""The client: the private images, the releases made of them, and the observations that attacks get."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from harness.types import Array, Bytes, Release, Secret, Splits
 
 
 def scheme_of(defense: Entry, registry: Registry) -> Scheme:
-    """The defense, ready to run; without data, seed or plan."""
+    """The defense with its knobs and mixing set, ready to run; without data, seed or plan."""
     mixing = deepcopy(defense.mixing or {})
     metric = bind(registry.get("metrics", "dssim")) if mixing["weights"] == "distortion" else None
     return Scheme(defense.name, bind(defense), mixing, metric)
@@ -46,7 +46,7 @@ class Client:
 
     epochs   T: how many releases there are
     targets  originals that are scored, drawn by content hash
-    shelf    where releases are kept: several clients may share one
+    release_cache  where releases are kept; several clients may share one
     """
 
     splits: Splits
@@ -55,7 +55,7 @@ class Client:
     epochs: int
     targets: int
     release_cache: ReleaseCache = field(default_factory=ReleaseCache, repr=False)
-    _kept: dict[tuple[str, int], tuple[Release, Secret]] = field(default_factory=dict, repr=False)
+    _epoch_0: dict[tuple[str, int], tuple[Release, Secret]] = field(default_factory=dict, repr=False)
 
     def scheme(self, defense: Entry) -> Scheme:
         return scheme_of(defense, self.registry)
@@ -68,21 +68,22 @@ class Client:
             bind(self.registry.get("metrics", name))(grey, grey)
 
     def release(self, defense: Entry, seed: int, epoch: int) -> tuple[Release, Secret]:
-        """One epoch, in a copy of one's own on the CPU: made once for the metrics, utility and every attack.
+        """The release of one epoch and its secret: made once for the metrics, utility and every attack.
 
-        A GPU obfuscates faster than a disk reads: there epoch 0 alone is kept, until another defense's is.
+        On the CPU each caller gets a copy of its own. A GPU obfuscates faster than a disk reads: there only epoch 0 is
+        kept, until another defense's is made.
         """
         settings = {"name": defense.name, "use": defense.use, "version": defense.version, "params": defense.params}
-        wanted = (str(settings | {"mixing": defense.mixing}), seed)
+        key = (str(settings | {"mixing": defense.mixing}), seed)
         if self.device == "cpu":
-            name, size = f"{self.splits.fingerprint} {wanted}", self.epochs * self.splits.private.images.nbytes
+            name, size = f"{self.splits.fingerprint} {key}", self.epochs * self.splits.private.images.nbytes
             return self.release_cache.get_or_make(name, epoch, size, lambda: self._obfuscate(defense, seed, epoch))
         if epoch:
             return self._obfuscate(defense, seed, epoch)
-        if wanted not in self._kept:
-            self._kept.clear()
-            self._kept[wanted] = self._obfuscate(defense, seed, 0)
-        return self._kept[wanted]
+        if key not in self._epoch_0:
+            self._epoch_0.clear()
+            self._epoch_0[key] = self._obfuscate(defense, seed, 0)
+        return self._epoch_0[key]
 
     def _obfuscate(self, defense: Entry, seed: int, epoch: int) -> tuple[Release, Secret]:
         private, key = self.splits.private, derive(root_of(seed), "release", epoch)
@@ -90,18 +91,18 @@ class Client:
 
     @cached_property
     def _resident(self) -> Array | Bytes:
-        """The private images where the work is: on the GPU whole, on the CPU as the memory map that they are."""
+        """All private images on the device: copied to a GPU, on the CPU the memory map itself."""
         images = self.splits.private.images
         return images if self.device == "cpu" else as_tensor(images).to(self.device)
 
     def originals(self, rows: Array) -> Bytes:
-        """(..., 3, H, W) uint8 originals."""
+        """(..., 3, H, W) uint8 originals of these rows of the private set."""
         if isinstance(self._resident, torch.Tensor):
             return self._resident[torch.from_numpy(rows).to(self._resident.device)]
         return torch.from_numpy(self._resident[rows])
 
     def scored(self, secret: Secret) -> tuple[Array, Array]:
-        """Rows of the release that are scored, and the original that dominates each."""
+        """(n,) rows of the release that are scored, and (n,) the original that dominates each."""
         rows = np.flatnonzero(self._targets[secret.dominant_rows])
         if not len(rows):
             raise Inapplicable(f"none of the {self.targets} targets dominates a release; use a larger --targets")
@@ -118,11 +119,14 @@ class Client:
 
     @cached_property
     def gallery(self) -> Gallery:
-        """Every target, whether or not a coin lets it dominate a release, among distractors: the same for all cells."""
+        """Every target, whether or not it dominates a release, among distractors: the same for all cells."""
         return gallery_of(self.splits, np.flatnonzero(self._targets))
 
     def observe(self, defense: Entry, attack: Entry, seed: int) -> Observation:
-        """The adversary's view: copies, and only of what the attack is granted."""
+        """The view of an attack: copies, and only of what its entry is granted.
+
+        Raises Inapplicable where it needs public images and there are none.
+        """
         granted, public = frozenset(attack.granted), self.splits.public
         if "public" in granted and not len(public):
             raise Inapplicable("the attack needs public images and there are none (--public-share 0)")
@@ -133,7 +137,7 @@ class Client:
             given["_labels"] = release.labels.clone()
         if "releases" in granted:
             given["_releases"] = [
-                _handed_over(self.release(defense, seed, epoch)[0], "labels" in granted) for epoch in range(self.epochs)
+                _attack_copy(self.release(defense, seed, epoch)[0], "labels" in granted) for epoch in range(self.epochs)
             ]
         if "defense" in granted:
             given["_known"] = KnownDefense(deepcopy(defense.params), deepcopy(scheme.mixing), frozenset(defense.traits))
@@ -153,8 +157,8 @@ class Client:
         )
 
 
-def _handed_over(release: Release, labelled: bool) -> Release:
-    """An epoch as an attack gets it: off the GPU, for T of them need not fit; labels are -1 where none are granted."""
+def _attack_copy(release: Release, labelled: bool) -> Release:
+    """An epoch as an attack gets it: on the CPU, since T epochs may not fit on a GPU; labels are -1 unless granted."""
     images = release.images
     if images.device.type != "cpu":
         images = torch.from_numpy(scratch(tuple(images.shape))).copy_(images)
@@ -162,5 +166,5 @@ def _handed_over(release: Release, labelled: bool) -> Release:
 
 
 def _copy(images: Bytes) -> Bytes:
-    """A copy that an attack may do with as it likes; in scratch space where it is large."""
+    """A copy that an attack may write into; in scratch space where it is large."""
     return empty(tuple(images.shape), str(images.device)).copy_(images)

@@ -1,8 +1,8 @@
-"""The gallery that re-identification ranks: every original that may be scored, among images that nobody's attack saw.
+"""The gallery that re-identification ranks: every original that may be scored, among images that no attack has seen.
 
 The distractors come from the `test` role: an adversary knows its own public images, so it could rule them out, and it
-may have trained on them. Public images stand in only where there is no test image. The order is one of content hashes:
-it is the same for every seed and defense, and says nothing of who is an original.
+may have trained on them. Public images are used only where there is no test image. The order is that of content hashes:
+it is the same for every seed and defense, and does not say which images are originals.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _CHUNK = 256
 
 @dataclass(frozen=True)
 class Gallery:
-    """What an identity is looked up in.
+    """The images among which an original is looked up.
 
     images   (G, 3, H, W) uint8 on the CPU, in scratch space where they are large
-    columns  (N,) where each private image stands; -1 where it is not in the gallery
+    columns  (N,) position of each private image; -1 where it is not in the gallery
     """
 
     images: Bytes
@@ -38,22 +38,24 @@ class Gallery:
         return len(self.images)
 
     def truth(self, rows: Array) -> Array:
-        """(n,) the columns of these private images; a gallery without them could not be ranked."""
+        """(n,) the columns of these private images; HarnessError where one is not in the gallery."""
         found: Array = self.columns[rows]
-        if lost := int((found < 0).sum()):
-            raise HarnessError(f"the gallery lacks {lost} of {len(rows)} scored originals; it must hold every target")
+        if missing := int((found < 0).sum()):
+            raise HarnessError(
+                f"the gallery lacks {missing} of {len(rows)} scored originals; it must hold every target"
+            )
         return found
 
 
 def gallery_of(splits: Splits, originals: Array) -> Gallery:
-    """The originals (rows of the private set), and test images as distractors."""
+    """The gallery of these originals (rows of the private set), with test images as distractors."""
     others = splits.test if len(splits.test) else splits.public
-    drawn = sorted(range(len(others)), key=lambda row: _draw(b"distractor", others.hashes[row]))[:DISTRACTORS]
+    drawn = sorted(range(len(others)), key=lambda row: _hash(b"distractor", others.hashes[row]))[:DISTRACTORS]
     return assemble(splits.private, originals, others, np.array(sorted(drawn), np.int64))
 
 
 def assemble(private: Dataset, originals: Array, others: Dataset, distractors: Array) -> Gallery:
-    """These rows of both, in the order of a hash of their content."""
+    """The gallery of these rows of both, in the order of a hash of their content."""
     if not len(originals):
         raise HarnessError("a gallery without originals has nobody to find; use more --targets")
     if len(distractors) and private.images.shape[1:] != others.images.shape[1:]:
@@ -64,23 +66,23 @@ def assemble(private: Dataset, originals: Array, others: Dataset, distractors: A
     hashes = [*private.hashes[originals], *others.hashes[distractors]]
     if len(set(hashes)) < len(hashes):
         raise HarnessError("a distractor of the gallery is an original, or an image is in it twice; remove the copies")
-    order = sorted(range(len(hashes)), key=lambda entry: _draw(b"gallery", hashes[entry]))
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
+    order = sorted(range(len(hashes)), key=lambda entry: _hash(b"gallery", hashes[entry]))
+    positions = np.empty(len(order), np.int64)
+    positions[order] = np.arange(len(order))
     images = empty((len(order), *private.images.shape[1:]), "cpu")
-    _lay(images, place[: len(originals)], private.images, originals)
-    _lay(images, place[len(originals) :], others.images, distractors)
+    _copy_rows(images, positions[: len(originals)], private.images, originals)
+    _copy_rows(images, positions[len(originals) :], others.images, distractors)
     columns = np.full(len(private), -1, np.int64)
-    columns[originals] = place[: len(originals)]
+    columns[originals] = positions[: len(originals)]
     return Gallery(images, columns)
 
 
-def _lay(images: Bytes, places: Array, held: Array, rows: Array | Sequence[int]) -> None:
-    """Copy rows of a stack to their places, a few at a time: a gallery need not fit into memory."""
+def _copy_rows(images: Bytes, places: Array, source: Array, rows: Array | Sequence[int]) -> None:
+    """Copy rows of `source` to their places, a few at a time: a gallery need not fit into memory."""
     for start in range(0, len(rows), _CHUNK):
         some = slice(start, start + _CHUNK)
-        images[torch.from_numpy(places[some])] = torch.from_numpy(np.asarray(held[rows[some]]))
+        images[torch.from_numpy(places[some])] = torch.from_numpy(np.asarray(source[rows[some]]))
 
 
-def _draw(purpose: bytes, content: Any) -> bytes:
+def _hash(purpose: bytes, content: Any) -> bytes:
     return hashlib.sha256(purpose + b" " + bytes(content)).digest()

@@ -1,4 +1,4 @@
-"""The Ray engine: pieces of work as tasks of a cluster, on one machine or many (the `ray` extra).
+"""The Ray engine: jobs as tasks of a cluster, on one machine or many (the `ray` extra).
 
 Each task asks for the threads of its cell, or for a GPU. The images travel once to every node, into its object store; a
 task whose worker or node is lost is done again elsewhere, by Ray. Results come back here, where records are written.
@@ -28,7 +28,7 @@ from harness.system.device import device_type
 from harness.types import Dataset, Splits
 
 _ALL = 10_000
-"""Tasks that Ray is given at a time where nobody sets a limit."""
+"""Tasks that Ray is given at a time where no limit is set."""
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Cluster:
     """Ray workers.
 
     workers  tasks at a time; None: as many as the cluster has room for, now and when it grows
-    address  of a cluster that is there already; without one, a cluster of this machine alone is begun and ended
+    address  of a cluster that runs already; without one, a cluster of this machine alone is started and stopped
     """
 
     bench_for: Callable[[Job], Bench]
@@ -45,7 +45,7 @@ class Cluster:
     address: str | None = None
     _images_by_data: dict[RunOptions, Any] = field(default_factory=dict)
     _running: dict[Any, Job] = field(default_factory=dict)
-    _begun: bool = False
+    _started: bool = False
     _run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
     def __enter__(self) -> Self:
@@ -54,8 +54,8 @@ class Cluster:
         except ImportError:
             raise HarnessError('the ray engine needs Ray; pip install "obfuscation-harness[ray]"') from None
         self._ray = ray
-        self._begun = not ray.is_initialized()
-        if self._begun:
+        self._started = not ray.is_initialized()
+        if self._started:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             try:
                 ray.init(self.address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
@@ -67,11 +67,11 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         for reference in self._running:
             self._ray.cancel(reference, force=True)
-        if self._begun:
+        if self._started:
             self._ray.shutdown()
 
     def idle(self) -> Iterable[int]:
-        """No worker is like itself from one task to the next: all are called 0. Ray keeps what has no room yet."""
+        """Ray places each task itself, so every worker is number 0. Ray queues tasks that have no room yet."""
         return [0] * ((self.workers or _ALL) - len(self._running))
 
     def submit(self, worker: int, job: Job, proof: RunResult | None) -> None:
@@ -104,7 +104,7 @@ _workers: dict[str, Worker] = {}
 
 
 def _do(job: Job, proof: RunResult | None, files: tuple[Path, ...], splits: Splits, run: str) -> RunResult:
-    """On a node: this process keeps its worker for the run's next task."""
+    """Do a job on a node; the process keeps its worker for the next job of the run."""
     if run not in _workers:
         _workers.clear()
         _workers[run] = Worker(load_registry(files), ReleaseCache(node_folder(run)))

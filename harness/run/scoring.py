@@ -1,4 +1,4 @@
-"""A guess against the secret: which evaluator, on which rows, and what a guess may not be."""
+"""Score a guess against the secret, by the evaluators of its attack's kind; wrong guesses are refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_ATTRIBUTE = "the data set has no second attribute; use one with a coarse labe
 
 
 def score(client: Client, attack: Entry, guess: Guess, release: Release, secret: Secret) -> Scored:
-    """What a guess got: figures in the mean, and one number per scored release behind each."""
+    """The scores of a guess, and the number per scored release behind each."""
     if str(attack.kind) not in client.registry.section("evaluators"):
         raise Inapplicable(f"attacks of kind {attack.kind} are not scored yet")
     kinds: dict[str, Callable[..., Scored]] = {
@@ -38,7 +38,7 @@ def _recognition(client: Client, attack: Entry, guess: Guess, release: Release, 
     answers = _rows_of(guess.scores, rows, len(release), attack)
     _check_columns(answers, len(client.splits.classes), len(rows), attack)
     classes, dominant = client.splits.private.labels[secret.sources[rows]], secret.dominant[rows]
-    hits, chance = _judge(client, "recognition")(answers, classes, dominant, _hard(release, rows))
+    hits, chance = _evaluator(client, "recognition")(answers, classes, dominant, _hard(release, rows))
     return _proportions(hits, chance, units)
 
 
@@ -48,7 +48,7 @@ def _reconstruction(client: Client, attack: Entry, guess: Guess, release: Releas
     candidates = _rows_of(guess.candidates, rows, len(release), attack)
     _check_candidates(candidates, secret.sources.shape[1], tuple(release.images.shape[1:]), attack)
     metrics = {name: bind(client.registry.get("metrics", name)) for name in judged()}
-    measure = _judge(client, "reconstruction")
+    measure = _evaluator(client, "reconstruction")
     found = measure(candidates, lambda some: client.originals(sources[some]), dominant, metrics, client.device)
     scores = {name: summarise(values, units=units, proportion=False) for name, values in found.items()}
     known, hits = identified(client, candidates, units)
@@ -68,48 +68,48 @@ def _attribute(client: Client, attack: Entry, guess: Guess, release: Release, se
         raise Inapplicable(NO_ATTRIBUTE)
     answers = _rows_of(guess.scores, rows, len(release), attack)
     _check_columns(answers, len(private.attribute_names), len(rows), attack)
-    hits, chance = _judge(client, "attribute")(answers, private.attributes[units], _hard(release, rows))
+    hits, chance = _evaluator(client, "attribute")(answers, private.attributes[units], _hard(release, rows))
     figures, arrays = _proportions(hits, chance, units)
     return {"attribute": {**figures["attribute"], "chance_constant": chance["constant"]}}, arrays
 
 
 def identified(client: Client, candidates: Bytes, originals: Array) -> Scored:
-    """Whom the fixed eye takes (n, M, 3, H, W) images for: what looking at a release, or a reconstruction, gives away.
+    """Re-identification of (n, M, 3, H, W) uint8 releases or reconstructions by the fixed embedding.
 
-    originals  (n,) the private row that each should be found as
+    originals  (n,) the private row that each is an image of
     """
-    eye = _judge(client, "identity")
-    return _ranked(client, eye(candidates, client.gallery.images, client.device), originals)
+    identity = _evaluator(client, "identity")
+    return _ranked(client, identity(candidates, client.gallery.images, client.device), originals)
 
 
 def _ranked(client: Client, scores: torch.Tensor, originals: Array) -> Scored:
-    hits, chance = _judge(client, "reidentification")(scores, client.gallery.truth(originals))
+    hits, chance = _evaluator(client, "reidentification")(scores, client.gallery.truth(originals))
     figures, arrays = _proportions(hits, chance, originals)
     return {name: {**figure, "gallery": len(client.gallery)} for name, figure in figures.items()}, arrays
 
 
 def _proportions(hits: Mapping[str, Array], chance: Mapping[str, float], units: Array) -> Scored:
-    """Shares of hits, each beside its chance, and the hits themselves."""
+    """Hit rates, each with its chance, and the hits themselves."""
     figures = {name: _corrected(summarise(values, units=units), chance[name]) for name, values in hits.items()}
     return figures, {"units": units, **hits}
 
 
-def _judge(client: Client, name: str) -> Callable[..., Any]:
+def _evaluator(client: Client, name: str) -> Callable[..., Any]:
     return bind(client.registry.get("evaluators", name))
 
 
 def _hard(release: Release, rows: Array) -> Array:
-    """(n,) the public label of these releases; of soft ones the largest."""
+    """(n,) the public label of these releases; of soft labels the largest."""
     labels = release.labels if release.labels.ndim == 1 else release.labels.argmax(1)
     chosen: Array = labels.cpu().numpy()[rows]
     return chosen
 
 
 def must_beat_chance(attack: Entry, report: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
-    """On undefended images: Wilson's lower end of the hits above chance, or the attack has learned nothing.
+    """NotConverged unless Wilson's lower end of the hits on undefended images is above chance.
 
-    Asked twice: on the attack's own held-out public images, and on the targets, which chose no checkpoint. A
-    reconstruction has no chance to beat: it is read against the controls.
+    Checked twice: on the attack's own held-out public images, and on the targets, which chose no checkpoint. A
+    reconstruction has no chance level: it is compared with the controls.
     """
     name = proof_of(str(attack.kind))
     if name is None:
@@ -158,7 +158,7 @@ def _check_candidates(candidates: Bytes, sources: int, shape: tuple[int, ...], a
 
 
 def _corrected(score: dict[str, Any], chance: float) -> dict[str, Any]:
-    """Adds what the best constant guess scores, and the success beyond it: 0 at chance, 1 when always right."""
+    """Adds chance, and the score rescaled so that 0 is chance and 1 is always right."""
     mean = score["mean"]
     beyond = None if mean is None or chance >= 1 else (mean - chance) / (1 - chance)
     return {**score, "chance": chance, "corrected": beyond}
