@@ -1,10 +1,10 @@
-"""Does `harness check` see a weakening, and does it keep quiet where nothing is weaker?
+"""Does `harness check` fail where something is weaker, and pass where nothing is?
 
     python experiments/check_power.py --work check_power/
 
-In copies of this tree: a baseline, clean reruns on seeds of their own, and one run for every fault in FAULTS, planted
-as an edit of a line or two. Each is the command itself, and a failure is its exit code 3. What is finished stands in
---work, so that the same command continues; the tables go to leaderboards/check.md.
+In copies of this tree: a baseline, clean reruns on other seeds, and one run for every fault in FAULTS, planted as an
+edit of a line or two. Each is the command itself, and a failure is its exit code 3. Finished runs are kept in --work;
+the same command continues from them; the tables go to leaderboards/check.md.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PARTS = ("harness", "defenses", "attacks", "evaluators", "registry.yaml")
 
 @dataclass(frozen=True)
 class Fault:
-    """Edits of files, each (file, text that stands there once, text instead), and whether the check has to fail."""
+    """Edits of files, each (file, text that occurs once, replacement), and whether the check has to fail."""
 
     name: str
     edits: tuple[tuple[str, str, str], ...]
@@ -55,7 +55,7 @@ FAULTS = (
     Fault("the order: mixtures are not shuffled", (("harness/mixing.py", _SHUFFLE, "rng.permutation(len(sources))"),)),
     Fault("a metric: HaarPSI's constant C 25 for 30", (_HAAR,)),
     Fault("a metric: SSIM's window narrowed, sigma 1.2 for 1.5", (_SSIM,)),
-    Fault("privacy gained: a quarter more noise, nothing said", (_MORE,)),
+    Fault("privacy gained: a quarter more noise, no version raised", (_MORE,)),
     Fault("the same with the version of `noise_mix` raised", (_MORE, _RAISED), fails=False),
     Fault("a comment", (("harness/mixing.py", _COUNT, _COUNT.replace("\n", "  # how many\n")),), fails=False),
     Fault("nothing: the same code, the same seeds", (), fails=False),
@@ -65,31 +65,31 @@ FAULTS = (
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument(
-        "--work", type=Path, required=True, help="folder for the copies, the baseline and what is done"
+        "--work", type=Path, required=True, help="folder for the copies, the baseline and finished runs"
     )
     arguments.add_argument("--suite", type=Path, default=TREE / "experiments" / "check_power.yaml")
-    arguments.add_argument("--baseline", type=Path, help="one that is there; it is copied (a new one is made)")
-    arguments.add_argument("--reruns", type=int, default=10, help="clean ones, each on two seeds of its own (10)")
+    arguments.add_argument("--baseline", type=Path, help="an existing one, which is copied (a new one is made)")
+    arguments.add_argument("--reruns", type=int, default=10, help="clean reruns, each on two other seeds (10)")
     arguments.add_argument("--workers", default="2")
     arguments.add_argument("--out", type=Path, default=TREE / "leaderboards" / "check.md")
     given = arguments.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
-    bench = Checks(given.work.resolve(), given.suite.resolve(), given.workers)
-    bench.make_baseline(given.baseline)
+    checks = Checks(given.work.resolve(), given.suite.resolve(), given.workers)
+    checks.make_baseline(given.baseline)
     seeds = [(100 + 2 * number, 101 + 2 * number) for number in range(given.reruns)]
-    reruns = {pair: bench.check(f"seeds_{pair[0]}", "--seeds", f"{pair[0]},{pair[1]}") for pair in seeds}
-    faults = {fault: bench.check(f"fault_{number}", edits=fault.edits) for number, fault in enumerate(FAULTS)}
+    reruns = {pair: checks.check(f"seeds_{pair[0]}", "--seeds", f"{pair[0]},{pair[1]}") for pair in seeds}
+    faults = {fault: checks.check(f"fault_{number}", edits=fault.edits) for number, fault in enumerate(FAULTS)}
     given.out.write_text(page(reruns, faults, given.suite.name))
     print(f"wrote {given.out}")
-    wrong = [fault.name for fault, found in faults.items() if (found["code"] == 3) != fault.fails]
-    wrong += [f"seeds {pair}" for pair, found in reruns.items() if found["code"] != 0]
-    if wrong:
-        sys.exit(f"not as it should be: {'; '.join(wrong)}")
+    unexpected = [fault.name for fault, found in faults.items() if (found["code"] == 3) != fault.fails]
+    unexpected += [f"seeds {pair}" for pair, found in reruns.items() if found["code"] != 0]
+    if unexpected:
+        sys.exit(f"not as it should be: {'; '.join(unexpected)}")
 
 
 @dataclass
 class Checks:
-    """Runs of `harness check` in copies of the tree, one after the other; a finished one is read."""
+    """Runs of `harness check` in copies of the tree, one after the other; finished ones are read from `work`."""
 
     work: Path
     suite: Path
@@ -105,9 +105,9 @@ class Checks:
                     sys.exit(f"no baseline: {found['said']}")
 
     def check(self, name: str, *options: str, edits: tuple[tuple[str, str, str], ...] = ()) -> dict[str, Any]:
-        """What it said, its exit code and its wall time."""
-        kept = self.work / f"{name}.json"
-        if not kept.is_file():
+        """Its document, its exit code and its wall time."""
+        file = self.work / f"{name}.json"
+        if not file.is_file():
             print(name, flush=True)
             tree = self._planted(edits)
             command = [sys.executable, "-m", "harness.cli", "check", str(self.work / "baseline"), "--json"]
@@ -118,8 +118,8 @@ class Checks:
             found = {"code": done.returncode, "seconds": time.perf_counter() - start, "said": done.stderr[-2000:]}
             if done.returncode not in (0, 1, 3):
                 sys.exit(f"{name}: exit code {done.returncode}: {done.stderr[-2000:]}")
-            kept.write_text(json.dumps(found | {"document": json.loads(done.stdout)}))
-        return json.loads(kept.read_text())
+            file.write_text(json.dumps(found | {"document": json.loads(done.stdout)}))
+        return json.loads(file.read_text())
 
     def _planted(self, edits: tuple[tuple[str, str, str], ...]) -> Path:
         """A fresh copy of the tree with the edits made."""
@@ -129,7 +129,7 @@ class Checks:
         for part in PARTS:
             source = TREE / part
             if source.is_dir():
-                shutil.copytree(source, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(source, tree / part, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, tree / part)
         for file, before, after in edits:
@@ -149,7 +149,7 @@ def page(reruns: dict[tuple[int, int], dict[str, Any]], faults: dict[Fault, dict
     seconds = sorted(found["seconds"] for found in every)
     first = every[0]["document"]
     lines = [
-        "# What `harness check` sees, and what it leaves alone",
+        "# What `harness check` finds",
         "",
         f"Made by `python experiments/check_power.py` on the suite `{suite}`. "
         f"{caught} of {planted} planted faults fail the check, {alarms} "
@@ -161,37 +161,37 @@ def page(reruns: dict[tuple[int, int], dict[str, Any]], faults: dict[Fault, dict
         "",
         *grid(
             ("planted", "exit code", "failing", "what", "largest change, against its tolerance"),
-            [(fault.name, str(found["code"]), *_told(found["document"])) for fault, found in faults.items()],
+            [(fault.name, str(found["code"]), *_failures(found["document"])) for fault, found in faults.items()],
         ),
         "## Clean reruns, two seeds each",
         "",
         *grid(
             ("seeds", "exit code", "failing", "smallest p, Holm", "largest change over what could have been detected"),
-            [(f"{a}, {b}", str(found["code"]), *_quiet(found["document"])) for (a, b), found in reruns.items()],
+            [(f"{a}, {b}", str(found["code"]), *_smallest_p(found["document"])) for (a, b), found in reruns.items()],
         ),
         "## What could have been detected",
         "",
-        "The least true change that a rerun of the same seeds finds with 80 % power, from defense to defense.",
+        "The smallest true change that a rerun of the same seeds finds with 80 % power, from defense to defense.",
         "",
         *grid(("work", "score", "least", "most"), _power(every[-1]["document"])),
     ]
     return "\n".join(lines)
 
 
-def _told(document: dict[str, Any]) -> tuple[str, str, str]:
+def _failures(document: dict[str, Any]) -> tuple[str, str, str]:
     failed = [change for change in document["changes"] if change["failed"]]
     kinds = Counter(change["what"] for change in failed)
     moved = [change for change in failed or document["changes"] if change["change"] is not None and change["tolerance"]]
     most = max(moved, key=lambda change: abs(change["change"]) / change["tolerance"], default=None)
-    said = f"{most['cell']}: {most['score']} {short(most['before'])} -> {short(most['after'])}" if most else "-"
+    largest = f"{most['cell']}: {most['score']} {short(most['before'])} -> {short(most['after'])}" if most else "-"
     return (
         f"{len(failed)} of {document['compared']}",
         ", ".join(f"{what} ({number})" for what, number in kinds.most_common()) or "-",
-        said if most and most["change"] else "none",
+        largest if most and most["change"] else "none",
     )
 
 
-def _quiet(document: dict[str, Any]) -> tuple[str, str, str]:
+def _smallest_p(document: dict[str, Any]) -> tuple[str, str, str]:
     figures = [change for change in document["changes"] if change["detectable"]]
     most = max(figures, key=lambda change: abs(change["change"]) / change["detectable"])
     least = min((change["p"] for change in document["changes"] if change["p"] is not None), default=None)

@@ -1,9 +1,9 @@
-"""What engines cost: 1, 2, 4 and 8 cells of equal size, on one worker and on two, here and on Ray.
+"""The cost of engines: 1, 2, 4 and 8 cells of equal size, on one worker and on two, local and on Ray.
 
     python experiments/engine_cost.py --out leaderboards/engines.md
 
-A cell is `invert` on blur_mix, another seed each; its release is made for it. Wall seconds with the loading of the data
-and the start of the workers, beside the work inside the cells.
+A cell is `invert` on blur_mix, each with another seed, its release included. Wall seconds include loading the data and
+starting the workers; in brackets the seconds of work inside the cells.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ def main() -> None:
         row = []
         for cells in CELLS:
             with tempfile.TemporaryDirectory() as folder:
-                order = RunOptions(
+                options = RunOptions(
                     "blur_mix", "invert", seeds=cells, limit=given.limit, utility=False, records=Path(folder), threads=1
                 )
                 start = time.perf_counter()
-                (made,) = run([prepare(order, load_registry())], engine)
+                (cells_done,) = run([prepare(options, load_registry())], engine)
                 seconds = time.perf_counter() - start
-                assert all(cell.status == "ok" for cell in made)
-                work = sum(part.seconds for cell in made for part in cell.parts)
+                assert all(cell.status == "ok" for cell in cells_done)
+                work = sum(part.seconds for cell in cells_done for part in cell.parts)
                 row.append(f"{seconds:.1f} ({work:.1f})")
                 print(name, engine.workers, cells, row[-1], flush=True)
         lines.append((name, str(engine.workers), *row))
     heads = ("engine", "workers", *(f"{cells} cell{'s' if cells > 1 else ''}" for cells in CELLS))
     table = grid(heads, lines)
     text = [
-        "# What engines cost",
+        "# The cost of engines",
         "",
         "`python experiments/engine_cost.py`: wall seconds of so many cells of equal size (`invert` on blur_mix, one",
         "thread each; in brackets the seconds of work inside them), with loading the data and starting the workers.",

@@ -1,9 +1,9 @@
-"""A sweep that is killed a hundred times, driver and workers at random moments, against one that is left alone.
+"""A sweep that is killed a hundred times, driver and workers at random moments, against an undisturbed one.
 
     python experiments/kills.py --out leaderboards/kills.md
 
-Every life of the driver is ended by SIGKILL, or one of its workers is and the driver goes on. At the end the sweep is
-run to its end, and every record is compared with the undisturbed run's: there once, valid, and equal but for its times.
+SIGKILL ends the driver or one of its workers. Then the sweep is run to its end, and every record is compared with the
+undisturbed run's: it exists once, is valid, and equal except for its times.
 """
 
 from __future__ import annotations
@@ -45,36 +45,36 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, default=2)
     arguments.add_argument("--out", type=Path)
     given = arguments.parse_args()
-    dice = random.Random(0)
+    rng = random.Random(0)
     with tempfile.TemporaryDirectory(prefix="kills.") as folder:
         place = Path(folder)
         file = place / "sweep.yaml"
         file.write_text(SWEEP.format(seeds=given.seeds))
         start = time.monotonic()
-        assert begin(file, place / "alone").wait() == 0
+        assert start_sweep(file, place / "alone").wait() == 0
         undisturbed = time.monotonic() - start
-        expected = told(place / "alone")
+        expected = contents(place / "alone")
         drivers = workers = rounds = 0
         findings: list[str] = []
         while drivers + workers < given.kills:
             rounds += 1
             records = place / f"round{rounds}"
             while drivers + workers < given.kills:
-                driver = begin(file, records)
-                killed, finished = disturb(driver, dice, given.kills - drivers - workers)
+                driver = start_sweep(file, records)
+                killed, finished = disturb(driver, rng, given.kills - drivers - workers)
                 workers += killed
                 drivers += not finished
                 print(f"{drivers} drivers, {workers} workers, {count(records)} of {len(expected)} records", flush=True)
                 if finished:
                     break
-            assert begin(file, records).wait() == 0
-            findings += compare(expected, told(records), records)
+            assert start_sweep(file, records).wait() == 0
+            findings += compare(expected, contents(records), records)
     cells = 8 * 6 * given.seeds
     lines = [
         "# A sweep that is killed",
         "",
         "`python experiments/kills.py`: SIGKILL at random moments, then the same command to its end, compared record",
-        "by record with a sweep that nobody disturbed (times apart; arrays bit for bit).",
+        "by record with an undisturbed sweep (times apart; arrays bit for bit).",
         "",
         *grid(HEADS, [[str(n) for n in (cells, len(expected), drivers, workers, rounds, len(findings))]]),
         f"Undisturbed, on two workers, the sweep takes {undisturbed:.0f} s.",
@@ -85,27 +85,27 @@ def main() -> None:
     sys.exit(1 if findings else 0)
 
 
-def begin(file: Path, records: Path) -> subprocess.Popen[bytes]:
+def start_sweep(file: Path, records: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "harness.cli", "sweep", str(file), "--workers", "2", "--records", str(records)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def disturb(driver: subprocess.Popen[bytes], dice: random.Random, left: int) -> tuple[int, bool]:
-    """Kill workers of this driver and at last itself: how many workers, and whether it came to its end before that."""
+def disturb(driver: subprocess.Popen[bytes], rng: random.Random, most: int) -> tuple[int, bool]:
+    """Kill workers of this driver, then the driver: the number of workers killed, and whether it finished before."""
     killed = 0
-    while killed < left:
-        while dice.random() < 0.999 and driver.poll() is None and not workers_of(driver.pid):
+    while killed < most:
+        while rng.random() < 0.999 and driver.poll() is None and not workers_of(driver.pid):
             time.sleep(0.1)  # one in some tens of drivers dies before it has begun
         try:
-            code = driver.wait(timeout=dice.uniform(0, 5))
+            code = driver.wait(timeout=rng.uniform(0, 5))
             assert code in (0, 1), f"the sweep ended with {code}"  # 1: a piece lost three workers and is tried again
             return killed, True
         except subprocess.TimeoutExpired:
             pass
         victims = workers_of(driver.pid)
-        if victims and dice.random() < 0.7:
+        if victims and rng.random() < 0.7:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(dice.choice(victims), signal.SIGKILL)
+                os.kill(rng.choice(victims), signal.SIGKILL)
                 killed += 1
         else:
             driver.kill()
@@ -115,7 +115,7 @@ def disturb(driver: subprocess.Popen[bytes], dice: random.Random, left: int) -> 
 
 
 def workers_of(pid: int) -> list[int]:
-    """The processes that do the work: those below the fork server, which is below the driver."""
+    """The worker processes: children of the fork server, which is a child of the driver."""
     parents = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -130,9 +130,9 @@ def count(records: Path) -> int:
     return len(list(records.glob("*.json")))
 
 
-def told(records: Path) -> dict[str, object]:
-    """What every record says, without its times."""
-    said: dict[str, object] = {}
+def contents(records: Path) -> dict[str, object]:
+    """The content of every record, without its times."""
+    found: dict[str, object] = {}
     for path in records.glob("*.json"):
         document = json.loads(path.read_text())
         del document["seconds"], document["finished"]
@@ -140,8 +140,8 @@ def told(records: Path) -> dict[str, object]:
         if path.with_suffix(".npz").is_file():
             with np.load(path.with_suffix(".npz")) as file:
                 numbers = {name: file[name].tobytes() for name in file.files}
-        said[path.stem] = document, numbers
-    return said
+        found[path.stem] = document, numbers
+    return found
 
 
 def compare(expected: dict[str, object], found: dict[str, object], records: Path) -> list[str]:

@@ -1,9 +1,9 @@
-"""What `multi_release` costs: seconds and memory against the number of originals N and of epochs T.
+"""The cost of `multi_release`: seconds and memory against the number of originals N and of epochs T.
 
     python experiments/linking_cost.py ../shared/datasets/cifar10
 
-Every point runs in a process of its own: the attack alone is timed (wall and CPU), memory is the peak of the process
-with the releases that it maps. Writes a table and a figure.
+Every point runs in its own process: the attack alone is timed (wall and CPU), memory is the peak of the process with
+the releases that it maps. Writes a table and a figure.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 POINTS = ((500, 20), (1000, 5), (1000, 10), (1000, 20), (2000, 20), (4000, 20), (6000, 20))
-HEADS = ("N", "T", "seconds", "CPU seconds", "peak GiB", "dSSIM: look", "dSSIM left", "unexplained")
+HEADS = ("N", "T", "seconds", "CPU seconds", "peak GiB", "dSSIM: look", "dSSIM after attack", "unexplained")
 
 
 def main() -> None:
@@ -61,16 +61,16 @@ def measure(given: argparse.Namespace, originals: int, epochs: int) -> dict[str,
     guess = bind(attack)(observation, torch_generator(derive(root_of(0), "attack", attack.name), device))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     release, secret = client.release(defense, 0, 0)
-    left, _ = score(client, attack, guess, release, secret)
-    seen, _ = score(client, registry.get("attacks", "look"), _look(guess, observation), release, secret)
+    attacked, _ = score(client, attack, guess, release, secret)
+    released, _ = score(client, registry.get("attacks", "look"), _look(guess, observation), release, secret)
     return {
         "N": len(client.splits.private),
         "T": epochs,
         "seconds": round(wall, 1),
         "CPU seconds": round(cpu, 1),
         "peak GiB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
-        "dSSIM: look": round(seen["attacked_dssim"]["mean"], 3),
-        "dSSIM left": round(left["attacked_dssim"]["mean"], 3),
+        "dSSIM: look": round(released["attacked_dssim"]["mean"], 3),
+        "dSSIM after attack": round(attacked["attacked_dssim"]["mean"], 3),
         "unexplained": round(guess.report["unexplained"], 4),
     }
 
@@ -85,7 +85,7 @@ def write(given: argparse.Namespace, found: list[dict[str, Any]]) -> None:
     given.out.write_text(
         "\n".join(
             [
-                "# What linking costs",
+                "# The cost of linking",
                 "",
                 f"`multi_release` on `{given.defense}`, {Path(given.dataset).name} at {given.size} px, {given.threads} "
                 "thread(s), one seed. Seconds are of the attack, from the releases to the reconstructions of 500 "

@@ -63,14 +63,14 @@ def main() -> None:
         entry = registry.get("defenses", name).with_settings(settings)
         release = bench.release(entry, 0)
         cells = {attack: bench.attack(entry, registry.get("attacks", attack), 0) for attack in ATTACKS}
-        lines.append((name, _told(entry.params, settings), *_figures(release, cells)))
+        lines.append((name, _format_settings(entry.params, settings), *_figures(release, cells)))
         print(*lines[-1], sep=" | ", flush=True)
-        strips.append(_strip(bench, entry, f"{name} {_told(entry.params, settings)}"))
+        strips.append(_strip(bench, entry, f"{name} {_format_settings(entry.params, settings)}"))
         _write(given.out, lines, bench, given.dataset, device_type(device))
         _sheet(strips, given.out.with_suffix(".png"))
 
 
-def _told(params: dict[str, object], settings: dict[str, object]) -> str:
+def _format_settings(params: dict[str, object], settings: dict[str, object]) -> str:
     whole = {**params, **settings}
     return " ".join(f"{knob}={format_setting(value)}" for knob, value in whole.items() if knob != "noise_after")
 
@@ -102,8 +102,8 @@ def _write(out: Path, lines: list[tuple[str, ...]], bench: Bench, dataset: str, 
         "",
         f"{Path(dataset).name}: {len(data.private)} private and {len(data.public)} public images of {height}x{width}, "
         f"{bench.epochs} epochs, one seed, {device}. Mean [95 % interval] of dSSIM (dHaar where said) to the dominant "
-        "original after looking at the release of one epoch, smoothing it, and linking all of them; re-identified: "
-        f"rank-1 among {len(bench.client.gallery)} images. The oracle is told the pairing, and uses the same network. "
+        "original of the release of one epoch, after smoothing it, and after linking all of them; re-identified: "
+        f"rank-1 among {len(bench.client.gallery)} images. The oracle is given the pairing, and uses the same network. "
         "Seconds: of `multi_release`, with the training of that network.",
         "",
         *grid(HEADS, lines),

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.load import load
-from harness.leaderboard.paper import TABLE_7, PublishedRow
+from harness.leaderboard.format import figure
+from harness.leaderboard.reported import PublishedRow, table_7
 from harness.records import Records
-from harness.registry import load_registry, parse_settings
-from harness.report.terminal import figure, grid
+from harness.registry import load_registry
+from harness.report.terminal import grid
 from harness.run.bench import Bench
 from harness.system.device import choose_device, device_type, use_threads
 
@@ -50,16 +51,29 @@ def main() -> None:
         splits = load(given.dataset, size=size, limit=given.limit)
         bench = Bench(splits, registry, Records(given.records), device, threads=threads)
         for row in rows():
-            asked = parse_settings(row.settings.split())
+            asked = row.knobs
             scaled = asked | {knob: max(2, asked[knob] * size // 256) for knob in IN_PIXELS if knob in asked}
             entry = registry.get("defenses", row.defense).with_settings(scaled | {"intra_class": row.intra_class})
             scores = bench.release(entry, 0).scores
             after = "-"
             if row.defense == "noise_mix":
                 after = figure(bench.release(entry.with_settings({"noise_after": True}), 0).scores["dssim"])
-            first = (size, row.defense, told(asked, scaled), asked["weights"][0], "yes" if row.intra_class else "no")
+            first = (
+                size,
+                row.defense,
+                format_knobs(asked, scaled),
+                asked["weights"][0],
+                "yes" if row.intra_class else "no",
+            )
             lines.append(
-                (*first, row.dssim, figure(scores["dssim"]), figure(scores["dhaar"]), after, scores["dssim"]["n"])
+                (
+                    *first,
+                    row.figures["dssim"],
+                    figure(scores["dssim"]),
+                    figure(scores["dhaar"]),
+                    after,
+                    scores["dssim"]["n"],
+                )
             )
             print(*lines[-1], flush=True)
     given.out.parent.mkdir(parents=True, exist_ok=True)
@@ -67,22 +81,22 @@ def main() -> None:
 
 
 def rows() -> Iterator[PublishedRow]:
-    """The paper's mixtures, each with partners of any class and then of the same one."""
-    mixtures = [row for row in TABLE_7 if row.defense != "none"]
+    """The paper's mixtures, each with partners of any class, then of the same class."""
+    mixtures = [row for row in table_7() if row.defense != "none"]
     for row in mixtures:
         if not row.intra_class:
-            yield from (other for other in mixtures if (other.defense, other.settings) == (row.defense, row.settings))
+            yield from (other for other in mixtures if (other.defense, other.knobs) == (row.defense, row.knobs))
 
 
-def told(asked: Mapping[str, Any], scaled: Mapping[str, Any]) -> str:
-    """The knob beside the weights, and what the paper's value was where it was scaled."""
+def format_knobs(asked: Mapping[str, Any], scaled: Mapping[str, Any]) -> str:
+    """The knobs except the weights, with the paper's value where it was scaled."""
     knobs = [knob for knob in asked if knob != "weights"]
     was = {knob: f" (paper's {asked[knob]})" if scaled[knob] != asked[knob] else "" for knob in knobs}
     return " ".join(f"{knob} {scaled[knob]}{was[knob]}" for knob in knobs) or "-"
 
 
 def page(lines: list[tuple[object, ...]], dataset: str, device: str) -> str:
-    """The table, with what a reader must know."""
+    """The table, with its conditions."""
     text = [
         f"# Table 7's privacy column, measured on {dataset}",
         "",

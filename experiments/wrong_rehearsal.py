@@ -1,8 +1,8 @@
-"""Does it matter that the adversary knows the defense? The CNN attack rehearsed with the right one and with others.
+"""The CNN attack rehearsed with the right defense and with others: what knowing the defense is worth.
 
     python experiments/wrong_rehearsal.py ../shared/datasets/imagenette10_96
 
-Kerckhoffs' principle grants the attack the defense's function; this shows what that knowledge is worth.
+Kerckhoffs' principle grants the attack the defense's function.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.data.load import load
+from harness.leaderboard.format import figure
 from harness.randomness import derive, root_of, torch_generator
 from harness.records import Records
 from harness.registry import bind, load_registry
-from harness.report.terminal import figure
 from harness.run.bench import Bench
 from harness.run.scoring import score
 from harness.statistics import paired
