@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -152,7 +153,7 @@ def test_a_lock_that_is_held_is_reported_where_nobody_waits(tmp_path: Path) -> N
         lock_file(tmp_path / "lock").__enter__()
 
 
-# ---- the cache
+# ---- the cache, and other systems
 
 
 def test_the_cache_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,3 +163,30 @@ def test_the_cache_follows_the_environment(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert sys.platform != "linux" or cache_folder() == tmp_path / ".cache/obfuscation-harness"
+
+
+IMPORT_ALL = """
+import os, pkgutil, sys
+import filelock, matplotlib.pyplot, numba, torch, torchvision, timm, sklearn, rich.console  # may need what is hidden
+for name in ("posix_fallocate", "sched_getaffinity", "posix_fadvise", "getuid", "fork"):
+    if hasattr(os, name):
+        delattr(os, name)
+for name in ("fcntl", "resource", "pwd", "grp", "termios"):
+    sys.modules[name] = None
+import harness
+def broken(name):
+    raise
+for module in pkgutil.walk_packages(harness.__path__, "harness.", onerror=broken):
+    if not module.name.endswith("__main__"):
+        __import__(module.name)
+from harness.system.device import available_cores
+assert available_cores() >= 1
+"""
+
+
+@pytest.mark.slow
+def test_every_module_imports_where_posix_modules_are_missing() -> None:
+    """As on Windows: no fcntl, no resource, no posix_fallocate, no sched_getaffinity."""
+    done = subprocess.run([sys.executable, "-c", IMPORT_ALL], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
