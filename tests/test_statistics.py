@@ -35,15 +35,15 @@ def test_wilson_stays_within_zero_and_one_around_the_share(n: int, share: float)
 
 
 def test_hits_get_wilsons_interval() -> None:
-    """Ten failures in ten are no proof of zero."""
+    """Ten failures of ten do not prove a rate of zero."""
     found = summarise([0.0] * 10)
 
     assert (found["mean"], found["low"]) == (0, 0)
     assert found["high"] == pytest.approx(scipy.stats.binomtest(0, 10).proportion_ci(method="wilson").high)
 
 
-def test_distances_that_are_all_zero_are_no_proportion() -> None:
-    """The undefended image is at dSSIM 0, and certainly so."""
+def test_distances_that_are_all_zero_are_not_taken_for_proportions() -> None:
+    """The undefended image has dSSIM 0 exactly, with an interval of width 0."""
     assert summarise([0.0] * 10, proportion=False)["high"] == 0
 
 
@@ -70,7 +70,7 @@ def test_bootstrap_of_normal_figures_is_near_students_interval() -> None:
     assert ours["high"] == pytest.approx(high, abs=0.03)
 
 
-def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+def test_the_interval_has_its_nominal_coverage() -> None:
     """300 sets of 100 skewed figures: between 91 and 98 % of the intervals hold the true mean."""
     sets = np.random.default_rng(5).gamma(2, size=(300, 100))
 
@@ -88,7 +88,7 @@ def test_mean_fifth_percentile_and_minimum_are_of_originals() -> None:
     assert found["p5"] == pytest.approx(np.percentile([2, 20, 7], 5))
 
 
-def test_more_releases_of_the_same_originals_prove_no_more() -> None:
+def test_more_releases_of_the_same_originals_do_not_narrow_the_interval() -> None:
     """Every release twenty times over leaves the interval as it was."""
     values = np.random.default_rng(6).normal(size=60)
     units = np.arange(60)
@@ -104,7 +104,7 @@ def test_more_releases_of_the_same_originals_prove_no_more() -> None:
 
 
 def test_hits_averaged_over_releases_are_bootstrapped() -> None:
-    """Half a hit is no proportion any more."""
+    """A figure of one half is not a hit or a miss."""
     found = summarise([1, 0, 1, 1, 0, 0], units=[0, 0, 1, 1, 2, 2])
 
     assert found["mean"] == pytest.approx(0.5)
@@ -153,7 +153,7 @@ def test_a_shift_moves_the_interval_along() -> None:
     assert shifted == pytest.approx(low + 100)
 
 
-def test_nothing_gives_nothing() -> None:
+def test_no_values_give_no_statistics() -> None:
     assert summarise([]) == NOTHING
     assert summarise([], units=[]) == NOTHING
 
@@ -170,7 +170,7 @@ def test_one_original_has_a_mean_but_no_interval() -> None:
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
-def test_a_number_that_is_none_is_an_error_and_counted(broken: float) -> None:
+def test_values_that_are_not_finite_are_an_error_with_their_number(broken: float) -> None:
     with pytest.raises(ValueError, match="2 of 4 values are not finite"):
         summarise([0.1, broken, 0.3, broken])
 
@@ -180,11 +180,11 @@ def test_every_value_needs_its_unit() -> None:
         summarise([1, 2, 3], units=[1, 2])
 
 
-def test_numbers_are_plain_enough_for_json() -> None:
+def test_statistics_can_be_written_as_json() -> None:
     assert {type(value) for value in summarise(np.float32([0.25, 0.5])).values()} == {float, int}
 
 
-def test_a_pair_by_pair_difference_is_sharper_than_two_intervals() -> None:
+def test_a_paired_interval_is_narrower_than_two_separate_ones() -> None:
     """Originals differ a lot, the two runs differ by 0.1 on each of them."""
     rng = np.random.default_rng(10)
     b = rng.normal(size=200)
@@ -197,7 +197,7 @@ def test_a_pair_by_pair_difference_is_sharper_than_two_intervals() -> None:
     assert paired(a, a) == {"mean": 0, "low": 0, "high": 0, "n": 200}
 
 
-def test_pairs_must_be_pairs() -> None:
+def test_paired_figures_of_different_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="same units"):
         paired([1, 2], [1, 2, 3])
 

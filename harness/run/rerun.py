@@ -26,7 +26,6 @@ DATA = ("dataset", "size", "limit", "public_share")
 LEVEL = 0.05
 ROUNDING = 1e-6  # of one image: sums in another order differ by less
 ABSENT = "nothing"
-HITS = (*hit_rates(), "utility")
 
 
 def rerun(
@@ -198,7 +197,8 @@ def compare(then: RunResult, now: RunResult) -> RecordComparison:
 def _figure_change(name: str, then: Array, now: Array, units: Array | None, p: float) -> FigureChange:
     equal = then.dtype == now.dtype and np.array_equal(then, now)
     largest = float(np.abs(now.astype(float) - then.astype(float)).max(initial=0.0))
-    proportion = None if name in HITS else False  # a distance may be 0 everywhere without being a proportion
+    # a distance may be 0 everywhere without being a proportion
+    proportion = None if name in (*hit_rates(), "utility") else False
     before, after = (summarise(values, units=units, proportion=proportion) for values in (then, now))
     return FigureChange(name, before, after, paired(now, then, units=units), equal, largest <= ROUNDING, p)
 

@@ -1,6 +1,6 @@
-"""A whole cross by hand: six defenses by eight attacks with every status, utility, seeds and epochs.
+"""Hand-made records of a cross: six defenses by eight attacks with every status, utility, seeds and epochs.
 
-No image is computed: figures are drawn around the means given here, so that a board can be judged and looked at.
+No image is computed: scores are drawn around the means given here.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from harness.statistics import summarise
 
 N = 120
 EVIL = "<script>alert('x')</script>\"&<!--"
-"""A name that does harm wherever it is not escaped."""
+"""A name that runs a script wherever it is not escaped."""
 DATASET = {
     "name": "hand_made", "fingerprint": "0123456789abcdef" * 2, "height": 64, "width": 64,
     "classes": 10, "private": N, "public": 60, "test": 200,
 }  # fmt: skip
 EPOCHS = (2, 5, 20)
-# name, knobs, weights, dSSIM of the release, what is left at the most epochs, utility
+# name, knobs, weights, dSSIM of the release, dSSIM after attack at the most epochs, utility
 DEFENSES = (
     ("none", {}, [1.0], 0.0, 0.0, 0.93),
     ("mix", {}, [0.5, 0.5], 0.42, 0.06, 0.88),
@@ -29,7 +29,7 @@ DEFENSES = (
     ("heavy_noise", {"sigma": 90}, [0.5, 0.5], 0.93, 0.74, 0.61),
     ("grey", {}, [1.0], 0.81, 0.81, 0.11),
 )
-# name, kind, traits, granted, how much of the release's dSSIM it leaves
+# name, kind, traits, granted, dSSIM after attack as a share of the release's
 ATTACKS = (
     ("smooth", "reconstruction", [], ["defense", "public"], 0.9),
     ("denoise", "reconstruction", [], [], 1.02),
@@ -45,12 +45,12 @@ ATTACKS = (
 def cross(seeds: int = 3, defenses: tuple = DEFENSES, dataset: dict = DATASET) -> list[RunResult]:
     """Every record of the cross. `denoise` does not apply to `grey`, fails on one seed of `noise_mix` and is skipped on
     `mix`; `inversion` failed on `shuffle_mix`, which is not judged; `random_other` was never run on `none`."""
-    made = []
-    for at, (name, knobs, weights, looked, left, accuracy) in enumerate(defenses):
+    results = []
+    for at, (name, knobs, weights, before, after, accuracy) in enumerate(defenses):
         for seed in range(seeds):
             rng = np.random.default_rng([at, seed])
             given = _inputs(name, knobs, weights, seed, dataset)
-            made.append(_made("release", given | {"targets": 1000}, _release(looked, rng)))
+            results.append(_result("release", given | {"targets": 1000}, _release(before, rng)))
             for epochs in EPOCHS:
                 right = (rng.random(dataset["test"]) < accuracy - 0.3 / epochs).astype(float)
                 trained = {
@@ -60,10 +60,10 @@ def cross(seeds: int = 3, defenses: tuple = DEFENSES, dataset: dict = DATASET) -
                     "params": {"model": "resnet18", "recipe": "default"},
                 }
                 more = {"epochs": epochs, "threads": 1, "utility": trained}
-                made.append(_made("utility", given | more, {"utility": right}))
+                results.append(_result("utility", given | more, {"utility": right}))
             for attack in ATTACKS:
-                made += _attacked(given, attack, name, seed, looked, left, rng)
-    return made
+                results += _attacked(given, attack, name, seed, before, after, rng)
+    return results
 
 
 def write(folder: Path, records: list[RunResult]) -> Path:
@@ -79,11 +79,11 @@ def _inputs(name, knobs, weights, seed, dataset):
     return {"dataset": dataset, "defense": entry, "seed": seed, "device": "cpu", "code": "c" * 24, "versions": versions}
 
 
-def _release(looked, rng):
-    dssim = _around(looked, rng)
+def _release(before, rng):
+    dssim = _around(before, rng)
     return {
         "units": np.arange(N), "dssim": dssim, "dhaar": dssim * 0.8, "any_dssim": dssim, "any_dhaar": dssim * 0.8,
-        "reid_rank1": (rng.random(N) < 0.9 - looked / 2).astype(float),
+        "reid_rank1": (rng.random(N) < 0.9 - before / 2).astype(float),
     }  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def _around(mean, rng):
     return np.clip(mean + (0.06 * rng.standard_normal(N) if mean else np.zeros(N)), 0, 1.2)
 
 
-def _attacked(given, attack, defense, seed, looked, left, rng):
+def _attacked(given, attack, defense, seed, before, after, rng):
     name, kind, traits, granted, factor = attack
     entry = {"name": name, "use": f"attacks.{name}:{name}", "version": 1, "params": {}, "kind": kind}
     entry |= {"traits": traits} if traits else {}
@@ -100,14 +100,16 @@ def _attacked(given, attack, defense, seed, looked, left, rng):
     if (name, defense) == ("random_other", "none"):
         return []
     if (name, defense) == ("denoise", "grey"):
-        return [_made("attack", given | more, {}, "inapplicable", "denoise: this defense adds no noise")]
+        return [_result("attack", given | more, {}, "inapplicable", "denoise: this defense adds no noise")]
     if (name, defense) == ("denoise", "mix"):
         return [
-            _made("attack", given | more, {}, "skipped", "denoise: no weights here; fetch them with HARNESS_DOWNLOAD=1")
+            _result(
+                "attack", given | more, {}, "skipped", "denoise: no weights here; fetch them with HARNESS_DOWNLOAD=1"
+            )
         ]
     if (name, defense) == ("inversion", "shuffle_mix") or (name, defense, seed) == ("denoise", "noise_mix", 1):
         return [
-            _made(
+            _result(
                 "attack",
                 given | more,
                 {},
@@ -116,20 +118,20 @@ def _attacked(given, attack, defense, seed, looked, left, rng):
             )
         ]
     if kind == "recognition":
-        hits = (rng.random(N) < max(0.12, 0.75 - looked / 2)).astype(float)
+        hits = (rng.random(N) < max(0.12, 0.75 - before / 2)).astype(float)
         arrays = {"units": np.arange(N), "top1": hits, "any_source": hits, "released": hits}
-        return [_made("attack", given | more, arrays)]
+        return [_result("attack", given | more, arrays)]
     if "releases" in granted:
-        made = []
+        results = []
         for epochs in EPOCHS:
-            mean = left + (looked - left) * (EPOCHS[0] / epochs) * (0.5 if name == "oracle" else 0.8)
-            made.append(_made("attack", given | more | {"epochs": epochs}, _reconstructed(mean, rng)))
-        return made
+            mean = after + (before - after) * (EPOCHS[0] / epochs) * (0.5 if name == "oracle" else 0.8)
+            results.append(_result("attack", given | more | {"epochs": epochs}, _reconstructed(mean, rng)))
+        return results
     means = {"mean_image": 0.81, "random_other": 0.97}
-    arrays = _reconstructed(means.get(name, looked * (factor or 1)), rng)
+    arrays = _reconstructed(means.get(name, before * (factor or 1)), rng)
     if name in means:
         arrays["reid_rank1"] = (np.arange(N) % 10 == 0).astype(float)  # at chance, which is .1 here
-    return [_made("attack", given | more, arrays)]
+    return [_result("attack", given | more, arrays)]
 
 
 def _reconstructed(mean, rng):
@@ -140,7 +142,7 @@ def _reconstructed(mean, rng):
     }  # fmt: skip
 
 
-def _made(kind, inputs, arrays, status="ok", reason=None):
+def _result(kind, inputs, arrays, status="ok", reason=None):
     units = arrays.get("units")
     scores = {
         name: {**summarise(values, units=units, proportion=False, draws=2), "chance": 0.1, "corrected": 0.0}

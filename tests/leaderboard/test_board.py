@@ -1,4 +1,4 @@
-"""Records become tables: the worst case per original, ranks only for the complete, nothing that is no number."""
+"""Records become tables: the worst case per original, ranks only for judged rows, and only numbers in cells."""
 
 from __future__ import annotations
 
@@ -119,8 +119,8 @@ def row(*records):
 # The worst case
 
 
-def test_the_worst_case_is_the_minimum_over_looking_and_every_attack_per_original():
-    """One attack is better on the first half, the other on the second, and both are worse than looking on one image."""
+def test_the_worst_case_is_the_minimum_over_the_release_and_every_attack_per_original():
+    """One attack is better on the first half, the other on the second, and both are worse than the release on one."""
     half = np.arange(N) < N // 2
     one, other = np.where(half, 0.3, 0.95), np.where(half, 0.95, 0.4)
     one[0] = 0.99
@@ -142,7 +142,7 @@ def test_without_a_reconstruction_the_worst_case_is_the_release_itself():
     assert found.worst["dssim"]["attack"] == "look"
 
 
-def test_an_attack_that_makes_things_worse_does_not_make_them_private():
+def test_an_attack_that_increases_the_distance_does_not_raise_the_worst_case():
     found = row(release(), attacked("clumsy", dssim=RELEASED + 0.2))
 
     assert found.worst["dssim"]["mean"] == pytest.approx(RELEASED.mean())
@@ -150,13 +150,13 @@ def test_an_attack_that_makes_things_worse_does_not_make_them_private():
 
 
 def test_controls_never_enter_the_worst_case():
-    """The oracle sees through everything; it is shown elsewhere."""
+    """The oracle would lower it on every row."""
     found = row(release(), attacked("oracle", dssim=np.zeros(N), traits=("control",)))
 
     assert found.worst["dssim"]["mean"] == pytest.approx(RELEASED.mean())
 
 
-def test_failed_attacks_count_for_nothing_and_are_named():
+def test_failed_attacks_do_not_count_and_are_named():
     found = row(release(), attacked("broken", status="failed"))
 
     assert found.worst["dssim"]["mean"] == pytest.approx(RELEASED.mean())
@@ -171,21 +171,21 @@ def test_an_original_that_dominates_two_releases_counts_once():
     assert found.worst["dssim"]["mean"] == pytest.approx(0.6)
 
 
-def test_an_attack_on_one_seed_says_nothing_of_the_release_of_another():
+def test_an_attack_on_one_seed_does_not_count_on_another():
     found = row(release(), release(seed=1), attacked("one", dssim=np.zeros(N)))
 
     assert found.worst["dssim"]["mean"] == pytest.approx(RELEASED.mean() / 2)
 
 
-def test_an_attack_on_every_release_counts_though_no_model_was_trained():
+def test_a_multi_release_attack_counts_without_a_trained_model():
     """`--no-utility` must not make a defense look safer."""
     found = row(release(), attacked(MULTI, dssim=np.full(N, 0.1), granted=("releases",), epochs=5))
 
     assert found.worst["dssim"]["mean"] == pytest.approx(0.1)
 
 
-def test_an_attack_on_more_releases_than_utility_trained_on_is_not_held_against_the_row():
-    """T is one number for privacy and utility; what was seen of more releases stands in a row of its own."""
+def test_an_attack_on_more_releases_than_utility_trained_on_is_in_another_row():
+    """T is one number for privacy and utility; attacks on more releases are in a row of their own."""
     found = rows(
         release(), trained(0.9, epochs=10), attacked(MULTI, dssim=np.zeros(N), granted=("releases",), epochs=20)
     )
@@ -194,7 +194,7 @@ def test_an_attack_on_more_releases_than_utility_trained_on_is_not_held_against_
     assert left == {10: (pytest.approx(RELEASED.mean()), True), 20: (0, False)}
 
 
-def test_an_attack_is_joined_by_original_and_never_by_luck():
+def test_an_attack_is_joined_by_original():
     """An attack of another choice of targets, as many as these, is no attack on these."""
     other = attacked("elsewhere", dssim=np.zeros(N))
     other.arrays["units"][:] = np.arange(N) + 1000
@@ -216,8 +216,8 @@ def test_two_choices_of_targets_are_not_averaged():
 # Passing and rank
 
 
-def test_a_source_that_is_not_said_to_dominate_is_hidden_as_well_or_the_row_does_not_pass():
-    """Which source dominates is what the defense says of itself."""
+def test_a_row_passes_only_where_the_nearest_source_is_hidden_as_well():
+    """Which source dominates is the defense's own statement."""
     narrow = np.full(N, 0.67)
     found = row(release(dssim=narrow))
     passes = dict(found.passes)
@@ -235,7 +235,7 @@ def test_a_row_passes_where_the_lower_end_of_its_interval_reaches_the_threshold(
     assert row(release(dssim=narrow, dhaar=narrow - 0.2)).passes == {"dssim": True, "dhaar": False}
 
 
-def test_complete_rows_that_pass_are_ranked_by_utility():
+def test_judged_rows_that_pass_are_ranked_by_utility():
     found = rows(*complete("weak", 0.98, RELEASED - 0.5), *complete("good", 0.8), *complete("better", 0.9))
 
     assert [(each.defense, each.rank) for each in found] == [("better", 1), ("good", 2), ("weak", None)]
@@ -260,8 +260,8 @@ def test_two_seeds_are_too_few_to_be_ranked():
     assert found.rank is None and found.missing == ["3 seeds (has 2)"]
 
 
-def test_attacks_on_one_seed_of_three_do_not_complete_a_row():
-    """The two releases that nobody attacked would stand there as private."""
+def test_attacks_on_one_seed_of_three_do_not_meet_the_requirements():
+    """Two releases were never attacked."""
     kept = [each for each in complete("mix", 0.9) if each.spec.kind != "attack" or each.inputs["seed"] == 0]
 
     found = row(*kept)
@@ -269,7 +269,7 @@ def test_attacks_on_one_seed_of_three_do_not_complete_a_row():
     assert found.rank is None and found.missing
 
 
-def test_a_failed_attack_does_not_complete_a_row():
+def test_a_failed_attack_does_not_meet_the_requirements():
     kept = [each for each in complete("mix", 0.9) if each.inputs.get("attack", {}).get("name") != MULTI]
     failed = [attacked(MULTI, seed=seed, status="failed", granted=("releases",), epochs=10) for seed in range(3)]
 
@@ -283,14 +283,14 @@ def test_where_none_passes_the_board_says_so():
     assert any("No defense passes" in line for line in verdict.on_board(board))
 
 
-def test_where_none_is_complete_the_board_says_what_is_lacking():
+def test_where_no_row_is_judged_the_board_names_what_is_missing():
     (board,) = boards([release(), trained(0.9)])
 
     (line,) = verdict.on_board(board)
     assert "Not yet judged" in line and "multi_release" in line and "a learned attack" in line
 
 
-def test_the_pareto_front_holds_what_nothing_beats_in_both():
+def test_the_pareto_front_holds_the_rows_that_no_other_beats_in_both():
     """(.8, .9) beats (.7, .8); (.9, .5) is on the front for its privacy."""
     level = np.ones(N)
     found = rows(
@@ -327,13 +327,13 @@ def test_the_accuracy_drop_is_against_the_undefended_model_of_the_same_training(
     assert found["none", "resnet18, default"].accuracy_drop["mean"] == 0
 
 
-def test_without_the_undefended_model_there_is_no_loss_to_show():
+def test_without_the_undefended_model_there_is_no_accuracy_drop():
     found = row(release(), trained(0.8))
 
     assert found.accuracy_drop is None and found.utility["mean"] == pytest.approx(0.8)
 
 
-def test_the_recogniser_that_reads_most_beyond_chance_is_shown():
+def test_the_recogniser_with_the_highest_rate_beyond_chance_is_shown():
     """.75 where chance is .7 is less than .6 where chance is .2."""
     lucky, able = (np.arange(N) < share * N for share in (0.75, 0.6))
 
@@ -411,7 +411,7 @@ def test_every_record_of_a_row_is_linked(board):
     assert all(f"records/{key}.json" in page for each in board[0].rows for key in each.records)
 
 
-def test_nothing_that_is_no_number_appears(board):
+def test_no_nan_and_no_infinity_appears(board):
     text = terminal.markdown(board) + terminal.csv_text(board) + terminal.as_json(terminal.document(board))
 
     assert not re.search(r"\b(nan|inf|infinity)\b", text, re.IGNORECASE)
@@ -472,7 +472,7 @@ def test_a_board_is_a_function_of_the_folder(tmp_path, board):
 
 
 def test_none_with_other_weights_is_no_reference():
-    """A mixture under the name of the undefended row would make every loss look small."""
+    """A mixture under the name of the undefended row would make every accuracy drop look small."""
     mixture = trained(0.5, "none")
     mixture.inputs["defense"]["mixing"]["weights"] = [0.5, 0.5]
 
@@ -480,7 +480,7 @@ def test_none_with_other_weights_is_no_reference():
 
 
 def test_records_of_another_release_code_are_not_joined():
-    """An attack on what the defense was before its edit says nothing of what it is now."""
+    """An attack on the defense before its edit does not count for the edited one."""
     old = attacked("peek", dssim=RELEASED - 0.4)
     old.inputs["release"] = "before"
     new = release()
@@ -489,7 +489,7 @@ def test_records_of_another_release_code_are_not_joined():
     assert row(new, old).worst["dssim"]["mean"] == pytest.approx(RELEASED.mean())
 
 
-def test_an_attack_that_reads_the_public_labels_is_no_recogniser_beside_another():
+def test_an_attack_that_is_granted_the_labels_counts_only_without_another_recogniser():
     echo = recognised(np.ones(N), "echo")
     echo.inputs["attack"]["granted"] = ["labels"]
 

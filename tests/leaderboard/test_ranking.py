@@ -1,4 +1,4 @@
-"""A row is ranked behind another only where the same test images say so; many comparisons are corrected for."""
+"""A row is ranked behind another only by a significant paired difference; many comparisons are corrected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TESTED = 400
 
 
 def trained_to(name: str, hits: np.ndarray, dssim=RELEASED) -> list:
-    """A complete row whose models are right on these test images, with every seed."""
+    """A judged row whose models are right on these test images, with every seed."""
     made = complete(name, 0.5, dssim)
     for record in made:
         if record.spec.kind == "utility":
@@ -49,15 +49,15 @@ def test_rows_of_equal_utility_share_their_rank():
     assert places(*trained_to("a", right(40)), *trained_to("b", right(40))) == {"a": "1=", "b": "1="}
 
 
-def test_rows_that_the_same_images_cannot_tell_apart_are_tied():
-    """40 images wrong here and 43 others there: nobody knows which is better."""
+def test_rows_without_a_significant_paired_difference_are_tied():
+    """40 images wrong here and 43 others there: the difference is not significant."""
     found = rows(*trained_to("b", right(43, start=100)), *trained_to("a", right(40)))
 
     assert [(row.defense, row.place) for row in found] == [("a", "1="), ("b", "1=")]
     assert [row.tied for row in found] == [["b (weights=0.5,0.5)"], ["a (weights=0.5,0.5)"]]
 
 
-def test_a_small_difference_on_the_same_images_is_a_difference():
+def test_a_small_difference_on_the_same_images_is_significant():
     """40 images wrong, and the same with 15 more: intervals of the two accuracies overlap, the paired one is clear."""
     a, b = rows(*trained_to("a", right(40)), *trained_to("b", right(55)))
 
@@ -88,7 +88,7 @@ def test_among_many_rows_a_difference_has_to_be_clearer():
 
 
 def test_rows_that_share_seeds_are_compared_on_those():
-    """On the seed that both have, b is better; a's other seed says nothing of it."""
+    """On the seed that both have, b is better; a's other seed does not count."""
     a, b = trained_to("a", right(40)), trained_to("b", right(20))
     for record in a:
         if record.spec.kind == "utility" and record.inputs["seed"] > 0:
@@ -114,7 +114,7 @@ def test_a_reference_is_listed_and_not_ranked():
     assert [(row.defense, row.place) for row in found] == [("a", "1"), ("blur", "ref"), ("weak", "")]
 
 
-def test_the_board_says_who_is_tied():
+def test_the_board_names_the_tied_rows():
     (board,) = boards([*trained_to("a", right(40)), *trained_to("b", right(40))])
 
     assert any(
@@ -142,7 +142,7 @@ def judged(*attacks):
     return board, {attack.name: attack for attack in row.attacks}
 
 
-def test_one_attack_alone_is_believed_and_the_same_among_thirty_is_not():
+def test_a_small_gain_is_significant_alone_and_not_among_thirty_attacks():
     board, alone = judged(attacked("peek", dssim=barely()))
     others = [attacked(f"other{n}", dssim=RELEASED - 0.1 + 0.05 * np.cos(np.arange(N) + n)) for n in range(30)]
     crowded, among = judged(attacked("peek", dssim=barely()), *others)
@@ -155,7 +155,7 @@ def test_one_attack_alone_is_believed_and_the_same_among_thirty_is_not():
 
 
 def test_the_correction_is_holms_over_every_comparison_of_the_board():
-    """Looking and smoothing, dSSIM and dHaar, every attack but controls."""
+    """Release and smoothing, dSSIM and dHaar, every attack but controls."""
     board, attacks = judged(
         attacked("peek", dssim=barely()), attacked("oracle", dssim=RELEASED - 0.3, traits=("control",))
     )
@@ -170,7 +170,7 @@ def test_the_correction_is_holms_over_every_comparison_of_the_board():
     assert attacks["peek"].gain_over_smoothing["dssim"]["comparisons"] == 6 and "They are 6." in page([board])
 
 
-def test_an_attack_that_is_far_closer_survives_any_correction():
+def test_a_large_gain_is_significant_after_any_correction():
     others = [attacked(f"other{n}", dssim=RELEASED - 0.1 + 0.05 * np.cos(np.arange(N) + n)) for n in range(30)]
 
     _, attacks = judged(attacked("peek", dssim=RELEASED - 0.3), *others)

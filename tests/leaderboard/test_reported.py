@@ -1,4 +1,4 @@
-"""What authors report stands under the board, as printed, and moves nothing on it."""
+"""Figures that authors report are shown under the board, as printed, and change nothing on it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def paper(tmp_path):
 
 
 def test_reported_rows_go_to_the_boards_of_their_data_set_and_are_no_rows_of_them(paper):
-    """One that hides all and costs nothing would win."""
+    """A reported row with high privacy and utility changes no rank."""
     dots = release(dataset={**DATASET, "name": "dots", "fingerprint": "0" * 32})
     records = [*complete("good", 0.9), *complete("none", 0.95, np.zeros(N)), dots]
 

@@ -1,4 +1,4 @@
-"""What is said of a defense: attack by attack, in pairs, and nothing that the figures do not carry."""
+"""The verdict on a defense: attack by attack, by paired differences, claiming only what is significant."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def line(found, start):
 # Attack by attack
 
 
-def test_what_an_attack_gains_is_paired_over_originals_and_pooled_over_seeds():
-    """As if every original's differences of all seeds stood in one list."""
+def test_the_gain_of_an_attack_is_paired_over_originals_and_pooled_over_seeds():
+    """As if the differences of all seeds were one list."""
     noise = [np.random.default_rng(seed).normal(0, 0.05, N) for seed in SEEDS]
     records = [release(seed=seed) for seed in SEEDS]
     records += [attacked("peek", seed=seed, dssim=RELEASED - 0.2 + noise[seed]) for seed in SEEDS]
@@ -93,7 +93,7 @@ def test_two_settings_of_one_attack_do_not_add_up_to_the_strongest():
     assert found.worst["dssim"]["attack"] == "strong"
 
 
-def test_the_strongest_is_so_in_the_mean_over_seeds():
+def test_the_strongest_attack_is_that_of_the_mean_over_seeds():
     """It is run on every seed; the other on one, where it is the stronger."""
     records = [release(seed=seed) for seed in SEEDS]
     records += [attacked("steady", seed=seed, dssim=RELEASED - 0.1) for seed in SEEDS]
@@ -132,7 +132,7 @@ def test_attacks_are_listed_strongest_first_then_controls_then_what_did_not_work
 # What never counts as privacy
 
 
-def test_a_row_lacks_an_attack_that_failed():
+def test_an_attack_that_failed_is_missing():
     records = [*complete("mix", 0.9), *(attacked("denoise", seed=seed, status="failed") for seed in SEEDS)]
 
     found = row(*records)
@@ -147,7 +147,7 @@ def test_an_attack_that_failed_on_one_seed_of_three_is_lacking_too():
     assert row(*complete("mix", 0.9), *failed).missing == ["denoise, which failed"]
 
 
-def test_what_was_skipped_is_named_but_not_lacking():
+def test_a_skipped_attack_is_named_but_not_missing():
     """No one can be made to own credentials."""
     skipped = [attacked("google_vision", seed=seed, status="skipped") for seed in SEEDS]
 
@@ -191,7 +191,7 @@ def test_records_of_several_epochs_are_several_rows_though_no_model_was_trained(
     assert all(each.training is None for each in found)
 
 
-def test_one_release_is_nothing_but_looking_and_marked_so():
+def test_a_multi_release_attack_on_one_release_is_marked_as_no_attack():
     looked = attacked(MULTI, granted=("releases",), epochs=1)
     found = row(release(), looked)
 
@@ -200,7 +200,7 @@ def test_one_release_is_nothing_but_looking_and_marked_so():
     assert "(= no attack)" in line(found, f"after {MULTI} ")
 
 
-def test_what_is_more_than_looking_is_not_marked():
+def test_an_attack_that_changes_the_release_is_not_marked():
     more = attacked(MULTI, dssim=RELEASED - 0.1, granted=("releases",), epochs=1)
     later = attacked(MULTI, granted=("releases",), epochs=2)
 
@@ -251,7 +251,7 @@ def test_without_smooth_nothing_is_claimed_beyond_it():
 # The words
 
 
-def test_the_verdict_names_the_worst_attack_what_is_left_and_what_is_lacking():
+def test_the_verdict_names_the_worst_attack_the_worst_case_and_what_is_missing():
     smooth = attacked("smooth", dssim=np.full(N, 0.6))
     found = row(
         release(), smooth, attacked(MULTI, dssim=np.full(N, 0.1), granted=("releases",), epochs=10), trained(0.9)
@@ -266,18 +266,18 @@ def test_the_verdict_names_the_worst_attack_what_is_left_and_what_is_lacking():
     assert "missing a learned attack through the defense; controls" in line(found, "Not judged")
 
 
-def test_the_best_of_several_that_lower_no_mean_is_told_as_such():
+def test_the_verdict_says_where_no_attack_alone_lowers_the_mean():
     """One helps on one half and harms on the other."""
     found = row(release(), attacked("half", dssim=RELEASED + np.where(np.arange(N) % 2, 0.3, -0.2)))
 
     assert line(found, "no attack alone lowers the mean").count("->") == 2
 
 
-def test_nothing_fell_where_nothing_was_run():
+def test_without_attacks_the_verdict_is_that_of_the_release():
     assert line(row(release()), "no attack (release as is); worst case per image: dSSIM .800 [").count("->") == 0
 
 
-def test_who_re_identifies_most_is_named_beside_looking():
+def test_the_attack_that_re_identifies_most_is_named_beside_the_release():
     look = with_arrays(release(), 0.01, reid_rank1=REID)
     peek = with_arrays(attacked("reid"), 0.01, reid_rank1=np.ones(N))
 
@@ -285,13 +285,13 @@ def test_who_re_identifies_most_is_named_beside_looking():
     assert line(row(look), "re-identified").startswith("re-identified (rank 1): no attack (release as is) .500")
 
 
-def test_re_identification_by_a_control_is_no_breach():
+def test_re_identification_by_a_control_does_not_count():
     oracle = with_arrays(attacked("oracle", traits=("control",)), 0.01, reid_rank1=np.ones(N))
 
     assert "reid_rank1" not in row(release(), oracle).strongest
 
 
-def test_an_attribute_is_read_beside_its_chance():
+def test_an_attribute_hit_rate_is_shown_with_its_chance():
     found = row(release(), with_arrays(attacked("attribute"), 0.5, attribute=np.arange(N) % 4 > 0))
 
     assert re.search(r"attribute \.750 \[.*\], chance \.500", line(found, "attribute"))
@@ -315,7 +315,7 @@ def test_an_undefended_release_that_is_not_the_original_is_warned_of():
     assert row(release("none", dssim=np.zeros(N))).warnings == []
 
 
-def test_an_oracle_that_sees_less_than_a_blind_attack_is_warned_of():
+def test_an_oracle_that_reveals_less_than_a_blind_attack_is_warned_of():
     blind = attacked(MULTI, dssim=RELEASED - 0.3, granted=("releases",), epochs=10)
     worse, better = (attacked("oracle", dssim=RELEASED - by, traits=("control",)) for by in (0.2, 0.31))
 
@@ -366,7 +366,7 @@ def test_documents_hold_the_attacks_in_full(judged):
     assert said["text"] == verdict.on_row(found)
 
 
-def test_the_csv_tells_p5_and_the_minimum_of_the_worst_case(judged):
+def test_the_csv_holds_p5_and_the_minimum_of_the_worst_case(judged):
     text = table_data.csv_text(judged)
 
     assert {"worst_dssim_p5", "worst_dssim_min", "worst_dhaar_p5", "unjudged", "warnings"} <= set(

@@ -1,4 +1,4 @@
-"""What the report says of records: points, grids, curves, provenance; names stay text; figures for a paper."""
+"""The report of records: points, grids, curves, provenance; names stay text; figures for a paper."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_the_shade_changes_its_side_at_the_threshold(section):
     assert shades == {(True, True), (False, False)}
 
 
-def test_controls_stand_after_every_attack_that_counts(section):
+def test_controls_are_after_every_attack_that_counts(section):
     control = [column.control for column in grid(section).columns]
 
     assert control == sorted(control) and any(control)
@@ -195,12 +195,12 @@ def test_a_curve_has_the_figures_of_the_attack_at_every_number_of_epochs(section
 
 def test_a_reader_sees_the_most_epochs_first_unless_that_hides_a_defense(section):
     assert section.shown == max(EPOCHS)
-    lost = [row for row in section.board.rows if (row.defense, row.epochs) == ("mix", 20)]
-    section.board.rows.remove(lost[0])
+    hidden = [row for row in section.board.rows if (row.defense, row.epochs) == ("mix", 20)]
+    section.board.rows.remove(hidden[0])
     try:
         assert section.shown is None
     finally:
-        section.board.rows.append(lost[0])
+        section.board.rows.append(hidden[0])
 
 
 def test_the_paper_s_points_are_its_table_7():
@@ -372,7 +372,7 @@ def test_report_json_is_one_document(small, tmp_path, capsys):
         (["--figures", "text.png"], "figures folder text.png"),
     ],
 )
-def test_wrong_input_is_one_line_with_its_mend(small, tmp_path, monkeypatch, capsys, arguments, told):
+def test_wrong_input_is_one_line_with_its_fix(small, tmp_path, monkeypatch, capsys, arguments, told):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.png").write_text("no picture")
     given = arguments if "--records" in arguments else ["--records", small, *arguments]
@@ -481,7 +481,7 @@ def test_records_of_before_there_were_reconstructions_are_a_page(tmp_path):
 
 
 def test_records_without_chance_or_interval_are_a_page(tmp_path):
-    """One original has no interval; an old recogniser said no chance."""
+    """One original has no interval; an old recogniser recorded no chance."""
     records = cross(1, DEFENSES[1:2])
     for record in records:
         for name in record.arrays:

@@ -133,8 +133,8 @@ def test_what_does_not_depend_on_epochs_has_no_curve(curves):
     assert [curve.attack for curve in curves[1]] == ["averaged"]
 
 
-def test_utility_stands_beside_privacy_at_the_same_epochs(tmp_path, monkeypatch):
-    """A network that trains on nothing is enough: the point is whose figure stands where."""
+def test_utility_is_shown_beside_privacy_at_the_same_epochs(tmp_path, monkeypatch):
+    """An untrained network is enough to see which figure is at which epoch."""
     monkeypatch.setattr(Learner, "epoch", lambda *_: 0.0)
     attacks = [entry(averaged)]
     made = bench(tmp_path, None, *attacks, utility={"model": "mcpherson_face"})
@@ -174,7 +174,7 @@ def test_the_document_holds_the_cells_of_every_epoch(run):
     assert [said["epochs"] for said in document["verdicts"]] == [1, 2]
 
 
-def test_the_figure_goes_where_it_is_told(run, tmp_path):
+def test_the_figure_is_written_to_the_named_file(run, tmp_path):
     run("--attack", "averaged", "--epochs", "1,2", "--no-utility", "--figure", "here.svg")
 
     assert (tmp_path / "work" / "here.svg").read_text().count("<svg") == 1

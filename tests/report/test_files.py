@@ -1,4 +1,4 @@
-"""Tables are functions of the records, and a written one that is not what they say is found, cell and all."""
+"""Tables are functions of the records, and a written one that differs from them is found, with the cell."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_verify_writes_nothing(made, tables):
     assert snapshot(tables) == before and snapshot(made) == records
 
 
-def test_a_figure_that_was_mended_by_hand_is_found_by_row_and_column_with_both_values(tables, capsys):
+def test_a_figure_that_was_edited_by_hand_is_found_by_row_and_column_with_both_values(tables, capsys):
     path = tables / "stripes.csv"
     head, *lines = path.read_text().splitlines()
     place = head.split(",").index("utility_mean")

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    """A browser without a past, whose logs are kept."""
+    """A browser with a fresh profile, whose logs are recorded."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is of the dev extra")
     from selenium.webdriver.chrome.service import Service
 
@@ -76,7 +76,7 @@ def size(browser, width, height, phone=False):
 
 
 def prefer(browser, scheme="light"):
-    """What the system says; without motion, so that what is clicked stands still."""
+    """The system's colour scheme; without motion, so that clicks hit."""
     wishes = [{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wishes})
 
@@ -135,7 +135,7 @@ def test_no_request_leaves_the_page(page, address):
 
 
 def test_the_policy_stops_what_would_leave(page):
-    """The log above could be empty because nobody tried."""
+    """A request that a script makes is blocked."""
     tried = "fetch('http://192.0.2.1/').then(() => arguments[0]('left'), () => arguments[0]('stopped'))"
 
     assert page.execute_async_script(tried) == "stopped"
