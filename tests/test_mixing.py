@@ -33,13 +33,13 @@ def falling(k: int) -> list[float]:
     return [2 * (k - i) / (k * (k + 1)) for i in range(k)]
 
 
-def dice(seed: int = 0) -> np.random.Generator:
+def seeded_rng(seed: int = 0) -> np.random.Generator:
     return numpy_generator(derive(b"mixing", seed))
 
 
 def one(n: int, seed: int = 0, **settings: Any) -> Plan:
     """A plan for n images of one class."""
-    return plan(np.zeros(n, np.int64), mixing(**settings), dice(seed))
+    return plan(np.zeros(n, np.int64), mixing(**settings), seeded_rng(seed))
 
 
 def all_different(rows: Rows) -> bool:
@@ -47,7 +47,7 @@ def all_different(rows: Rows) -> bool:
 
 
 def fair(counts: Any) -> bool:
-    """Chi-square against equal chances; the dice are fixed, so this never flickers."""
+    """Chi-square against equal chances; the seed is fixed, so the result is always the same."""
     return bool(chisquare(counts).pvalue > 1e-4)
 
 
@@ -71,7 +71,7 @@ def test_in_a_permutation_every_original_is_mixed_k_times_and_never_with_itself(
     """N mixtures; each column holds every original once, so with falling weights each dominates exactly one."""
     labels, k, seed = case
 
-    made = plan(labels, mixing(falling(k), "permutation", intra_class), dice(seed))
+    made = plan(labels, mixing(falling(k), "permutation", intra_class), seeded_rng(seed))
 
     n = len(labels)
     assert made.sources.shape == made.weights.shape == (n, k) and made.ties.shape == (n,)
@@ -84,7 +84,7 @@ def test_in_a_matching_every_original_is_mixed_at_most_once(case: tuple[Rows, in
     """As many mixtures as fit: n // k, counted per class where partners are of one class."""
     labels, k, seed = case
 
-    made = plan(labels, mixing(falling(k), "matching", intra_class), dice(seed))
+    made = plan(labels, mixing(falling(k), "matching", intra_class), seeded_rng(seed))
 
     groups = np.bincount(labels) if intra_class else np.array([len(labels)])
     assert len(made) == (groups // k).sum()
@@ -96,7 +96,7 @@ def test_in_a_matching_every_original_is_mixed_at_most_once(case: tuple[Rows, in
 def test_intra_class_partners_share_their_class(pairing: str, case: tuple[Rows, int, int]) -> None:
     labels, k, seed = case
 
-    made = plan(labels, mixing(falling(k), pairing, True), dice(seed))
+    made = plan(labels, mixing(falling(k), pairing, True), seeded_rng(seed))
 
     classes = labels[made.sources]
     assert (classes == classes[:, :1]).all()
@@ -181,14 +181,14 @@ def test_too_few_images_are_refused(pairing: str, intra_class: bool) -> None:
     where = "a class" if intra_class else "the set"
 
     with pytest.raises(HarnessError, match=f"{where} has 2 images, fewer than the 3 sources of a mixture"):
-        plan(labels, mixing([0.5, 0.3, 0.2], pairing, intra_class), dice())
+        plan(labels, mixing([0.5, 0.3, 0.2], pairing, intra_class), seeded_rng())
 
 
 def test_a_class_may_be_missing() -> None:
     """Labels are positions in a list of classes; a class without images is nobody's trouble."""
     labels = np.array([0, 0, 5, 5, 5])
 
-    made = plan(labels, mixing(intra_class=True), dice())
+    made = plan(labels, mixing(intra_class=True), seeded_rng())
 
     assert len(made) == 5
 
@@ -248,7 +248,7 @@ def test_the_dominant_source_is_first_and_weights_sum_to_1(n: int, k: int, seed:
     """Whatever the family of weights; and a source keeps the weight that was drawn for it."""
     drawn = data.draw(st.lists(st.permutations(falling(k)), min_size=1, max_size=3))
 
-    made = plan(np.zeros(n, np.int64), mixing([list(vector) for vector in drawn]), dice(seed))
+    made = plan(np.zeros(n, np.int64), mixing([list(vector) for vector in drawn]), seeded_rng(seed))
 
     assert (np.diff(made.weights, axis=1) <= 0).all()
     np.testing.assert_allclose(made.weights.sum(1), 1, atol=1e-6)
@@ -275,7 +275,7 @@ def test_distortion_picks_each_pairs_most_distorting_weight() -> None:
         lesser = 1 - np.abs(weights[:, 0] - best(sources))
         return np.stack([lesser, 2 + weights[:, 0]], 1) if len(asked) % 2 else np.stack([2 - weights[:, 0], lesser], 1)
 
-    made = plan(np.zeros(40, np.int64), mixing("distortion"), dice(), distances)
+    made = plan(np.zeros(40, np.int64), mixing("distortion"), seeded_rng(), distances)
 
     pairs = asked[0]
     share = best(pairs)
@@ -297,7 +297,7 @@ def test_distortion_without_a_distance_is_refused() -> None:
 @pytest.mark.parametrize(
     "weights", [[0.75, 0.25], [[0.5, 0.5], [0.6, 0.4]], {"beta": 0.4}], ids=["one", "several", "beta"]
 )
-def test_equal_dice_give_equal_plans_and_others_others(pairing: str, weights: Any) -> None:
+def test_equal_generators_give_equal_plans_and_others_give_others(pairing: str, weights: Any) -> None:
     made, again, other = (one(50, seed, weights=weights, pairing=pairing) for seed in (1, 1, 2))
 
     for name in ("sources", "weights", "ties"):
@@ -307,17 +307,17 @@ def test_equal_dice_give_equal_plans_and_others_others(pairing: str, weights: An
 
 
 def test_labels_have_no_part_in_a_plan_that_crosses_classes() -> None:
-    plain = plan(np.zeros(30, np.int64), mixing(), dice())
-    labelled = plan(np.arange(30) % 3, mixing(), dice())
+    plain = plan(np.zeros(30, np.int64), mixing(), seeded_rng())
+    labelled = plan(np.arange(30) % 3, mixing(), seeded_rng())
 
     assert np.array_equal(plain.sources, labelled.sources)
 
 
-def test_planning_leaves_the_labels_and_numpys_global_dice_alone() -> None:
+def test_planning_leaves_the_labels_and_numpys_global_generator_alone() -> None:
     labels = np.arange(20) % 2
     before = np.random.get_state()[1].copy()
 
-    plan(labels, mixing(intra_class=True), dice())
+    plan(labels, mixing(intra_class=True), seeded_rng())
 
     assert np.array_equal(labels, np.arange(20) % 2)
     assert np.array_equal(before, np.random.get_state()[1])

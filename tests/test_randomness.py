@@ -1,4 +1,4 @@
-"""One root, many keys: every purpose has dice of its own, with their full width.
+"""One root, many keys: every purpose has a generator of its own, seeded with the full width of its state.
 
 Reference: Matsumoto and Nishimura 1998 (MT19937), Salmon et al. 2011 (Philox).
 """
@@ -30,7 +30,7 @@ def twister(generator: torch.Generator) -> np.random.MT19937:
     return bits
 
 
-def test_torchs_cpu_dice_are_mt19937_on_the_whole_state() -> None:
+def test_torchs_cpu_generator_is_mt19937_on_the_whole_state() -> None:
     """Its floats are NumPy's raw words cut to 24 bits: over three blocks of 624, so every word of the state counts."""
     raw = twister(torch_generator(ROOT, "cpu")).random_raw(2000)
 
@@ -59,7 +59,7 @@ def test_torchs_state_is_filled_with_words_that_look_random() -> None:
     assert not np.isin(state, seeded.state["state"]["key"]).any()
 
 
-def test_a_normal_draw_of_another_generator_is_not_left_over() -> None:
+def test_no_cached_normal_draw_is_carried_over() -> None:
     """torch caches every second normal: a fresh generator starts without one."""
     torch.randn(3, generator=torch_generator(derive(ROOT, 1), "cpu"))
     some = torch.randn(5, generator=torch_generator(ROOT, "cpu"))
@@ -67,7 +67,7 @@ def test_a_normal_draw_of_another_generator_is_not_left_over() -> None:
     assert torch.equal(some, torch.randn(5, generator=torch_generator(ROOT, "cpu")))
 
 
-def test_torch_dice_leave_the_global_generators_alone() -> None:
+def test_torch_generators_leave_the_global_ones_alone() -> None:
     before, numbers = torch.get_rng_state(), np.random.get_state()[1].copy()
 
     torch.rand(9, generator=torch_generator(ROOT, "cpu"))
@@ -76,7 +76,7 @@ def test_torch_dice_leave_the_global_generators_alone() -> None:
     assert np.array_equal(numbers, np.random.get_state()[1])
 
 
-def test_keys_that_agree_in_their_first_64_bits_give_different_dice() -> None:
+def test_keys_that_agree_in_their_first_64_bits_give_different_generators() -> None:
     """manual_seed alone would keep 32 bits, or 64: the state takes 128."""
     one, other = bytes(32), bytes(8) + b"\x01" + bytes(23)
 
@@ -132,7 +132,7 @@ def test_seeds_that_agree_modulo_a_word_have_different_roots(seed: int) -> None:
     assert len({*roots, root_of(-seed - 1)}) == 5
 
 
-def test_dice_of_sibling_keys_are_uncorrelated() -> None:
+def test_generators_of_sibling_keys_are_uncorrelated() -> None:
     draws = torch.stack(
         [torch.rand(5000, generator=torch_generator(derive(ROOT, "chunk", i), "cpu")) for i in range(6)]
     )
@@ -141,18 +141,18 @@ def test_dice_of_sibling_keys_are_uncorrelated() -> None:
     assert all(abs(matrix[i, j]) < 4.5 / np.sqrt(5000) for i, j in combinations(range(6), 2))
 
 
-def test_a_key_drawn_from_dice_is_theirs_alone() -> None:
-    """Same dice, same key; the next draw is another; 256 bits."""
+def test_a_key_drawn_from_a_generator_depends_on_it_alone() -> None:
+    """Same generator state, same key; the next draw is another; 256 bits."""
     first, again = key_from(torch_generator(ROOT, "cpu")), key_from(torch_generator(ROOT, "cpu"))
-    dice = torch_generator(ROOT, "cpu")
+    rng = torch_generator(ROOT, "cpu")
 
     assert first == again and len(first) == 32
-    assert len({key_from(dice) for _ in range(50)}) == 50
+    assert len({key_from(rng) for _ in range(50)}) == 50
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
-def test_dice_live_on_the_device_that_is_asked_for() -> None:
+def test_a_generator_is_on_the_device_that_was_given() -> None:
     draws = [torch.rand(9, generator=torch_generator(derive(ROOT, i), "cuda"), device="cuda") for i in (0, 0, 1)]
 
     assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])

@@ -1,4 +1,4 @@
-"""An attack sees the release and what its entry grants; nothing that it can reach leads to originals or dice."""
+"""An attack sees the release and what its entry grants; no object that it can reach leads to originals or seeds."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def data(cache):
 
 
 @pytest.fixture(scope="module")
-def stage(data):
+def case(data):
     """A bench, the defense of the releases, its release and what stays with the client."""
     made = bench(None, data, epochs=3)
     noisy = made.registry.get("defenses", "noise_mix")
     return made, noisy, *made.client.release(noisy, SEED, 0)
 
 
-def see(stage, granted, name="the_release"):
-    made, noisy, *_ = stage
+def see(case, granted, name="the_release"):
+    made, noisy, *_ = case
     return made.client.observe(noisy, attack(name, granted=granted), SEED)
 
 
@@ -55,39 +55,39 @@ def see(stage, granted, name="the_release"):
 
 
 @pytest.mark.parametrize("grant", [*GRANTS, "gallery"])
-def test_what_is_not_granted_raises_and_names_the_grant(stage, grant):
+def test_what_is_not_granted_raises_and_names_the_grant(case, grant):
     others = tuple(name for name in GRANTS if name != grant)
 
     for granted in ((), others):
         with pytest.raises(NotGranted, match=rf"reached for {grant}\b.*\n?") as caught:
-            getattr(see(stage, granted), grant)
+            getattr(see(case, granted), grant)
 
         assert "\n" not in str(caught.value)
 
 
-def test_releases_come_without_labels_where_none_are_granted(stage):
-    bare, labelled = see(stage, ("releases",)), see(stage, ("releases", "labels"))
+def test_releases_come_without_labels_where_none_are_granted(case):
+    bare, labelled = see(case, ("releases",)), see(case, ("releases", "labels"))
 
     assert all((release.labels == -1).all() for release in bare.releases)
-    assert torch.equal(labelled.releases[0].labels, stage[2].labels)
+    assert torch.equal(labelled.releases[0].labels, case[2].labels)
 
 
-def test_rehearsing_needs_the_defense(stage, data):
+def test_rehearsing_needs_the_defense(case, data):
     with pytest.raises(NotGranted, match="reached for defense"):
-        see(stage, ("public", "labels", "releases")).rehearse(
+        see(case, ("public", "labels", "releases")).rehearse(
             torch.from_numpy(np.array(data.public.images)), data.public.labels, 0
         )
 
 
-def test_reaching_too_far_is_a_harness_error():
+def test_reading_what_is_not_granted_is_a_harness_error():
     """So the command line may say it in one line."""
     assert issubclass(NotGranted, HarnessError)
 
 
-def test_what_is_granted_is_what_the_entry_says(stage, data):
-    made, noisy, release, secret = stage
+def test_everything_the_entry_grants_can_be_read(case, data):
+    made, noisy, release, secret = case
 
-    seen = see(stage, GRANTS)
+    seen = see(case, GRANTS)
 
     assert torch.equal(seen.images, release.images) and torch.equal(seen.labels, release.labels)
     assert np.array_equal(seen.targets, made.client.scored(secret)[0])
@@ -100,7 +100,7 @@ def test_what_is_granted_is_what_the_entry_says(stage, data):
     assert seen.sources == 2 and seen.classes == data.classes
 
 
-# The wall
+# What can be reached from an observation
 
 
 def reachable(start):
@@ -138,7 +138,7 @@ def pictures_in(array):
     return {image.tobytes() for image in array.reshape(-1, *array.shape[-3:])}
 
 
-def test_the_walk_finds_what_is_hidden_in_closures_and_partials():
+def test_the_search_enters_closures_and_partials():
     """Else the tests below would prove nothing."""
     from functools import partial
 
@@ -149,10 +149,10 @@ def test_the_walk_finds_what_is_hidden_in_closures_and_partials():
     assert any(thing is secret for thing in things) and any(thing is treasure for thing in things)
 
 
-def test_no_original_can_be_reached_from_an_observation(stage, data, cache):
+def test_no_original_can_be_reached_from_an_observation(case, data, cache):
     originals = {image.tobytes() for image in data.private.images}
 
-    things = reachable(see(stage, GRANTS))
+    things = reachable(see(case, GRANTS))
 
     arrays = list(arrays_in(things))
     assert len(arrays) >= 5  # images, targets, labels, releases, public: the walk went somewhere
@@ -162,12 +162,12 @@ def test_no_original_can_be_reached_from_an_observation(stage, data, cache):
     assert not [name for name in named if str(cache) in name]  # one file of the cache would lead to its siblings
 
 
-def test_the_gallery_shows_originals_to_whom_it_is_granted_and_in_no_telling_order(stage, data, cache):
+def test_the_gallery_holds_originals_only_where_granted_and_in_an_order_that_says_nothing(case, data, cache):
     """They are in it by definition; nothing tells which ones they are, nor leads to where they lie."""
-    made, *_ = stage
+    made, *_ = case
     originals = {image.tobytes() for image in data.private.images}
 
-    things = reachable(see(stage, (*GRANTS, "gallery")))
+    things = reachable(see(case, (*GRANTS, "gallery")))
 
     arrays = list(arrays_in(things))
     holding = [array for array in arrays if pictures_in(array) & originals]
@@ -177,64 +177,64 @@ def test_the_gallery_shows_originals_to_whom_it_is_granted_and_in_no_telling_ord
     assert not [thing for thing in things if isinstance(thing, (str, Path)) and str(cache) in str(thing)]
 
 
-def test_writing_into_the_gallery_changes_nothing_for_others(stage):
-    made, *_ = stage
+def test_writing_into_the_gallery_changes_nothing_for_others(case):
+    made, *_ = case
     before = made.client.gallery.images.clone()
 
-    see(stage, ("gallery",)).gallery.zero_()
+    see(case, ("gallery",)).gallery.zero_()
 
-    assert torch.equal(see(stage, ("gallery",)).gallery, before) and torch.equal(made.client.gallery.images, before)
+    assert torch.equal(see(case, ("gallery",)).gallery, before) and torch.equal(made.client.gallery.images, before)
 
 
-def test_no_plan_can_be_reached_from_an_observation(stage):
-    *_, secret = stage
+def test_no_plan_can_be_reached_from_an_observation(case):
+    *_, secret = case
     kept = [secret.sources, secret.sources[:, 0], secret.dominant_rows]
 
-    arrays = list(arrays_in(reachable(see(stage, GRANTS))))
+    arrays = list(arrays_in(reachable(see(case, GRANTS))))
 
     assert not any(np.array_equal(array, plan) for array in arrays for plan in kept)
 
 
-def test_no_seed_of_the_release_can_be_reached_from_an_observation(stage):
+def test_no_seed_of_the_release_can_be_reached_from_an_observation(case):
     root = root_of(SEED)
     forbidden = {root, *(derive(root, "release", epoch) for epoch in range(3)), derive(root, "training")}
 
-    held = {bytes(thing) for thing in reachable(see(stage, GRANTS)) if isinstance(thing, (bytes, bytearray))}
+    held = {bytes(thing) for thing in reachable(see(case, GRANTS)) if isinstance(thing, (bytes, bytearray))}
 
     assert held  # the key of the rehearsals
     assert not forbidden & held
 
 
-def test_rehearsing_the_originals_themselves_does_not_repeat_the_release(stage, data):
-    """The adversary's dice are its own: even with the very images it cannot reproduce what it sees."""
-    _, _, release, _ = stage
+def test_rehearsing_the_originals_themselves_does_not_repeat_the_release(case, data):
+    """The adversary's randomness is separate: even with the same images it cannot reproduce the release."""
+    _, _, release, _ = case
 
-    rehearsed, _ = see(stage, ("defense",)).rehearse(
+    rehearsed, _ = see(case, ("defense",)).rehearse(
         torch.from_numpy(np.array(data.private.images)), data.private.labels, 0
     )
 
     assert not pictures_in(rehearsed.images.numpy()) & pictures_in(release.images.numpy())
 
 
-def test_all_attacks_rehearse_with_the_same_dice(stage, data):
+def test_all_attacks_get_the_same_rehearsals(case, data):
     """So that they are compared on the same rehearsals, and what several learn alike can be learned once."""
     images = torch.from_numpy(np.array(data.public.images))
 
     one, other = (
-        see(stage, ("defense",), name).rehearse(images, data.public.labels, 0)[0] for name in ("nothing", "stop")
+        see(case, ("defense",), name).rehearse(images, data.public.labels, 0)[0] for name in ("nothing", "stop")
     )
 
     assert torch.equal(one.images, other.images)
-    assert not torch.equal(one.images, stage[2].images)
+    assert not torch.equal(one.images, case[2].images)
 
 
 # What an attack writes stays its own
 
 
-def test_writing_into_the_images_changes_nothing_for_others(stage, data):
-    *_, release, _ = stage
+def test_writing_into_the_images_changes_nothing_for_others(case, data):
+    *_, release, _ = case
     before, public = release.images.clone(), np.array(data.public.images)
-    seen = see(stage, GRANTS)
+    seen = see(case, GRANTS)
 
     seen.images.zero_()
     seen.labels.zero_()
@@ -242,17 +242,17 @@ def test_writing_into_the_images_changes_nothing_for_others(stage, data):
     seen.public.images.zero_()
     seen.public.labels[:] = 0
 
-    again = see(stage, GRANTS)
+    again = see(case, GRANTS)
     assert torch.equal(release.images, before) and torch.equal(again.images, before)
     assert torch.equal(again.labels, release.labels) and again.labels.any()
     assert torch.equal(again.releases[0].images, before)
     assert np.array_equal(again.public.images.numpy(), public) and again.public.labels.any()
 
 
-def test_writing_into_the_settings_changes_nothing_for_others(stage):
+def test_writing_into_the_settings_changes_nothing_for_others(case):
     """Else an attack could switch off a defense for whoever comes next, and change the name of its record."""
-    _, noisy, *_ = stage
-    seen = see(stage, ("defense",))
+    _, noisy, *_ = case
+    seen = see(case, ("defense",))
 
     try:
         seen.defense.params["sigma"] = 0
@@ -261,5 +261,5 @@ def test_writing_into_the_settings_changes_nothing_for_others(stage):
         pass  # read-only will do as well
 
     assert noisy.params["sigma"] == 20 and noisy.mixing["weights"] == [0.75, 0.25]
-    again = see(stage, ("defense",))
+    again = see(case, ("defense",))
     assert again.defense.params["sigma"] == 20 and again.defense.mixing["weights"] == [0.75, 0.25]

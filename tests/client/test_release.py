@@ -1,4 +1,4 @@
-"""The wall: what leaves the client is determined by its key alone, labelled by its largest share, and in no order."""
+"""A release depends on its key alone, is labelled by the largest share, and is in random order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import torch
 from scipy.stats import binomtest, chisquare, spearmanr
 
-from harness import release as wall
+from harness import release as release_module
 from harness.client.client import Client
 from harness.errors import HarnessError
 from harness.images import average, cpu
@@ -58,7 +58,7 @@ def same(one: tuple[Release, Secret], other: tuple[Release, Secret]) -> bool:
 # ---- what is released ------------------------------------------------------------------------------------------------
 
 
-def test_the_undefended_release_is_the_originals_in_another_order(photographs: Bytes, classes: Classes) -> None:
+def test_the_undefended_release_holds_the_originals_in_another_order(photographs: Bytes, classes: Classes) -> None:
     release, secret = released("none", photographs, classes)
 
     assert release.images.dtype == torch.uint8
@@ -151,7 +151,7 @@ def test_the_label_follows_shares_that_differ_from_mixture_to_mixture() -> None:
     assert np.array_equal(release.labels.numpy(), labels[secret.sources[range(300), secret.shares.argmax(1)]])
 
 
-def test_a_tie_of_two_is_a_fair_coin() -> None:
+def test_each_of_two_equal_shares_gives_the_label_half_the_time() -> None:
     """The paper's random pick at lambda = 0.5, and independent of the released row."""
     _, secret = released("mix", *tiny(4000), weights=[0.5, 0.5])
 
@@ -160,7 +160,7 @@ def test_a_tie_of_two_is_a_fair_coin() -> None:
     assert abs(spearmanr(secret.dominant, np.arange(4000)).statistic) < 4 / 4000**0.5
 
 
-def test_a_tie_of_three_is_a_fair_die() -> None:
+def test_each_of_three_equal_shares_gives_the_label_a_third_of_the_time() -> None:
     """Thirds are not exact in binary and tie all the same; with .4, .4, .2 the third source never wins."""
     _, thirds = released("mix", *tiny(3000), weights=[1 / 3, 1 / 3, 1 / 3])
     _, two_of_three = released("mix", *tiny(3000), weights=[0.4, 0.4, 0.2])
@@ -195,7 +195,7 @@ def test_soft_labels_of_grafts_are_the_returned_shares() -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, {"intra_class": True}, {"pairing": "matching"}], ids=str)
-def test_the_order_of_a_release_says_nothing(settings: dict[str, Any]) -> None:
+def test_the_order_of_a_release_is_random(settings: dict[str, Any]) -> None:
     """The row is uncorrelated with the private row, with the class, and with the rows of another epoch."""
     images, labels = tiny(2000)
 
@@ -269,14 +269,14 @@ def test_a_large_release_goes_to_scratch_space_with_the_same_bytes(
     """And leaves no file behind: not by name, not open."""
     in_memory = released("noise_mix", photographs, classes)
     used: list[tuple[int, ...]] = []
-    scratch = wall.scratch
+    scratch = release_module.scratch
 
     def watched(shape: tuple[int, ...]) -> Any:
         used.append(shape)
         return scratch(shape)
 
-    monkeypatch.setattr(wall, "scratch", watched)
-    monkeypatch.setattr(wall, "_IN_MEMORY", photographs.nbytes - 1)
+    monkeypatch.setattr(release_module, "scratch", watched)
+    monkeypatch.setattr(release_module, "_IN_MEMORY", photographs.nbytes - 1)
     on_disk = released("noise_mix", photographs, classes)
 
     assert used == [photographs.shape]
@@ -307,8 +307,8 @@ def test_seeds_that_agree_modulo_a_word_share_no_noise(photographs: Bytes, class
     assert abs(np.corrcoef(noises[0].ravel(), noises[1].ravel())[0, 1]) < 0.02
 
 
-def test_every_chunk_has_noise_of_its_own() -> None:
-    """On grey images; rows as far apart as a chunk is long would repeat if the chunks shared their dice."""
+def test_chunks_do_not_share_their_noise() -> None:
+    """On grey images; rows as far apart as a chunk is long would repeat if the chunks shared a generator."""
     images = np.full((200, 3, 64, 64), 128, np.uint8)
     step = chunk_size(1, images.shape, "cpu")
 
@@ -439,7 +439,7 @@ def test_a_broken_defense_is_named_with_its_fault(fault: str) -> None:
         obfuscate(Scheme("crooked", function, {**SHOWN, "weights": [0.5, 0.5]}), *tiny(50), 10, KEY)
 
 
-def test_a_bad_knob_is_refused_in_the_defenses_name() -> None:
+def test_the_message_for_a_wrong_knob_names_the_defense() -> None:
     """Both when releasing and when trying out beforehand."""
     with pytest.raises(HarnessError, match=r"^shuffle_mix: block 3 does not divide 4x4"):
         released("shuffle_mix", *tiny(5), block=3)
@@ -458,7 +458,7 @@ def test_originals_are_never_written_to(photographs: Bytes, classes: Classes, na
     assert np.array_equal(labels, classes)
 
 
-def test_not_even_by_a_defense_that_writes_into_its_sources(photographs: Bytes, classes: Classes) -> None:
+def test_originals_stay_when_a_defense_writes_into_its_sources(photographs: Bytes, classes: Classes) -> None:
     images = as_tensor(photographs)
 
     obfuscate(Scheme("rude", lambda sources, weights, rng: sources.zero_()[:, 0], SHOWN), images, classes, 3, KEY)
@@ -475,7 +475,7 @@ def test_not_even_by_a_defense_that_writes_into_its_sources(photographs: Bytes, 
 def test_both_devices_release_the_same_images_within_one_grey_level(
     photographs: Bytes, classes: Classes, name: str
 ) -> None:
-    """The plan is NumPy's on every device; the transforms without dice round alike but for the last bit."""
+    """The plan is NumPy's on every device; the transforms without random draws round alike except for the last bit."""
     here, there = (obfuscate(scheme(name), photographs, classes, 3, KEY, device) for device in ("cpu", "cuda"))
 
     assert np.array_equal(here[1].sources, there[1].sources)

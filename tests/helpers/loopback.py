@@ -14,7 +14,7 @@ class Site:
     files     body by path
     script    what goes wrong, one for each request from the first: a number of bytes after which the connection is
               cut, an error status as text, "stall" (half, then nothing until the test ends), "whole" (no ranges),
-              "elsewhere" (another range than asked), "unsized" (no length is told); None: nothing
+              "elsewhere" (another range than asked), "unsized" (no length is sent); None: nothing
     always    the same for every request after the script
     version   the ETag
     kind      the content type
@@ -70,8 +70,8 @@ def serving() -> Iterator[Site]:
                 return
             self.send_response(status)
             if status == 206:
-                told = start + 1 if fault == "elsewhere" else start
-                self.send_header("Content-Range", f"bytes {told}-{len(body) - 1}/{len(body)}")
+                first = start + 1 if fault == "elsewhere" else start
+                self.send_header("Content-Range", f"bytes {first}-{len(body) - 1}/{len(body)}")
             self.send_header("Content-Type", site.kind)
             self.send_header("ETag", site.version)
             if fault != "unsized":

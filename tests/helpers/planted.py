@@ -22,14 +22,14 @@ CLASSES = ("across", "down", "slanted")
 
 def stripes(count, seed=0, size=SIZE):
     """Images of three classes that differ in the direction of their stripes, and their labels."""
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     labels = np.arange(count) % 3
     y, x = np.mgrid[0:size, 0:size] / 8
     images = np.empty((count, 3, size, size), np.uint8)
     for row, label in enumerate(labels):
-        wave = np.sin(2 * np.pi * ((y, x, x + y)[label] + dice.random()))
-        tint = dice.uniform(0.6, 1, (3, 1, 1))
-        images[row] = np.clip(127 + 100 * tint * wave + dice.normal(0, 8, (3, size, size)), 0, 255)
+        wave = np.sin(2 * np.pi * ((y, x, x + y)[label] + rng.random()))
+        tint = rng.uniform(0.6, 1, (3, 1, 1))
+        images[row] = np.clip(127 + 100 * tint * wave + rng.normal(0, 8, (3, size, size)), 0, 255)
     return images, labels.astype(np.int64)
 
 
@@ -79,16 +79,16 @@ def picture_folder(root: Path, each=25, classes=CLASSES, size=SIZE) -> Path:
 
 
 def record_contents(folder: Path):
-    """What records say, without the times."""
-    said = {}
+    """The documents and arrays of all records of a folder, without the times."""
+    contents = {}
     for path in folder.glob("*.json"):
         document = json.loads(path.read_text())
         del document["seconds"], document["finished"]
-        said[path.name] = document
+        contents[path.name] = document
         if document["status"] == "ok":
             with np.load(path.with_suffix(".npz")) as file:
-                said[path.stem] = {name: file[name].tobytes() for name in file.files}
-    return said
+                contents[path.stem] = {name: file[name].tobytes() for name in file.files}
+    return contents
 
 
 # Attacks. Each is what a third party might write, good or bad.
@@ -142,7 +142,7 @@ def count_releases(observation, rng):
 
 
 def learned_nothing(observation, rng):
-    """Always the first class, and honest about it; counts how often it was run."""
+    """Always answers the first class, and reports that; counts how often it was run."""
     learned_nothing.runs += 1
     report = {"held_out_hits": 10, "held_out_n": 30, "held_out_chance": 1 / 3}
     return Guess(scores=first_class(observation, rng).scores, report=report)

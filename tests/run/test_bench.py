@@ -1,4 +1,4 @@
-"""One piece of work, one record; what fails is told and the rest goes on."""
+"""Every piece gives one record; a failure is reported and the rest is done."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ def names(folder: Path):
 
 def crossed(folder, entries, defenses, attacks, data=None, utility=False, **options):
     """A cross on planted data, and its bench."""
-    stage = bench(folder, data, *entries, **options)
-    chosen = [stage.registry.get("defenses", name) for name in defenses]
-    return stage, Cross(stage, chosen, [stage.registry.get("attacks", name) for name in attacks], 1, utility)
+    planted = bench(folder, data, *entries, **options)
+    chosen = [planted.registry.get("defenses", name) for name in defenses]
+    return planted, Cross(planted, chosen, [planted.registry.get("attacks", name) for name in attacks], 1, utility)
 
 
 # Records
 
 
-def test_every_piece_of_work_has_one_record(tmp_path):
+def test_every_piece_has_one_record(tmp_path):
     """none and mix against two attacks: 2 releases, 2 trainings, 4 attacks, each a JSON file and its numbers."""
     entries = (LOOK, attack("first_class", "recognition"))
-    stage, cross = crossed(tmp_path, entries, ("none", "mix"), ("the_release", "first_class"), utility=True)
+    planted, cross = crossed(tmp_path, entries, ("none", "mix"), ("the_release", "first_class"), utility=True)
 
     cells = run([cross])[0]
 
-    kinds = sorted(record.spec.kind for record in stage.records.all())
+    kinds = sorted(record.spec.kind for record in planted.records.all())
     assert kinds == ["attack"] * 4 + ["release"] * 2 + ["utility"] * 2
     assert len(names(tmp_path / "records")) == 16
     assert [(cell.defense.name, cell.attack.name, cell.status) for cell in cells] == [
@@ -68,21 +68,21 @@ def test_a_finished_command_run_again_costs_no_training(tmp_path, monkeypatch):
     assert {path: path.read_bytes() for path in (tmp_path / "records").iterdir()} == before
 
 
-def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path):
+def test_a_run_that_was_stopped_continues_with_what_is_missing(tmp_path):
     """Ctrl-C in an attack loses that cell alone."""
     entries = (LOOK, attack("stop"))
-    stage, cross = crossed(tmp_path, entries, ("mix",), ("the_release", "stop"))
+    planted, cross = crossed(tmp_path, entries, ("mix",), ("the_release", "stop"))
 
     with pytest.raises(KeyboardInterrupt):
         run([cross])[0]
 
-    kept = [record.spec.names for record in stage.records.all() if record.spec.kind == "attack"]
+    kept = [record.spec.names for record in planted.records.all() if record.spec.kind == "attack"]
     assert kept == [["mix", "the_release"]]
     assert not [name for name in names(tmp_path / "records") if "tmp" in name]
 
 
 @pytest.mark.parametrize("change", [{"epochs": 7}, {"targets": 5}, {"threads": 2}])
-def test_what_changes_an_outcome_changes_the_record(tmp_path, change):
+def test_every_input_that_changes_a_figure_changes_the_record(tmp_path, change):
     """The number of epochs only where it counts: for the trained model, and for attacks that see every release."""
     data, all_releases = splits(), attack("count_releases", "recognition", ("releases",))
     one, other = (bench(tmp_path, data, **{"targets": 1000, **options}) for options in ({}, change))
@@ -100,14 +100,14 @@ def test_what_changes_an_outcome_changes_the_record(tmp_path, change):
     assert {name for name, yes in differs.items() if yes} == set(expected[next(iter(change))])
 
 
-def test_a_seed_a_knob_and_the_data_are_each_a_record_of_their_own(tmp_path):
-    stage, other = bench(tmp_path), bench(tmp_path, splits(private=33))
-    mix = stage.registry.get("defenses", "mix")
+def test_another_seed_knob_or_data_set_is_another_record(tmp_path):
+    planted, other = bench(tmp_path), bench(tmp_path, splits(private=33))
+    mix = planted.registry.get("defenses", "mix")
 
     keys = {
-        stage.release_spec(mix, 0).key,
-        stage.release_spec(mix, 1).key,
-        stage.release_spec(mix.with_settings({"weights": [0.6, 0.4]}), 0).key,
+        planted.release_spec(mix, 0).key,
+        planted.release_spec(mix, 1).key,
+        planted.release_spec(mix.with_settings({"weights": [0.6, 0.4]}), 0).key,
         other.release_spec(mix, 0).key,
     }
 
@@ -133,13 +133,13 @@ def test_editing_a_plugin_makes_a_new_cell_and_editing_its_comments_does_not(tmp
     file, registry_file = tmp_path / "editable_plugin.py", tmp_path / "editable_plugin.yaml"
     file.write_text(PLUGIN)
     registry_file.write_text(ENTRY)
-    stage = bench(tmp_path, None, load_registry([registry_file]).get("attacks", "editable"))
-    mix, entry = (stage.registry.get(*which) for which in (("defenses", "mix"), ("attacks", "editable")))
+    planted = bench(tmp_path, None, load_registry([registry_file]).get("attacks", "editable"))
+    mix, entry = (planted.registry.get(*which) for which in (("defenses", "mix"), ("attacks", "editable")))
 
     def key_of(text):
         file.write_text(text)
         provenance.forget()  # as every run does
-        return stage.attack_spec(mix, entry, 0).key
+        return planted.attack_spec(mix, entry, 0).key
 
     plain = key_of(PLUGIN)
     commented = key_of(
@@ -154,9 +154,9 @@ def test_editing_a_plugin_makes_a_new_cell_and_editing_its_comments_does_not(tmp
 
 
 def test_an_undefended_release_has_distance_zero(tmp_path):
-    stage = bench(tmp_path)
+    planted = bench(tmp_path)
 
-    shown = stage.release(stage.undefended, 0)
+    shown = planted.release(planted.undefended, 0)
 
     assert shown.arrays["dssim"] == pytest.approx(np.zeros(30), abs=1e-6)
     assert shown.scores["dssim"]["mean"] == pytest.approx(0, abs=1e-6) and shown.scores["dssim"]["n"] == 30
@@ -167,10 +167,10 @@ def test_an_undefended_release_has_distance_zero(tmp_path):
 def test_an_attack_that_returns_the_release_is_as_far_away_as_the_release(tmp_path, returned, targets):
     """A guess may have a row per target or one per release."""
     entry = attack(returned)
-    stage = bench(tmp_path, None, entry, targets=targets)
-    noisy = stage.registry.get("defenses", "noise_mix")
+    planted = bench(tmp_path, None, entry, targets=targets)
+    noisy = planted.registry.get("defenses", "noise_mix")
 
-    shown, attacked = stage.release(noisy, 0), stage.attack(noisy, entry, 0)
+    shown, attacked = planted.release(noisy, 0), planted.attack(noisy, entry, 0)
 
     assert attacked.status == "ok", attacked.reason
     assert attacked.arrays["attacked_dssim"] == pytest.approx(shown.arrays["dssim"], abs=1e-5)
@@ -181,9 +181,9 @@ def test_an_attack_that_returns_the_release_is_as_far_away_as_the_release(tmp_pa
 
 
 def test_the_nearest_source_is_never_farther_than_the_dominant_one(tmp_path):
-    stage = bench(tmp_path)
+    planted = bench(tmp_path)
 
-    shown = stage.release(stage.registry.get("defenses", "mix"), 0).arrays
+    shown = planted.release(planted.registry.get("defenses", "mix"), 0).arrays
 
     assert (shown["any_dssim"] <= shown["dssim"] + 1e-9).all() and (shown["any_dssim"] <= shown["every_dssim"]).all()
     assert (shown["any_dssim"] < shown["dssim"] - 0.01).any()  # with a coin for the dominant one it is often another
@@ -191,27 +191,27 @@ def test_the_nearest_source_is_never_farther_than_the_dominant_one(tmp_path):
 
 def test_targets_are_the_same_originals_for_every_seed_and_defense(tmp_path):
     """Where every original dominates one release, as without mixing and with weights .75 and .25."""
-    stage = bench(tmp_path, None, targets=10)
-    rows = [stage.registry.get("defenses", name) for name in ("none", "noise_mix", "shuffle_mix")]
+    planted = bench(tmp_path, None, targets=10)
+    rows = [planted.registry.get("defenses", name) for name in ("none", "noise_mix", "shuffle_mix")]
 
-    scored = [sorted(stage.release(row, seed).arrays["units"]) for row in rows for seed in (0, 1)]
+    scored = [sorted(planted.release(row, seed).arrays["units"]) for row in rows for seed in (0, 1)]
 
     assert len(scored[0]) == 10
     assert all(units == scored[0] for units in scored)
 
 
-def test_a_coin_for_the_label_scores_no_other_originals(tmp_path):
+def test_a_random_label_among_equal_shares_scores_no_other_originals(tmp_path):
     """With weights .5 and .5 an original may dominate two releases or none."""
-    stage = bench(tmp_path, None, targets=10)
-    chosen = set(stage.release(stage.undefended, 0).arrays["units"])
+    planted = bench(tmp_path, None, targets=10)
+    chosen = set(planted.release(planted.undefended, 0).arrays["units"])
 
-    shown = stage.release(stage.registry.get("defenses", "mix"), 0)
+    shown = planted.release(planted.registry.get("defenses", "mix"), 0)
 
     assert set(shown.arrays["units"]) <= chosen
     assert shown.scores["dssim"]["n"] == len(set(shown.arrays["units"]))
 
 
-def test_a_small_choice_of_targets_is_part_of_a_larger_one(tmp_path):
+def test_few_targets_are_a_subset_of_more_targets(tmp_path):
     few, many = (set(bench(None, None, targets=n).release(bench(None).undefended, 0).arrays["units"]) for n in (4, 12))
 
     assert len(few) == 4 and few < many
@@ -219,14 +219,14 @@ def test_a_small_choice_of_targets_is_part_of_a_larger_one(tmp_path):
 
 def test_an_attack_sees_as_many_releases_as_utility_trains_on(tmp_path):
     entry = attack("count_releases", "recognition", ("releases",))
-    stage = bench(tmp_path, None, entry, epochs=4)
+    planted = bench(tmp_path, None, entry, epochs=4)
 
-    seen = stage.attack(stage.registry.get("defenses", "mix"), entry, 0)
+    seen = planted.attack(planted.registry.get("defenses", "mix"), entry, 0)
 
     assert seen.facts == {"releases": 4, "labels": 30}
 
 
-def test_utility_is_read_against_the_undefended_model_on_the_same_images(tmp_path):
+def test_utility_is_compared_with_the_undefended_model_on_the_same_images(tmp_path):
     """The gap is the mean over test images of undefended minus defended; of the undefended row itself it is zero."""
     _, cross = crossed(tmp_path, (LOOK,), ("none", "noise_mix"), ("the_release",), utility=True)
 
@@ -238,7 +238,7 @@ def test_utility_is_read_against_the_undefended_model_on_the_same_images(tmp_pat
     assert noisy.scores["utility_gap"]["n"] == noisy.scores["utility"]["n"] == 12
 
 
-def test_the_undefended_model_is_trained_though_nobody_asked_for_it(tmp_path):
+def test_the_undefended_model_is_trained_in_every_cross(tmp_path):
     _, cross = crossed(tmp_path, (LOOK,), ("mix",), ("the_release",), utility=True)
 
     assert {(item["kind"], item["defense"]) for item in cross.plan()} == {
@@ -253,7 +253,7 @@ def test_the_undefended_model_is_trained_though_nobody_asked_for_it(tmp_path):
 # Failures
 
 
-def test_a_failing_attack_is_told_and_the_rest_goes_on(tmp_path):
+def test_a_failing_attack_is_reported_and_the_rest_is_done(tmp_path):
     entries = (attack("burst"), LOOK)
     _, cross = crossed(tmp_path, entries, ("mix",), ("burst", "the_release"))
 
@@ -266,18 +266,18 @@ def test_a_failing_attack_is_told_and_the_rest_goes_on(tmp_path):
 
 def test_a_failed_cell_is_tried_again(tmp_path, monkeypatch):
     entry = attack("burst")
-    stage = bench(tmp_path, None, entry)
-    mix = stage.registry.get("defenses", "mix")
-    assert stage.attack(mix, entry, 0).status == "failed"
+    planted = bench(tmp_path, None, entry)
+    mix = planted.registry.get("defenses", "mix")
+    assert planted.attack(mix, entry, 0).status == "failed"
 
     monkeypatch.setattr(planted, "burst", planted.the_release)
 
-    assert stage.attack(mix, entry, 0).status == "failed"  # not within one run
+    assert planted.attack(mix, entry, 0).status == "failed"  # not within one run
     assert bench(tmp_path, None, entry).attack(mix, entry, 0).status == "ok"
 
 
 @pytest.mark.parametrize(
-    ("function", "kind", "said"),
+    ("function", "kind", "expected"),
     [
         ("three_candidates", "reconstruction", "3 candidates for releases of 2 sources"),
         ("nothing", "reconstruction", "returned a guess of another kind"),
@@ -287,55 +287,55 @@ def test_a_failed_cell_is_tried_again(tmp_path, monkeypatch):
         ("not_a_number", "recognition", "NaN"),
     ],
 )
-def test_a_guess_that_is_none_is_a_failed_cell(tmp_path, function, kind, said):
+def test_a_wrong_guess_is_a_failed_cell(tmp_path, function, kind, expected):
     entry = attack(function, kind)
-    stage = bench(tmp_path, None, entry)
+    planted = bench(tmp_path, None, entry)
 
-    result = stage.attack(stage.registry.get("defenses", "noise_mix"), entry, 0)
+    result = planted.attack(planted.registry.get("defenses", "noise_mix"), entry, 0)
 
-    assert result.status == "failed" and said in result.reason
+    assert result.status == "failed" and expected in result.reason
     assert not result.scores
 
 
-def test_an_attack_that_reaches_too_far_is_a_failed_cell_that_names_the_grant(tmp_path):
+def test_an_attack_that_reads_what_it_is_not_granted_fails_and_the_reason_names_the_grant(tmp_path):
     entry = attack("count_releases", "recognition", ("labels",))
-    stage = bench(tmp_path, None, entry)
+    planted = bench(tmp_path, None, entry)
 
-    result = stage.attack(stage.registry.get("defenses", "mix"), entry, 0)
+    result = planted.attack(planted.registry.get("defenses", "mix"), entry, 0)
 
     assert result.status == "failed" and "reached for releases" in result.reason
 
 
 def test_missing_credentials_are_skipped_and_not_failed(tmp_path):
     entry = attack("wants_a_key")
-    stage = bench(tmp_path, None, entry)
+    planted = bench(tmp_path, None, entry)
 
-    result = stage.attack(stage.undefended, entry, 0)
+    result = planted.attack(planted.undefended, entry, 0)
 
     assert (result.status, result.reason) == ("skipped", "no credentials; set PLANTED_KEY")
 
 
 def test_an_attack_without_an_evaluator_is_inapplicable(tmp_path):
     entry = attack("nothing", "reidentification", ("gallery",))
-    stage = bench(tmp_path, None, entry)
-    others = tuple(each for each in stage.registry.entries if each.name != "reidentification")
-    stage = replace(stage, registry=replace(stage.registry, entries=others))
+    planted = bench(tmp_path, None, entry)
+    others = tuple(each for each in planted.registry.entries if each.name != "reidentification")
+    planted = replace(planted, registry=replace(planted.registry, entries=others))
 
-    assert stage.attack(stage.undefended, entry, 0).status == "inapplicable"
+    assert planted.attack(planted.undefended, entry, 0).status == "inapplicable"
 
 
-def test_a_defense_whose_release_is_no_number_is_refused_before_anything_runs(tmp_path):
-    stage = bench(tmp_path, None, defense("not_finite"))
+def test_a_defense_that_returns_nan_is_refused_before_anything_runs(tmp_path):
+    planted = bench(tmp_path, None, defense("not_finite"))
 
     with pytest.raises(HarnessError, match=r"not_finite.*NaN or infinity"):
-        stage.client.check(stage.registry.get("defenses", "not_finite"))
+        planted.client.check(planted.registry.get("defenses", "not_finite"))
 
 
 def test_a_learned_attack_at_chance_has_failed(tmp_path):
     entry = attack("first_class", "recognition", traits=("learned",))
-    stage = bench(tmp_path, None, entry)
+    planted = bench(tmp_path, None, entry)
 
-    result = stage.attack(stage.undefended, entry, 0)
+    result = planted.attack(planted.undefended, entry, 0)
 
     assert result.status == "failed" and "chance" in result.reason
 
@@ -352,17 +352,17 @@ def test_a_failing_proof_is_made_once_in_a_run(tmp_path):
     assert planted.learned_nothing.runs == 1
 
 
-def test_one_target_that_dominates_nothing_is_no_crash(tmp_path):
+def test_one_target_that_dominates_nothing_is_inapplicable_not_a_crash(tmp_path):
     """By a coin for the label some original dominates no release: it cannot be scored, and the cell says so."""
     entry = LOOK
-    stage = bench(tmp_path, None, entry, targets=1)
-    mix = stage.registry.get("defenses", "mix")
+    planted = bench(tmp_path, None, entry, targets=1)
+    mix = planted.registry.get("defenses", "mix")
 
-    results = [(stage.release(mix, seed), stage.attack(mix, entry, seed)) for seed in range(8)]
+    results = [(planted.release(mix, seed), planted.attack(mix, entry, seed)) for seed in range(8)]
 
     assert any(not len(shown.arrays.get("units", ())) for shown, _ in results)  # it does happen here
     for result in (each for both in results for each in both):
-        assert not result.reason or "Error:" not in result.reason  # said in words, no NumPy message
+        assert not result.reason or "Error:" not in result.reason  # a reason of the harness, no NumPy message
 
 
 # The front

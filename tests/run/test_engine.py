@@ -1,4 +1,4 @@
-"""Whoever does the work, the records are the same; what is killed is done again, and nothing else is."""
+"""Any number of workers gives the same records; a killed piece is done again, and no other."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def cross(place: Path, attacks, records="records", defenses=("none", "mix"), **o
     return prepare(order, load_registry([place / "deadly.yaml"]))
 
 
-def test_two_processes_write_the_records_that_one_writes(place):
+def test_two_processes_write_the_same_records_as_one(place):
     """Bit for bit, trained models too."""
     run([cross(place, ("smooth", "oracle"), records="one")])
     run([cross(place, ("smooth", "oracle"), records="two")], Engine(workers=2))
@@ -141,7 +141,7 @@ def test_a_piece_that_kills_every_worker_has_failed_and_the_rest_goes_on(place):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_worker_out_of_memory_says_so_in_its_cell(place, workers):
+def test_a_cell_whose_worker_is_out_of_memory_fails_with_that_reason(place, workers):
     (cells,) = run([cross(place, ("no_memory", "the_release"), utility=False)], Engine(workers=workers))
 
     assert [cell.status for cell in cells] == ["failed", "ok"] * 2
@@ -149,11 +149,11 @@ def test_a_worker_out_of_memory_says_so_in_its_cell(place, workers):
 
 
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
-def test_workers_end_with_the_one_who_drives_them(place, blow):
+def test_workers_end_when_the_process_that_started_them_ends(place, blow):
     command = [sys.executable, "-m", "harness.cli", "run", "--defense", "none,mix", "--attack", "slow"]
     command += ["--dataset", str(place / "stripes"), "--size", "16", "--no-utility", "--workers", "2"]
     command += ["--registry", str(place / "deadly.yaml"), "--records", str(place / "records")]
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs are deaf to Ctrl-C
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore Ctrl-C
     driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     assert driver.stderr is not None
     try:
@@ -231,7 +231,7 @@ def names(job: Job | None):
     return job and tuple(job.piece.spec.names)
 
 
-def test_a_worker_stays_with_its_defense_and_then_helps_from_the_end():
+def test_a_worker_finishes_its_defense_and_then_takes_the_last_jobs_of_another():
     waiting = queue(*(piece(defense, what) for defense in "ab" for what in "123"))
 
     assert names(waiting.next_for(0)) == ("a", "1")
@@ -243,7 +243,7 @@ def test_a_worker_stays_with_its_defense_and_then_helps_from_the_end():
     assert waiting.next_for(0) is None and not waiting
 
 
-def test_what_needs_a_proof_waits_until_it_is_done():
+def test_a_job_that_needs_a_proof_waits_until_it_is_done():
     proof = piece("none", "cnn")
     waiting = queue(proof, piece("mix", "cnn", proof.spec), piece("mix", "smooth"))
 
@@ -266,15 +266,15 @@ def test_what_needs_a_proof_waits_until_it_is_done():
         (Engine(address="auto"), "the local engine has none; use --engine ray"),
     ],
 )
-def test_an_engine_that_cannot_be_is_refused_in_one_line(engine, said):
+def test_a_wrong_engine_is_refused_in_one_line(engine, said):
     with pytest.raises(HarnessError, match=said):
         engine.check()
 
 
 def test_code_that_changed_during_the_run_stops_it(tmp_path):
-    """A worker that imports other code than the driver planned with makes another record."""
-    stage = bench(tmp_path, None, attack("the_release"))
-    one = Cross(stage, [stage.undefended], [stage.registry.get("attacks", "the_release")], 1, False)
+    """A worker that imports other code than the run was planned with makes another record."""
+    planted = bench(tmp_path, None, attack("the_release"))
+    one = Cross(planted, [planted.undefended], [planted.registry.get("attacks", "the_release")], 1, False)
 
     class Changed:
         def __enter__(self):
@@ -290,13 +290,13 @@ def test_code_that_changed_during_the_run_stops_it(tmp_path):
             self.job = job
 
         def wait(self):
-            other = stage.do(stage.release_piece(stage.undefended, 1))
+            other = planted.do(planted.release_piece(planted.undefended, 1))
             return self.job, other
 
     from harness.run.scheduler import run_jobs
 
     with pytest.raises(HarnessError, match="changed while this ran"):
-        run_jobs(one.jobs(), {}, lambda _: stage, Changed(), lambda _: None)
+        run_jobs(one.jobs(), {}, lambda _: planted, Changed(), lambda _: None)
 
 
 def test_what_ties_cells_together_is_on_no_figures_path():

@@ -70,9 +70,9 @@ def test_a_cluster_that_loses_a_node_midway_writes_the_records_that_one_process_
     killed_at = int(done.stdout.partition("killed ")[2].split()[0])
     order = RunOptions(["none", "mix"], ["smooth", "oracle", "denoise"], str(data), size=16, epochs=2)
     run([prepare(RunOptions(**{**order.__dict__, "records": tmp_path / "here"}), load_registry())])
-    here = record_contents(tmp_path / "here")
-    assert record_contents(tmp_path / "cluster") == here
-    assert killed_at < len(here) // 2  # midway: there was work left
+    one_process = record_contents(tmp_path / "here")
+    assert record_contents(tmp_path / "cluster") == one_process
+    assert killed_at < len(one_process) // 2  # midway: there was work left
 
 
 def test_no_cluster_at_an_address_is_one_line(tmp_path, monkeypatch, capsys):
@@ -82,5 +82,5 @@ def test_no_cluster_at_an_address_is_one_line(tmp_path, monkeypatch, capsys):
 
     code = main(["run", "--defense", "mix", "--attack", "smooth", "--engine", "ray", "--address", "nobody", *arguments])
 
-    said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert code == 2 and said.startswith("harness: no Ray cluster at nobody")
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert code == 2 and message.startswith("harness: no Ray cluster at nobody")

@@ -1,4 +1,4 @@
-"""A record is enough to do its cell again, and what comes out is compared number by number."""
+"""A record is enough to run its piece again, and the result is compared number by number."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def rerun(made, monkeypatch, capsys):
     def call(record, *arguments, data=made / "stripes"):
         folder = ["--dataset", str(data)] if data else []
         code = main(["rerun", str(record), *folder, *map(str, arguments)])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
 
     return call
 
@@ -69,7 +69,7 @@ def refused(answer, *words):
 @pytest.mark.parametrize(
     ("kind", "attack"), [("release", None), ("utility", None), ("attack", "smooth"), ("attack", "mean_image")]
 )
-def test_what_has_not_changed_comes_out_bit_for_bit_and_nothing_is_written(made, rerun, kind, attack):
+def test_under_the_same_code_figures_are_equal_bit_for_bit_and_nothing_is_written(made, rerun, kind, attack):
     before = snapshot(made / "records")
 
     code, out, err = rerun(one(made, kind, attack=attack).spec.key[:10], "--records", made / "records")
@@ -115,7 +115,7 @@ def test_under_other_code_a_figure_that_moved_does_not_agree_and_is_shown_with_i
     assert found["inputs"] == [{"name": "code", "record": "before", "now": record.inputs["code"]}]
 
 
-def test_under_other_code_what_the_images_cannot_tell_agrees(made, rerun, tmp_path):
+def test_under_other_code_a_difference_that_is_not_significant_agrees(made, rerun, tmp_path):
     record = one(made, "release")
     noise = np.random.default_rng(2).normal(0, 0.02, len(record.arrays["dssim"]))
     noise -= noise.mean()
@@ -126,14 +126,14 @@ def test_under_other_code_what_the_images_cannot_tell_agrees(made, rerun, tmp_pa
     assert code == 0 and "agrees as far as the images can tell" in out
 
 
-def test_a_record_that_keeps_nothing_of_how_images_were_asked_for_is_run_from_what_its_data_tell(made, rerun, tmp_path):
+def test_a_record_without_data_options_is_run_with_options_guessed_from_its_data_set(made, rerun, tmp_path):
     """24 private images of 16 pixels, as the first records say it."""
     code, out, err = rerun(written(tmp_path, one(made, "release"), asked={}))
 
     assert (code, "agrees bit for bit" in out) == (0, True), out + err
 
 
-def test_what_the_caller_says_of_the_data_goes_first(made):
+def test_the_callers_data_options_come_before_those_of_the_record(made):
     record = one(made, "release")
 
     order = options_of(record, load_registry(), {"dataset": "here", "size": 48})
@@ -151,7 +151,7 @@ def test_knobs_and_mixing_are_those_of_the_record(made):
 
 
 @pytest.mark.parametrize("how", ["gone", "cut", "bare"])
-def test_a_record_that_is_not_whole_is_refused_and_stays(made, rerun, tmp_path, how):
+def test_a_damaged_record_is_refused_and_left_as_it_is(made, rerun, tmp_path, how):
     file = written(tmp_path, one(made, "release"))
     if how == "gone":
         file.unlink()
@@ -174,7 +174,7 @@ def test_other_images_are_refused_with_both_fingerprints(made, rerun, tmp_path):
     refused(rerun(record.spec.key, "--records", made / "records", data=other), record.inputs["dataset"]["fingerprint"])
 
 
-def test_the_folder_of_a_data_set_has_to_be_named(made, rerun):
+def test_the_folder_of_a_data_set_must_be_named(made, rerun):
     refused(rerun(one(made, "release").spec.key, "--records", made / "records", data=None), "stripes", "--dataset")
 
 
@@ -209,7 +209,7 @@ def test_a_cell_that_works_now_and_failed_then_does_not_agree(made, rerun, tmp_p
 # The comparison itself
 
 
-def test_inputs_that_differ_are_told_by_their_path():
+def test_inputs_that_differ_are_named_by_their_path():
     then = {"a": 1, "versions": {"x": "1", "y": "2"}, "judges": [{"name": "eye", "version": 1}], "sizes": [1, 2]}
     now = {"a": 1, "versions": {"x": "1", "y": "3"}, "judges": [{"name": "eye", "version": 2}], "sizes": [1, 3], "b": 0}
 
@@ -230,7 +230,7 @@ def test_figures_of_other_originals_are_not_compared(made):
     assert found.figures == [] and set(found.missing) == set(record.arrays) and not found.agrees
 
 
-def test_a_figure_more_is_no_disagreement_where_the_code_is_another(made):
+def test_an_additional_figure_agrees_under_other_code(made):
     record = one(made, "release")
     spec = RunSpec("release", {**record.inputs, "code": "after"})
     more = {**record.arrays, "new": record.arrays["dssim"]}

@@ -74,7 +74,7 @@ def test_epochs_and_limits_are_crosses_on_data_that_are_loaded_once(sweep):
     assert {piece.seed for piece in found[0].pieces} == {4, 7}
 
 
-def test_a_sweep_runs_what_run_would(sweep, tmp_path):
+def test_a_sweep_writes_the_records_of_harness_run(sweep, tmp_path):
     found = sweep("attacks: [smooth]\ndefenses: [mix, {noise_mix: {sigma: [5, 30]}}]\nepochs: [1, 2]")
 
     cells = [cell for each in run(found) for cell in each]
@@ -107,7 +107,7 @@ def test_a_sweep_runs_what_run_would(sweep, tmp_path):
         ("just text", "holds no table"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_in_one_line_that_names_the_file(sweep, tmp_path, text, said):
+def test_a_wrong_table_is_refused_in_one_line_that_names_the_file(sweep, tmp_path, text, said):
     if "dataset" not in text and text == "just text":
         (tmp_path / "sweep.yaml").write_text(text)
     with pytest.raises(HarnessError) as refused:
@@ -140,7 +140,7 @@ def spec(private: int, epochs: int = 1, attack: str = "smooth") -> RunSpec:
     return RunSpec("attack", {"dataset": data, "device": "cpu", "epochs": epochs, "attack": {"name": attack}})
 
 
-def test_a_cost_is_of_like_work_by_pixels_and_epochs():
+def test_a_cost_is_that_of_similar_pieces_by_pixels_and_epochs():
     known = [RunResult(spec(100), "ok", seconds=seconds) for seconds in (1.0, 2.0, 90.0)]
 
     cost = cost_of([spec(300), spec(100, epochs=4), spec(100, attack="cnn")], known)
@@ -150,6 +150,6 @@ def test_a_cost_is_of_like_work_by_pixels_and_epochs():
     assert cost.text(2) == "2 pieces to run take about 14 s of work, on 2 workers 7 s; 1 more pieces of unknown cost"
 
 
-def test_what_was_never_done_has_no_cost_and_says_so():
+def test_a_piece_that_was_never_done_has_no_known_cost():
     assert "not known" in cost_of([spec(1)], []).text(2)
     assert cost_of([], []).text(2) == "nothing is left to run"
