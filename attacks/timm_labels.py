@@ -1,4 +1,4 @@
-"""An ImageNet classifier as timm publishes it: the offline counterpart of `google_vision`, with the same rule.
+"""A published ImageNet classifier from timm: the offline counterpart of `google_vision`, with the same rule.
 
 A class is recognised if its name or a synonym is among the network's ten likeliest labels. References: Wightman 2019,
 PyTorch Image Models; Russakovsky et al. 2015, ImageNet; the rule: Raynal et al. 2020, section 4.4.
@@ -25,7 +25,7 @@ _BATCH = 64
 
 
 def check_ready(*, arch: str, **knobs: Any) -> None:
-    """Raise `Skipped` where the weights are neither here nor may be fetched."""
+    """Raise `Skipped` where the weights are not on this machine and may not be downloaded."""
     reason = networks.why_no_weights(arch)
     if reason:
         raise Skipped(f"timm_labels: {reason}")
@@ -34,27 +34,26 @@ def check_ready(*, arch: str, **knobs: Any) -> None:
 def timm_labels(
     observation: Observation, rng: Generator, *, arch: str, labels: int, synonyms: Mapping[str, Any]
 ) -> Guess:
-    """Class scores by the likeliest ImageNet labels of the targets; no answer where no class is among them.
+    """Class scores from the likeliest ImageNet labels of the targets; no answer where no class is among them.
 
     arch      a timm model with weights for the 1,000 classes of ImageNet
     labels    how many of the likeliest labels count
-    synonyms  class -> other names for it, and ranges of WordNet numbers (see attacks/synonyms.py)
+    synonyms  class -> other names for it, and ranges of WordNet numbers (see attacks/vision/synonyms.py)
 
     Raises `Skipped` without weights; `Inapplicable` where ImageNet has a label for none of the classes.
     """
     names = vocabulary(observation.classes, synonyms)
-    said = _imagenet(arch)
-    if not 1 <= labels <= len(said):
-        raise HarnessError(f"timm_labels: labels {labels} is 1 to {len(said)}")
-    known = {names.class_of(label) for variants in said for label in variants} - {None}
+    outputs = _imagenet(arch)
+    if not 1 <= labels <= len(outputs):
+        raise HarnessError(f"timm_labels: labels {labels} is 1 to {len(outputs)}")
+    known = {names.class_of(label) for variants in outputs for label in variants} - {None}
     if not known:
         raise Inapplicable(f"ImageNet has no label for any of {', '.join(observation.classes)}; add synonyms")
     check_ready(arch=arch)
-    model = networks.build(arch, len(said), (0, 0), pretrained=True).to(observation.device).eval()
-    answers = [
-        [_named(said[number], score, names) for number, score in row] for row in _likeliest(model, observation, labels)
-    ]
-    scores = names.scores(answers, sum)  # of exclusive labels: what they share of the probability
+    model = networks.build(arch, len(outputs), (0, 0), pretrained=True).to(observation.device).eval()
+    likeliest = _likeliest(model, observation, labels)
+    answers = [[_named(outputs[number], score, names) for number, score in row] for row in likeliest]
+    scores = names.scores(answers, sum)  # sum: the probabilities of exclusive labels add up
     named = (scores > 0).sum(1).float()
     report = {
         "classes_with_a_label": len(known),
@@ -65,7 +64,7 @@ def timm_labels(
 
 
 def _imagenet(arch: str) -> list[list[Label]]:
-    """For each output of the network, its names: ImageNet's labels have several, "tabby, tabby cat"."""
+    """The names of each output of the network: ImageNet's labels have several, such as "tabby, tabby cat"."""
     import timm
     from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 
@@ -82,7 +81,7 @@ def _imagenet(arch: str) -> list[list[Label]]:
 
 
 def _named(variants: Sequence[Label], score: float, names: Any) -> Label:
-    """The one of an output's names that stands for a class, or the first."""
+    """The label with this score under the name that stands for a class, or under the first name."""
     chosen = next((label for label in variants if names.class_of(label) is not None), variants[0])
     return chosen._replace(score=score)
 
@@ -91,24 +90,24 @@ def _named(variants: Sequence[Label], score: float, names: Any) -> Label:
 def _likeliest(model: nn.Module, observation: Observation, labels: int) -> list[list[tuple[int, float]]]:
     """(output, probability) of the likeliest outputs for each target, the likeliest first."""
     config: Any = model.pretrained_cfg
-    found: list[list[tuple[int, float]]] = []
+    likeliest: list[list[tuple[int, float]]] = []
     rows = torch.from_numpy(observation.targets).to(observation.images.device)
-    for some in rows.split(_BATCH):
-        images = _prepared(observation.images[some], observation.device, config)
+    for batch in rows.split(_BATCH):
+        images = _prepared(observation.images[batch], observation.device, config)
         with autocast(observation.device, low_precision(observation.device)):
             logits = model(images)
         if not torch.isfinite(logits).all():
-            raise HarnessError("timm_labels: the network's outputs hold NaN or infinity; mend its weights")
+            raise HarnessError("timm_labels: the network's outputs hold NaN or infinity; replace its weights")
         best = logits.float().softmax(1).topk(labels)
-        found += [
+        likeliest += [
             list(zip(numbers, scores, strict=True))
             for numbers, scores in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
-    return found
+    return likeliest
 
 
 def _prepared(stored: Bytes, device: str, config: Mapping[str, Any]) -> torch.Tensor:
-    """The whole image at the network's own size and scale: no crop, an attacker wants to see all of it."""
+    """The whole image, not a crop, resized and normalised as the network expects."""
     images = to_images(stored.to(device))
     size = tuple(config["input_size"][1:])
     resized = functional.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp_(0, 1)

@@ -1,1 +1,1 @@
-"""What is measured: how far an image is from its original, and how well an attack did."""
+"""Evaluators: distances of images to their originals, success of attacks, utility of releases."""

@@ -1,6 +1,6 @@
 """The DCT hash of an image, bit for bit as imagehash computes it, for many images at once.
 
-Reference: Buchner, imagehash `phash`; Pillow `convert("L")` and its 8-bit LANCZOS `resize`, redone in exact arithmetic.
+Reference: Buchner, imagehash `phash`; Pillow `convert("L")` and its 8-bit LANCZOS `resize`, reproduced exactly.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from harness.plugins.evaluators.compiled import at_once, each, kernels
+from harness.plugins.evaluators.compiled import chunk_size, kernels, per_image
 
 if TYPE_CHECKING:
     from harness.types import Array, Images
 
 
 def hash_bits(images: Images, hash_size: int, highfreq_factor: int) -> Array:
-    """(N, hash_size, hash_size) bits of the DCT hash."""
+    """(N, hash_size, hash_size) bool bits of the DCT hash of images (N, 3, H, W) in [0, 1]."""
     from scipy.fft import dct
 
     small = _shrunk(images, hash_size * highfreq_factor)
@@ -28,13 +28,13 @@ def hash_bits(images: Images, hash_size: int, highfreq_factor: int) -> Array:
 
 
 def _shrunk(images: Images, side: int) -> Array:
-    """(N, side, side) grey levels."""
+    """(N, side, side) grey levels of the reduced images."""
     compiled = kernels(images)
     if compiled is None:
-        return torch.cat([pillow_resize(_grey(some), side) for some in images.split(at_once(images))]).cpu().numpy()
+        return torch.cat([pillow_resize(_grey(some), side) for some in images.split(chunk_size(images))]).cpu().numpy()
     height, width = images.shape[2:]
     settings = (_is_tall(height, width, side), *_taps(height, side), *_taps(width, side))
-    return each(lambda image: compiled.pillow_shrink(image, *settings), images)
+    return per_image(lambda image: compiled.pillow_shrink(image, *settings), images)
 
 
 def _grey(images: Images) -> torch.Tensor:
@@ -45,9 +45,9 @@ def _grey(images: Images) -> torch.Tensor:
 
 
 def pillow_resize(grey: torch.Tensor, side: int) -> torch.Tensor:
-    """Pillow's 8-bit LANCZOS. Its 22-bit integers are exact in float64, whatever the order of the sums.
+    """Pillow's 8-bit LANCZOS: (N, H, W) grey levels -> (N, side, side). Its integers of 22 bits are exact in float64.
 
-    Across, then down; since Pillow 13 tall images go down first, which can change a bit of theirs.
+    Columns are reduced first, then rows; since Pillow 13 tall images have rows reduced first, which can change a bit.
     """
     for dim in (1, 2) if _is_tall(grey.shape[1], grey.shape[2], side) else (2, 1):
         if grey.shape[dim] != side:
@@ -58,13 +58,13 @@ def pillow_resize(grey: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def _is_tall(height: int, width: int, side: int) -> bool:
-    """Whether Pillow goes down first."""
+    """Whether Pillow reduces rows first."""
     return height - side > max(0, 2 * (width - side))
 
 
 @lru_cache(maxsize=32)
 def _taps(length: int, side: int) -> tuple[Array, Array]:
-    """(side,) where the coefficients of each row begin, and (side, K) int32 of them: `_lanczos` without its zeros."""
+    """`_lanczos` without its zeros: (side,) first columns, and (side, K) int32 coefficients."""
     matrix = _lanczos(length, side)
     first = (matrix != 0).argmax(1)
     count = int((length - (matrix != 0)[:, ::-1].argmax(1) - first).max())

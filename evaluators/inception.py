@@ -1,4 +1,4 @@
-"""Pooled Inception-v3 features (2048 numbers per image), from torchvision's ImageNet weights or not at all.
+"""Pooled Inception-v3 features (2048 numbers per image), with torchvision's ImageNet weights.
 
 Reference: Szegedy et al. 2016; torchvision `Inception_V3_Weights.IMAGENET1K_V1`. Heusel's FID uses the TensorFlow
 weights of 2015: figures are comparable with each other, not with published FIDs.
@@ -13,18 +13,18 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 
 from harness.errors import Skipped
-from harness.train.pretrained import impatient, in_home, may_download
+from harness.train.pretrained import in_home, may_download, with_timeout
 
 if TYPE_CHECKING:
     from harness.types import Images
 
 BATCH = 64  # images at a time
 _networks: dict[torch.device, torch.nn.Module] = {}
-_missing: list[str] = []  # why the weights could not be had: asked once per process
+_missing: list[str] = []  # why the weights are not available, tried once per process
 
 
 def features(images: Images) -> torch.Tensor:
-    """(N, 2048) pooled features of images in [0, 1]; raises `Skipped` where the weights cannot be had."""
+    """(N, 2048) pooled features of images (N, 3, H, W) in [0, 1]; `Skipped` where the weights are not available."""
     network = _network(images.device)
     with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
         return torch.cat([_pooled(network, images[row : row + BATCH]) for row in range(0, len(images), BATCH)])
@@ -55,14 +55,14 @@ def _load() -> torch.nn.Module:
 
     weights = Inception_V3_Weights.IMAGENET1K_V1
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
-    mend = f"set HARNESS_DOWNLOAD=1 to fetch them, or place {weights.url} in {in_home(file.parent)}"
+    fix = f"set HARNESS_DOWNLOAD=1 to fetch them, or place {weights.url} in {in_home(file.parent)}"
     if not file.exists() and not may_download():
-        raise Skipped(f"fid: no Inception-v3 weights (104 MB) here; {mend}")
+        raise Skipped(f"fid: no Inception-v3 weights (104 MB) here; {fix}")
     try:
-        with impatient():
+        with with_timeout():
             network: torch.nn.Module = inception_v3(weights=weights, progress=False)
-    except Exception as error:  # no network, or a damaged file, of which torch.load raises nearly anything
+    except Exception as error:  # no connection, or a damaged file, for which torch.load raises various exceptions
         what = "unreadable" if file.exists() else "no"
-        raise Skipped(f"fid: {what} Inception-v3 weights ({type(error).__name__}); {mend}") from error
+        raise Skipped(f"fid: {what} Inception-v3 weights ({type(error).__name__}); {fix}") from error
     network.fc = torch.nn.Identity()
     return network.eval().requires_grad_(False)

@@ -3,8 +3,8 @@
 Every metric is `metric(images, originals, *, knobs) -> (N,)`, larger is farther. Both stacks are (N, 3, H, W) float
 in [0, 1], of one shape and on one device; the published constants are in registry.yaml. Only sums, differences and
 products of whole planes are used, so neither TF32 nor autocast changes a figure; FID alone runs a network.
-What is here is plain torch, a few images at a time, and runs anywhere; evaluators.kernels has a faster way for float32
-images on a CPU, and evaluators.compiled says when it is taken.
+The functions here are plain torch, a few images at a time, and run on any device; evaluators.kernels has faster ones
+for float32 images on a CPU, and evaluators.compiled says when they are used.
 
 References:
     Wang, Bovik, Sheikh, Simoncelli 2004, Image quality assessment: from error visibility to structural similarity
@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 
 from harness.errors import HarnessError
-from harness.plugins.evaluators.compiled import at_once, each, kernels
+from harness.plugins.evaluators.compiled import chunk_size, kernels, per_image
 from harness.plugins.evaluators.hashing import hash_bits
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def mse(images: Images, originals: Images) -> torch.Tensor:
     compiled = kernels(images)
     if compiled:
         scale = 255**2 / (3 * images.shape[2] * images.shape[3])
-        squares = each(compiled.squared_difference, images, originals, threads=1)  # the memory is busy with one
+        squares = per_image(compiled.squared_difference, images, originals, threads=1)  # the memory limits it
         return torch.from_numpy(squares * scale).to(images.dtype)
     return _in_chunks(lambda x, y: (x - y).mul_(255).square_().mean((1, 2, 3)), images, originals)
 
@@ -156,7 +156,7 @@ def phash(images: Images, originals: Images, *, hash_size: int, highfreq_factor:
     """Share of the bits in which the DCT hashes differ: multiples of 1/64 for 8x8 bits.
 
     The bits are those of `imagehash.phash` on the images rounded to uint8. The small DCT runs on the CPU (scipy, as
-    there: the same rounding, hence the same bits even for constant images), all else where the images are.
+    there: the same rounding, hence the same bits even for constant images), the rest on the images' device.
 
     hash_size        side of the hash, in bits
     highfreq_factor  the image is shrunk to hash_size * highfreq_factor pixels a side
@@ -186,12 +186,12 @@ def _check(metric: str, images: Images, originals: Images, least: int) -> None:
 
 
 def _figures(compare: Callable[[Array, Array], float], images: Images, originals: Images) -> torch.Tensor:
-    return torch.from_numpy(each(compare, images, originals)).to(images.dtype)
+    return torch.from_numpy(per_image(compare, images, originals)).to(images.dtype)
 
 
 def _in_chunks(compare: Compare, images: Images, originals: Images) -> torch.Tensor:
     if not len(images):
         return images.new_zeros(0)
-    size = at_once(images)
+    size = chunk_size(images)
     with torch.no_grad():
         return torch.cat([compare(x, y) for x, y in zip(images.split(size), originals.split(size), strict=True)])

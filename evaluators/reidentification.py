@@ -17,13 +17,14 @@ RANKS = (1, 5)
 
 
 def reidentification(scores: Scores, truth: Array) -> tuple[dict[str, Array], dict[str, float]]:
-    """Whether the true original is among the first of the gallery, and what a blind guess would hit.
+    """Whether the true original ranks first or among the first five of the gallery, and the chance of a random guess.
 
-    scores   (n, G), or (n, M, G) where there are M candidates: the best rank of them counts
+    scores   (n, G), or (n, M, G) where there are M candidates: the best rank among them counts
     truth    (n,) column of each release's dominant original
     returns  reid_rank1 and reid_rank5, (n,) of 0 or 1; and the chance of each, min(1, rank M / G)
 
-    Ties do not help: an original stands behind everything that scores as high, so a constant score is never a hit.
+    Ties count against the attack: an original ranks behind all that score as high, so a constant score is never a hit.
+    NotConverged where scores are not finite.
     """
     if not torch.isfinite(scores).all():
         raise NotConverged("the attack's scores over the gallery hold NaN or infinity")
@@ -36,11 +37,11 @@ def reidentification(scores: Scores, truth: Array) -> tuple[dict[str, Array], di
 
 
 def identity(images: Bytes, gallery: Bytes, device: str, *, grid: int, floor: float) -> Scores:
-    """How much each image looks like each of the gallery, to an eye that is used to the gallery.
+    """Likeness of each image to each of the gallery: cosine of thumbnails whitened on the gallery.
 
-    Of what was compared on three sets (thumbnails of 8, 16 and 32 cells a side, plain, whitened and high-passed,
+    Of the embeddings compared on three sets (thumbnails of 8, 16 and 32 cells a side, plain, whitened and high-passed,
     their gradients, gradient histograms), whitened thumbnails of 8 cells were best or near it on every defense:
-    plain ones take half of the blurred photographs for others, gradient histograms nearly all pixelized ones.
+    plain ones confuse half of the blurred photographs with others, gradient histograms nearly all pixelized ones.
 
     images   (n, M, 3, H, W) uint8
     gallery  (G, 3, H, W) uint8

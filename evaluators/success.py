@@ -1,4 +1,4 @@
-"""How much an attack got: classes and attributes recognised, and the distance of reconstructions to the originals.
+"""Success of an attack: classes and attributes recognised, and the distance of reconstructions to the originals.
 
 Every function returns one number per scored release; means and intervals are made in harness.statistics.
 """
@@ -20,7 +20,7 @@ _CHUNK = 64
 def recognition(
     scores: Scores, source_classes: Array, dominant: Array, released: Array
 ) -> tuple[dict[str, Array], dict[str, float]]:
-    """Hits of the highest-scored class (Raynal et al. 2020, section 4.4), and what the best constant guess would hit.
+    """Hits of the highest-scored class (Raynal et al. 2020, section 4.4), and the hit rate of the best constant guess.
 
     scores          (n, K) class scores; a row with no positive score is "no answer" and never a hit
     source_classes  (n, k) classes of the sources of each release
@@ -44,13 +44,13 @@ def recognition(
 
 
 def attribute(scores: Scores, truth: Array, labels: Array) -> tuple[dict[str, Array], dict[str, float]]:
-    """Hits of the highest-scored attribute, and what is hit without looking at the release.
+    """Hits of the highest-scored attribute, and the hit rate without the release.
 
     scores   (n, A) scores of the attributes; a row with no positive score is "no answer" and never a hit
     truth    (n,) the dominant source's attribute
     labels   (n,) public labels
     returns  attribute: (n,) of 0 or 1; and two chances: `attribute`, the best guess from the public label alone
-             (the label is public, so reading it is no breach), and `constant`, the best single answer
+             (the label is public, so using it is no breach), and `constant`, the best single answer
     """
     if not torch.isfinite(scores).all():
         raise NotConverged("the attack's scores hold NaN or infinity")
@@ -83,8 +83,8 @@ def reconstruction(
         for name, metric in metrics.items():
             grid = distances(guesses, truth, metric)
             nearest = grid.amin(1)
-            mine = nearest.gather(1, column.unsqueeze(1)).squeeze(1)
-            parts.setdefault(f"attacked_{name}", []).append(mine.cpu().numpy())
+            to_dominant = nearest.gather(1, column.unsqueeze(1)).squeeze(1)
+            parts.setdefault(f"attacked_{name}", []).append(to_dominant.cpu().numpy())
             parts.setdefault(f"attacked_any_{name}", []).append(nearest.amin(1).cpu().numpy())
     return {name: np.concatenate(values) for name, values in parts.items()}
 

@@ -1,4 +1,4 @@
-"""What a release is worth: the accuracy on clean images of a model trained on it. Raynal et al. 2020, section 5."""
+"""Utility of a release: accuracy on clean images of a model trained on it. Raynal et al. 2020, section 5."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from harness.types import Array
 
 
 def utility(task: TrainingTask, *, model: str, recipe: str) -> tuple[Array, dict[str, float]]:
-    """Train on a fresh release every epoch, then read the clean test images.
+    """Train on a fresh release every epoch, then classify the clean test images.
 
     model    a torchvision or timm network, from scratch
     recipe   "default" or "paper" (see harness.train.RECIPES)
-    returns  (N,) 1 where the model is right about a test image, else 0; and facts for the record
+    returns  (N,) 1 where the model classifies a test image rightly, else 0; and facts for the record
     """
     settings = recipe_named(recipe)
     with seeded(task.key, task.device):

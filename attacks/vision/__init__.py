@@ -1,1 +1,1 @@
-"""Label services on the network."""
+"""Recognition by labels of a general classifier: the client of a paid service, its cache, and synonyms of classes."""

@@ -1,7 +1,7 @@
 """Answers of a paid service in the user's cache folder: one small file per image, so that nothing is paid twice.
 
-An answer is found by the pixels of the image (not by the file that carried them: another version of zlib must not cost
-money) and by whom was asked what: endpoint, API version, feature.
+The key of an answer is the image's pixels (not its file, whose bytes depend on the version of zlib) and the question:
+endpoint, API version, feature.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ log = logging.getLogger("harness")
 
 @dataclass(frozen=True)
 class Answer:
-    """What the service said of one image.
+    """The service's answer about one image.
 
     labels   the best first
-    date     the day on which it was said (UTC)
-    dropped  labels that came malformed: no description, no finite score
+    date     day of the answer (UTC), ISO format
+    dropped  number of malformed labels: without description or finite score
     """
 
     labels: tuple[Label, ...]
@@ -39,7 +39,7 @@ class Answer:
 
 
 def key_of(image: Bytes) -> str:
-    """(3, H, W) uint8 -> the name of its answer."""
+    """(3, H, W) uint8 -> the file name of its answer, a SHA-256 in hex."""
     pixels = image.permute(1, 2, 0).contiguous().cpu().numpy()
     return hashlib.sha256(f"{pixels.shape} ".encode() + pixels.tobytes()).hexdigest()
 
@@ -51,11 +51,12 @@ class Cache:
     question: str
 
     def find(self, key: str) -> Answer | None:
-        """The answer, or None; a damaged file is named and asked for again."""
+        """The cached answer, or None; warns of a damaged file. HarnessError where the folder cannot be read."""
         file = self._file(key)
         try:
-            kept = json.loads(file.read_text())
-            return Answer(tuple(Label(str(text), float(score)) for text, score in kept["labels"]), *_rest(kept))
+            stored = json.loads(file.read_text())
+            labels = tuple(Label(str(text), float(score)) for text, score in stored["labels"])
+            return Answer(labels, *_date_and_dropped(stored))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -65,14 +66,14 @@ class Cache:
             return None
 
     def keep(self, key: str, answer: Answer) -> None:
-        """Written under another name and renamed: whole or not at all."""
+        """Store an answer, atomically. HarnessError where the folder cannot be written."""
         file = self._file(key)
         labels = [[label.text, label.score] for label in answer.labels]
-        kept = {"question": self.question, "date": answer.date, "dropped": answer.dropped, "labels": labels}
+        stored = {"question": self.question, "date": answer.date, "dropped": answer.dropped, "labels": labels}
         temporary = file.with_name(f"{file.name}.{uuid.uuid4().hex[:8]}.tmp")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(kept, allow_nan=False))
+            temporary.write_text(json.dumps(stored, allow_nan=False))
             os.replace(temporary, file)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -80,7 +81,7 @@ class Cache:
             raise _unusable(error) from error
 
     def check_writable(self) -> None:
-        """Refuse a cache that could not keep what is about to be paid for."""
+        """HarnessError where the folder cannot be written, before anything is paid for."""
         self.keep("0" * 64, Answer((), ""))
         self._file("0" * 64).unlink(missing_ok=True)
 
@@ -96,8 +97,8 @@ def _unusable(error: OSError) -> HarnessError:
     )
 
 
-def _rest(kept: dict[str, object]) -> tuple[str, int]:
-    date, dropped = kept["date"], kept["dropped"]
+def _date_and_dropped(stored: dict[str, object]) -> tuple[str, int]:
+    date, dropped = stored["date"], stored["dropped"]
     if not isinstance(date, str) or not isinstance(dropped, int):
         raise ValueError("no date")
     return date, dropped

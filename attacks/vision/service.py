@@ -1,6 +1,6 @@
-"""Google Cloud Vision over its own client: who may ask, one request, and what can be wrong with its answer.
+"""Google Cloud Vision through its own client: credentials, one request, and the errors of its answer.
 
-Google's packages are imported inside the functions: they are an extra, and `harness list` does without them.
+Google's packages are imported inside the functions: they are an optional dependency, not needed by `harness list`.
 """
 
 from __future__ import annotations
@@ -24,57 +24,57 @@ from harness.plugins.attacks.vision.synonyms import Label
 from harness.types import Bytes
 
 API = "v1"
-PATIENCE = 60.0  # seconds for one request
+TIMEOUT = 60.0  # seconds for one request
 _SCOPE = "https://www.googleapis.com/auth/cloud-vision"
 _TRANSIENT = {4: "DEADLINE_EXCEEDED", 8: "RESOURCE_EXHAUSTED", 13: "INTERNAL", 14: "UNAVAILABLE"}  # google.rpc.Code
 
 
-class Transient(Exception):  # noqa: N818  (a reason to wait, not an error)
-    """Nothing came back, and asking again later may help; the message says what was wrong."""
+class Transient(Exception):  # noqa: N818  (a reason to try again, not an error)
+    """The request brought no answer, and trying again later may help; the message says why."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What one request brought.
+    """The answers to one request.
 
     answers  by position in the request
-    lacking  why others are missing that may be asked for again
-    refused  why one is missing that no waiting mends
+    missing  why others are missing that may be requested again
+    refused  why one is missing for which trying again does not help
     """
 
     answers: dict[int, Answer]
-    lacking: str = ""
+    missing: str = ""
     refused: str = ""
 
 
 def check(endpoint: str) -> None:
-    """Raise `Skipped` where nobody can be asked, without touching the network: no package, or no credentials."""
+    """Raise `Skipped` where the package or credentials are missing; makes no connection."""
     try:
-        found = importlib.util.find_spec("google.cloud.vision") is not None
+        installed = importlib.util.find_spec("google.cloud.vision") is not None
     except ModuleNotFoundError:
-        found = False
-    if not found:
+        installed = False
+    if not installed:
         raise Skipped('google_vision: no google-cloud-vision here; pip install "obfuscation-harness[google]"')
-    if not _is_here(endpoint):
+    if not _is_local(endpoint):
         _check_credentials()
 
 
 def _check_credentials() -> None:
-    """Where Google's own client looks, less the metadata server: where there is none, asking it takes seconds."""
+    """Look where Google's own client does, except at the metadata server, which takes seconds where there is none."""
     named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
-    mend = (
+    fix = (
         "enable the Vision API in a Google Cloud project, then run `gcloud auth application-default login` or set "
         "GOOGLE_APPLICATION_CREDENTIALS to a service account's key file; `timm_labels` asks nobody"
     )
     if named and not Path(named).is_file():
-        raise Skipped(f"google_vision: GOOGLE_APPLICATION_CREDENTIALS names no file; {mend}")
+        raise Skipped(f"google_vision: GOOGLE_APPLICATION_CREDENTIALS names no file; {fix}")
     on_google_cloud = any(os.environ.get(name) for name in ("GCE_METADATA_HOST", "K_SERVICE"))
     if not (named or on_google_cloud or _gcloud_file().is_file()):
-        raise Skipped(f"google_vision: no Google Cloud credentials; {mend}")
+        raise Skipped(f"google_vision: no Google Cloud credentials; {fix}")
 
 
 def _gcloud_file() -> Path:
-    """Where `gcloud auth application-default login` leaves what it got."""
+    """The file that `gcloud auth application-default login` writes."""
     folder = os.environ.get("CLOUDSDK_CONFIG")
     if not folder and os.name == "nt":
         folder = str(Path(os.environ.get("APPDATA", "")) / "gcloud")
@@ -82,13 +82,16 @@ def _gcloud_file() -> Path:
 
 
 def connect(endpoint: str) -> Any:
-    """Google's client. A server on this machine (an emulator) is spoken to in plain text and without credentials."""
+    """Google's client. To a server on this machine (an emulator) it connects in plain text and without credentials.
+
+    Raises `Skipped` where the credentials cannot be used.
+    """
     import google.auth
     from google.api_core.client_options import ClientOptions
     from google.auth.exceptions import GoogleAuthError
     from google.cloud import vision
 
-    if _is_here(endpoint):
+    if _is_local(endpoint):
         import grpc
         from google.cloud.vision_v1.services.image_annotator.transports import ImageAnnotatorGrpcTransport
 
@@ -102,7 +105,7 @@ def connect(endpoint: str) -> Any:
     return vision.ImageAnnotatorClient(credentials=credentials, client_options=ClientOptions(api_endpoint=endpoint))
 
 
-def _is_here(endpoint: str) -> bool:
+def _is_local(endpoint: str) -> bool:
     host = endpoint.rpartition(":")[0].strip("[]")
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -111,57 +114,58 @@ def _is_here(endpoint: str) -> bool:
 
 
 def ask(client: Any, images: Bytes, labels: int) -> Reply:
-    """One request for so many labels of each image, (n, 3, H, W) uint8.
+    """One request for `labels` labels of each image, (n, 3, H, W) uint8.
 
-    Raises `Transient` for quota and transport; `HarnessError` for what no waiting mends.
+    Raises `Transient` for quota and transport; `HarnessError` where trying again does not help.
     """
     from google.api_core import exceptions
     from google.cloud import vision
 
     feature = vision.Feature(type_=vision.Feature.Type.LABEL_DETECTION, max_results=labels)
-    asked = [
+    requests = [
         vision.AnnotateImageRequest(image=vision.Image(content=_png(image)), features=[feature]) for image in images
     ]
     try:
-        # retry=None: the client's own would send requests that no budget counts
-        response = client.batch_annotate_images(requests=asked, retry=None, timeout=PATIENCE)
+        # retry=None: the client's own retries would not count against the budget
+        response = client.batch_annotate_images(requests=requests, retry=None, timeout=TIMEOUT)
     except exceptions.GoogleAPICallError as error:
         code = error.grpc_status_code.value[0] if error.grpc_status_code else None
         if code in _TRANSIENT:
             raise Transient(f"{_TRANSIENT[code]}: {_line(error.message)}") from error
         raise HarnessError(f"google_vision: the service refused: {_line(error)}") from error
-    return _read(response.responses, len(asked), labels)
+    return _read(response.responses, len(requests), labels)
 
 
 def _read(responses: Sequence[Any], asked: int, labels: int) -> Reply:
     answers: dict[int, Answer] = {}
-    lacking = f"{len(responses)} answers to {asked} images" if len(responses) < asked else ""
+    missing = f"{len(responses)} answers to {asked} images" if len(responses) < asked else ""
     refused = ""
     for position, response in enumerate(responses[:asked]):
         code = response.error.code
         if code in _TRANSIENT:
-            lacking = f"{_TRANSIENT[code]}: {_line(response.error.message)}"
+            missing = f"{_TRANSIENT[code]}: {_line(response.error.message)}"
         elif code:
             refused = f"code {code}: {_line(response.error.message)}"
         else:
             answers[position] = _answer(response.label_annotations, labels)
-    return Reply(answers, lacking, refused)
+    return Reply(answers, missing, refused)
 
 
 def _answer(annotations: Sequence[Any], most: int) -> Answer:
-    said = [Label(found.description.strip(), found.score) for found in annotations]
-    sound = [label for label in said if label.text and math.isfinite(label.score) and 0 <= label.score <= 1]
-    best = sorted(sound, key=lambda label: -label.score)[:most]
+    given = [Label(annotation.description.strip(), annotation.score) for annotation in annotations]
+    valid = [label for label in given if label.text and math.isfinite(label.score) and 0 <= label.score <= 1]
+    best = sorted(valid, key=lambda label: -label.score)[:most]
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return Answer(tuple(best), today, len(said) - len(sound))
+    return Answer(tuple(best), today, len(given) - len(valid))
 
 
 def _png(image: Bytes) -> bytes:
-    """(3, H, W) uint8 -> a PNG file: what the client releases, to the last bit."""
+    """(3, H, W) uint8 -> a PNG file, lossless."""
     file = io.BytesIO()
     Image.fromarray(image.permute(1, 2, 0).cpu().numpy()).save(file, "png")
     return file.getvalue()
 
 
 def _line(error: object) -> str:
+    """An error's text in one line of at most 300 characters."""
     return " ".join(str(error).split())[:300]

@@ -1,4 +1,4 @@
-"""Labels of a recogniser that knows nothing of our classes, matched to them by name through a table of synonyms.
+"""Labels of a general classifier matched to the classes of a data set, by name through a table of synonyms.
 
 Reference: Raynal et al. 2020, section 4.4: a class counts as recognised if its name is among the ten labels.
 """
@@ -16,13 +16,13 @@ from harness.errors import HarnessError
 from harness.types import Scores
 
 _SYNSETS = re.compile(r"n\d{8}-n\d{8}")
-_LEAST = 1e-6  # a label that came with a score of 0 was named all the same
+_LEAST = 1e-6  # score of a label that came with 0: it was named all the same
 
 
 class Label(NamedTuple):
     """One label of an image.
 
-    text    as the recogniser says it, in words
+    text    the label in words
     score   0 to 1
     synset  its WordNet number where it has one, such as n02085620
     """
@@ -34,7 +34,12 @@ class Label(NamedTuple):
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What stands for which class: normalised names, and ranges of WordNet numbers (first, last, class)."""
+    """Which labels stand for which class.
+
+    classes  number of classes
+    names    normalised name -> class
+    ranges   (first, last, class) of WordNet numbers
+    """
 
     classes: int
     names: Mapping[str, int]
@@ -48,24 +53,24 @@ class Vocabulary:
         return self.names.get(normal(label.text))
 
     def scores(self, answers: Sequence[Iterable[Label]], together: Callable[[list[float]], float]) -> Scores:
-        """(N, K): for each class what its labels scored, taken `together` (max, sum); 0 where none stands for it."""
+        """(N, K) score of each class: its labels' scores combined by `together` (max, sum); 0 where it has no label."""
         table = torch.zeros(len(answers), self.classes)
         for row, labels in enumerate(answers):
-            found: dict[int, list[float]] = {}
+            by_class: dict[int, list[float]] = {}
             for label in labels:
                 number = self.class_of(label)
                 if number is not None:
-                    found.setdefault(number, []).append(max(label.score, _LEAST))
-            for number, values in found.items():
+                    by_class.setdefault(number, []).append(max(label.score, _LEAST))
+            for number, values in by_class.items():
                 table[row, number] = together(values)
         return table
 
 
 def vocabulary(classes: Sequence[str], synonyms: Mapping[str, Any]) -> Vocabulary:
-    """The names of these classes and their synonyms; a class that the table lacks is known by its name alone.
+    """The names of these classes and their synonyms; a class without an entry has its name alone.
 
     synonyms  class -> names, and ranges of WordNet numbers (n02085620-n02113978) that stand for every label between.
-              Other data sets' classes are left aside; a name that would stand for two classes is refused.
+              Entries of other classes are ignored. HarnessError where a name stands for two classes.
     """
     table = {normal(name): _listed(name, others) for name, others in synonyms.items()}
     names: dict[str, int] = {}
@@ -88,7 +93,7 @@ def normal(text: str) -> str:
 
 
 def _singular(word: str) -> str:
-    """Of a regular plural; both sides of a comparison pass here, so that a wrong guess does no harm."""
+    """The singular of a regular plural. Both sides of a comparison are converted, so a wrong guess does no harm."""
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     if len(word) > 4 and word.endswith(("ches", "shes", "sses", "xes")):
@@ -99,6 +104,7 @@ def _singular(word: str) -> str:
 
 
 def _listed(name: str, others: Any) -> list[str]:
+    """The names, checked to be a list of strings."""
     if not isinstance(others, list) or not all(isinstance(other, str) and other.strip() for other in others):
         raise HarnessError(f"synonyms: {name} is {others!r}; expected a list of names, such as [kitten, tabby]")
     return others

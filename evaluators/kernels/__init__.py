@@ -1,9 +1,9 @@
-"""The metrics' compiled kernels: one image or pair in, on one core. evaluators.compiled says where they serve.
+"""Compiled kernels of the metrics, for one image or pair on one core. evaluators.compiled says when they are used.
 
-They go over strips of a fixed width, row by row: so what is needed again is still in a near cache, and distances in
-memory that are constants let the compiler use the widest registers. Where a loop is over slices of arrays of one
-dimension and its bounds are constants, numba's code is as fast as C; ask its assembly before changing that. A kernel
-and its helpers share a file, for numba compiles anew only when the kernel's own file has changed.
+They process strips of a fixed width, row by row, so that reused data is still in a near cache, and strides that are
+constants let the compiler use the widest registers. Where a loop is over slices of one-dimensional arrays and its
+bounds are constants, numba's code is as fast as C; check its assembly before changing that. A kernel and its helpers
+share a file, because numba compiles anew only when the kernel's own file has changed.
 """
 
 from harness.plugins.evaluators.kernels.haar import haar_loss

@@ -1,7 +1,7 @@
 """1 - HaarPSI of a pair of images.
 
-A Haar coefficient is made of sums of pairs of pixels, of pairs of those and so on, first across, then down: no
-convolution. Both images go through together, a strip at a time, down to two sums per image.
+A Haar coefficient is computed from sums of pairs of pixels, of pairs of these and so on, first across, then down,
+without convolution. Both images are processed together, a strip at a time, down to two sums per image.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ THIRD, FIFTH, SIXTH = np.float32(1 / 3), np.float32(1 / 5), np.float32(1 / 6)
 
 @kernel
 def haar_loss(x: Array, y: Array, c: np.float32, alpha: np.float32) -> float:
-    """x, y (3, H, W) in [0, 1]; all float32."""
+    """1 - HaarPSI of x and y, (3, H, W) in [0, 1]; c and alpha as in evaluators.privacy.dhaar; all float32."""
     ours, theirs = _halved(x), _halved(y)
     rows, columns = (x.shape[1] + 1) // 2, (x.shape[2] + 1) // 2
-    ring = np.zeros(2 * TALL * ROW, np.float32)  # each row is there twice, so that any 8 lie in order
+    ring = np.zeros(2 * TALL * ROW, np.float32)  # each row is stored twice, so that any 8 are in order
     work = np.zeros(5 * STRIP, np.float32)
     sums = np.empty(2 * STRIP)
     loss = weight = 0.0
@@ -120,7 +120,7 @@ def _across(planes: Array, row: int, left: int, fields: Array) -> None:
 
 @helper
 def _compare(rows: Array, c: np.float32, work: Array) -> None:
-    """Into work: how unlike the two are down, along and in colour (1 - similarity), and the weights down and along."""
+    """Writes to work: 1 - similarity down, along and in colour, and the weights down and along."""
     for j in range(STRIP):
         ours, theirs = j, ROW // 2 + j
         one = _unlike(_down(rows, ours, 1), _down(rows, theirs, 1), c)
@@ -174,7 +174,8 @@ def _gather(work: Array, alpha: np.float32, sums: Array) -> None:
     """Adds the weighted losses and the weights, per column.
 
     With k = exp(-alpha) and e = exp(alpha d) - 1, logistic(alpha) - logistic(alpha (1 - d)) is k e / ((1 + k)
-    (1 + k + k e)). e comes from its series at a fraction of alpha d, doubled as often: no library has a faster exp.
+    (1 + k + k e)). e is computed from its series at a fraction of alpha d and doublings, faster than any
+    library's exp.
     """
     k, scale, doublings = np.float32(math.exp(-alpha)), alpha, 0
     while scale > QUARTER:

@@ -16,7 +16,7 @@ def pillow_shrink(
 ) -> Array:
     """(side, side) grey levels of a (3, H, W) image; all NaN where any of its numbers is NaN.
 
-    tall    whether it goes down first
+    tall    whether rows are reduced first
     starts  (side,) where the taps of each row of the result begin
     taps    (side, K) int32, in units of 2**-22
     """
@@ -35,11 +35,11 @@ def pillow_shrink(
 @helper
 def _grey(red: Array, green: Array, blue: Array, grey: Array) -> int:
     """One row; returns whether any of it is NaN."""
-    strange = 0
+    not_a_number = 0
     for j in range(len(grey)):
-        strange |= int(red[j] != red[j]) | int(green[j] != green[j]) | int(blue[j] != blue[j])
+        not_a_number |= int(red[j] != red[j]) | int(green[j] != green[j]) | int(blue[j] != blue[j])
         grey[j] = (_byte(red[j]) * 19595 + _byte(green[j]) * 38470 + _byte(blue[j]) * 7471 + 0x8000) >> 16
-    return strange
+    return not_a_number
 
 
 @helper

@@ -1,4 +1,4 @@
-"""The squared difference of a pair of images: OpenCV's, which is as fast as the memory."""
+"""The squared difference of a pair of images by OpenCV, limited by the memory's bandwidth."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ import numpy as np
 
 
 def squared_difference(x: np.ndarray, y: np.ndarray) -> float:
-    """Its sum over all of two (3, H, W) arrays."""
+    """Sum of the squared differences of two (3, H, W) arrays."""
     total: float = cv2.norm(x.reshape(-1), y.reshape(-1), cv2.NORM_L2SQR)
     return total

@@ -1,12 +1,12 @@
 """1 - SSIM of a pair of images.
 
-Of x and y only the sum and the difference are looked at, a = x + y and b = x - y. With A, B the squares of their
+Only the sum and the difference of x and y are used, a = x + y and b = x - y. With A, B the squares of their
 means in the window and P, Q their variances, Wang's equation 13 reads (A - B + 2 c1)(P - Q + 2 c2) / ((A + B + 2 c1)
-(P + Q + 2 c2)), and 1 - SSIM is 2 ((A + 2 c1) Q + (P + 2 c2) B) / ((A + B + 2 c1)(P + Q + 2 c2)): nothing cancels, and
-it is exactly 0 where x is y.
+(P + Q + 2 c2)), and 1 - SSIM is 2 ((A + 2 c1) Q + (P + 2 c2) B) / ((A + B + 2 c1)(P + Q + 2 c2)): no cancellation, and
+exactly 0 where x is y.
 
-Means and variances are filtered across, then down. Each is taken about the pixel in the middle, which weighs most: so
-float32 keeps the small variances of flat areas, whatever their level.
+Means and variances are filtered across, then down, relative to the pixel in the middle, which weighs most: so float32
+resolves the small variances of flat areas at any level.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ ZERO, TWO = np.float32(0), np.float32(2)
 
 @kernel
 def ssim_loss(x: Array, y: Array, taps: tuple[np.float32, ...], c1: np.float32, c2: np.float32) -> float:
-    """x, y (3, H, W), at least as large as the window; taps a tuple: its length unrolls the filters. All float32."""
+    """1 - SSIM of x and y, (3, H, W), at least as large as the window; all float32.
+
+    taps  the window, a tuple: its length unrolls the filters
+    """
     channels, height, width = x.shape
     window = len(taps)
     columns, rows = width - window + 1, height - window + 1

@@ -1,4 +1,4 @@
-"""One way to train: used by utility and by every learned attack."""
+"""Training as utility and every learned attack use it: recipes, a learner, and when it has converged."""
 
 from harness.train.learner import (
     RECIPES,

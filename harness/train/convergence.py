@@ -1,6 +1,7 @@
 """When a training may stop: its loss on held-out images is flat, and not merely slow to start.
 
-One rule for every learned attack. A weak attack must be a failed cell, never a private defense.
+The same rule for every learned attack, so that an attack that did not converge fails and does not make a defense look
+private.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from harness.errors import NotConverged
 
 LEAST_STEPS = 1000
 _LEAST_FALL = 0.02  # of the loss of a constant guess
-_JUDGEMENTS = 20
-_SLOW = 4  # times the least: how long a loss may stay at a constant guess's before it counts as flat
-_LONGEST = 8  # times the least: how long one may fall
+_EVALUATIONS = 20  # of the held-out loss during the least number of steps
+_SLOW = 4  # times the least steps: how long a loss may stay at that of a constant guess before it counts as flat
+_LONGEST = 8  # times the least steps: how long it may fall
 
 
 class Trainee(Protocol):
-    """A network in training: the steps that it has taken, and its weights to be kept and put back."""
+    """A network in training: the number of steps taken, and a copy of its weights."""
 
     model: Any
     steps: int
@@ -39,13 +40,13 @@ def follow_until_flat(
 
     At least `rounds` rounds and 1,000 steps. Flat: over the last quarter of the steps the best held-out loss fell by
     less than 2 % of a constant guess's loss (relative to itself a loss near zero would never be flat). A loss that is
-    flat at the guess's may be a slow start: it counts only after four times the least. Not flat after eight times the
-    least is NotConverged, and so is a loss that is no number.
+    flat at the guess's may be a slow start: it counts as flat only after four times the least steps. NotConverged where
+    it is not flat after eight times the least steps, or not finite.
 
-    train   trains one round, returns its mean loss
-    judge   the loss on held-out images
-    guess   the loss of the best constant guess
-    returns the facts for the record
+    train    train(round) trains one round and returns its mean loss
+    judge    returns the loss on held-out images
+    guess    the loss of the best constant guess
+    returns  the facts for the record
     """
     history: list[tuple[int, float]] = []
     best_state, best_loss, due, done, fall = trainee.state(), float("inf"), 0, 0, float("inf")
@@ -55,7 +56,7 @@ def follow_until_flat(
         least = max(LEAST_STEPS, trainee.steps * rounds // done)
         if trainee.steps < due:
             continue
-        due = trainee.steps + least // _JUDGEMENTS
+        due = trainee.steps + least // _EVALUATIONS
         if trainee.steps < least:
             due = min(due, least)
         history.append((trainee.steps, must_be_finite(judge(), trainee.steps)))
@@ -66,8 +67,8 @@ def follow_until_flat(
         if trainee.steps >= least and fall < _LEAST_FALL and (learned or trainee.steps >= _SLOW * least):
             break
         if trainee.steps >= _LONGEST * least:
-            said = f"the held-out loss still fell by {fall:.1%} in the last quarter of {trainee.steps} steps"
-            raise NotConverged(f"{said}; raise train_epochs")
+            reason = f"the held-out loss still fell by {fall:.1%} in the last quarter of {trainee.steps} steps"
+            raise NotConverged(f"{reason}; raise train_epochs")
     trainee.model.load_state_dict(best_state)
     return {
         "steps": trainee.steps,
@@ -79,7 +80,7 @@ def follow_until_flat(
 
 
 def must_be_finite(loss: float, steps: int) -> float:
-    """The loss; a training whose loss is NaN or infinite has failed."""
+    """The loss, or NotConverged where it is NaN or infinite."""
     if not math.isfinite(loss):
         raise NotConverged(f"the training diverged after {steps} steps (loss {loss})")
     return loss

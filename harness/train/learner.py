@@ -1,4 +1,4 @@
-"""One way to train: used by utility and by every learned attack.
+"""Training of a classifier: recipes, seeds, and a learner that trains, predicts and augments.
 
 Images stay uint8 on the device until their batch is due; bf16 where the device is faster with it, channels last, the
 loss summed on the device without a synchronisation per step.
@@ -49,6 +49,7 @@ class Recipe:
     clip: float = 0.0
 
     def settings(self) -> dict[str, Any]:
+        """The fields, for the record."""
         return asdict(self)
 
 
@@ -59,6 +60,7 @@ RECIPES = {
 
 
 def recipe_named(name: str) -> Recipe:
+    """One of RECIPES; HarnessError where there is none of this name."""
     if name not in RECIPES:
         raise HarnessError(f"no recipe called {name!r}; use {' or '.join(RECIPES)}")
     return RECIPES[name]
@@ -80,11 +82,12 @@ def steps_per_epoch(images: int, batch: int) -> int:
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """What utility trains on and is judged by.
+    """What utility trains on and is evaluated with.
 
     release(epoch)  that epoch's release of the whole set, freshly obfuscated
     test_images     (N, 3, H, W) uint8, never obfuscated
     test_labels     (N,) their classes
+    key             root of its random generators
     """
 
     release: Callable[[int], Release]
@@ -98,7 +101,7 @@ class TrainingTask:
 
 @contextlib.contextmanager
 def seeded(key: bytes, device: str) -> Iterator[None]:
-    """Seed torch's own generators (initial weights, dropout) for a while, and put them back as they were."""
+    """Seed torch's own generators (initial weights, dropout) inside the block, and restore them after it."""
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.default_generator.set_state(torch_generator(derive(key, "torch"), "cpu").get_state())
         if device.startswith("cuda"):
@@ -108,7 +111,12 @@ def seeded(key: bytes, device: str) -> Iterator[None]:
 
 
 class Learner:
-    """A network in training."""
+    """A classifier in training.
+
+    batch        images per step
+    key          root of its random generators
+    total_steps  length of the training, for a recipe whose rate decays
+    """
 
     def __init__(self, model: nn.Module, recipe: Recipe, batch: int, key: bytes, device: str, total_steps: int = 0):
         self.model = model.to(device=device).to(memory_format=torch.channels_last)
@@ -119,7 +127,7 @@ class Learner:
         self.optimizer = _optimizer(self.model, recipe)
 
     def epoch(self, images: Bytes, labels: Labels) -> float:
-        """One pass over (N, 3, H, W) uint8 images; the mean loss. NaN is refused."""
+        """One pass over (N, 3, H, W) uint8 images; returns the mean loss. NotConverged where it is not finite."""
         self.model.train()
         labels = labels.to(self.device)
         total = torch.zeros((), device=self.device)
@@ -186,7 +194,7 @@ class Learner:
 
     @torch.no_grad()
     def predict(self, images: Bytes, batch: int = 256) -> torch.Tensor:
-        """(N, K) float32 class probabilities on the CPU; never learns from what it sees."""
+        """(N, K) float32 class probabilities on the CPU; changes no weights and no statistics."""
         self.model.eval()
         parts = []
         for start in range(0, len(images), batch):
@@ -201,16 +209,18 @@ class Learner:
         return float(functional.nll_loss(scores, labels) if labels.ndim == 1 else -(labels * scores).sum(1).mean())
 
     def state(self) -> dict[str, torch.Tensor]:
+        """A copy of the weights."""
         return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
 
 def prepare(stored: Bytes, device: str) -> torch.Tensor:
-    """uint8 -> centred float32 on the device, channels last."""
+    """(N, C, H, W) uint8 -> float32 in [-2, 2] on the device, channels last."""
     images = to_images(stored.to(device, non_blocking=True)).sub_(0.5).mul_(4.0)
     return images.contiguous(memory_format=torch.channels_last)
 
 
 def autocast(device: str, precision: Any) -> Any:
+    """torch.autocast in this precision; None: disabled."""
     return torch.autocast(device.split(":")[0], precision or torch.bfloat16, enabled=precision is not None)
 
 
@@ -222,9 +232,13 @@ def fit_until_flat(
     rounds: int,
     classes: int,
 ) -> dict[str, Any]:
-    """Train on fresh(0), fresh(1), ... until the loss on held-out images is flat; a constant guess's is log K.
+    """Train on fresh(0), fresh(1), ... until the loss on held-out images is flat (see harness.train.convergence).
 
-    See harness.train.convergence for when that is. Returns the facts for the record.
+    The loss of a constant guess is log(classes). Returns the facts for the record; raises NotConverged.
+
+    fresh     fresh(round) -> images (N, C, H, W) uint8 and labels
+    held_out  images and labels that the loss is measured on
+    rounds    to train, at least
     """
     return follow_until_flat(
         learner,

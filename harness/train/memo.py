@@ -1,8 +1,8 @@
-"""What several attacks would learn alike is learned once.
+"""A memo of trained networks, so that several attacks share what they would train alike.
 
 A network that is trained on rehearsals depends on the defense, the adversary's images and the settings of its training,
-not on who asks. Its dice descend from exactly these, so that two attacks get the same network whichever comes first;
-the last one of every name is kept.
+not on the attack that needs it. Its random generators are derived from exactly these, so that two attacks get the same
+network whichever comes first. The last network of every name is kept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from harness.errors import HarnessError
 from harness.observation import Observation
 
 _Learned = TypeVar("_Learned")
-_last: dict[str, tuple[bytes, Any]] = {}
+_memo: dict[str, tuple[bytes, Any]] = {}
 _CHUNK = 256
 
 
@@ -31,11 +31,13 @@ def memoised(
     seen: Iterable[Tensor] = (),
     rng_key: bytes = b"",
 ) -> _Learned:
-    """learn(key), or what it returned the last time from the same.
+    """learn(key), or its last result where nothing that it depends on has changed.
 
-    settings  whatever of the attack's knobs changes what is learned
+    name      of the network; one result is kept for each
+    settings  the attack's knobs that change the result
+    learn     learn(key) -> the result; key is a hash of everything that the result depends on
     seen      images that it depends on beyond the defense and the adversary's own, which always count where granted
-    dice      makes it depend on the attack's own dice, where nothing else of it varies with the seed
+    rng_key   makes it depend on the attack's own random generator, where nothing else of it varies with the seed
     """
     digest = hashlib.sha256(rng_key)
     digest.update(repr((name, settings, observation.classes, observation.attributes)).encode())
@@ -43,31 +45,33 @@ def memoised(
     for images in (*_granted(observation), *seen):
         _add(digest, images)
     key = digest.digest()
-    if name not in _last or _last[name][0] != key:
-        _last.pop(name, None)  # the old one goes before the new one is made
-        _last[name] = key, learn(key)
-    found: _Learned = _last[name][1]
-    return found
+    if name not in _memo or _memo[name][0] != key:
+        _memo.pop(name, None)  # frees the old one before the new one is trained
+        _memo[name] = key, learn(key)
+    result: _Learned = _memo[name][1]
+    return result
 
 
 def forget() -> None:
-    """Learn everything anew: for whoever asks whether an attack is a function of its dice."""
-    _last.clear()
+    """Empty the memo, to test whether an attack depends on its random generator alone."""
+    _memo.clear()
 
 
 def _granted(observation: Observation) -> list[Tensor]:
-    """All that may be learned from: its images and labels, what is known of the defense, and a rehearsal of it."""
+    """All that training may depend on: public images and labels, the known defense, and a rehearsal of it."""
     public = observation.public
-    held = [public.images, torch.from_numpy(public.labels)]
+    inputs = [public.images, torch.from_numpy(public.labels)]
     if public.attributes is not None:
-        held.append(torch.from_numpy(public.attributes))
+        inputs.append(torch.from_numpy(public.attributes))
     if "defense" in observation.granted:
         known = observation.defense
-        held.append(_as_bytes(repr((sorted(known.traits), sorted(known.params.items()), sorted(known.mixing.items())))))
-        with contextlib.suppress(HarnessError):  # too few to mix: whoever learns from them says so
+        inputs.append(
+            _as_bytes(repr((sorted(known.traits), sorted(known.params.items()), sorted(known.mixing.items()))))
+        )
+        with contextlib.suppress(HarnessError):  # too few to mix: the attack itself reports that
             release, _ = observation.rehearse(public.images, public.labels, 0)
-            held += [release.images, release.labels]
-    return held
+            inputs += [release.images, release.labels]
+    return inputs
 
 
 def _as_bytes(text: str) -> Tensor:

@@ -1,11 +1,10 @@
-"""The two networks of McPherson, Shokri and Shmatikov 2016, "Defeating image obfuscation with deep learning".
+"""Networks by name: McPherson's two, torchvision's, then timm's; from scratch unless pretrained weights are requested.
 
-The face network's layers are confirmed by two re-implementations; the CIFAR-10 one is the VGG with batch norm of
-Zagoruyko's Torch code, which they cite, and is not confirmed. Both are trained with SGD at .01, momentum .9 and weight
-decay 5e-4; the gradient's norm is bounded by 1, without which the face network, which has no batch norm, diverged on
+McPherson, Shokri and Shmatikov 2016, "Defeating image obfuscation with deep learning": the face network's layers are
+confirmed by two re-implementations; the CIFAR-10 one is the VGG with batch norm of Zagoruyko's Torch code, which they
+cite, and is not confirmed. Both are trained with SGD at .01, momentum .9 and weight decay 5e-4. Difference to the
+original: the gradient's norm is bounded by 1, without which the face network, which has no batch norm, diverged on
 small sets after a thousand steps.
-
-Networks by name: McPherson's two, torchvision's, then timm's; from scratch unless pretrained ones are asked for.
 """
 
 from __future__ import annotations
@@ -24,7 +23,8 @@ RECIPE = Recipe("sgd", 0.01, momentum=0.9, weight_decay=5e-4, clip=1.0)
 def face(classes: int, size: tuple[int, int]) -> nn.Module:
     """3x3 convolutions 32-64-128 with LeakyReLU(.01), pooling 2/2/3, a dense layer of 1024, dropout .5.
 
-    Pooling comes before the rectifier, which rises and so has the same maximum: the same numbers for a quarter of it.
+    Pooling comes before the rectifier, which is monotonic: the same numbers at a quarter of the cost. HarnessError
+    where the image is smaller than 12 pixels a side.
     """
     layers: list[nn.Module] = []
     inputs, height, width = 3, *size
@@ -38,7 +38,7 @@ def face(classes: int, size: tuple[int, int]) -> nn.Module:
 
 
 def cifar(classes: int, size: tuple[int, int]) -> nn.Module:
-    """VGG-16 with batch norm and dropout .3/.4/.5. Above 32 px the last feature map is averaged (our reading)."""
+    """VGG-16 with batch norm and dropout .3/.4/.5. Above 32 px the last feature map is averaged (our assumption)."""
     layers: list[nn.Module] = []
     inputs = 3
     for width, depth in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
@@ -53,11 +53,11 @@ def cifar(classes: int, size: tuple[int, int]) -> nn.Module:
 
 
 PUBLISHED = {"mcpherson_face": face, "mcpherson_cifar": cifar}
-_missing: dict[str, str] = {}  # why weights could not be had: asked once per process
+_missing: dict[str, str] = {}  # why weights are not available, tried once per process
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that nobody knows."""
+    """HarnessError where neither the paper, torchvision nor timm has a network of this name."""
     if name in PUBLISHED or name in _torchvision():
         return
     import timm  # seconds to import, and seldom needed
@@ -69,7 +69,10 @@ def check_name(name: str) -> None:
 
 
 def build(name: str, classes: int, size: tuple[int, int], pretrained: bool = False) -> nn.Module:
-    """A classifier with the given number of outputs, for images of that height and width."""
+    """A classifier with `classes` outputs for images of this (height, width).
+
+    Raises HarnessError for an unknown name, `Skipped` where pretrained weights are not available.
+    """
     check_name(name)
     if name in PUBLISHED:
         return PUBLISHED[name](classes, size)
@@ -86,20 +89,20 @@ def build(name: str, classes: int, size: tuple[int, int], pretrained: bool = Fal
 
 
 def why_no_weights(name: str) -> str | None:
-    """Why a timm model's pretrained weights cannot be had without asking the network, or None where they can."""
+    """Why a timm model's pretrained weights are not available, without a connection; None where they are."""
     check_name(name)
     published = weights.timm_address(name)
     if published is None:
-        raise HarnessError(f"nobody publishes pretrained weights of {name!r}; use a timm model that has some")
+        raise HarnessError(f"there are no published pretrained weights of {name!r}; use a timm model that has some")
     if weights.timm_file(name):
         return None
     if name not in _missing and weights.may_download():
         return None
-    return _missing.get(name, f"no pretrained weights of {name} here; {_mend(name)}")
+    return _missing.get(name, f"no pretrained weights of {name} here; {_how_to_get(name)}")
 
 
 def _pretrained(name: str, classes: int) -> nn.Module:
-    """A timm model with its published weights: from this machine, or fetched where that is allowed."""
+    """A timm model with its published weights: from this machine, or downloaded where that is allowed."""
     reason = why_no_weights(name)
     if reason:
         raise Skipped(reason)
@@ -107,20 +110,20 @@ def _pretrained(name: str, classes: int) -> nn.Module:
 
     file = weights.timm_file(name)
     try:
-        with weights.impatient():
+        with weights.with_timeout():
             file = file or weights.fetch_timm(name)
-            placed = {"file": str(file)}  # else timm asks the hub whether it is the newest
+            overlay = {"file": str(file)}  # else timm asks the hub whether it is the newest
             model: nn.Module = timm.create_model(
-                name, pretrained=True, num_classes=classes, pretrained_cfg_overlay=placed
+                name, pretrained=True, num_classes=classes, pretrained_cfg_overlay=overlay
             )
-    except Exception as error:  # no network, a damaged file: each layer raises what it likes
+    except Exception as error:  # no connection, a damaged file: the layers below raise various exceptions
         what = "unreadable" if file else "no"
-        _missing[name] = f"{what} pretrained weights of {name} ({type(error).__name__}); {_mend(name)}"
+        _missing[name] = f"{what} pretrained weights of {name} ({type(error).__name__}); {_how_to_get(name)}"
         raise Skipped(_missing[name]) from error
     return model
 
 
-def _mend(name: str) -> str:
+def _how_to_get(name: str) -> str:
     place = weights.placed_file(name)
     address = weights.timm_address(name)
     return (

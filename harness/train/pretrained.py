@@ -13,24 +13,24 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.system.offline import offline
 
-PATIENCE = 5.0  # seconds without an answer after which a download is given up
+TIMEOUT = 5.0  # seconds without an answer after which a download stops
 
 
 def may_download() -> bool:
-    """Whether the user allows downloads of weights: HARNESS_DOWNLOAD is set, and nothing forbids it."""
+    """Whether the user allows downloads of weights: HARNESS_DOWNLOAD is set, and the run is not offline."""
     return bool(os.environ.get("HARNESS_DOWNLOAD")) and not offline()
 
 
 def in_home(folder: Path) -> str:
-    """A path that may stand in a record: it names no machine and no user."""
+    """A path for a record, without names of machine or user."""
     return f"~/{folder.relative_to(Path.home())}" if folder.is_relative_to(Path.home()) else "torch's hub folder"
 
 
 @contextlib.contextmanager
-def impatient() -> Iterator[None]:
-    """A download that hangs is given up, and one that talks does so on stderr."""
+def with_timeout() -> Iterator[None]:
+    """Inside the block connections time out after five seconds, and what libraries print goes to stderr."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE)
+    socket.setdefaulttimeout(TIMEOUT)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
@@ -42,11 +42,11 @@ def timm_file(name: str) -> Path | None:
     """Weights of a timm model on this machine: placed in torch's hub folder, or in the Hugging Face cache; or None."""
     import torch
 
-    placed = [placed_file(name).with_suffix(suffix) for suffix in (".safetensors", ".pth")]
+    files = [placed_file(name).with_suffix(suffix) for suffix in (".safetensors", ".pth")]
     config = _config(name)
     if config.url:
-        placed.append(Path(torch.hub.get_dir()) / "checkpoints" / Path(config.url).name)
-    for file in placed:
+        files.append(Path(torch.hub.get_dir()) / "checkpoints" / Path(config.url).name)
+    for file in files:
         if file.is_file():
             return file
     if config.hf_hub_id:
@@ -54,21 +54,21 @@ def timm_file(name: str) -> Path | None:
 
         repository, _, revision = config.hf_hub_id.partition("@")
         for file_name in ("model.safetensors", "pytorch_model.bin"):
-            found = try_to_load_from_cache(repository, file_name, revision=revision or None)
-            if isinstance(found, str):
-                return Path(found)
+            cached = try_to_load_from_cache(repository, file_name, revision=revision or None)
+            if isinstance(cached, str):
+                return Path(cached)
     return None
 
 
 def placed_file(name: str) -> Path:
-    """Where a user may place a timm model's weights by hand."""
+    """Where a user may place the weights of a timm model."""
     import torch
 
     return Path(torch.hub.get_dir()) / "checkpoints" / f"{name}.safetensors"
 
 
 def fetch_timm(name: str) -> Path:
-    """Download a timm model's weights to where a user would place them: whole, or not at all.
+    """Download a timm model's weights to where a user would place them, atomically.
 
     Not through the Hugging Face client, which tries for a minute where there is no network.
     """

@@ -98,7 +98,7 @@ def place(monkeypatch, tmp_path):
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG", "GCE_METADATA_HOST", "K_SERVICE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(attack, "_made", 0)
+    monkeypatch.setattr(attack, "_requests", 0)
     monkeypatch.setattr(attack, "_PAUSE", 0.001)
     monkeypatch.chdir(tmp_path)
 
@@ -307,7 +307,7 @@ def test_quota_and_transport_errors_are_waited_out(stage, service, code, monkeyp
 
 
 def test_a_request_without_an_answer_times_out_and_is_made_again(stage, service, monkeypatch):
-    monkeypatch.setattr(vision_service, "PATIENCE", 0.3)
+    monkeypatch.setattr(vision_service, "TIMEOUT", 0.3)
     released = threading.Event()
     service.faults = [lambda _, responses: released.wait(5) and responses]
 

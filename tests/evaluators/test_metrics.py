@@ -298,7 +298,7 @@ def test_fid_asks_for_missing_weights_once_per_process(fresh: Path, monkeypatch:
         with pytest.raises(Skipped, match="no Inception-v3 weights"):
             fid(constant(0), constant(1))
 
-    assert asked == [pretrained.PATIENCE]
+    assert asked == [pretrained.TIMEOUT]
     assert socket.getdefaulttimeout() is None
 
 
