@@ -51,8 +51,8 @@ def main() -> None:
         "",
         f"Rank-1 of the dominant original among {first.scores['reid_rank1']['gallery']} images by the same fixed "
         f"embedding, from one release: as it is, and restored by a U-Net trained on the adversary's {data['public']} "
-        f"images ({data['height']}x{data['width']}, {first.inputs['device']}). Mean [95 % interval]; the difference is paired "
-        "over originals (p: Student's t, not corrected).",
+        f"images ({data['height']}x{data['width']}, {first.inputs['device']}). Mean [95 % interval]; the difference "
+        "is paired over originals (p: Student's t, not corrected).",
         "",
         *grid(HEADS, [line for _, line in lines]),
     ]

@@ -1,4 +1,4 @@
-"""What somebody outside makes of a release enters the board where it fits the release, and is refused where not."""
+"""An outside submission enters the board where it fits the release, and is refused where it does not."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def score(place, tmp_path, monkeypatch, capsys):
     shutil.copytree(place / "records", tmp_path / "records")
 
     def call(whose, submission, *more, kind="--reconstructions", name="Doe 2027", release=None, data=None):
-        told = ["--dataset", str(data or place / "stripes"), "--records", str(tmp_path / "records"), "--name", name]
+        options = ["--dataset", str(data or place / "stripes"), "--records", str(tmp_path / "records"), "--name", name]
         own = ["--release", str(release or place / "own"), "--secret", str(place / "secret.npz")]
-        whole = [*told, *(own if whose == "own" else [*KNOBS, *FEW])]
+        all_options = [*options, *(own if whose == "own" else [*KNOBS, *FEW])]
         capsys.readouterr()
-        code = main(["external", "score", kind, str(submission), *whole, *more, "--json"])
+        code = main(["external", "score", kind, str(submission), *all_options, *more, "--json"])
         said = capsys.readouterr()
         return code, json.loads(said.out) if said.out else None, said.err
 
@@ -95,7 +95,7 @@ def refused(answer, *words):
 
 
 @pytest.mark.parametrize("whose", ["row", "own"])
-def test_the_release_itself_is_worth_what_looking_is_worth(place, tmp_path, score, whose):
+def test_the_release_itself_as_submission_scores_as_the_release(place, tmp_path, score, whose):
     code, document, err = score(whose, copied(place, whose, tmp_path / "guesses"))
 
     assert code == 0, err
@@ -106,7 +106,7 @@ def test_the_release_itself_is_worth_what_looking_is_worth(place, tmp_path, scor
 
 @pytest.mark.parametrize("whose", ["row", "own"])
 def test_a_better_reconstruction_lowers_the_row_and_is_named(place, tmp_path, score, whose):
-    """Of a row with `smooth` on it, the originals themselves are better."""
+    """The nearest originals themselves are better than `smooth`, which the row has."""
     score(whose, copied(place, whose, tmp_path / "release"))
     _, before = row_of(tmp_path / "records", published=whose == "own")
     guesses = copied(place, whose, tmp_path / "guesses", smoothed)
@@ -123,8 +123,7 @@ def test_a_better_reconstruction_lowers_the_row_and_is_named(place, tmp_path, sc
 
 
 def originals(place, whose, guesses: Path) -> Path:
-    """The dominant originals under the names of a client's release, as its secret tells; of a row's, a constant guess
-    is replaced by the nearest original."""
+    """The folder with every guess replaced by the nearest original."""
     pictures = [cv2.imread(str(path)) for path in sorted((place / "stripes").rglob("*.png"))]
     for path in sorted(guesses.glob("*.png")):
         seen = cv2.imread(str(path)).astype(float)
@@ -147,7 +146,7 @@ def test_a_better_guess_of_a_row_is_scored_on_the_rows_own_originals(place, tmp_
     assert np.array_equal(new[0].arrays["units"], release.arrays["units"])
 
 
-def test_a_published_release_makes_its_own_row_and_leaves_the_others(place, tmp_path, score):
+def test_a_published_release_makes_its_own_row_and_does_not_change_the_others(place, tmp_path, score):
     _, before = row_of(tmp_path / "records", published=False)
 
     score("own", copied(place, "own", tmp_path / "guesses", smoothed))
@@ -168,8 +167,8 @@ def test_a_second_submission_under_one_name_stands_beside_the_first(place, tmp_p
     assert len([attack for attack in row.attacks if attack.name == "external:Doe 2027"]) == 2
 
 
-def test_an_entry_on_one_seed_takes_no_row_out_of_the_ranking(place, tmp_path, score):
-    """Nobody outside is asked for every seed."""
+def test_a_submission_for_one_seed_leaves_the_row_in_the_ranking(place, tmp_path, score):
+    """Outside authors need not submit for every seed."""
     score("row", copied(place, "row", tmp_path / "guesses", smoothed))
 
     _, row = row_of(tmp_path / "records", published=False)
@@ -256,7 +255,7 @@ def test_more_guesses_than_sources_are_refused(place, tmp_path, score):
 
 
 @pytest.mark.parametrize("wrong", ["a file is gone", "a file is new", "a pixel is changed", "other originals"])
-def test_a_release_that_the_secret_does_not_tell_of_is_refused(place, tmp_path, score, wrong):
+def test_a_release_that_does_not_belong_to_the_secret_is_refused(place, tmp_path, score, wrong):
     release, data = tmp_path / "own", None
     shutil.copytree(place / "own", release)
     first = sorted((release / "epoch_000").rglob("*.png"))[0]
@@ -308,7 +307,7 @@ def test_the_hash_is_of_names_and_pixels_of_all_epochs(place, tmp_path, capsys):
     [(("--granted", "originals"), "originals"), (("--name", " "), "name"), (("--release", "x"), "--secret")],
     ids=["granted", "name", "half a client"],
 )
-def test_what_is_said_badly_is_refused(place, tmp_path, score, more, word):
+def test_wrong_options_are_refused(place, tmp_path, score, more, word):
     refused(score("row", copied(place, "row", tmp_path / "guesses"), *more), word)
 
 
@@ -320,8 +319,8 @@ def test_a_secret_that_cannot_be_read_is_named(place, tmp_path, score, secret):
     refused(score("own", guesses, "--secret", str(tmp_path / secret)), secret)
 
 
-def test_an_entry_on_a_row_that_is_not_there_is_refused(place, tmp_path, score):
-    """It would stand on no board. Other settings are another row; so is another seed."""
+def test_a_submission_for_a_missing_row_is_refused(place, tmp_path, score):
+    """It would be on no board. Other settings are another row; so is another seed."""
     guesses = copied(place, "row", tmp_path / "guesses")
 
     refused(score("row", guesses, "-D", "weights=0.9,0.1"), "noise_mix", "run that row first")
@@ -340,7 +339,7 @@ def test_a_published_release_keeps_its_entries_though_the_harness_is_edited(plac
     assert {attack.name for attack in row.attacks} == {"external:Doe 2027", "external:Roe 2028"}
 
 
-def test_an_entry_from_outside_is_not_run_again(place, tmp_path, score, capsys):
+def test_an_outside_submission_cannot_be_rerun(place, tmp_path, score, capsys):
     _, document, _ = score("row", copied(place, "row", tmp_path / "guesses"))
 
     assert main(["rerun", document["record"], "--records", str(tmp_path / "records")]) == 2
