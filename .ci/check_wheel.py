@@ -6,11 +6,11 @@ One top-level package, so that nothing beside a user's script is hidden or taken
 from __future__ import annotations
 
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent
-DATA_FILES = ("harness/registry.yaml", "harness/ci.yaml", "harness/py.typed")
 
 
 def check(wheel: Path, tree: Path = TREE) -> list[str]:
@@ -21,7 +21,8 @@ def check(wheel: Path, tree: Path = TREE) -> list[str]:
     others = {name for name in top_level if name != "harness" and not name.endswith(".dist-info")}
     problems = [f"top-level {name!r}: expected `harness` and one `.dist-info` folder" for name in sorted(others)]
 
-    expected = {*DATA_FILES}
+    settings = tomllib.loads((tree / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    expected = {"harness/py.typed", "harness/registry.yaml", "harness/ci.yaml", *settings["force-include"].values()}
     for file in (tree / "harness").rglob("*"):
         if file.suffix in (".py", ".html", ".css", ".js"):
             expected.add(file.relative_to(tree).as_posix())
