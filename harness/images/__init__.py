@@ -1,4 +1,4 @@
-"""Verbs on stacks of images that several plugins need."""
+"""Operations on stacks of images that several plugins need, and their fast paths on a CPU."""
 
 from harness.images.ops import (
     add_noise,

@@ -1,7 +1,7 @@
-"""The CPU's way of some verbs in `harness.images.ops`: NumPy, OpenCV, and loops that Numba compiles.
+"""CPU implementations of some operations in `harness.images.ops`: NumPy, OpenCV, and loops that Numba compiles.
 
-Each gives what the plain torch expression beside its caller gives, but for the last bits of a float32, several times
-faster and on any number of threads the same. Where Numba is missing they give the same bytes, slower.
+Each gives the result of the plain torch expression beside its caller, up to the last bits of a float32, several times
+faster and the same on any number of threads. Without Numba the results are the same, slower.
 """
 
 from __future__ import annotations
@@ -26,42 +26,47 @@ def loops() -> Any:
 
 
 def fill(state: Array, words: Array) -> None:
-    """Fill words (n, lanes) uint64 with a SFC64 for each lane; `state` (4, lanes) uint64 moves on."""
+    """Fill words (n, lanes) uint64 from one SFC64 per lane; advances `state` (4, lanes) uint64 in place."""
     if loops() is not None:
         loops().fill(state, words)
         return
     bits = np.random.SFC64(0)
     for lane in range(words.shape[1]):
-        now: Any = {"bit_generator": "SFC64", "state": {"state": state[:, lane].copy()}, "has_uint32": 0, "uinteger": 0}
-        bits.state = now
+        lane_state: Any = {
+            "bit_generator": "SFC64",
+            "state": {"state": state[:, lane].copy()},
+            "has_uint32": 0,
+            "uinteger": 0,
+        }
+        bits.state = lane_state
         words[:, lane] = bits.random_raw(len(words))
         state[:, lane] = bits.state["state"]["state"]
 
 
 def rounded(images: Array) -> Array:
-    """As `ops.to_bytes`, to the last bit: OpenCV multiplies, rounds (half to even) and narrows in one go."""
+    """As `ops.to_bytes`, to the last bit: OpenCV multiplies, rounds (half to even) and converts in one pass."""
     levels: Array = cv2.convertScaleAbs(images.clip(0, 1).reshape(1, -1), alpha=255)
     return levels.reshape(images.shape)
 
 
 def shuffled(images: Array, draws: Array, block: int) -> Array:
-    """As `harness.images.ops.shuffle_by`; Numba must be there.
+    """As `harness.images.ops.shuffle_by`; requires Numba.
 
     images  (n, channels, H, W) float32
     draws   (n, blocks, block * block) uint32
     """
-    made = np.empty_like(images)
+    output = np.empty_like(images)
     flat = (*images.shape[:2], -1)
-    loops().shuffle(images.reshape(flat), draws, block, images.shape[-1], made.reshape(flat))
-    return made
+    loops().shuffle(images.reshape(flat), draws, block, images.shape[-1], output.reshape(flat))
+    return output
 
 
 def smallest(rows: Array, count: int) -> Array:
-    """(n, values) whether a value is one of the `count` smallest of its row, or equal to the last of these."""
-    made = np.empty(rows.shape, bool)
-    for row, mask in zip(rows, made, strict=True):
+    """(n, values) bool: whether a value is one of the `count` smallest of its row, or equal to the last of these."""
+    output = np.empty(rows.shape, bool)
+    for row, mask in zip(rows, output, strict=True):
         np.less_equal(row, np.partition(row, count - 1)[count - 1], out=mask)
-    return made
+    return output
 
 
 def pixelized(planes: Array, grid: int) -> Array:
@@ -72,15 +77,15 @@ def pixelized(planes: Array, grid: int) -> Array:
         cells: Array = _averaged(_averaged(planes, *down, 1), *across, 2)
         rows, columns = (np.arange(size) * grid // size for size in (height, width))
         return np.ascontiguousarray(cells.take(rows, 1).take(columns, 2))
-    made = np.empty_like(planes)
-    loops().pixelize(planes, down, across, made)
-    return made
+    output = np.empty_like(planes)
+    loops().pixelize(planes, down, across, output)
+    return output
 
 
 @lru_cache(maxsize=32)
 def _cells(size: int, grid: int) -> tuple[Array, Array]:
-    """The pixels that each cell of an axis covers and their weights, (grid, longest) each; what is over has none."""
-    edges, pixel = np.arange(grid + 1) * size, grid  # in units in which both are whole
+    """The pixels that each cell of an axis covers and their weights, (grid, longest) each; padding has weight 0."""
+    edges, pixel = np.arange(grid + 1) * size, grid  # in units in which both are integers
     first, end = edges[:-1] // pixel, -(-edges[1:] // pixel)
     pixels = first[:, None] + np.arange((end - first).max())
     covered = np.minimum(edges[1:, None], (pixels + 1) * pixel) - np.maximum(edges[:-1, None], pixels * pixel)
@@ -101,19 +106,19 @@ def blurred(planes: Array, window: Array) -> Array:
 
     window  (odd,) float32, shorter than twice each side
     """
-    half, made = window[len(window) // 2 :], np.empty_like(planes)
+    half, output = window[len(window) // 2 :], np.empty_like(planes)
     if loops() is None:
-        return _weighed(_weighed(planes, half, 1), half, 2)
-    loops().blur(planes, np.concatenate([half, np.zeros(-(len(half) - 1) % 4, np.float32)]), made)
-    return made
+        return _weighted(_weighted(planes, half, 1), half, 2)
+    loops().blur(planes, np.concatenate([half, np.zeros(-(len(half) - 1) % 4, np.float32)]), output)
+    return output
 
 
-def _weighed(planes: Array, half: Array, axis: int) -> Array:
+def _weighted(planes: Array, half: Array, axis: int) -> Array:
     """One axis of the blur, from the middle of the window outwards: the same sums in the same order."""
     size = planes.shape[axis]
     total: Array = half[0] * planes
     for reach in range(1, len(half)):
-        before, behind = np.abs(np.arange(size) - reach), np.arange(size) + reach
-        behind = np.minimum(behind, 2 * (size - 1) - behind)
-        total += half[reach] * (planes.take(before, axis) + planes.take(behind, axis))
+        before, after = np.abs(np.arange(size) - reach), np.arange(size) + reach
+        after = np.minimum(after, 2 * (size - 1) - after)
+        total += half[reach] * (planes.take(before, axis) + planes.take(after, axis))
     return total

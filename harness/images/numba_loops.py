@@ -1,6 +1,6 @@
-"""Loops over pixels and words that Numba compiles; `harness.images.cpu` says what each does without it.
+"""Loops over pixels and words that Numba compiles; `harness.images.cpu` has the equivalent of each without Numba.
 
-No fast arithmetic: every sum is made in the order that NumPy makes it in, so both give the same bits.
+No fast-math: every sum is computed in NumPy's order, so both give the same bits.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def fill(state: Any, words: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def shuffle(images: Any, draws: Any, block: int, width: int, made: Any) -> None:
+def shuffle(images: Any, draws: Any, block: int, width: int, output: Any) -> None:
     """Fisher and Yates in every block, then every channel of a row of blocks in that order.
 
     images  (n, channels, H * W)
     draws   (n, blocks, block * block) uint32: the i-th settles which of the first i + 1 pixels comes i-th
-    made    as images, to be written to
+    output  as images, written to
     """
     count, channels, pixels = images.shape
     size, across, band = block * block, width // block, block * width
@@ -50,12 +50,12 @@ def shuffle(images: Any, draws: Any, block: int, width: int, made: Any) -> None:
                     source[places[i] + column * block] = order[i] + column * block
             for channel in range(channels):
                 for i in range(band):
-                    made[image, channel, row * band + i] = images[image, channel, row * band + source[i]]
+                    output[image, channel, row * band + i] = images[image, channel, row * band + source[i]]
 
 
 @njit(nogil=True, cache=True)
-def pixelize(planes: Any, down: Any, across: Any, made: Any) -> None:
-    """Average planes (n, H, W) float32 over the cells of a grid and fill the cells of `made` with their averages.
+def pixelize(planes: Any, down: Any, across: Any, output: Any) -> None:
+    """Average planes (n, H, W) float32 over the cells of a grid and fill the cells of `output` with their averages.
 
     down, across  (pixels, weights), (grid, longest) each: what a cell's average is made of, along H and along W
     """
@@ -82,20 +82,20 @@ def pixelize(planes: Any, down: Any, across: Any, made: Any) -> None:
             for x in range(width):
                 line[x] = cells[cell_of[x]]
             for y in range(-(-cell * height // grid), -(-(cell + 1) * height // grid)):
-                row = made[plane, y]
+                row = output[plane, y]
                 for x in range(width):
                     row[x] = line[x]
 
 
 @njit(nogil=True, cache=True)
-def blur(planes: Any, half: Any, made: Any) -> None:
-    """Blur planes, row by row: down the columns into `line`, then along it into `made`.
+def blur(planes: Any, half: Any, output: Any) -> None:
+    """Blur planes, row by row: down the columns into `line`, then along it into `output`.
 
     Four pairs of pixels are weighed in one go, so that their sum is loaded and stored once for all.
 
     planes  (n, H, W) float32
     half    the window from its middle outwards, with zeros to 1 + a multiple of four
-    made    as planes, to be written to
+    output  as planes, written to
     """
     count, height, width = planes.shape
     reach = len(half) - 1
@@ -121,7 +121,7 @@ def blur(planes: Any, half: Any, made: Any) -> None:
             for x in range(min(reach, width - 1)):
                 padded[reach - 1 - x] = line[x + 1]
                 padded[reach + width + x] = line[width - 2 - x]
-            target = made[plane, y]
+            target = output[plane, y]
             for x in range(width):
                 target[x] = half[0] * line[x]
             for j in range(1, reach, 4):

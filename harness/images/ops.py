@@ -1,8 +1,8 @@
-"""Verbs on stacks of images that several plugins need.
+"""Operations on stacks of images that several plugins need.
 
-Every spatial operation here is linear and separable, so it is a pair of small matrices applied to all images at once,
-borders included. Random ones are pure functions of images and a tensor of draws. Where a CPU has a faster way to the
-same result, `harness.images.cpu` has it and the verb asks for it in one line.
+Every spatial operation here is linear and separable, so it is a pair of small matrices applied to all images together,
+borders included. Random operations are pure functions of images and a tensor of draws. Where a CPU has a faster way to
+the same result it is in `harness.images.cpu`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def to_images(stored: Bytes) -> Images:
 
 
 def to_bytes(images: Images) -> Bytes:
-    """float in [0, 1] -> uint8 0-255, clipped and rounded: what leaves the client is an image file."""
+    """float in [0, 1] -> uint8 0-255, clipped and rounded; any shape. What leaves the client is an image file."""
     if _for_kernels(images) and images.numel():
         return torch.from_numpy(cpu.rounded(images.contiguous().numpy()))
     return images.mul(255.0).round_().clamp_(0, 255).to(torch.uint8)
@@ -61,12 +61,12 @@ def shuffle_blocks(images: Images, block: int, rng: Generator) -> Images:
 
 
 def shuffle_by(images: Images, draws: Tensor, block: int) -> Images:
-    """Shuffle every block by its draws: a pure function. Fisher and Yates 1938, as Durstenfeld 1964 has it.
+    """Shuffle every block by its draws: a pure function. Fisher and Yates 1938, in the form of Durstenfeld 1964.
 
-    draws   (..., blocks, block * block) whole numbers in [0, 2^32): the i-th of a block picks one of its first i + 1
-            pixels as floor(draw (i + 1) / 2^32), to be exchanged with the i-th
+    draws   (..., blocks, block * block) integers in [0, 2^32): the i-th of a block picks one of its first i + 1 pixels
+            as floor(draw (i + 1) / 2^32), to be exchanged with the i-th
 
-    Every order of n pixels is equally likely, but for at most n^2 / 2^33 of all chances (5e-7 for blocks of 8 x 8).
+    Every order of n pixels is equally likely, up to n^2 / 2^33 in total variation (5e-7 for blocks of 8 x 8).
     """
     *stack, channels, height, width = images.shape
     rows, columns, size = height // block, width // block, block * block
@@ -148,7 +148,7 @@ def exact_mask(draws: Tensor, p: float) -> Tensor:
 def choose(kept: Tensor, ones: Images, zeros: Images) -> Images:
     """The values of `ones` where the mask is true and of `zeros` elsewhere: exact, since the weights are 1 and 0.
 
-    Several times as fast as torch.where on a CPU, which guesses at every pixel which way a random mask turns.
+    Several times as fast as torch.where on a CPU, where a random mask defeats the branch prediction.
 
     kept  (N, 1 or 3, H, W) bool
     """
@@ -170,7 +170,7 @@ def graft_mask(sources: Sources, p: float, per: str, rng: Generator) -> Tensor:
     draws, ones = Draws(rng), n * round(p * math.prod(shape[1:]))
     while True:
         mask = exact_mask(draws.words(shape), p)
-        if int(mask.count_nonzero()) == ones:  # not where two draws at a border are equal, once in 10^4 to 10^6 images
+        if int(mask.count_nonzero()) == ones:  # else two draws at the limit are equal: one in 10^4 to 10^6 images
             return mask
 
 
@@ -183,7 +183,7 @@ def gaussian_window(kernel: int) -> Tensor:
 
 
 def _for_kernels(images: Images) -> bool:
-    """Whether `harness.images.cpu` takes them: it knows the CPU's float32 alone, and no gradients."""
+    """Whether `harness.images.cpu` applies: only to float32 on the CPU without gradients."""
     return images.device.type == "cpu" and images.dtype == torch.float32 and not images.requires_grad
 
 

@@ -1,8 +1,8 @@
-"""How much two pictures look alike to a fixed eye: the cosine of whitened thumbnails.
+"""A fixed embedding of images: whitened thumbnails, whose cosine says how alike two images are.
 
-Low frequencies are what every obfuscation that a network can learn from leaves behind. Without whitening, a few of
-them (bright or dark, left or right) drown all others, and mixtures look like neither of their sources.
-References: principal components of whole pictures, Turk and Pentland 1991 (eigenfaces); their whitened cosine,
+Low frequencies survive every obfuscation that a network can still learn from. Without whitening, a few of them (bright
+or dark, left or right) dominate all others, and mixtures are like neither of their sources.
+References: principal components of whole images, Turk and Pentland 1991 (eigenfaces); their whitened cosine,
 Beveridge et al. 2005 (CSU, "Mahalanobis cosine").
 """
 
@@ -21,7 +21,12 @@ _CHUNK = 64
 
 @dataclass(frozen=True)
 class ThumbnailEmbedding:
-    """An eye that is used to certain pictures: it subtracts their mean and weighs all their variations alike."""
+    """Thumbnails less a mean, on principal components scaled to variance 1; both fitted to a set of images.
+
+    grid    cells a side of a thumbnail
+    mean    (3 grid^2,) float64
+    whiten  (3 grid^2, 3 grid^2) float64
+    """
 
     grid: int
     device: str
@@ -30,10 +35,10 @@ class ThumbnailEmbedding:
 
     @classmethod
     def fit(cls, images: Bytes, grid: int, floor: float, device: str) -> ThumbnailEmbedding:
-        """Made from (N, 3, H, W) uint8 pictures.
+        """Fit mean and components to (N, 3, H, W) uint8 images.
 
         grid   cells a side of the thumbnails, area means in colour
-        floor  variance added to every principal component, as a share of the largest: below it is noise
+        floor  variance added to every principal component, as a share of the largest: components below it are noise
         """
         cells = _thumbnails(images, grid, device)
         mean = cells.mean(0)
@@ -42,7 +47,7 @@ class ThumbnailEmbedding:
         return cls(grid, device, mean, components / scale.sqrt())
 
     def transform(self, images: Bytes) -> torch.Tensor:
-        """(N, 3, H, W) uint8 -> (N, 3 grid^2) float64 of length 1: their products are cosines."""
+        """(N, 3, H, W) uint8 -> (N, 3 grid^2) float64 of length 1, so that inner products are cosines."""
         return functional.normalize((_thumbnails(images, self.grid, self.device) - self.mean) @ self.whiten, dim=1)
 
 
@@ -50,6 +55,6 @@ def _thumbnails(images: Bytes, grid: int, device: str) -> torch.Tensor:
     """(N, 3 grid^2) float64."""
     parts = []
     for start in range(0, len(images), _CHUNK):
-        shown = to_images(images[start : start + _CHUNK].to(device))
-        parts.append(functional.adaptive_avg_pool2d(shown, grid).flatten(1))
+        chunk = to_images(images[start : start + _CHUNK].to(device))
+        parts.append(functional.adaptive_avg_pool2d(chunk, grid).flatten(1))
     return torch.cat(parts).double()
