@@ -50,7 +50,7 @@ def serving() -> Iterator[Site]:
             site.requests.append((self.path, asked, condition))
             fault = site.script.pop(0) if site.script else site.always
             if site.gate:
-                site.gate.wait(10)
+                site.gate.wait(60)
             if self.path.startswith("/moved/"):
                 self.send_response(302)
                 self.send_header("Location", self.path.removeprefix("/moved"))

@@ -81,7 +81,7 @@ def prefer(browser, scheme="light"):
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wishes})
 
 
-def wait(browser, condition, seconds=20):
+def wait(browser, condition, seconds=120):
     from selenium.webdriver.support.ui import WebDriverWait
 
     WebDriverWait(browser, seconds, 0.1).until(lambda driver: driver.execute_script(f"return {condition}"))
