@@ -57,7 +57,7 @@ def gallery_of(splits: Splits, originals: Array) -> Gallery:
 def assemble(private: Dataset, originals: Array, others: Dataset, distractors: Array) -> Gallery:
     """The gallery of these rows of both, in the order of a hash of their content."""
     if not len(originals):
-        raise HarnessError("a gallery without originals has nobody to find; use more --targets")
+        raise HarnessError("a gallery without originals has no image to find; use more --targets")
     if len(distractors) and private.images.shape[1:] != others.images.shape[1:]:
         sizes = " and ".join("x".join(map(str, part.images.shape[2:])) for part in (private, others))
         raise HarnessError(

@@ -1,1 +1,1 @@
-"""Do the work: which pieces there are, who does them, and what comes out."""
+"""Do the work: plan the pieces of a cross, do them with some workers, and join their records into cells."""

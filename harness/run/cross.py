@@ -39,20 +39,20 @@ class Cell:
 
     @property
     def status(self) -> str:
-        """The attack's, unless a part that it is read with has failed."""
-        read_with = [*self.parts, *(part for part in self.beside if part.spec.kind == "utility")]
-        return "failed" if any(part.status == "failed" for part in read_with) else self.attacked.status
+        """The attack's status, or failed where its release, its utility or the undefended utility has failed."""
+        parts = [*self.parts, *(part for part in self.beside if part.spec.kind == "utility")]
+        return "failed" if any(part.status == "failed" for part in parts) else self.attacked.status
 
     @property
     def reason(self) -> str | None:
         reasons = {str(part.reason): part.spec.kind for part in self.parts if part.status != "ok"}
-        said = [f"{kind}: {reason}" for reason, kind in reasons.items()]
-        said += [f"undefended {p.spec.kind}: {p.reason}" for p in self.beside if p.status == "failed" and self.utility]
-        return "; ".join(said) or None
+        lines = [f"{kind}: {reason}" for reason, kind in reasons.items()]
+        lines += [f"undefended {p.spec.kind}: {p.reason}" for p in self.beside if p.status == "failed" and self.utility]
+        return "; ".join(lines) or None
 
     @property
     def scores(self) -> dict[str, Any]:
-        """Everything that was measured, utility with what it lost against the undefended model on the same images."""
+        """All scores, with the accuracy drop (`utility_gap`) against the undefended model on the same images."""
         joined = {name: score for part in self.parts for name, score in part.scores.items()}
         reference = next((part for part in self.beside if part.spec.kind == "utility" and part.arrays), None)
         if self.utility and self.utility.arrays and reference:

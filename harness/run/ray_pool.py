@@ -60,8 +60,8 @@ class Cluster:
             try:
                 ray.init(self.address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, RuntimeError, ValueError) as error:
-                said = " ".join(str(error).split())[:200]
-                raise HarnessError(f"no Ray cluster at {self.address or 'this machine'}: {said}") from None
+                reason = " ".join(str(error).split())[:200]
+                raise HarnessError(f"no Ray cluster at {self.address or 'this machine'}: {reason}") from None
         return self
 
     def __exit__(self, *_: object) -> None:

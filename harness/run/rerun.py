@@ -70,7 +70,7 @@ def options_of(record: RunResult, registry: Registry, given: Mapping[str, Any]) 
     if chosen["dataset"] is None:
         if name not in registry.section("datasets"):
             raise HarnessError(
-                f"record {record.spec.key} does not tell where data set {name!r} is; name its folder with --dataset"
+                f"record {record.spec.key} does not say where data set {name!r} is; name its folder with --dataset"
             )
         chosen["dataset"] = name
     return RunOptions(
@@ -108,9 +108,9 @@ def _check_data(record: RunResult, bench: Bench) -> None:
     kept, here = record.inputs["dataset"], provenance.described(bench.splits)
     changed = [name for name in kept if name != "name" and kept[name] != here.get(name)]
     if changed:
-        said = ", ".join(f"{name} {here.get(name)}, not {kept[name]}" for name in changed)
+        different = ", ".join(f"{name} {here.get(name)}, not {kept[name]}" for name in changed)
         raise HarnessError(
-            f"data set {kept['name']!r} is not the one of record {record.spec.key}: {said}; "
+            f"data set {kept['name']!r} is not the one of record {record.spec.key}: {different}; "
             "give it as it was with --dataset, --size, --limit and --public-share"
         )
 

@@ -33,7 +33,7 @@ from harness.run.engine import crossed
 from harness.run.options import RunOptions
 
 CHOICES = ("dataset", "size", "limit", "public_share", "epochs", "model", "recipe")
-"""Of these a list is a choice."""
+"""Keys whose list is a choice: every combination is run."""
 SINGLE = ("seeds", "targets", "utility", "device", "threads")
 ENTRIES = ("defenses", "attacks", "mixing")
 KINDS: Mapping[str, type | tuple[type, ...]] = {
@@ -56,7 +56,7 @@ def crosses(
     progress: Any = None,
     **options: Any,
 ) -> list[Cross]:
-    """The crosses of a file, checked before anything runs; a data set is loaded once.
+    """The crosses of a sweep file, checked before anything runs; a data set is loaded once.
 
     options  fields of `RunOptions` that take the place of the file's
     """
@@ -71,7 +71,7 @@ def crosses(
 
 
 def read(file: Path) -> list[dict[str, Any]]:
-    """The tables of a file, with their keys checked."""
+    """The tables of a sweep file, with their keys checked."""
     try:
         content = yaml.load(file.read_text(), RegistryYaml)
     except OSError as error:
@@ -150,30 +150,30 @@ def _entries(section: str, given: Any, registry: Registry, mixing: Mapping[str, 
             if not isinstance(knobs, dict | None):
                 raise HarnessError(f"{section}: {name} is {knobs!r}; write its knobs as {{knob: value}}")
             every = registry.section(section).values() if name == ALL else [registry.get(section, str(name))]
-            for made in (made for entry in every for made in _settings(entry, knobs or {}, mixing)):
-                found.setdefault(repr(made), made)
+            for setting in (setting for entry in every for setting in _settings(entry, knobs or {}, mixing)):
+                found.setdefault(repr(setting), setting)
     return list(found.values())
 
 
 def _settings(entry: Entry, knobs: Mapping[str, Any], mixing: Mapping[str, Any]) -> Iterator[Entry]:
     mixes = entry.mixing is not None and entry.mixing["weights"] != [1.0]
-    asked = {**(mixing if mixes else {}), **knobs}
-    every = {knob: _knob_values(entry, knob, value) for knob, value in asked.items()}
+    settings = {**(mixing if mixes else {}), **knobs}
+    every = {knob: _knob_values(entry, knob, value) for knob, value in settings.items()}
     for chosen in itertools.product(*every.values()):
         yield entry.with_settings(dict(zip(every, chosen, strict=True)))
 
 
 def _knob_values(entry: Entry, knob: str, value: Any) -> list[Any]:
-    """Text is read as after -D; a flat list for a knob that is a list itself is one value."""
-    usual = {**entry.params, **(entry.mixing or {})}.get(knob)
-    if isinstance(usual, list) and isinstance(value, list) and not any(isinstance(v, list | str) for v in value):
+    """The values of one knob. Text is parsed as after -D; a flat list for a knob that is itself a list is one value."""
+    default = {**entry.params, **(entry.mixing or {})}.get(knob)
+    if isinstance(default, list) and isinstance(value, list) and not any(isinstance(v, list | str) for v in value):
         return [value]
     name = f"{entry.name}: {knob}"
     return [parse_settings([f"{knob}={v}"])[knob] if isinstance(v, str) else v for v in _values(name, value)]
 
 
 def _values(name: str, value: Any) -> list[Any]:
-    """A list's, a range's, or the single one's."""
+    """The values of a list, of a range, or the single one."""
     if isinstance(value, list):
         if not value:
             raise HarnessError(f"{name}: an empty list; name one value or more")
@@ -184,10 +184,10 @@ def _values(name: str, value: Any) -> list[Any]:
 
 
 def _range(name: str, given: Mapping[str, Any]) -> list[Any]:
-    sound = set(given) == set(_RANGE) and all(
+    valid = set(given) == set(_RANGE) and all(
         isinstance(each, (int, float)) and not isinstance(each, bool) for each in given.values()
     )
-    if not sound or given["step"] <= 0 or given["to"] < given["from"]:
+    if not valid or given["step"] <= 0 or given["to"] < given["from"]:
         raise HarnessError(f"{name}: range {dict(given)}; write {{from: 5, to: 25, step: 5}}, upwards")
     count = int((given["to"] - given["from"]) / given["step"] + 1e-9) + 1
     if count > _MOST:

@@ -250,7 +250,7 @@ def test_writing_into_the_images_changes_nothing_for_others(case, data):
 
 
 def test_writing_into_the_settings_changes_nothing_for_others(case):
-    """Else an attack could switch off a defense for whoever comes next, and change the name of its record."""
+    """Else an attack could switch off a defense for the next attack, and change the name of its record."""
     _, noisy, *_ = case
     seen = see(case, ("defense",))
 

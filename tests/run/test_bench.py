@@ -27,9 +27,11 @@ def names(folder: Path):
 
 def crossed(folder, entries, defenses, attacks, data=None, utility=False, **options):
     """A cross on planted data, and its bench."""
-    planted = bench(folder, data, *entries, **options)
-    chosen = [planted.registry.get("defenses", name) for name in defenses]
-    return planted, Cross(planted, chosen, [planted.registry.get("attacks", name) for name in attacks], 1, utility)
+    on_stripes = bench(folder, data, *entries, **options)
+    chosen = [on_stripes.registry.get("defenses", name) for name in defenses]
+    return on_stripes, Cross(
+        on_stripes, chosen, [on_stripes.registry.get("attacks", name) for name in attacks], 1, utility
+    )
 
 
 # Records
@@ -38,11 +40,11 @@ def crossed(folder, entries, defenses, attacks, data=None, utility=False, **opti
 def test_every_piece_has_one_record(tmp_path):
     """none and mix against two attacks: 2 releases, 2 trainings, 4 attacks, each a JSON file and its numbers."""
     entries = (LOOK, attack("first_class", "recognition"))
-    planted, cross = crossed(tmp_path, entries, ("none", "mix"), ("the_release", "first_class"), utility=True)
+    on_stripes, cross = crossed(tmp_path, entries, ("none", "mix"), ("the_release", "first_class"), utility=True)
 
     cells = run([cross])[0]
 
-    kinds = sorted(record.spec.kind for record in planted.records.all())
+    kinds = sorted(record.spec.kind for record in on_stripes.records.all())
     assert kinds == ["attack"] * 4 + ["release"] * 2 + ["utility"] * 2
     assert len(names(tmp_path / "records")) == 16
     assert [(cell.defense.name, cell.attack.name, cell.status) for cell in cells] == [
@@ -71,12 +73,12 @@ def test_a_finished_command_run_again_costs_no_training(tmp_path, monkeypatch):
 def test_a_run_that_was_stopped_continues_with_what_is_missing(tmp_path):
     """Ctrl-C in an attack loses that cell alone."""
     entries = (LOOK, attack("stop"))
-    planted, cross = crossed(tmp_path, entries, ("mix",), ("the_release", "stop"))
+    on_stripes, cross = crossed(tmp_path, entries, ("mix",), ("the_release", "stop"))
 
     with pytest.raises(KeyboardInterrupt):
         run([cross])[0]
 
-    kept = [record.spec.names for record in planted.records.all() if record.spec.kind == "attack"]
+    kept = [record.spec.names for record in on_stripes.records.all() if record.spec.kind == "attack"]
     assert kept == [["mix", "the_release"]]
     assert not [name for name in names(tmp_path / "records") if "tmp" in name]
 
@@ -101,13 +103,13 @@ def test_every_input_that_changes_a_figure_changes_the_record(tmp_path, change):
 
 
 def test_another_seed_knob_or_data_set_is_another_record(tmp_path):
-    planted, other = bench(tmp_path), bench(tmp_path, splits(private=33))
-    mix = planted.registry.get("defenses", "mix")
+    on_stripes, other = bench(tmp_path), bench(tmp_path, splits(private=33))
+    mix = on_stripes.registry.get("defenses", "mix")
 
     keys = {
-        planted.release_spec(mix, 0).key,
-        planted.release_spec(mix, 1).key,
-        planted.release_spec(mix.with_settings({"weights": [0.6, 0.4]}), 0).key,
+        on_stripes.release_spec(mix, 0).key,
+        on_stripes.release_spec(mix, 1).key,
+        on_stripes.release_spec(mix.with_settings({"weights": [0.6, 0.4]}), 0).key,
         other.release_spec(mix, 0).key,
     }
 
@@ -133,13 +135,13 @@ def test_editing_a_plugin_makes_a_new_cell_and_editing_its_comments_does_not(tmp
     file, registry_file = tmp_path / "editable_plugin.py", tmp_path / "editable_plugin.yaml"
     file.write_text(PLUGIN)
     registry_file.write_text(ENTRY)
-    planted = bench(tmp_path, None, load_registry([registry_file]).get("attacks", "editable"))
-    mix, entry = (planted.registry.get(*which) for which in (("defenses", "mix"), ("attacks", "editable")))
+    on_stripes = bench(tmp_path, None, load_registry([registry_file]).get("attacks", "editable"))
+    mix, entry = (on_stripes.registry.get(*which) for which in (("defenses", "mix"), ("attacks", "editable")))
 
     def key_of(text):
         file.write_text(text)
         provenance.forget()  # as every run does
-        return planted.attack_spec(mix, entry, 0).key
+        return on_stripes.attack_spec(mix, entry, 0).key
 
     plain = key_of(PLUGIN)
     commented = key_of(
@@ -154,9 +156,9 @@ def test_editing_a_plugin_makes_a_new_cell_and_editing_its_comments_does_not(tmp
 
 
 def test_an_undefended_release_has_distance_zero(tmp_path):
-    planted = bench(tmp_path)
+    on_stripes = bench(tmp_path)
 
-    shown = planted.release(planted.undefended, 0)
+    shown = on_stripes.release(on_stripes.undefended, 0)
 
     assert shown.arrays["dssim"] == pytest.approx(np.zeros(30), abs=1e-6)
     assert shown.scores["dssim"]["mean"] == pytest.approx(0, abs=1e-6) and shown.scores["dssim"]["n"] == 30
@@ -167,10 +169,10 @@ def test_an_undefended_release_has_distance_zero(tmp_path):
 def test_an_attack_that_returns_the_release_is_as_far_away_as_the_release(tmp_path, returned, targets):
     """A guess may have a row per target or one per release."""
     entry = attack(returned)
-    planted = bench(tmp_path, None, entry, targets=targets)
-    noisy = planted.registry.get("defenses", "noise_mix")
+    on_stripes = bench(tmp_path, None, entry, targets=targets)
+    noisy = on_stripes.registry.get("defenses", "noise_mix")
 
-    shown, attacked = planted.release(noisy, 0), planted.attack(noisy, entry, 0)
+    shown, attacked = on_stripes.release(noisy, 0), on_stripes.attack(noisy, entry, 0)
 
     assert attacked.status == "ok", attacked.reason
     assert attacked.arrays["attacked_dssim"] == pytest.approx(shown.arrays["dssim"], abs=1e-5)
@@ -181,9 +183,9 @@ def test_an_attack_that_returns_the_release_is_as_far_away_as_the_release(tmp_pa
 
 
 def test_the_nearest_source_is_never_farther_than_the_dominant_one(tmp_path):
-    planted = bench(tmp_path)
+    on_stripes = bench(tmp_path)
 
-    shown = planted.release(planted.registry.get("defenses", "mix"), 0).arrays
+    shown = on_stripes.release(on_stripes.registry.get("defenses", "mix"), 0).arrays
 
     assert (shown["any_dssim"] <= shown["dssim"] + 1e-9).all() and (shown["any_dssim"] <= shown["every_dssim"]).all()
     assert (shown["any_dssim"] < shown["dssim"] - 0.01).any()  # with a coin for the dominant one it is often another
@@ -191,10 +193,10 @@ def test_the_nearest_source_is_never_farther_than_the_dominant_one(tmp_path):
 
 def test_targets_are_the_same_originals_for_every_seed_and_defense(tmp_path):
     """Where every original dominates one release, as without mixing and with weights .75 and .25."""
-    planted = bench(tmp_path, None, targets=10)
-    rows = [planted.registry.get("defenses", name) for name in ("none", "noise_mix", "shuffle_mix")]
+    on_stripes = bench(tmp_path, None, targets=10)
+    rows = [on_stripes.registry.get("defenses", name) for name in ("none", "noise_mix", "shuffle_mix")]
 
-    scored = [sorted(planted.release(row, seed).arrays["units"]) for row in rows for seed in (0, 1)]
+    scored = [sorted(on_stripes.release(row, seed).arrays["units"]) for row in rows for seed in (0, 1)]
 
     assert len(scored[0]) == 10
     assert all(units == scored[0] for units in scored)
@@ -202,10 +204,10 @@ def test_targets_are_the_same_originals_for_every_seed_and_defense(tmp_path):
 
 def test_a_random_label_among_equal_shares_scores_no_other_originals(tmp_path):
     """With weights .5 and .5 an original may dominate two releases or none."""
-    planted = bench(tmp_path, None, targets=10)
-    chosen = set(planted.release(planted.undefended, 0).arrays["units"])
+    on_stripes = bench(tmp_path, None, targets=10)
+    chosen = set(on_stripes.release(on_stripes.undefended, 0).arrays["units"])
 
-    shown = planted.release(planted.registry.get("defenses", "mix"), 0)
+    shown = on_stripes.release(on_stripes.registry.get("defenses", "mix"), 0)
 
     assert set(shown.arrays["units"]) <= chosen
     assert shown.scores["dssim"]["n"] == len(set(shown.arrays["units"]))
@@ -219,9 +221,9 @@ def test_few_targets_are_a_subset_of_more_targets(tmp_path):
 
 def test_an_attack_sees_as_many_releases_as_utility_trains_on(tmp_path):
     entry = attack("count_releases", "recognition", ("releases",))
-    planted = bench(tmp_path, None, entry, epochs=4)
+    on_stripes = bench(tmp_path, None, entry, epochs=4)
 
-    seen = planted.attack(planted.registry.get("defenses", "mix"), entry, 0)
+    seen = on_stripes.attack(on_stripes.registry.get("defenses", "mix"), entry, 0)
 
     assert seen.facts == {"releases": 4, "labels": 30}
 
@@ -266,13 +268,13 @@ def test_a_failing_attack_is_reported_and_the_rest_is_done(tmp_path):
 
 def test_a_failed_cell_is_tried_again(tmp_path, monkeypatch):
     entry = attack("burst")
-    planted = bench(tmp_path, None, entry)
-    mix = planted.registry.get("defenses", "mix")
-    assert planted.attack(mix, entry, 0).status == "failed"
+    on_stripes = bench(tmp_path, None, entry)
+    mix = on_stripes.registry.get("defenses", "mix")
+    assert on_stripes.attack(mix, entry, 0).status == "failed"
 
     monkeypatch.setattr(planted, "burst", planted.the_release)
 
-    assert planted.attack(mix, entry, 0).status == "failed"  # not within one run
+    assert on_stripes.attack(mix, entry, 0).status == "failed"  # not within one run
     assert bench(tmp_path, None, entry).attack(mix, entry, 0).status == "ok"
 
 
@@ -289,9 +291,9 @@ def test_a_failed_cell_is_tried_again(tmp_path, monkeypatch):
 )
 def test_a_wrong_guess_is_a_failed_cell(tmp_path, function, kind, expected):
     entry = attack(function, kind)
-    planted = bench(tmp_path, None, entry)
+    on_stripes = bench(tmp_path, None, entry)
 
-    result = planted.attack(planted.registry.get("defenses", "noise_mix"), entry, 0)
+    result = on_stripes.attack(on_stripes.registry.get("defenses", "noise_mix"), entry, 0)
 
     assert result.status == "failed" and expected in result.reason
     assert not result.scores
@@ -299,43 +301,43 @@ def test_a_wrong_guess_is_a_failed_cell(tmp_path, function, kind, expected):
 
 def test_an_attack_that_reads_what_it_is_not_granted_fails_and_the_reason_names_the_grant(tmp_path):
     entry = attack("count_releases", "recognition", ("labels",))
-    planted = bench(tmp_path, None, entry)
+    on_stripes = bench(tmp_path, None, entry)
 
-    result = planted.attack(planted.registry.get("defenses", "mix"), entry, 0)
+    result = on_stripes.attack(on_stripes.registry.get("defenses", "mix"), entry, 0)
 
     assert result.status == "failed" and "reached for releases" in result.reason
 
 
 def test_missing_credentials_are_skipped_and_not_failed(tmp_path):
     entry = attack("wants_a_key")
-    planted = bench(tmp_path, None, entry)
+    on_stripes = bench(tmp_path, None, entry)
 
-    result = planted.attack(planted.undefended, entry, 0)
+    result = on_stripes.attack(on_stripes.undefended, entry, 0)
 
     assert (result.status, result.reason) == ("skipped", "no credentials; set PLANTED_KEY")
 
 
 def test_an_attack_without_an_evaluator_is_inapplicable(tmp_path):
     entry = attack("nothing", "reidentification", ("gallery",))
-    planted = bench(tmp_path, None, entry)
-    others = tuple(each for each in planted.registry.entries if each.name != "reidentification")
-    planted = replace(planted, registry=replace(planted.registry, entries=others))
+    on_stripes = bench(tmp_path, None, entry)
+    others = tuple(each for each in on_stripes.registry.entries if each.name != "reidentification")
+    on_stripes = replace(on_stripes, registry=replace(on_stripes.registry, entries=others))
 
-    assert planted.attack(planted.undefended, entry, 0).status == "inapplicable"
+    assert on_stripes.attack(on_stripes.undefended, entry, 0).status == "inapplicable"
 
 
 def test_a_defense_that_returns_nan_is_refused_before_anything_runs(tmp_path):
-    planted = bench(tmp_path, None, defense("not_finite"))
+    on_stripes = bench(tmp_path, None, defense("not_finite"))
 
     with pytest.raises(HarnessError, match=r"not_finite.*NaN or infinity"):
-        planted.client.check(planted.registry.get("defenses", "not_finite"))
+        on_stripes.client.check(on_stripes.registry.get("defenses", "not_finite"))
 
 
 def test_a_learned_attack_at_chance_has_failed(tmp_path):
     entry = attack("first_class", "recognition", traits=("learned",))
-    planted = bench(tmp_path, None, entry)
+    on_stripes = bench(tmp_path, None, entry)
 
-    result = planted.attack(planted.undefended, entry, 0)
+    result = on_stripes.attack(on_stripes.undefended, entry, 0)
 
     assert result.status == "failed" and "chance" in result.reason
 
@@ -355,10 +357,10 @@ def test_a_failing_proof_is_made_once_in_a_run(tmp_path):
 def test_one_target_that_dominates_nothing_is_inapplicable_not_a_crash(tmp_path):
     """By a coin for the label some original dominates no release: it cannot be scored, and the cell says so."""
     entry = LOOK
-    planted = bench(tmp_path, None, entry, targets=1)
-    mix = planted.registry.get("defenses", "mix")
+    on_stripes = bench(tmp_path, None, entry, targets=1)
+    mix = on_stripes.registry.get("defenses", "mix")
 
-    results = [(planted.release(mix, seed), planted.attack(mix, entry, seed)) for seed in range(8)]
+    results = [(on_stripes.release(mix, seed), on_stripes.attack(mix, entry, seed)) for seed in range(8)]
 
     assert any(not len(shown.arrays.get("units", ())) for shown, _ in results)  # it does happen here
     for result in (each for both in results for each in both):
