@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.leaderboard.format import short
-from harness.report.terminal import grid
+from harness.report.markdown import grid
 
 TREE = Path(__file__).resolve().parent.parent
 PARTS = ("harness", "defenses", "attacks", "evaluators", "registry.yaml")

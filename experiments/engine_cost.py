@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from harness.registry import load_registry
-from harness.report.terminal import grid
+from harness.report.markdown import grid
 from harness.run.engine import Engine, RunOptions, prepare, run
 
 CELLS = (1, 2, 4, 8)

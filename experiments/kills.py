@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.report.terminal import grid
+from harness.report.markdown import grid
 
 SWEEP = """
 dataset: photos

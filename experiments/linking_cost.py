@@ -80,7 +80,7 @@ def _look(guess: Any, observation: Any) -> Any:
 
 
 def write(given: argparse.Namespace, found: list[dict[str, Any]]) -> None:
-    from harness.report.terminal import grid
+    from harness.report.markdown import grid
 
     given.out.write_text(
         "\n".join(

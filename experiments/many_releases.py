@@ -21,7 +21,7 @@ from harness.randomness import derive, root_of, torch_generator
 from harness.records import Records, RunResult
 from harness.registry import bind, load_registry
 from harness.registry.settings import format_setting
-from harness.report.terminal import grid
+from harness.report.markdown import grid
 from harness.run.bench import Bench
 from harness.system.device import choose_device, device_type, use_threads
 

@@ -18,7 +18,7 @@ from harness.leaderboard.format import figure
 from harness.leaderboard.reported import PublishedRow, table_7
 from harness.records import Records
 from harness.registry import load_registry
-from harness.report.terminal import grid
+from harness.report.markdown import grid
 from harness.run.bench import Bench
 from harness.system.device import choose_device, device_type, use_threads
 

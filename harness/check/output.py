@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 from harness.check.changes import LEVEL, NEW, UNCHANGED, Change, Comparison
 from harness.leaderboard.format import short
-from harness.report.terminal import grid
+from harness.report.markdown import grid
 
 _HEADS = ("cell", "score", "baseline", "now", "change [95 %]", "p, Holm", "tolerance", "could have detected", "")
 _POWER = "With 80 % power this suite finds a change of (from defense to defense):"

@@ -37,7 +37,7 @@ def rank_records(args: argparse.Namespace) -> int:
     from harness.records import Records
     from harness.records.provenance import CodeAtHand
     from harness.records.store import read_all
-    from harness.report import table_data, terminal
+    from harness.report import files, table_data, terminal
 
     records = read_all(args.records) if args.verify else Records(args.records).all()
     ranked = boards(records, _reported(args), CodeAtHand(registry_from(args)))
@@ -45,7 +45,7 @@ def rank_records(args: argparse.Namespace) -> int:
         raise HarnessError(f"no records in {args.records}; run `harness run` first, or name a folder with --records")
     if args.verify:
         return _verify(args, ranked)
-    paths = terminal.write(ranked, args.out, args.records)
+    paths = files.write(ranked, args.out, args.records)
     print_result(args, table_data.document(ranked), None)
     if not args.json:
         terminal.show(ranked, console())

@@ -43,11 +43,11 @@ class Cost:
         if not self.known + self.unknown:
             return "nothing is left to run"
         if not self.known:
-            return f"{self.unknown} pieces to run; their cost is not known: no record of similar work here"
+            return f"{self.unknown} pieces remaining; their cost is not known: no record of similar work here"
         shared_time = self.seconds / max(1, workers)
         beside = f"; {self.unknown} more pieces of unknown cost" if self.unknown else ""
         shared = f", on {workers} workers {_time(shared_time)}" if workers > 1 else ""
-        return f"{self.known} pieces to run take about {_time(self.seconds)} of work{shared}{beside}"
+        return f"{self.known} pieces remaining take about {_time(self.seconds)} of work{shared}{beside}"
 
 
 def cost_of(specs: Sequence[RunSpec], records: Iterable[RunResult]) -> Cost:

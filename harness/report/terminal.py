@@ -14,10 +14,6 @@ from harness.leaderboard.board import Board
 from harness.leaderboard.format import notes, settings
 from harness.leaderboard.row import Row
 from harness.report.columns import NOTHING, Column, displayed, row_columns
-from harness.report.files import write
-from harness.report.markdown import grid
-from harness.report.markdown import page as markdown
-from harness.report.table_data import as_json, csv_text, document
 
 _FIRST, _EACH = 17, 12
 """Widths of the first column and of each other one."""
@@ -81,15 +77,3 @@ def verdicts(rows: Sequence[Row], console: Console) -> None:
             for part in wrap(line, console.width, initial_indent="  ", subsequent_indent="    "):
                 console.print(part, highlight=False, markup=False, soft_wrap=True)
         console.print()
-
-
-__all__ = [
-    "as_json",
-    "csv_text",
-    "document",
-    "grid",
-    "markdown",
-    "show",
-    "verdicts",
-    "write",
-]

@@ -13,7 +13,7 @@ from rich.table import Table
 from harness.errors import HarnessError
 from harness.leaderboard.format import figure, settings, short
 from harness.registry import Entry
-from harness.report.terminal import grid
+from harness.report.markdown import grid
 from harness.scores import label
 from harness.tune.result import MeasuredValue, TuneOptions, TuneResult, setting_of
 from harness.types import Splits

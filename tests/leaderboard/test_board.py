@@ -16,7 +16,9 @@ from harness.leaderboard.board import boards
 from harness.leaderboard.format import figure, settings
 from harness.leaderboard.row import CONTROLS
 from harness.records import Records, RunResult, RunSpec
-from harness.report import terminal
+from harness.report import table_data, terminal
+from harness.report.files import write
+from harness.report.markdown import page
 from harness.statistics import summarise
 
 N = 40
@@ -369,8 +371,8 @@ def test_only_failures_make_a_board_without_rows():
     (board,) = boards([attacked("broken", status="failed")])
 
     assert board.rows == []
-    terminal.markdown([board])
-    terminal.csv_text([board])
+    page([board])
+    table_data.csv_text([board])
 
 
 # Text
@@ -384,7 +386,7 @@ def board():
 
 
 def test_the_csv_holds_every_row_with_its_numbers_in_full(board):
-    read = list(csv.DictReader(io.StringIO(terminal.csv_text(board))))
+    read = list(csv.DictReader(io.StringIO(table_data.csv_text(board))))
 
     assert [line["defense"] for line in read] == [each.defense for each in board[0].rows]
     good = next(line for line in read if line["defense"] == "good")
@@ -397,7 +399,7 @@ def test_the_csv_holds_every_row_with_its_numbers_in_full(board):
 
 
 def test_the_page_is_a_table_whose_rows_are_as_wide_as_its_head(board):
-    lines = terminal.markdown(board).splitlines()
+    lines = page(board).splitlines()
     first = next(position for position, line in enumerate(lines) if line.startswith("|"))
     grids = [len(re.findall(r"(?<!\\)\|", line)) for line in lines[first : first + 2 + 3]]
 
@@ -406,16 +408,16 @@ def test_the_page_is_a_table_whose_rows_are_as_wide_as_its_head(board):
 
 
 def test_every_record_of_a_row_is_linked(board):
-    page = terminal.markdown(board)
+    text = page(board)
 
-    assert all(f"records/{key}.json" in page for each in board[0].rows for key in each.records)
+    assert all(f"records/{key}.json" in text for each in board[0].rows for key in each.records)
 
 
 def test_no_nan_and_no_infinity_appears(board):
-    text = terminal.markdown(board) + terminal.csv_text(board) + terminal.as_json(terminal.document(board))
+    text = page(board) + table_data.csv_text(board) + table_data.as_json(table_data.document(board))
 
     assert not re.search(r"\b(nan|inf|infinity)\b", text, re.IGNORECASE)
-    assert len(json.loads(terminal.as_json(terminal.document(board)))["boards"][0]["rows"]) == 3
+    assert len(json.loads(table_data.as_json(table_data.document(board)))["boards"][0]["rows"]) == 3
 
 
 def test_every_figure_has_its_interval(board):
@@ -451,11 +453,11 @@ def test_the_board_fits_eighty_columns(board):
 
 
 def test_pages_and_tables_are_written_by_data_set(board, tmp_path):
-    paths = terminal.write(board, tmp_path / "boards")
+    paths = write(board, tmp_path / "boards")
 
     assert sorted(path.name for path in paths) == ["stripes.csv", "stripes.json", "stripes.md"]
-    assert (tmp_path / "boards" / "stripes.csv").read_text() == terminal.csv_text(board)
-    assert json.loads((tmp_path / "boards" / "stripes.json").read_text()) == terminal.document(board)
+    assert (tmp_path / "boards" / "stripes.csv").read_text() == table_data.csv_text(board)
+    assert json.loads((tmp_path / "boards" / "stripes.json").read_text()) == table_data.document(board)
 
 
 def test_a_board_is_a_function_of_the_folder(tmp_path, board):
@@ -463,7 +465,7 @@ def test_a_board_is_a_function_of_the_folder(tmp_path, board):
     for each in [*complete("good", 0.9), *complete("none", 0.95, np.zeros(N))]:
         folder.write(each)
 
-    first, again = (terminal.csv_text(boards(folder.all())) for _ in range(2))
+    first, again = (table_data.csv_text(boards(folder.all())) for _ in range(2))
 
     assert first == again and first.count("\n") == 3
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from harness.leaderboard import verdict
 from harness.leaderboard.board import boards
 from harness.report import table_data, terminal
+from harness.report.markdown import page
 from harness.statistics import paired
 from tests.leaderboard.test_board import MULTI, RELEASED, N, attacked, complete, recognised, release, row, rows, trained
 
@@ -345,10 +346,10 @@ def judged():
 
 
 def test_the_page_lists_every_attack_under_the_heads(judged):
-    page = terminal.markdown(judged).splitlines()
+    lines = page(judged).splitlines()
 
-    start = next(at for at, text in enumerate(page) if text.startswith("| attack |"))
-    grid = [text for text in page[start:] if text.startswith("|")]
+    start = next(at for at, text in enumerate(lines) if text.startswith("| attack |"))
+    grid = [text for text in lines[start:] if text.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", text)) for text in grid}) == 1
     names = [text.split(" | ")[0].strip("| ") for text in grid[2:]]
     assert names[0] == "no attack" and {MULTI, "smooth", "oracle", "cnn arch=tiny", "google_vision"} <= set(names)

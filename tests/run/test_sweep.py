@@ -147,7 +147,7 @@ def test_a_cost_is_that_of_similar_pieces_by_pixels_and_epochs():
 
     assert cost.seconds == pytest.approx(3 * 2 + 4 * 2)
     assert (cost.known, cost.unknown) == (2, 1)
-    assert cost.text(2) == "2 pieces to run take about 14 s of work, on 2 workers 7 s; 1 more pieces of unknown cost"
+    assert cost.text(2) == "2 pieces remaining take about 14 s of work, on 2 workers 7 s; 1 more pieces of unknown cost"
 
 
 def test_a_piece_that_was_never_done_has_no_known_cost():
