@@ -43,7 +43,7 @@ def test_validate_names_what_a_defense_does_wrong(harness, tmp_path, body, broke
     assert any("FAILED" in line and broken in line for line in out.splitlines()), out
 
 
-def test_validate_speaks_json(harness, registry):
+def test_validate_prints_json(harness, registry):
     code, out, _ = harness("validate", "burst", "--registry", registry, "--json")
 
     checks = json.loads(out)["checks"]
@@ -56,7 +56,7 @@ def test_validate_of_an_unknown_name_is_refused(harness):
 
 
 def test_from_new_to_a_run_in_two_steps(harness, run, place):
-    """The generated defense is sound as it stands and runs."""
+    """The generated defense passes the checks unedited, and runs."""
     code, out, _ = harness("new", "defense", "veil")
     assert code == 0 and sorted(path.name for path in place.iterdir()) == ["veil.py", "veil.yaml"]
     assert "harness validate veil --registry veil.yaml" in out
@@ -73,7 +73,7 @@ def test_from_new_to_a_run_in_two_steps(harness, run, place):
 
 
 @pytest.mark.parametrize("kind", ["attack", "metric"])
-def test_every_generated_plugin_is_sound_as_it_stands(harness, kind):
+def test_every_generated_plugin_passes_unedited(harness, kind):
     name = f"fresh_{kind}"
     assert harness("new", kind, name)[0] == 0
 

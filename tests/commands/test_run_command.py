@@ -1,4 +1,4 @@
-"""`harness run`: one JSON document, the board and the verdict; what is done is not done again."""
+"""`harness run`: one JSON document, the board and the verdict; finished pieces are not repeated."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_run_prints_one_document_with_the_fields_that_scripts_rely_on(run):
     assert same["dssim"]["low"] <= same["dssim"]["mean"] <= same["dssim"]["high"]
 
 
-def test_a_figure_that_cannot_be_had_is_null_with_the_reason(run):
+def test_a_score_that_cannot_be_measured_is_null_with_the_reason(run):
     """FID needs weights that are not on a machine that has only Python and pip."""
     _, out, _ = run("--defense", "none", "--attack", "same", "--no-utility", "--json")
 
@@ -116,7 +116,7 @@ def test_a_failed_cell_makes_the_exit_code_1_and_the_rest_goes_on(run):
     assert "3 candidates for releases of 2 sources" in err and "Traceback" not in err
 
 
-def test_what_is_skipped_or_inapplicable_is_no_failure(run):
+def test_skipped_and_inapplicable_cells_are_no_failure(run):
     code, out, err = run(*("--defense", "mix", "--attack", "keyed,cnn", "--no-utility", "--public-share", 0, "--json"))
 
     assert code == 0
@@ -124,7 +124,7 @@ def test_what_is_skipped_or_inapplicable_is_no_failure(run):
     assert "set PLANTED_KEY" in err and "--public-share 0" in err
 
 
-def test_what_several_defenses_share_is_said_on_one_line(run):
+def test_a_message_that_several_defenses_share_is_one_line(run):
     code, _, err = run("--defense", "mix,none,turn", "--attack", "keyed,burst,cnn", "--no-utility", "--public-share", 0)
 
     said = [line for line in err.splitlines() if " x " in line]
@@ -137,7 +137,7 @@ def test_what_several_defenses_share_is_said_on_one_line(run):
     ]
 
 
-def test_attacks_that_fall_with_one_reason_are_said_together(run, monkeypatch):
+def test_attacks_that_fail_for_one_reason_share_a_line(run, monkeypatch):
     def untrainable(*_):
         raise RuntimeError("no training today")
 
@@ -148,7 +148,7 @@ def test_attacks_that_fall_with_one_reason_are_said_together(run, monkeypatch):
     assert said.startswith("mix x same, first: failed: utility: ")
 
 
-def test_a_run_ends_with_the_verdict_on_each_defense_that_was_asked_for(run):
+def test_a_run_ends_with_the_verdict_on_each_requested_defense(run):
     code, out, _ = run("--defense", "mix,turn", "--attack", "same,keyed", "--no-utility")
 
     last = out[out.index("mix (weights=0.5,0.5), ") :]
@@ -160,7 +160,7 @@ def test_a_run_ends_with_the_verdict_on_each_defense_that_was_asked_for(run):
     assert last.count("Says nothing about keyed (skipped: no credentials; set PLANTED_KEY)") == 2
 
 
-def test_verdicts_stand_beside_the_cells(run):
+def test_the_document_has_verdicts_beside_the_cells(run):
     _, out, _ = run("--defense", "mix", "--attack", "same", "--no-utility", "--json")
 
     (said,) = json.loads(out)["verdicts"]
@@ -177,7 +177,7 @@ def test_an_interrupted_run_says_so_and_keeps_what_it_has(run, place):
 
 
 def test_one_target_is_enough(run):
-    """Little can be said of one image, and no figure of it is beyond chance; but nothing breaks."""
+    """No figure of one image is significant, but nothing fails."""
     code, out, err = run("--defense", "none", "--attack", "first", "--no-utility", "--targets", 1)
 
     assert code == 0, err

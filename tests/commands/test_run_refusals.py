@@ -112,7 +112,7 @@ def spoil(folder: Path, how: str) -> Path:
     ],
 )
 def test_a_bad_folder_is_one_clear_line_and_nothing_is_written(run, place, tmp_path, how, words, caplog):
-    """What is left out is warned of as well; that goes through the log, which pytest holds back here."""
+    """A warning names the images that are left out; it goes through the log, which pytest holds back here."""
     answer = run("--defense", "mix", "--attack", "same", data=spoil(tmp_path, how))
 
     assert refused(answer, *words)
@@ -120,7 +120,7 @@ def test_a_bad_folder_is_one_clear_line_and_nothing_is_written(run, place, tmp_p
 
 
 def test_a_full_disk_is_one_line(run, place):
-    """As is a records folder that cannot be made. Progress has been told by then; the last line says what is wrong."""
+    """As is a records folder that cannot be made. Progress has been printed by then; the last line names the error."""
     (place / "taken").write_text("")
 
     code, out, err = run("--defense", "mix", "--attack", "same", "--no-utility", "--records", "taken")

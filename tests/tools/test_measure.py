@@ -1,4 +1,4 @@
-"""`harness measure` gives every metric of every pair of files, and says in one line why it cannot."""
+"""`harness measure` gives every metric of every pair of files, and refuses in one line."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_the_same_path_goes_before_the_same_stem(tmp_path: Path) -> None:
     assert measure(tmp_path / "a", tmp_path / "b", METRICS)["scores"]["mse"]["mean"] == 0
 
 
-def test_files_that_are_no_images_are_passed_over_in_folders(folders: tuple[Path, Path]) -> None:
+def test_other_files_in_folders_are_ignored(folders: tuple[Path, Path]) -> None:
     (folders[0] / "labels.csv").write_text("1,cat")
     (folders[0] / "._2.png").write_bytes(b"left by a Mac")
 
@@ -115,7 +115,7 @@ def test_images_come_first_and_originals_second(tmp_path: Path) -> None:
     assert scores["excess"]["mean"] == 1
 
 
-def test_a_skipped_metric_gives_its_reason_and_spares_the_others(folders: tuple[Path, Path]) -> None:
+def test_a_skipped_metric_gives_its_reason_and_the_others_are_measured(folders: tuple[Path, Path]) -> None:
     def lacking(images: torch.Tensor, originals: torch.Tensor) -> torch.Tensor:
         raise Skipped("lacking: no weights; place them here")
 
@@ -126,12 +126,12 @@ def test_a_skipped_metric_gives_its_reason_and_spares_the_others(folders: tuple[
     assert scores["mse"]["n"] == 3
 
 
-def test_progress_is_told_from_nothing_to_all(folders: tuple[Path, Path]) -> None:
-    told: list[tuple[int, int]] = []
+def test_progress_is_reported_from_none_to_all(folders: tuple[Path, Path]) -> None:
+    reported: list[tuple[int, int]] = []
 
-    measure(*folders, METRICS, progress=lambda what, done, total: told.append((done, total)))
+    measure(*folders, METRICS, progress=lambda what, done, total: reported.append((done, total)))
 
-    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert reported == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
 def test_a_missing_path_is_named(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_images_on_one_side_only_are_counted_and_named(folders: tuple[Path, Path
     assert message.startswith(f"4 images are only in {folders[1]}: 3.png, 4.png, 5.png, ...;")
 
 
-def test_two_files_of_one_stem_are_not_guessed_at(tmp_path: Path) -> None:
+def test_two_files_with_one_stem_are_refused(tmp_path: Path) -> None:
     save(tmp_path / "a" / "1.png")
     save(tmp_path / "a" / "1.bmp")
     save(tmp_path / "b" / "1.jpg")

@@ -1,4 +1,4 @@
-"""The preview sheet shows the images it says it shows, with the figures of the metrics under them."""
+"""The preview sheet shows originals and releases, with the metrics' figures under them."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def drawn(client, out, defenses=("mix", "blur_mix"), attacks=(), count=3):
 
 
 def shows(sheet, picture):
-    """Whether a (3, H, W) image stands somewhere on the sheet, enlarged four times, pixel by pixel."""
+    """Whether a (3, H, W) image is somewhere on the sheet, enlarged four times, pixel by pixel."""
     tile = np.repeat(np.repeat(picture.transpose(1, 2, 0), 4, 0), 4, 1)
     rows, columns = np.nonzero((sheet[: 1 - len(tile), : 1 - len(tile)] == tile[0, 0]).all(-1))
     return any((sheet[y : y + len(tile), x : x + len(tile)] == tile).all() for y, x in zip(rows, columns, strict=True))
 
 
-def test_every_original_stands_beside_its_releases(tmp_path):
+def test_every_original_is_in_a_row_with_its_releases(tmp_path):
     seen = client()
 
     sheet = drawn(seen, tmp_path / "sheet.png")
@@ -71,7 +71,7 @@ def test_an_attack_adds_a_row_under_each_release(tmp_path):
     assert attacked.shape[0] > 1.7 * plain.shape[0]
 
 
-def test_an_attack_that_does_not_suit_is_a_blank_tile(tmp_path, monkeypatch):
+def test_an_inapplicable_attack_is_a_blank_tile(tmp_path, monkeypatch):
     tiles = []
     monkeypatch.setattr(preview._Sheet, "tile", lambda self, *given: tiles.append(given))
 

@@ -66,7 +66,7 @@ def test_list_answers_at_once_and_without_torch():
     assert set(json.loads(done.stdout)) >= {"defenses", "attacks", "metrics", "datasets"}
 
 
-def test_show_tells_an_entry_whole(harness):
+def test_show_prints_all_fields_of_an_entry(harness):
     code, out, _ = harness("show", "shuffle_mix", "--json")
 
     shown = json.loads(out)
