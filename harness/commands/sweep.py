@@ -20,7 +20,7 @@ from harness.commands.common import (
 
 def add(subparsers: Any) -> None:
     sweep = add_command(subparsers, "sweep", run_sweep, "the crosses of a file: lists and ranges of everything")
-    sweep.add_argument("file", type=Path, help="YAML, such as experiments/table7.yaml")
+    sweep.add_argument("file", type=Path, help="YAML, such as experiments/board.yaml")
     sweep.add_argument("--dataset", help="instead of the file's")
     add_engine_options(sweep)
     add_records_option(sweep, "where records go")
