@@ -1,4 +1,4 @@
-"""What a coarse label hides is read from the pictures; who reads the label alone is at chance."""
+"""The hidden attribute is read from undefended images; a guess from the label alone is at chance."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def stage(tmp_path_factory):
     return bench(tmp_path_factory.mktemp("attribute"), coarse(splits(private=60, public=90)))
 
 
-def test_an_undefended_attribute_is_read_far_above_what_the_label_tells(stage):
+def test_an_undefended_attribute_is_read_far_above_the_chance_given_by_the_label(stage):
     found = stage.attack(stage.undefended, entry_of(stage), SEED)
 
     assert found.status == "ok", found.reason
@@ -76,7 +76,7 @@ def test_an_undefended_attribute_is_read_far_above_what_the_label_tells(stage):
     assert found.facts["held_out_n"] == 18 and found.facts["steps"] >= convergence.LEAST_STEPS
 
 
-def test_who_reads_the_label_alone_is_at_chance_and_no_better(stage):
+def test_a_guess_from_the_label_alone_is_at_chance(stage):
     found = stage.attack(stage.undefended, here("label_alone"), SEED)
 
     assert found.scores["attribute"]["mean"] == pytest.approx(2 / 3)
@@ -89,20 +89,20 @@ def test_a_learned_attack_at_the_labels_chance_has_failed(stage):
     assert found.status == "failed" and "not above chance (0.67)" in found.reason
 
 
-def test_attributes_that_say_nothing_are_not_learned(monkeypatch):
-    """An adversary whose own attributes are shuffled proves nothing, and no defense looks private for that."""
+def test_shuffled_attributes_are_not_learned(monkeypatch):
+    """With shuffled attributes of the adversary the attack fails, so that no defense looks private."""
     monkeypatch.setattr(convergence, "LEAST_STEPS", 60)
     data = coarse(splits(private=12, public=90))
-    told = np.random.default_rng(3).permutation(data.public.attributes)
-    stage = bench(None, replace(data, public=replace(data.public, attributes=told)))
+    attributes = np.random.default_rng(3).permutation(data.public.attributes)
+    stage = bench(None, replace(data, public=replace(data.public, attributes=attributes)))
 
     found = stage.attack(stage.undefended, entry_of(stage), SEED)
 
     assert found.status == "failed" and not found.scores
 
 
-def test_an_answer_that_the_label_rules_out_is_never_given(stage):
-    """Seen at the adversary's own images: skew is slanted, straight is one of the others; soft labels are shares."""
+def test_an_attribute_that_the_label_excludes_gets_score_zero(stage):
+    """From the adversary's own images: skew is slanted, straight is one of the others; soft labels are shares."""
     seen = stage.client.observe(stage.undefended, entry_of(stage), SEED)
 
     hard, soft = attribute_shares(seen, torch.tensor([0, 1])), attribute_shares(seen, torch.tensor([[0.25, 0.75]]))
@@ -119,7 +119,7 @@ def test_a_set_without_a_second_attribute_is_inapplicable():
     assert all("cifar10_coarse" in result.reason for result in results)
 
 
-def test_a_guess_over_classes_is_none_over_attributes(stage):
+def test_scores_over_classes_are_refused_as_attributes(stage):
     found = stage.attack(stage.undefended, here("one_too_few"), SEED)
 
     assert found.status == "failed" and "expected (60, 3)" in found.reason

@@ -1,4 +1,4 @@
-"""The ensemble breaks ten planted defenses that the paper's own attacks call private, and invents nothing."""
+"""The ensemble breaks ten planted defenses that the paper's attacks do not, and reconstructs nothing from noise."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ def dissimilarity(images, originals):
     return 1 - piq.ssim(*pair, data_range=1.0, reduction="none", downsample=False)
 
 
-# The ten
+# Planted defenses
 
 
 @pytest.mark.parametrize("attack", PAPERS)
 @pytest.mark.parametrize("name", BROKEN)
-def test_the_papers_own_attacks_call_it_private(name, attack):
+def test_the_papers_attacks_leave_a_large_distance(name, attack):
     observation, originals = seen(name)
     if attack == "fastica":  # on one release, as the paper has it
         observation = rehearsal._view(observation, list(observation.releases[:1]), observation.targets)
@@ -96,7 +96,7 @@ def test_the_papers_own_attacks_call_it_private(name, attack):
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_auto_breaks_it(name, short):
+def test_auto_comes_within_the_planted_limit(name, short):
     observation, originals = seen(name)
 
     guess = auto(observation, generator())
@@ -106,8 +106,8 @@ def test_auto_breaks_it(name, short):
     assert guess.report["spent"]["trainings"] <= guess.report["budget"]["trainings"] == 2
 
 
-def test_of_static_auto_makes_nothing(monkeypatch):
-    """A guess is no nearer to its own original than to the others."""
+def test_auto_reconstructs_nothing_from_pure_noise(monkeypatch):
+    """A guess is no nearer to its own original than to others."""
     monkeypatch.setattr(convergence, "LEAST_STEPS", 50)  # there is nothing to learn
     observation, originals = observed(SOUND)
 
@@ -124,10 +124,10 @@ def test_auto_has_no_knobs():
     assert list(inspect.signature(auto).parameters) == ["observation", "rng"]
 
 
-# The bars
+# The limits
 
 
-def test_the_bar_of_the_fixed_mask_is_what_the_true_mask_leaves():
+def test_the_limit_of_the_fixed_mask_is_the_distance_under_the_true_mask():
     observation, originals = seen("fixed_mask")
     ours = same_mask(torch.ones(1, 2, 3, SIZE, SIZE) * torch.tensor([1.0, 0.0]).view(1, 2, 1, 1, 1), None, None)
     places = np.argwhere(ours[0, 0].numpy() == 1)
@@ -143,7 +143,7 @@ def test_the_bar_of_the_fixed_mask_is_what_the_true_mask_leaves():
     assert left(filled[:, None], originals) < BROKEN["fixed_mask"].left
 
 
-def test_the_bar_of_the_fixed_order_is_half_of_what_smoothing_leaves():
+def test_the_limit_of_the_fixed_order_is_half_the_distance_after_smoothing():
     observation, originals = seen("fixed_order")
 
     guess = smooth(observation, generator(), gaussians=[0.5, 0.7, 1.0, 1.5, 2.0, 3.0], medians=[3, 5])
@@ -151,7 +151,7 @@ def test_the_bar_of_the_fixed_order_is_half_of_what_smoothing_leaves():
     assert left(guess.candidates, originals) / 2 >= 0.95 * BROKEN["fixed_order"].left
 
 
-# Its parts
+# Parts
 
 
 @pytest.mark.parametrize("name", ["negative", "tiny_sigma"])
@@ -170,7 +170,7 @@ def test_faults_of_the_protocol_are_found_in_the_releases_alone():
 
 
 def test_a_map_and_its_adjoint_agree():
-    """<A x, y> = <x, A' y> for the filter, whose transpose nobody wrote down."""
+    """<A x, y> = <x, A' y> for the filter, whose transpose is written nowhere."""
     observation, _ = seen("unprotected_filter")
     x, y = torch.rand((2, 3, SIZE, SIZE), generator=generator()).unsqueeze(1)
 
@@ -185,7 +185,7 @@ def shuffled(sources, weights, rng):
 
 
 @pytest.mark.parametrize("function", [plain, shuffled, noisy])
-def test_what_is_no_known_map_is_left_alone(function):
+def test_a_defense_without_a_known_linear_map_is_not_undone(function):
     params = {"sigma": 20} if function is noisy else {}
     observation, _ = observed(Broken(function, "", 1.0, "", traits=LINEAR, params=params))
 
@@ -193,7 +193,7 @@ def test_what_is_no_known_map_is_left_alone(function):
         undone(observation)
 
 
-def test_a_stage_shows_what_nothing_was_learned_from():
+def test_rehearsals_show_images_that_no_attack_trains_on():
     observation, _ = seen("negative")
     learning, _ = split(observation.public, observation)
     learned = {image.numpy().tobytes() for image in observation.public.images[torch.from_numpy(learning)]}
@@ -205,8 +205,8 @@ def test_a_stage_shows_what_nothing_was_learned_from():
         assert not learned & {image.numpy().tobytes() for image in staged.originals}
 
 
-def test_a_stage_scores_as_the_real_releases_do():
-    """Of looking: the same defense on other pictures."""
+def test_a_rehearsal_scores_like_the_real_releases():
+    """Of `look`: the same defense on other images."""
     observation, originals = seen("negative")
 
     staged = rehearsal.all_epochs(observation)
@@ -215,7 +215,7 @@ def test_a_stage_scores_as_the_real_releases_do():
     assert 1 - score == pytest.approx(left(look(observation, generator()).candidates, originals), abs=0.1)
 
 
-def test_linking_is_not_misled_by_components_that_hold_rounding_alone():
+def test_components_that_hold_only_rounding_do_not_disturb_linking():
     """Fewer originals than components and no noise: every release is linked to its dominant original."""
     observation, _ = observed(Broken(noisy, "", 1.0, "", (0.7, 0.3), 6, NOISY, {"sigma": 0}))
 
@@ -225,8 +225,8 @@ def test_linking_is_not_misled_by_components_that_hold_rounding_alone():
     assert np.mean([(pairing.sources < 0).any(1).mean() for pairing in pairings]) == 0
 
 
-def test_the_members_are_set_as_the_registry_publishes_them():
-    """`auto` has no knobs: what its members are given is what their own entries say, so that one edit moves both."""
+def test_the_members_have_the_settings_of_the_registry():
+    """`auto` has no knobs: its members have the settings of their own entries."""
     attacks = load_registry().section("attacks")
     members = [value for value in vars(auto_module).values() if isinstance(value, auto_module.Member)]
 

@@ -1,4 +1,4 @@
-"""A network that never saw the defense reads what is not defended, and only that."""
+"""A network trained on undefended images reads undefended releases, and not defended ones."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_an_undefended_release_is_read_far_above_chance(stage):
     assert read.facts["held_out_n"] == 18 and read.facts["held_out_hits"] > 12
 
 
-def test_a_defense_that_it_never_saw_misleads_it_where_the_rehearsed_network_reads_on(stage):
+def test_it_is_at_chance_on_a_defense_that_the_rehearsed_network_still_reads(stage):
     """Turned, across is down and down is across; slanted stays slanted: a third is right, which is chance."""
     clean = stage.attack(TURN, entry(stage), 0)
     seen = stage.client.observe(TURN, entry(stage, "cnn"), 0)

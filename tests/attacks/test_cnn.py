@@ -1,4 +1,4 @@
-"""The learned attack reads what can be read, proves itself first, and judges nothing that it was trained on."""
+"""The learned attack reads undefended releases, must prove itself first, and scores no image that it was trained on."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_an_undefended_release_is_read_far_above_chance(undefended):
     assert undefended.scores["any_source"] == pytest.approx(top1)  # one source each
 
 
-def test_the_record_says_how_the_training_went(undefended):
+def test_the_record_has_the_facts_of_the_training(undefended):
     facts = undefended.facts
 
     assert facts["steps"] >= convergence.LEAST_STEPS
@@ -66,7 +66,7 @@ def test_the_record_says_how_the_training_went(undefended):
 
 
 def test_the_right_rehearsal_beats_the_wrong_one(stage, undefended):
-    """A defense that turns every image: rehearsed with it the attack reads on, rehearsed without it is misled."""
+    """A defense that turns every image: rehearsed with it the attack works, rehearsed without it not."""
     right = stage.attack(TURN, entry(stage), SEED)
     turned, secret = stage.client.release(TURN, SEED, 0)
     seen = stage.client.observe(stage.undefended, entry(stage), SEED)
@@ -122,7 +122,7 @@ def test_without_public_images_the_attack_is_inapplicable():
 
 
 class Spy:
-    """Stands in for training and prediction: notes which images each network learned from and scored."""
+    """Replaces training and prediction: records which images each network was trained on and scored."""
 
     def __init__(self, monkeypatch):
         self.learned, self.scored = {}, {}
@@ -142,7 +142,7 @@ class Spy:
 
 
 @pytest.mark.parametrize("folds", [2, 3])
-def test_no_image_is_scored_by_a_network_that_saw_it(monkeypatch, folds):
+def test_no_image_is_scored_by_a_network_trained_on_it(monkeypatch, folds):
     stage = bench(None, splits(private=48))
     seen = stage.client.observe(
         stage.registry.get("defenses", "noise_mix"), stage.registry.get("attacks", "cnn_release"), SEED
@@ -161,15 +161,15 @@ def test_no_image_is_scored_by_a_network_that_saw_it(monkeypatch, folds):
 
 
 @pytest.mark.parametrize("folds", [1, 0])
-def test_a_release_that_cannot_be_dealt_into_parts_is_refused(stage, folds):
-    """Else every row is "no answer", and a defense looks private because nobody looked."""
+def test_fewer_than_two_folds_are_refused(stage, folds):
+    """Else every row is "no answer", and a defense looks private."""
     seen = stage.client.observe(stage.undefended, entry(stage, "cnn_release"), SEED)
 
     with pytest.raises((HarnessError, Inapplicable), match="folds"):
         cnn_release(seen, generator(), arch="mcpherson_face", train_epochs=1, folds=folds)
 
 
-def test_the_judges_of_a_training_are_not_trained_on(monkeypatch):
+def test_held_out_images_are_not_trained_on(monkeypatch):
     """`cnn` stops by images that it holds back: no judged release is one that it learned from."""
     stage = bench(None, splits(private=6, public=60))
     spy = Spy(monkeypatch)
@@ -183,7 +183,7 @@ def test_the_judges_of_a_training_are_not_trained_on(monkeypatch):
     assert len(learned) == 48 and len(held_out) == 12 and not learned & held_out
 
 
-def test_the_release_alone_is_read_too(stage):
+def test_a_network_trained_on_the_release_alone_reads_above_chance(stage):
     read = stage.attack(stage.undefended, entry(stage, "cnn_release"), SEED)
 
     assert read.status == "ok", read.reason

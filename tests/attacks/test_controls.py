@@ -45,14 +45,14 @@ def stage():
 # Looking
 
 
-def test_looking_at_an_undefended_release_finds_the_original(stage):
+def test_no_attack_on_an_undefended_release_is_the_original(stage):
     seen = stage.attack(stage.undefended, entry(stage, "look"), SEED)
 
     assert seen.status == "ok", seen.reason
     assert seen.scores["attacked_dssim"]["mean"] == pytest.approx(0, abs=1e-6)
 
 
-def test_looking_scores_what_the_release_scores(stage):
+def test_no_attack_scores_like_the_release(stage):
     mix = stage.registry.get("defenses", "mix")
 
     seen, released = stage.attack(mix, entry(stage, "look"), SEED), stage.release(mix, SEED)
@@ -64,7 +64,7 @@ def test_looking_scores_what_the_release_scores(stage):
 # Smoothing
 
 
-def test_smoothing_takes_out_strong_noise_with_a_wide_window(stage):
+def test_smoothing_removes_strong_noise_with_a_wide_window(stage):
     noisy, faint = noise(stage, 60), noise(stage, 4)
 
     strong, weak = (guess(stage, against, "smooth").report["setting"] for against in (noisy, faint))
@@ -115,8 +115,8 @@ def test_the_mean_image_is_numpys_mean(stage):
     assert (made.numpy() == release.images.numpy().mean(0).round().astype(np.uint8)).all()
 
 
-def test_the_mean_image_says_nothing_of_a_release(stage):
-    """Undefended images are read off by looking; the mean of them is as far from each as before."""
+def test_the_mean_image_does_not_depend_on_the_release(stage):
+    """The undefended release is the original; the mean is as far from each as before."""
     mean, other = (stage.attack(stage.undefended, entry(stage, name), SEED) for name in ("mean_image", "random_other"))
 
     assert mean.scores["attacked_dssim"]["mean"] > 0.6
@@ -136,7 +136,7 @@ def test_another_image_is_never_a_source(stage, sources):
     assert len(set().union(*offered)) > 15  # drawn anew for every target
 
 
-def test_controls_that_are_no_attacks_say_so(stage):
+def test_controls_are_marked_in_the_registry(stage):
     control = {name for name in CONTROLS if "control" in entry(stage, name).traits}
 
     assert control == {"mean_image", "random_other"}
@@ -163,7 +163,7 @@ def test_the_best_setting_is_the_one_with_the_highest_ssim(stage):
     assert list(scores.values()) == pytest.approx(by_hand, abs=1e-5)
 
 
-def test_of_equal_settings_the_first_is_kept(stage):
+def test_of_equal_settings_the_first_is_chosen(stage):
     setting, _ = rehearse.best_setting(
         observed(stage, stage.undefended), ["b", "a"], lambda releases, _: releases, images=6
     )
@@ -172,7 +172,7 @@ def test_of_equal_settings_the_first_is_kept(stage):
 
 
 def test_of_several_guesses_the_best_counts(stage):
-    """As in the scoring: a worthless second candidate takes nothing away."""
+    """As in the scoring: a bad second candidate changes nothing."""
 
     def guesses(releases, count):
         return torch.stack([releases, *[255 - releases] * (count - 1)][::-1], 1)
@@ -205,7 +205,7 @@ def test_no_setting_at_all_is_refused(stage):
 
 
 def test_a_nonlinear_defense_is_smoothed_as_well(stage):
-    """Nothing is asked of a third party's defense: it is run."""
+    """Nothing is required of a third party's defense but that it runs."""
     turned = bench(None, splits(size=32), defense("turn"))
 
     assert turned.attack(defense("turn"), entry(stage, "smooth"), SEED).status == "ok"

@@ -56,7 +56,7 @@ def test_without_rounding_a_known_blur_is_undone(images, kernel):
     assert (found - images).abs().max() < 0.01 < 0.1 < (released - images).abs().max()
 
 
-def test_rounding_is_what_protects_a_blur(images):
+def test_rounding_protects_a_blur(images):
     """The same division that was perfect drowns in half a grey level."""
     released = to_images(to_bytes(blur(images, 17)))
 
@@ -91,7 +91,7 @@ def test_the_matrix_is_the_blur(images):
     assert torch.allclose(made, blur(images.double(), 9), atol=1e-10)
 
 
-def test_two_rounds_are_the_textbooks(images):
+def test_two_rounds_equal_the_textbook_formula(images):
     """Richardson 1972 with SciPy's convolution, inside the border; from the third round on ours is accelerated."""
     released = blur(images[:1].double(), 5)
     kernel = torch.outer(gaussian_window(5), gaussian_window(5)).numpy()
@@ -156,12 +156,12 @@ def test_a_flat_picture_stays_as_it_is():
 
 @pytest.mark.parametrize("name", DEBLURRING)
 @pytest.mark.parametrize("kernel", [7, 17])
-def test_deconvolution_sees_more_than_the_naked_eye(stage, kernel, name):
+def test_deconvolution_is_nearer_than_the_release(stage, kernel, name):
     assert gain(stage, blurred(stage, kernel), name) > 0.05
 
 
 @pytest.mark.parametrize("kernel", [7, 17])
-def test_scipys_wiener_does_not(stage, kernel):
+def test_scipys_wiener_is_not_nearer_than_the_release(stage, kernel):
     assert gain(stage, blurred(stage, kernel), "wiener") < 0.01
 
 
@@ -172,7 +172,7 @@ def test_a_blur_of_one_pixel_leaves_nothing_to_undo(stage, name):
 
 @pytest.mark.parametrize("name", DEBLURRING)
 @pytest.mark.parametrize("defense", ["none", "noise_mix", "pixelize"])
-def test_what_does_not_blur_is_inapplicable(stage, name, defense):
+def test_a_defense_without_blur_is_inapplicable(stage, name, defense):
     found = stage.attack(stage.registry.get("defenses", defense), entry(stage, name), SEED)
 
     assert found.status == "inapplicable" and "no known blur" in found.reason

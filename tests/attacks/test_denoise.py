@@ -76,7 +76,7 @@ def test_the_level_is_estimated_on_photographs_too(images):
     assert float(clean) < 8
 
 
-def test_the_level_of_what_has_no_texture_is_zero():
+def test_the_noise_level_of_images_without_texture_is_zero():
     slope = torch.arange(64, dtype=torch.uint8).expand(1, 3, 64, 64)
 
     assert float(estimate_sigma(slope)) == pytest.approx(0, abs=1e-5)
@@ -92,7 +92,7 @@ def test_the_level_through_the_defense_is_the_published_one_times_the_weights(st
     assert measured == pytest.approx(20 * share, rel=0.02)
 
 
-def test_mixing_adds_no_noise_to_a_grey_card(stage):
+def test_mixing_adds_no_noise_to_grey_images(stage):
     mix = stage.registry.get("defenses", "mix")
 
     assert measured_noise(stage.client.observe(mix, entry(stage, "denoise_tuned"), SEED)) == 0
@@ -155,12 +155,12 @@ def test_the_papers_setting_does_nothing_to_strong_noise(stage):
 
 
 @pytest.mark.parametrize("name", ["denoise_tuned", "denoise_blind"])
-def test_a_strength_that_follows_the_noise_takes_it_out(stage, name):
+def test_a_strength_in_noise_levels_removes_the_noise(stage, name):
     assert gain(stage, noise(stage, 40), name) > 0.2
 
 
 @pytest.mark.parametrize("name", ["denoise", "denoise_tuned", "denoise_blind"])
-def test_there_is_nothing_to_take_out_of_an_undefended_release(stage, name):
+def test_denoising_an_undefended_release_changes_little(stage, name):
     assert -0.05 < gain(stage, stage.undefended, name) <= 1e-6
 
 
@@ -170,7 +170,7 @@ def test_the_tuned_attack_leaves_an_undefended_release_alone(stage):
     assert made.report["setting"] == "none 0" and not made.report["sigma_measured"]
 
 
-def test_what_is_granted_is_measured_and_what_is_not_is_estimated(stage):
+def test_the_noise_is_measured_where_the_defense_is_granted_and_else_estimated(stage):
     measured, estimated = (guess(stage, noise(stage, 30), name).report for name in ("denoise_tuned", "denoise_blind"))
 
     assert measured["sigma_measured"] and measured["sigma"] == pytest.approx(30, rel=0.02)

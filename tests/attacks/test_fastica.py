@@ -1,4 +1,4 @@
-"""FastICA separates what is mixed twice, and says what it cannot do with one mixture."""
+"""FastICA separates sources that are mixed twice, and refuses a single mixture."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_sources_are_recovered_from_partners_that_never_change(photographs):
     assert correlations(guess.candidates, photographs, pairs).min() > 0.95
 
 
-def test_shares_that_nobody_told_are_found_too(photographs):
+def test_unpublished_shares_are_estimated_too(photographs):
     a, b = photographs[[0, 9]] / 255
     stack = np.stack([share * a + (1 - share) * b for share in (0.62, 0.3, 0.45)])
 

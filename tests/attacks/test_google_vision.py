@@ -1,4 +1,4 @@
-"""Google Vision over a real gRPC connection to a server on this machine: what is paid is kept, and little is paid."""
+"""Google Vision over a real gRPC connection to a server on this machine: the cache, the budget, and all its errors."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Service:
 
 @pytest.fixture(autouse=True)
 def place(monkeypatch, tmp_path):
-    """A cache of our own, nobody's credentials, no request made yet, and little patience."""
+    """An empty cache, no credentials, no request made yet, and short pauses."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG", "GCE_METADATA_HOST", "K_SERVICE"):

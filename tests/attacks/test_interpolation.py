@@ -59,7 +59,7 @@ def seen(stage, defense, attack="interpolation"):
 
 @pytest.mark.parametrize("per", ["pixel", "channel"])
 @pytest.mark.parametrize("p", [0.6, 0.8])
-def test_the_pixels_of_two_smooth_surfaces_are_told_apart(p, per):
+def test_the_pixels_of_two_smooth_surfaces_are_distinguished(p, per):
     images, _, kept = grafted(p, per)
 
     found = masks_em.unmixed(images, p, per, rounds=10) > 0.5
@@ -68,7 +68,7 @@ def test_the_pixels_of_two_smooth_surfaces_are_told_apart(p, per):
     assert (found == kept).float().mean() > 0.99
 
 
-def test_two_surfaces_that_are_one_cannot_be_told_apart():
+def test_two_equal_surfaces_cannot_be_distinguished():
     """Nothing to see: the belief stays at the share that is known."""
     flat = torch.full((1, 3, SIZE, SIZE), 0.5)
 
@@ -127,7 +127,7 @@ def test_the_other_source_is_solved_for_from_the_remainder():
 # The attack
 
 
-def test_interpolation_sees_more_of_photographs_than_looking_or_a_median(stage):
+def test_interpolation_is_nearer_to_photographs_than_the_release_or_a_median(stage):
     defense, attack = graft(stage, p=0.7), stage.registry.get("attacks", "interpolation")
 
     result = stage.attack(defense, attack, SEED)
@@ -140,7 +140,7 @@ def test_interpolation_sees_more_of_photographs_than_looking_or_a_median(stage):
     assert facts["share_in_mixed"] == pytest.approx(0.5, abs=1e-3)
 
 
-def test_where_every_pixel_is_unmixed_the_attack_stays_at_looking(stage):
+def test_where_every_pixel_is_unmixed_the_release_is_the_answer(stage):
     observation = seen(stage, graft(stage, p=1.0))
 
     guess = interpolation(observation, generator(), **KNOBS)
@@ -150,7 +150,7 @@ def test_where_every_pixel_is_unmixed_the_attack_stays_at_looking(stage):
     assert guess.report["rehearsed_look"] < 1e-6
 
 
-def test_grafting_without_mixing_leaves_nothing_of_the_dominant_source_in_a_mixed_pixel(stage):
+def test_after_grafting_without_mixing_a_mixed_pixel_holds_nothing_of_the_dominant_source(stage):
     guess = interpolation(
         seen(stage, stage.registry.get("defenses", "graft").with_settings({"p": 0.7})), generator(), **KNOBS
     )
@@ -159,14 +159,14 @@ def test_grafting_without_mixing_leaves_nothing_of_the_dominant_source_in_a_mixe
 
 
 @pytest.mark.parametrize("attack", [interpolation, interpolation_learned])
-def test_a_defense_that_keeps_no_pixels_does_not_suit(stage, attack):
+def test_a_defense_that_keeps_no_pixels_is_inapplicable(stage, attack):
     knobs = KNOBS if attack is interpolation else {"steps": 5, "rehearsed": 12}
 
     with pytest.raises(Inapplicable, match="keeps no pixels"):
         attack(seen(stage, stage.registry.get("defenses", "mix"), attack.__name__), generator(), **knobs)
 
 
-def test_a_defense_without_a_known_ratio_does_not_suit(stage):
+def test_a_defense_without_a_known_ratio_is_inapplicable(stage):
     observation = seen(stage, graft(stage))
     unnamed = replace(observation, _known=replace(observation.defense, params={}))
 
@@ -191,7 +191,7 @@ def test_the_network_has_an_answer_for_every_entry_where_channels_are_grafted_ap
     assert MaskNetwork(3)(*torch.zeros(2, 2, 3, 8, 8)).shape == (2, 3, 8, 8)
 
 
-def test_a_network_that_tells_no_more_than_a_constant_has_not_converged(stage):
+def test_a_network_no_better_than_a_constant_answer_has_not_converged(stage):
     observation = seen(stage, graft(stage, p=0.8), "interpolation_learned")
 
     with pytest.raises(NotConverged, match="constant answer"):

@@ -1,4 +1,4 @@
-"""Learned inversion undoes what can be undone, invents nothing, and says so where its training failed."""
+"""Learned inversion undoes invertible defenses, reconstructs nothing from noise, and reports failed training."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def dissimilarity(images, originals):
 
 
 def negative(sources, weights, rng):
-    """Colours swapped and grey levels inverted, with a little noise: unlike to look at, yet all is there."""
+    """Colours swapped and grey levels inverted, with a little noise: invertible but for the noise."""
     seen = 1 - sources[:, 0].flip(1)
     return seen + 0.02 * torch.randn(seen.shape, generator=rng)
 
 
 def static(sources, weights, rng):
-    """Fresh noise: nothing is there."""
+    """Fresh noise, without anything of the image."""
     return torch.rand(sources[:, 0].shape, generator=rng)
 
 
@@ -87,10 +87,10 @@ def mixed(sources, weights, rng):
     return average(sources, weights)
 
 
-# What it can do
+# Reconstructions
 
 
-def test_what_is_merely_disguised_is_undone(short):
+def test_an_invertible_defense_is_undone(short):
     seen, originals, _ = observed(negative)
 
     guess = inversion(seen, generator(), **KNOBS)
@@ -102,8 +102,8 @@ def test_what_is_merely_disguised_is_undone(short):
     assert guess.report["steps"] >= 250 and guess.report["last_quarter_fall"] < 0.02
 
 
-def test_from_nothing_it_makes_nothing(monkeypatch):
-    """A picture made of static is no nearer to its own original than to the others, and no better than the mean."""
+def test_it_reconstructs_nothing_from_pure_noise(monkeypatch):
+    """A reconstruction from noise is no nearer to its own original than to others, and no better than the mean."""
     monkeypatch.setattr(convergence, "LEAST_STEPS", 50)
     seen, originals, _ = observed(static, private=48)
 
@@ -117,8 +117,8 @@ def test_from_nothing_it_makes_nothing(monkeypatch):
     assert own.mean() > 0.95 * (1 - ssim(mean_image, originals, step=1)).mean()
 
 
-def test_two_sources_of_equal_share_are_told_apart(short):
-    """Without knowing which is which: each picture to its own source is nearer than the release is."""
+def test_two_sources_of_equal_share_are_separated(short):
+    """At the better assignment the candidates are nearer to the sources than the release."""
     seen, _, sources = observed(mixed, (0.5, 0.5))
 
     guess = inversion(seen, generator(), **KNOBS)
@@ -135,7 +135,7 @@ def restored_by(pictures, truths):
     return torch.minimum(grid[:, 0, 0] + grid[:, 1, 1], grid[:, 0, 1] + grid[:, 1, 0]) / 2
 
 
-# What it offers
+# Candidates and inputs
 
 
 @pytest.mark.parametrize(("weights", "offered"), [((1.0,), 1), ((0.75, 0.25), 2), ((1 / 3,) * 3, 3), ((0.25,) * 4, 1)])
@@ -150,7 +150,7 @@ def test_there_is_a_candidate_for_every_source_up_to_three(hurried, weights, off
 
 
 @pytest.mark.parametrize("weights", [(0.8, 0.2), (0.5, 0.5), (0.2, 0.5, 0.3)])
-def test_a_rehearsal_comes_with_what_it_was_made_of_the_dominant_source_first(weights):
+def test_a_rehearsal_has_its_sources_with_the_dominant_one_first(weights):
     """The truths, mirrored or not, averaged by the shares are the rehearsed release."""
     seen, _, _ = observed(mixed, weights)
 
@@ -161,7 +161,7 @@ def test_a_rehearsal_comes_with_what_it_was_made_of_the_dominant_source_first(we
     assert (shares[:, :-1] >= shares[:, 1:]).all()
 
 
-def test_the_same_rehearsals_make_the_same_guess_whoever_asks(hurried):
+def test_the_guess_depends_on_the_rehearsals_alone(hurried):
     seen, _, _ = observed(mixed, (0.5, 0.5))
 
     one = inversion(seen, generator(KEY), **KNOBS).candidates
@@ -202,7 +202,7 @@ def test_a_knob_of_zero_is_refused(knob):
 # Training
 
 
-def lesson(count=16, k=1, planes=3, size=16, seed=0):
+def rehearsed(count=16, k=1, planes=3, size=16, seed=0):
     """Inputs of several planes, the first three of which are nearly the first original."""
     truths = torch.from_numpy(stripes(count * k, seed, size)[0]).unflatten(0, (count, k))
     extra = noise(count, planes - 3, size, size)
@@ -210,20 +210,20 @@ def lesson(count=16, k=1, planes=3, size=16, seed=0):
     return Batch(inputs, truths, torch.full((count, k), 1 / k))
 
 
-def fitted(lessons, held_out=None, **options):
+def fitted(rehearse, held_out=None, **options):
     options = {"key": KEY, "device": "cpu", "rounds": 1, "width": 8, "batch": 8, **options}
-    return fit(lessons, held_out or lesson(seed=9), **options)
+    return fit(rehearse, held_out or rehearsed(seed=9), **options)
 
 
-def test_a_loss_that_is_no_number_is_not_converged():
-    broken = lesson()
+def test_a_loss_that_is_not_finite_is_not_converged():
+    broken = rehearsed()
     broken.inputs[3, 0, 5, 5] = float("nan")
 
     with pytest.raises(NotConverged, match="diverged after"):
         fitted(lambda done: broken)
 
 
-def test_a_network_that_never_leaves_its_start_has_learned_nothing(monkeypatch):
+def test_a_network_that_does_not_improve_on_its_start_is_not_converged(monkeypatch):
     """Flat from the first step on, at the loss of the release itself."""
     monkeypatch.setattr(convergence, "LEAST_STEPS", 20)
     monkeypatch.setattr(restorer, "_RATE", 0.0)
@@ -241,12 +241,12 @@ def test_a_loss_that_still_falls_is_not_converged(monkeypatch):
     )
 
     with pytest.raises(NotConverged, match="still fell by"):
-        fitted(lambda done: lesson(seed=done))
+        fitted(lambda done: rehearsed(seed=done))
 
 
 def test_any_stack_of_planes_goes_in_and_odd_sizes_too(hurried):
     """Floats of five planes, 13 x 22 pixels; in chunks as in one piece."""
-    data = lesson(count=70, planes=5, size=22)
+    data = rehearsed(count=70, planes=5, size=22)
     data = Batch(data.inputs[:, :, :13], data.truths[:, :, :, :13], data.weights)
 
     restorer = fitted(lambda done: data, data)
@@ -257,7 +257,7 @@ def test_any_stack_of_planes_goes_in_and_odd_sizes_too(hurried):
 
 
 def test_bytes_and_floats_are_the_same_input(hurried):
-    data = lesson()
+    data = rehearsed()
     stored = data.inputs.mul(255).round().to(torch.uint8)
 
     restorer = fitted(lambda done: data)

@@ -60,8 +60,8 @@ def found_sources(watching, weights, strength, key=b"dice"):
 # Descent
 
 
-def test_what_is_found_rounds_to_the_release(stage):
-    """Without a prior, for a defense without dice: nearly every value lies within half a grey level."""
+def test_the_solution_rounds_to_the_release(stage):
+    """Without a prior, for a defense without random draws: nearly every value lies within half a grey level."""
     watching = observed(stage, against(stage, "pixelize_mix", grid=8))
 
     sources = found_sources(watching, [0.75, 0.25], 0.0)
@@ -70,8 +70,8 @@ def test_what_is_found_rounds_to_the_release(stage):
     assert (to_bytes(made).int() - watching.images.int()).abs().float().mean() < 0.5
 
 
-def test_the_prior_is_paid_for_by_the_least_source(stage):
-    """The dominant source explains a release with the least variation; the other is left flat."""
+def test_the_prior_flattens_the_source_with_the_smallest_share(stage):
+    """The dominant source explains a release with the least variation; the other stays flat."""
     sources = found_sources(observed(stage, against(stage, "mix", weights=[0.75, 0.25])), [0.75, 0.25], 0.03)
 
     dominant, other = (float(sources[:, column].diff(dim=-1).abs().mean()) for column in (0, 1))
@@ -84,7 +84,7 @@ def test_sources_stay_in_the_range_of_images(stage):
     assert sources.min() >= 0 and sources.max() <= 1
 
 
-def test_other_dice_lead_to_nearly_the_same_sources(stage):
+def test_other_random_draws_lead_to_nearly_the_same_sources(stage):
     """Expectation over transformations: what a single draw does is averaged out."""
     watching = observed(stage, against(stage, "noise_mix", weights=1.0))
 
@@ -94,7 +94,7 @@ def test_other_dice_lead_to_nearly_the_same_sources(stage):
 
 
 def test_total_variation_is_the_length_of_the_slopes():
-    """A step of 0.6 along 8 of 9 rows: the last row has no neighbour below it and is left out."""
+    """A step of 0.6 along 8 of 9 rows: the last row has no neighbour below it and does not count."""
     step = torch.zeros(9, 9)
     step[:, 4:] = 0.6
 
@@ -123,7 +123,7 @@ def test_the_expected_weights_are_those_of_the_published_mixing(stage, weights, 
     assert found.tolist() == pytest.approx(expected, abs=0.04)
 
 
-def test_a_known_blur_is_where_it_starts_without_it(stage):
+def test_with_a_known_blur_it_starts_from_the_deconvolution(stage):
     blurred, mixed = (observed(stage, against(stage, name)) for name in ("blur", "mix"))
     released = to_images(blurred.images)
 
@@ -142,7 +142,7 @@ def test_a_known_blur_is_where_it_starts_without_it(stage):
         ("pixelize", {"grid": 11}, 0.02),
     ],
 )
-def test_inversion_sees_more_than_the_naked_eye(stage, name, settings, least):
+def test_inversion_is_nearer_than_the_release(stage, name, settings, least):
     assert gain(stage, against(stage, name, **settings)) > least
 
 
@@ -150,8 +150,8 @@ def test_inversion_finds_nothing_more_in_an_undefended_release(stage):
     assert abs(gain(stage, stage.undefended)) < 0.02
 
 
-def test_equal_mixtures_keep_their_secret(stage):
-    """The sources of a mixture of equals are exchangeable: no prior on each alone tells them apart."""
+def test_sources_of_equal_share_are_not_separated(stage):
+    """The sources of a mixture of equals are exchangeable: no prior on each alone separates them."""
     assert abs(gain(stage, against(stage, "mix"))) < 0.02
 
 

@@ -1,4 +1,4 @@
-"""Who was mixed with whom is found from the releases alone, where there is something to find.
+"""Linking finds who was mixed with whom from the releases alone, where they hold anything of the originals.
 
 Where it ends (planted pictures, 40 of 16 px, T epochs): with a dominant source two epochs are enough; equal shares take
 three to six. Where an original is released once an epoch and is the faint partner in half of them (matching with shares
@@ -131,7 +131,7 @@ def test_classic_mixup_is_linked_where_a_second_source_is_there():
     assert right(*larger, 60)[0] > 0.95
 
 
-def test_from_static_nothing_is_linked():
+def test_nothing_is_linked_in_pure_noise():
     slots, whole = linked(Seen(static, (0.5, 0.5), count=60, epochs=6))
 
     assert slots < 0.25 and whole < 0.05  # the best renumbering of chance
@@ -148,7 +148,7 @@ def test_pictures_that_every_epoch_replaces_are_not_linked():
     assert right(truth, found, 60)[0] < 0.3
 
 
-def test_a_release_of_a_stranger_is_flagged():
+def test_a_release_of_an_unknown_original_is_marked():
     """One picture in one epoch is of two originals that no other release holds: its sources are not known."""
     seen = Seen(mixed, (0.75, 0.25), count=40, epochs=6)
     stranger = torch.from_numpy(waves(2, 77)).float()
@@ -185,7 +185,7 @@ def test_the_same_releases_give_the_same_links():
 @pytest.mark.parametrize("count", [2, 5])
 @pytest.mark.parametrize("epochs", [2, 5])
 @pytest.mark.parametrize("pairing", ["permutation", "matching"])
-def test_tiny_sets_are_no_accident(count, epochs, pairing):
+def test_tiny_sets_raise_no_error(count, epochs, pairing):
     seen = Seen(mixed, (0.5, 0.5), count=count, epochs=epochs, pairing=pairing, public=12)
 
     found = link(seen.observation)
@@ -194,13 +194,13 @@ def test_tiny_sets_are_no_accident(count, epochs, pairing):
 
 
 @pytest.mark.parametrize("images", [np.full((20, 3, 16, 16), 99, np.uint8), waves(1, 3).repeat(20, 0)])
-def test_equal_images_are_no_division_by_zero(images):
+def test_equal_images_cause_no_division_by_zero(images):
     found = link(Seen(mixed, (0.5, 0.5), count=20, epochs=3, images=images).observation)
 
     assert all(np.isfinite(pairing.shares).all() for pairing in found)
 
 
-def test_public_images_without_contrast_are_no_division_by_zero():
+def test_public_images_without_contrast_cause_no_division_by_zero():
     seen = Seen(mixed, (0.75, 0.25), epochs=3)
     grey = replace(seen.observation._public, images=torch.full((60, 3, 16, 16), 128, dtype=torch.uint8))
 
@@ -214,7 +214,7 @@ def test_one_epoch_links_to_nothing():
         link(Seen(mixed, epochs=1).observation)
 
 
-def test_a_crowd_of_sources_is_inapplicable():
+def test_more_than_eight_sources_are_inapplicable():
     with pytest.raises(Inapplicable, match="10 sources a release are too many"):
         link(Seen(mixed, (0.1,) * 10, epochs=2).observation)
 
@@ -251,11 +251,11 @@ def test_the_protocol_is_read_from_the_mixing_and_the_rehearsals():
     assert np.allclose(matched.vectors, [[0.5, 0.3, 0.2]], atol=1e-3)
 
 
-def test_shares_that_a_defense_changes_are_those_that_are_looked_for():
+def test_the_shares_that_a_defense_returns_are_used():
     assert np.allclose(protocol(Seen(graft, **GRAFT).observation).vectors, [[0.6, 0.4]])
 
 
-def test_shares_without_end_are_told_apart_in_steps():
+def test_continuous_shares_are_divided_into_steps():
     vectors = protocol(Seen(mixed, {"beta": 0.4}, label="soft").observation).vectors
 
     assert len(vectors) == linking._VECTORS
@@ -272,14 +272,14 @@ def test_shares_without_end_are_told_apart_in_steps():
         (("permutes_in_blocks",), {"block": 5}, None),
     ],
 )
-def test_blocks_are_known_where_the_defense_says_so(traits, params, block):
+def test_blocks_are_known_where_the_defense_declares_them(traits, params, block):
     assert block_of(Seen(mixed, epochs=1, traits=traits, params=params).observation) == block
 
 
 # Features
 
 
-def test_features_are_linear_and_a_few_at_a_time_are_the_whole(monkeypatch):
+def test_features_are_linear_and_equal_in_chunks_and_in_one_piece(monkeypatch):
     """A mixture's features are the mixture of its sources', up to rounding."""
     seen = Seen(mixed, (0.75, 0.25), epochs=2)
     map_ = learn_features(seen.observation, KEY)
@@ -294,7 +294,7 @@ def test_features_are_linear_and_a_few_at_a_time_are_the_whole(monkeypatch):
     assert torch.allclose(map_.of(seen.observation.releases[0].images), whole, atol=1e-5)
 
 
-def test_two_releases_of_one_original_stand_out():
+def test_two_releases_of_one_original_are_more_alike_than_others():
     """The nearest release of the next epoch shares a source."""
     seen = Seen(noisy, (0.75, 0.25), epochs=2)
     map_ = learn_features(seen.observation, KEY)
@@ -348,7 +348,7 @@ def test_no_more_tracks_than_originals_and_the_most_coherent_first():
     assert {tuple(row) for row in tracks.members.tolist()} <= {tuple(row) for row in rows[:15].tolist()}
 
 
-def test_blocks_of_tracks_are_the_whole(monkeypatch):
+def test_tracks_in_blocks_equal_those_in_one_piece(monkeypatch):
     stacks, _ = planted_tracks(6, noise=0.6)
     whole = grow(stacks, 30, 4)
 
@@ -358,8 +358,8 @@ def test_blocks_of_tracks_are_the_whole(monkeypatch):
     assert np.array_equal(grow(stacks, 30, 4).members, whole.members)
 
 
-def test_a_release_that_is_in_all_tracks_is_no_matrix_of_tracks():
-    """All releases alike: one track is left, and three thousand squared is never made."""
+def test_a_release_in_all_tracks_needs_no_matrix_of_tracks():
+    """All releases alike: one track remains, and no matrix of three thousand squared is built."""
     alike = [normal(1, 8).expand(1500, 8) for _ in range(3)]
 
     assert len(grow(alike, 1500, 2).members) == 1
@@ -373,5 +373,5 @@ def test_epochs_of_a_few_releases_have_tracks(sizes):
     assert (tracks.members < np.array(sizes)).all()
 
 
-def test_unit_vectors_of_nothing_are_nothing():
+def test_the_unit_vector_of_zero_is_zero():
     assert torch.equal(unit(torch.zeros(2, 3)), torch.zeros(2, 3))

@@ -1,4 +1,4 @@
-"""Several epochs give the originals away, one does not, and what is not there is not made up."""
+"""Several epochs give the originals, one does not, and from noise nothing is reconstructed."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_noise_that_regression_leaves_is_restored(monkeypatch):
 
 @pytest.mark.parametrize("weights", [(0.75, 0.25), (0.5, 0.5)])
 @pytest.mark.parametrize("epochs", [2, 4])
-def test_the_true_pairing_sees_no_less_than_a_guessed_one(weights, epochs):
+def test_the_true_pairing_is_no_worse_than_a_guessed_one(weights, epochs):
     seen = Seen(mixed, weights, epochs=epochs, granted=PLANS)
 
     blind, told = (best(attack(seen.observation, generator(), **KNOBS), seen) for attack in (multi_release, oracle))
@@ -136,7 +136,7 @@ def test_the_true_pairing_sees_no_less_than_a_guessed_one(weights, epochs):
     assert told.mean() < 0.02
 
 
-def test_the_ceiling_stands_for_shuffled_blocks_and_noise_too(hurried):
+def test_the_oracle_is_an_upper_bound_for_shuffled_blocks_and_noise_too(hurried):
     """Before the network: it is the same for both."""
     for function, more in (
         (noisy, {}),
@@ -160,7 +160,7 @@ def test_the_ceiling_stands_for_shuffled_blocks_and_noise_too(hurried):
 # Where there is nothing
 
 
-def test_of_static_it_makes_nothing(hurried):
+def test_it_reconstructs_nothing_from_pure_noise(hurried):
     """No better than the mean image, and no nearer to its own original than to the others."""
     seen = Seen(static, (0.5, 0.5), epochs=4)
 
@@ -177,8 +177,8 @@ def test_of_static_it_makes_nothing(hurried):
     assert own.mean() > 0.95 * dissimilarity(mean, originals).mean()
 
 
-def test_epochs_of_other_pictures_give_nothing_away(hurried):
-    """Every epoch's originals are replaced: what links nothing must not look better than the release."""
+def test_epochs_of_other_images_add_nothing(hurried):
+    """Every epoch's originals are replaced: without links the result must not be nearer than the release."""
     seen = Seen(mixed, (0.5, 0.5), epochs=4)
     others = [Seen(mixed, (0.5, 0.5), epochs=4, images=waves(40, 30 + epoch)) for epoch in range(4)]
     releases = [seen.observation.releases[0], *(other.observation.releases[e] for e, other in enumerate(others) if e)]
@@ -188,7 +188,7 @@ def test_epochs_of_other_pictures_give_nothing_away(hurried):
     assert best(guess, seen).mean() > looked(seen).mean()
 
 
-def test_an_unknown_source_is_what_the_known_one_leaves_of_the_release():
+def test_an_unknown_source_is_the_release_less_the_known_one():
     seen = Seen(mixed, (0.75, 0.25), epochs=4)
     truth = seen.truth[0]
     doubted = truth.sources.copy()
@@ -202,7 +202,7 @@ def test_an_unknown_source_is_what_the_known_one_leaves_of_the_release():
     assert torch.equal(found[7], torch.from_numpy(seen.images[truth.sources[7]]))
 
 
-def test_a_set_of_which_nothing_is_known_is_the_release_itself():
+def test_without_any_known_source_the_release_is_the_answer():
     seen = Seen(mixed, (0.5, 0.5), epochs=2).observation
     nothing = Pairing(np.full((40, 2), -1), np.full((40, 2), 0.5, np.float32))
 
@@ -224,7 +224,7 @@ def test_the_report_can_be_written_down(hurried, attack):
     assert report["originals"] == 40 and 0 <= report["unexplained"] <= 1
 
 
-def test_the_same_dice_make_the_same_guess(hurried):
+def test_the_same_seed_gives_the_same_guess(hurried):
     seen = Seen(noisy, (0.5, 0.5), count=24, epochs=2).observation
 
     one = multi_release(seen, generator(), **KNOBS)
@@ -234,8 +234,8 @@ def test_the_same_dice_make_the_same_guess(hurried):
     assert torch.equal(one.candidates, again.candidates) and one.report == again.report
 
 
-def test_what_is_declared_of_a_defense_tells_it_from_its_copy(hurried):
-    """One function, one rehearsal, other traits: nothing that was learned for the one serves the other."""
+def test_defenses_with_different_traits_share_no_training(hurried):
+    """One function, one rehearsal, other traits: nothing trained for the one is used for the other."""
     declared, silent = (Seen(noisy, (0.75, 0.25), count=24, epochs=2, traits=t).observation for t in (("linear",), ()))
 
     multi_release(declared, generator(), **KNOBS)
@@ -246,7 +246,7 @@ def test_what_is_declared_of_a_defense_tells_it_from_its_copy(hurried):
 
 
 @pytest.mark.parametrize("grant", ["plans", "labels", "gallery"])
-def test_the_blind_attack_has_no_way_to_the_plans(grant):
+def test_only_the_oracle_can_read_the_plans(grant):
     seen = Seen(mixed, (0.75, 0.25), epochs=2).observation
 
     assert grant not in load_registry().get("attacks", "multi_release").granted
@@ -256,7 +256,7 @@ def test_the_blind_attack_has_no_way_to_the_plans(grant):
         oracle(seen, generator(), **KNOBS)
 
 
-def test_the_ceiling_is_a_control_and_whoever_sees_plans_must_be_one(tmp_path):
+def test_an_attack_that_is_granted_plans_must_be_a_control(tmp_path):
     file = tmp_path / "mine.yaml"
     text = (
         "attacks: {{cheat: {{use: a.b:c, version: 1, kind: reconstruction, granted: [plans], traits: {}, cite: me}}}}"
@@ -287,7 +287,7 @@ def test_tiny_sets_are_answered(hurried, count, pairing):
     assert guess.candidates.shape[:2] == (len(seen.truth[0]), 2)
 
 
-def test_more_sources_are_no_other_matter():
+def test_more_sources_work_alike():
     """`reconstruct` with the true pairing of four sources."""
     seen = Seen(mixed, (0.4, 0.3, 0.2, 0.1), epochs=6, granted=PLANS)
 

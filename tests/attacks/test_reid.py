@@ -1,4 +1,4 @@
-"""Re-identification finds whom a release shows, learns what a defense does to looks, and does not find the blank."""
+"""Re-identification ranks the original of a release first, learns an invertible defense, and fails on blank images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def generator():
 
 
 def negative(sources, weights, rng):
-    """Nobody looks like his negative, but anyone can learn to look at negatives."""
+    """Grey levels inverted: unlike the original, but learnable."""
     return 1 - sources[:, 0]
 
 
@@ -55,27 +55,27 @@ def rank1(stage, row, guess):
 # Raw
 
 
-def test_raw_features_know_everyone_again_who_is_not_defended(stage):
+def test_raw_features_reidentify_every_undefended_image(stage):
     found = stage.attack(stage.undefended, entry(stage, "reid_raw"), SEED)
 
     assert found.status == "ok", found.reason
     assert found.scores["reid_rank1"]["mean"] == 1 and found.scores["reid_rank1"]["gallery"] == 70
 
 
-def test_raw_features_find_nobody_behind_a_blank_release(stage):
-    """The same answer for all is one person at most."""
+def test_raw_features_reidentify_nothing_in_a_blank_release(stage):
+    """One answer for all is right for one original at most."""
     found = stage.attack(here("blank"), entry(stage, "reid_raw"), SEED)
 
     assert found.status == "ok", found.reason
     assert found.scores["reid_rank1"]["mean"] <= 1 / 40 and found.scores["reid_rank5"]["mean"] <= 5 / 40
 
 
-def test_raw_features_find_what_the_fixed_eye_finds(stage):
-    """With the same knobs they are the same thing, written twice: in the attack and in the judge."""
+def test_raw_features_equal_the_fixed_embedding(stage):
+    """With the same knobs the attack and the evaluator compute the same."""
     noisy = stage.registry.get("defenses", "noise_mix")
-    eye = stage.registry.get("evaluators", "identity").params
+    settings = stage.registry.get("evaluators", "identity").params
 
-    found, look = stage.attack(noisy, entry(stage, "reid_raw", **eye), SEED), stage.release(noisy, SEED)
+    found, look = stage.attack(noisy, entry(stage, "reid_raw", **settings), SEED), stage.release(noisy, SEED)
 
     for name in ("reid_rank1", "reid_rank5"):
         assert np.array_equal(found.arrays[name], look.arrays[name])
@@ -93,7 +93,7 @@ def learned(stage):
         return row, bind(entry(stage, "reid", train_epochs=2))(seen, generator())
 
 
-def test_training_finds_who_cannot_be_found_without(stage, learned):
+def test_training_reidentifies_what_raw_features_do_not(stage, learned):
     row, guess = learned
     raw = bind(entry(stage, "reid_raw"))(stage.client.observe(row, entry(stage, "reid_raw"), SEED), generator())
 
@@ -101,7 +101,7 @@ def test_training_finds_who_cannot_be_found_without(stage, learned):
     assert rank1(stage, row, guess) > 0.6
 
 
-def test_the_report_says_what_was_better_and_proves_it_on_held_out_images(learned):
+def test_the_report_names_the_better_embedding_and_its_held_out_ranks(learned):
     report = learned[1].report
 
     assert report["uses"] == "trained" and report["held_out_trained"] > report["held_out_raw"]
@@ -110,7 +110,7 @@ def test_the_report_says_what_was_better_and_proves_it_on_held_out_images(learne
 
 
 def test_training_starts_from_raw_features(stage):
-    """Before the first step the embedding is the eye's view: it can only be improved, but for chance."""
+    """Before the first step the embedding gives the same cosines as the fixed one."""
     gallery = stage.client.gallery.images
     embedding = ThumbnailEmbedding.fit(gallery, 8, 0.01, "cpu")
     learner = module._Contrast(gallery, module._Embedding(embedding), module._RECIPE, 8, b"k" * 32, "cpu")
@@ -122,7 +122,7 @@ def test_training_starts_from_raw_features(stage):
     assert torch.allclose(cosines, raw, atol=1e-4)
 
 
-def test_where_training_does_not_help_the_raw_features_answer(stage, monkeypatch):
+def test_where_training_does_not_help_the_raw_features_are_used(stage, monkeypatch):
     monkeypatch.setattr(module, "fit_until_flat", lambda *_, **__: {"steps": 0})
     noisy = stage.registry.get("defenses", "noise_mix")
     seen, plain = (stage.client.observe(noisy, entry(stage, name), SEED) for name in ("reid", "reid_raw"))
@@ -133,7 +133,7 @@ def test_where_training_does_not_help_the_raw_features_answer(stage, monkeypatch
     assert torch.equal(guess.gallery, bind(entry(stage, "reid_raw"))(plain, generator()).gallery)
 
 
-def test_no_judge_of_the_training_is_trained_on(stage, monkeypatch):
+def test_held_out_images_are_not_trained_on(stage, monkeypatch):
     learned, judged = set(), set()
 
     def spy(learner, fresh, held_out, **_):
@@ -149,7 +149,7 @@ def test_no_judge_of_the_training_is_trained_on(stage, monkeypatch):
     assert len(learned) == 96 and len(judged) == 24 and not learned & judged
 
 
-def test_a_training_that_becomes_no_number_has_not_converged(stage):
+def test_a_loss_that_is_not_finite_has_not_converged(stage):
     embedding = ThumbnailEmbedding.fit(stage.client.gallery.images, 8, 0.01, "cpu")
     gallery = stage.client.gallery.images
     learner = module._Contrast(gallery, module._Embedding(embedding), module._RECIPE, 8, b"k" * 32, "cpu")

@@ -1,4 +1,4 @@
-"""Sources are assigned, originals solved for, and pixels put together as closed forms and brute force say."""
+"""Assignment, ridge regression and pixels agree with closed forms and with brute force."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_release_with_an_unknown_source_is_left_out():
     assert torch.allclose(found, without.solve(right_side(without, kept), 0.01), atol=1e-5)
 
 
-def test_of_what_is_in_no_release_nothing_is_found():
+def test_an_original_in_no_release_gets_the_zero_solution():
     pairing = Pairing(np.array([[0, 1], [1, 0]]), np.full((2, 2), 0.5, np.float32))
     mixing = Mixing([pairing], 4, "cpu")
 
@@ -94,7 +94,7 @@ def test_of_what_is_in_no_release_nothing_is_found():
     assert torch.equal(found[2:], torch.zeros(2, 3)) and bool(found.isfinite().all())
 
 
-def test_nothing_known_is_nothing_found():
+def test_without_a_known_pairing_the_solution_is_zero():
     pairing = Pairing(np.full((3, 2), -1), np.full((3, 2), 0.5, np.float32))
     mixing = Mixing([pairing], 4, "cpu")
 
@@ -126,7 +126,7 @@ def brute(release, originals, vectors):
     ],
 )
 def test_the_sources_are_those_of_brute_force(vectors):
-    """In twelve dimensions, a little noise; most is large enough that nobody is turned away."""
+    """In twelve dimensions, a little noise; `most` is large enough that nothing is reassigned."""
     vectors, originals, rng = torch.tensor(vectors), normal(7, 12), np.random.default_rng(3)
     k = vectors.shape[1]
     rows = np.stack([rng.permutation(7)[:k] for _ in range(12)])
@@ -143,7 +143,7 @@ def test_the_sources_are_those_of_brute_force(vectors):
 
 
 def crowd():
-    """Eight releases that all look most like original 0, the last six of them only a little."""
+    """Eight releases that are all most like original 0, the last six of them only a little."""
     originals = torch.eye(9)
     releases = originals[1:9].clone()
     releases[:, 0] = 1.02
@@ -151,7 +151,7 @@ def crowd():
     return releases, originals
 
 
-def test_an_original_is_let_go_by_those_who_can_best_do_without():
+def test_surplus_releases_go_to_their_next_best_originals():
     releases, originals = crowd()
 
     sources, _, _ = assign(releases, originals, torch.tensor([[1.0]]), 2)
@@ -159,7 +159,7 @@ def test_an_original_is_let_go_by_those_who_can_best_do_without():
     assert sources.flatten().tolist() == [0, 0, 3, 4, 5, 6, 7, 8]
 
 
-def test_without_a_crowd_nobody_pays(monkeypatch):
+def test_without_a_surplus_there_is_one_search(monkeypatch):
     """Prices change nothing where no original is in more releases than the protocol allows."""
     releases, originals = crowd()
     calls = []
@@ -171,8 +171,8 @@ def test_without_a_crowd_nobody_pays(monkeypatch):
     assert sources.flatten().tolist() == [0] * 8 and calls == [8]
 
 
-def test_a_price_moves_nobody_but_those_who_pay(monkeypatch):
-    """A release that claims no crowded original is not searched again, and stays where it was."""
+def test_a_price_changes_only_the_releases_that_pay_it(monkeypatch):
+    """A release of an original without surplus is not searched again and keeps its source."""
     releases, originals = crowd()
     releases = torch.cat([releases, originals[5:6]])
     calls = []
@@ -211,7 +211,7 @@ def test_the_pixels_of_mixtures_are_those_of_the_originals():
 
 
 def test_noise_averages_out_over_the_epochs():
-    """Least squares can do no better than the noise that it is left with: sigma / sqrt(T sum of squared shares)."""
+    """The least error of least squares is the averaged noise: sigma / sqrt(T sum of squared shares)."""
     errors = {
         epochs: np.std(solved(seen).images.numpy() - seen.images.astype(float))
         for epochs in (4, 16)
@@ -222,7 +222,7 @@ def test_noise_averages_out_over_the_epochs():
     assert errors[16] == pytest.approx(20 / (16 * 0.625) ** 0.5, rel=0.15)
 
 
-def test_a_few_columns_at_a_time_are_the_whole(monkeypatch):
+def test_columns_in_blocks_equal_those_in_one_piece(monkeypatch):
     """No more than a block of pixels of all releases is ever a float."""
     seen = Seen(noisy, (0.5, 0.5))
     whole = solved(seen).images
@@ -236,7 +236,7 @@ def test_a_few_columns_at_a_time_are_the_whole(monkeypatch):
     assert (parts.int() - whole.int()).abs().max() <= 1
 
 
-def test_a_grafted_pixel_is_what_most_epochs_agree_on():
+def test_a_grafted_pixel_is_its_most_frequent_value():
     """At p = .6 two of nine epochs agree on a pixel with all but .4 %; noise-free, it is then exact."""
     seen = Seen(graft, epochs=9, traits=("linear", "keeps_pixels"), params={"p": 0.6, "per": "pixel"})
 
@@ -310,7 +310,7 @@ def test_the_spread_of_unmixed_shuffled_blocks_is_the_deviation_inside_them():
     assert np.abs(spread[..., 0] - expected).max() <= 1
 
 
-def test_some_rows_of_blocks_at_a_time_are_the_whole(monkeypatch):
+def test_rows_of_blocks_in_parts_equal_those_in_one_piece(monkeypatch):
     seen = Seen(shuffled, (0.5, 0.5), epochs=3, **SHUFFLED)
     whole = solved(seen).images
 
@@ -320,7 +320,7 @@ def test_some_rows_of_blocks_at_a_time_are_the_whole(monkeypatch):
 
 
 @pytest.mark.parametrize("params", [{}, {"side": 4}, {"block": "small"}, {"block": 400}, {"block": 3}])
-def test_a_stranger_whose_blocks_are_not_known_is_solved_like_any_other(params):
+def test_a_defense_with_unknown_blocks_is_solved_by_pixels(params):
     """No knob of that name, or one that does not divide the picture."""
     seen = Seen(shuffled, (0.75, 0.25), epochs=6, traits=("linear", "permutes_in_blocks"), params=params)
 
@@ -334,7 +334,7 @@ def mean_of(seen):
     return seen.images.mean(0)
 
 
-def test_who_dominates_is_read_from_the_shares():
+def test_the_dominant_source_is_read_from_the_shares():
     pairing = Pairing(np.array([[0, 1], [2, 0], [1, -1], [-1, 3]]), np.array([[0.3, 0.7]] * 2 + [[0.8, 0.2]] * 2))
 
     assert dominated([pairing], 4).tolist() == [[1], [2], [-1], [-1]]
@@ -348,8 +348,8 @@ def test_noise_to_signal_is_the_ratio_of_the_variances():
     assert noise_to_signal(seen.observation) == pytest.approx(400 / float(signal), rel=0.05)
 
 
-def test_what_is_lost_alike_every_time_is_no_noise():
-    """Mixing, blurring; and shuffling, where the means of blocks are looked at."""
+def test_a_fixed_blur_counts_as_no_noise():
+    """Mixing, blurring; and shuffling, where the means of blocks are compared."""
     seen = Seen(shuffled, (0.5, 0.5), **SHUFFLED).observation
 
     assert noise_to_signal(Seen(mixed, (0.5, 0.5)).observation) < 1e-4
@@ -361,7 +361,7 @@ def blurred(sources, weights, rng):
     return torch.nn.functional.avg_pool2d(mixed(sources, weights, rng), 5, 1, 2)
 
 
-def test_public_images_without_contrast_are_no_division_by_zero():
+def test_public_images_without_contrast_cause_no_division_by_zero():
     seen = Seen(mixed, (0.5, 0.5))
     grey = replace(seen.observation._public, images=torch.full((60, 3, 16, 16), 128, dtype=torch.uint8))
 

@@ -1,4 +1,4 @@
-"""The offline recogniser names classes by ImageNet's labels; without weights it says how to get them."""
+"""The offline classifier names classes by ImageNet's labels; without weights its reason says how to get them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_the_labels_name_the_classes(stage, planted):
     assert guess.report == {"classes_with_a_label": 3, "class_named": 1.0, "several_classes_named": 0.0}
 
 
-def test_a_table_that_names_the_wrong_labels_misleads_it(stage, planted):
+def test_with_a_table_of_wrong_labels_it_fails(stage, planted):
     turned = {"down": ["tench"], "across": ["n02123045-n02124075"], "slanted": ["pug"]}
 
     hits = run(stage, synonyms=turned).scores.argmax(1).numpy() == truth(stage)
@@ -115,12 +115,12 @@ def test_classes_without_an_imagenet_label_make_it_inapplicable(stage, planted):
         run(stage, synonyms={})
 
 
-def test_only_a_network_with_imagenets_labels_can_be_asked(stage, planted):
+def test_a_network_without_imagenets_labels_is_refused(stage, planted):
     with pytest.raises(HarnessError, match="not ImageNet's"):
         run(stage, arch="vit_base_patch16_clip_224.openai")
 
 
-def test_weights_that_give_no_number_are_refused(stage, planted, monkeypatch):
+def test_weights_that_give_nan_are_refused(stage, planted, monkeypatch):
     monkeypatch.setattr(Stripes, "forward", lambda self, images: torch.full((len(images), 1000), torch.nan))
 
     with pytest.raises(HarnessError, match="NaN"):
@@ -145,7 +145,7 @@ def test_the_built_in_table_finds_imagenets_labels():
 # Weights
 
 
-def test_without_weights_it_is_skipped_and_says_what_to_place_where(stage, nothing_here):
+def test_without_weights_it_is_skipped_and_the_reason_names_file_and_folder(stage, nothing_here):
     chosen = load_registry().get("attacks", "timm_labels").with_settings({"synonyms": NAMES})
 
     result = stage.attack(stage.undefended, chosen, 0)

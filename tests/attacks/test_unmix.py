@@ -64,7 +64,7 @@ def test_only_releases_of_the_same_pair_in_other_roles_match(photographs):
 def test_among_many_pairs_that_repeat_none_is_taken_for_another(photographs):
     """Classes of four, six epochs of matchings: what is found is right, and most is found."""
     rng = np.random.default_rng(3)
-    lively = np.arange(8, 24).reshape(4, 4)  # of the first eight some are flat, and one stands for another
+    lively = np.arange(8, 24).reshape(4, 4)  # of the first eight some are flat and can be confused
     plans = [[tuple(pair) for group in lively[:, rng.permutation(4)] for pair in group.reshape(2, 2)] for _ in range(6)]
     releases = [release(photographs, plan, [0.75] * 8) for plan in plans]
 
@@ -112,7 +112,7 @@ def test_two_mixtures_of_one_pair_are_separated_to_the_grey_level(photographs):
     assert apart(guess.candidates[:, 1], photographs, [9, 20]) <= 2
 
 
-def test_layers_whose_edges_do_not_meet_are_told_apart():
+def test_layers_whose_edges_do_not_coincide_are_separated():
     """Stripes in either half: each layer must come out livelier in its own half than in the other's."""
     stripes = 0.5 + 0.3 * torch.sign(torch.sin(torch.arange(32) / 2.0)).expand(3, 32, 32)
     left = torch.where(torch.arange(32) < 16, stripes, 0.5)
@@ -134,7 +134,7 @@ def test_the_layers_of_one_release_still_add_up_to_it(photographs):
     assert (remixed - releases[0].images.float()).abs().mean() < 2
 
 
-def test_equal_weights_say_nothing_twice(photographs):
+def test_equal_weights_give_no_exact_solution(photographs):
     """Two mixtures of one pair, half and half, are one mixture: nothing is solved from them."""
     releases = [release(photographs, [(0, 9)], [0.5]), release(photographs, [(9, 0)], [0.5])]
 
@@ -145,7 +145,7 @@ def test_equal_weights_say_nothing_twice(photographs):
     ("traits", "sources"),
     [(("linear", "permutes_in_blocks"), 2), (("linear", "keeps_pixels"), 2), ((), 2), (("linear",), 3)],
 )
-def test_what_is_no_average_of_two_pictures_does_not_suit(photographs, traits, sources):
+def test_a_release_that_is_no_average_of_two_images_is_inapplicable(photographs, traits, sources):
     releases = [release(photographs, [(0, 9)], [0.75])]
 
     with pytest.raises(Inapplicable, match=r"mixtures of two sources|weighted average"):

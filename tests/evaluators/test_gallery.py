@@ -1,4 +1,4 @@
-"""Whose image is it? The gallery holds every original among strangers, its order tells nothing, ties help nobody."""
+"""The gallery holds every original among distractors, in an order without information; ties count against attacks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def broken(observation, rng):
 
 
 def finds_copies(observation, rng):
-    """Whoever's pixels are those of the release: sees everything without a defense."""
+    """Compares pixels with the release: right for every undefended image."""
     shown = observation.images[observation.targets].flatten(1)
     known = observation.gallery.flatten(1)
     return Guess(gallery=torch.stack([(known == one).float().mean(1) for one in shown]))
@@ -52,7 +52,7 @@ def tells_the_order(observation, rng):
 
 
 def test_ranks_are_counted_from_the_best_score():
-    """The true columns stand first, third and last of six."""
+    """The true columns rank first, third and last of six."""
     scores = torch.tensor([[9.0, 1, 2, 3, 4, 5], [9.0, 8, 7, 1, 2, 3], [1.0, 2, 3, 4, 5, 6]])
 
     hits, chance = reidentification(scores, np.array([0, 2, 0]))
@@ -68,13 +68,13 @@ def test_a_constant_score_is_never_a_hit(value):
     assert not hits["reid_rank1"].any() and not hits["reid_rank5"].any()
 
 
-def test_who_ties_with_one_other_is_second():
+def test_a_tie_with_one_other_is_rank_two():
     hits, _ = reidentification(torch.tensor([[1.0, 1, 0, 0, 0, 0]]), np.array([0]))
 
     assert (hits["reid_rank1"][0], hits["reid_rank5"][0]) == (0, 1)
 
 
-def test_the_best_of_several_candidates_counts_and_so_does_its_luck():
+def test_the_best_of_several_candidates_counts_and_raises_the_chance():
     """Two candidates, the second knows; by blind luck two of eight would."""
     scores = torch.zeros(1, 2, 8)
     scores[0, 1, 5] = 1
@@ -98,7 +98,7 @@ def test_random_scores_hit_as_often_as_chance_says():
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_scores_that_are_no_numbers_are_a_failed_attack(value):
+def test_scores_that_are_not_finite_are_a_failed_attack(value):
     scores = torch.zeros(2, 6)
     scores[1, 3] = value
 
@@ -106,10 +106,10 @@ def test_scores_that_are_no_numbers_are_a_failed_attack(value):
         reidentification(scores, np.array([0, 1]))
 
 
-# The eye
+# The embedding
 
 
-def test_the_eye_is_a_cosine_under_the_gallerys_covariance(photographs):
+def test_the_embedding_gives_the_cosine_under_the_gallerys_covariance(photographs):
     """Against NumPy's own solution of C^-1, without principal components."""
     held = torch.from_numpy(photographs.copy())
     shown = held[:5].flip(-1)[:, None]
@@ -128,7 +128,7 @@ def test_the_eye_is_a_cosine_under_the_gallerys_covariance(photographs):
     assert np.allclose(likeness[:, 0].numpy(), across / np.outer(*lengths), atol=1e-5)
 
 
-def test_the_eye_knows_everyone_again_through_noise_and_not_through_nothing(images, photographs):
+def test_the_embedding_reidentifies_through_noise_and_not_from_blank_images(images, photographs):
     held, truth = torch.from_numpy(photographs.copy()), np.arange(24)
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
 
@@ -177,7 +177,7 @@ def test_distractors_have_a_bound(monkeypatch):
 
 
 def test_the_order_is_one_of_content_and_not_of_rows():
-    """The same images numbered the other way round, with other strangers left out, stand in the same order."""
+    """The same images numbered the other way round, with other distractors left out, have the same order."""
     data = splits()
     turned = replace(data, private=data.private.take(np.arange(30)[::-1]))
 
@@ -206,7 +206,7 @@ def test_a_gallery_of_unequal_sizes_is_refused():
         gallery.assemble(data.private, np.arange(3), larger.test, np.arange(3))
 
 
-def test_a_stranger_who_is_an_original_is_refused():
+def test_a_distractor_that_is_an_original_is_refused():
     data = splits()
 
     with pytest.raises(HarnessError, match="a distractor of the gallery is an original"):
@@ -221,7 +221,7 @@ def stage(tmp_path_factory):
     return bench(tmp_path_factory.mktemp("gallery"), splits(test=30))
 
 
-def test_undefended_everyone_is_known_again_and_the_record_says_among_how_many(stage):
+def test_undefended_images_are_all_reidentified_and_the_record_has_the_gallery_size(stage):
     shown = stage.release(stage.undefended, 0)
 
     rank1 = shown.scores["reid_rank1"]
@@ -231,7 +231,7 @@ def test_undefended_everyone_is_known_again_and_the_record_says_among_how_many(s
     assert shown.arrays["reid_rank1"].tolist() == [1] * 30
 
 
-def test_a_reconstruction_that_is_the_release_is_known_as_the_release_is(stage):
+def test_a_reconstruction_equal_to_the_release_scores_like_the_release(stage):
     noisy, entry = stage.registry.get("defenses", "noise_mix"), attack("the_release")
 
     shown, attacked = stage.release(noisy, 0), stage.attack(noisy, entry, 0)
@@ -249,7 +249,7 @@ def test_an_attack_that_compares_pixels_finds_everyone_undefended(stage):
     assert found.scores["reid_rank1"]["mean"] == 1 and found.scores["reid_rank1"]["corrected"] == 1
 
 
-def test_the_order_of_the_gallery_helps_nobody(stage):
+def test_the_order_of_the_gallery_gives_no_information(stage):
     found = stage.attack(stage.undefended, here("tells_the_order"), 0)
 
     assert found.scores["reid_rank1"]["mean"] <= 1 / 30 and found.scores["reid_rank5"]["mean"] <= 5 / 30
@@ -262,7 +262,7 @@ def test_the_order_of_the_gallery_helps_nobody(stage):
         ("broken", "NaN"),
     ],
 )
-def test_a_guess_that_is_none_is_a_failed_cell(stage, function, said):
+def test_an_invalid_guess_is_a_failed_cell(stage, function, said):
     result = stage.attack(stage.undefended, here(function), 0)
 
     assert result.status == "failed" and said in result.reason and not result.scores
@@ -277,8 +277,8 @@ def test_a_learned_attack_at_chance_has_failed(stage):
     )
 
 
-def test_another_eye_makes_other_records_of_releases_and_reconstructions_alone(stage):
-    """And another rank, of re-identifications too; recognisers do not look."""
+def test_another_embedding_changes_only_records_of_releases_and_reconstructions(stage):
+    """And other ranks, of re-identification too; recognition does not use it."""
     noisy = stage.registry.get("defenses", "noise_mix")
     attacks = {"seen": attack("the_release"), "named": here("constant"), "read": attack("first_class", "recognition")}
 
@@ -294,8 +294,8 @@ def test_another_eye_makes_other_records_of_releases_and_reconstructions_alone(s
         assert {name for name in before if before[name] != after[name]} == moved
 
 
-def test_the_targets_are_the_gallery_whoever_wins_the_coin():
-    """With weights .5 and .5 an original may dominate nothing; it stays in the gallery, so that no gallery tells."""
+def test_the_gallery_holds_all_targets_whatever_the_dominant_source():
+    """With weights .5 and .5 an original may dominate no release; it stays in the gallery all the same."""
     data = splits(private=24)
     made = bench(None, data, targets=8)
     mix = made.registry.get("defenses", "mix")

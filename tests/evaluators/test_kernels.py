@@ -36,7 +36,7 @@ def run(metric: Any, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def drawn(kind: str, height: int, width: int) -> torch.Tensor:
-    """(3, height, width) float32: what is hard on float32, for its small variances lie beside large levels."""
+    """(3, height, width) float32: small variances at large levels, which are hard for float32."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     rng = torch.Generator().manual_seed(3)
     noise = torch.rand(3, height, width, generator=rng)
@@ -73,7 +73,7 @@ def reference(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     compiled._load.cache_clear()
 
 
-def test_the_kernels_serve_single_precision_on_a_cpu() -> None:
+def test_the_kernels_are_used_for_float32_on_a_cpu() -> None:
     single = torch.zeros(1, 3, 16, 16)
 
     assert compiled.kernels(single) is not None
@@ -96,7 +96,7 @@ def test_dssim_is_scikit_images_on_extreme_images(size: tuple[int, int]) -> None
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 43), (96, 97)], ids=lambda size: f"{size[0]}x{size[1]}")
 def test_dhaar_is_piqs_on_extreme_images(size: tuple[int, int]) -> None:
-    """Within 1e-6 of its float64. Two images without any structure are left out: there piq divides by nothing."""
+    """Within 1e-6 of its float64. Without two images of no structure, for which piq divides by zero."""
     ours, theirs = stacks(*size)
 
     found = run(dhaar, ours, theirs)
@@ -116,7 +116,7 @@ def test_dhaar_is_piqs_on_extreme_images(size: tuple[int, int]) -> None:
     contrast=st.floats(0.001, 1),
     noise=st.sampled_from([0.0, 0.003, 0.1, 1.0]),
 )
-def test_figures_are_the_references(
+def test_figures_equal_the_references(
     seed: int, height: int, width: int, blur: int, contrast: float, noise: float
 ) -> None:
     """The reference in float64 on the same numbers: smooth or rough, faint or strong, near or far."""
@@ -133,7 +133,7 @@ def test_figures_are_the_references(
 
 
 @pytest.mark.parametrize("size", [(20, 90), (90, 20), (32, 32), (97, 96)], ids=lambda size: f"{size[0]}x{size[1]}")
-def test_hash_bits_are_the_references(size: tuple[int, int], request: pytest.FixtureRequest) -> None:
+def test_hash_bits_equal_the_references(size: tuple[int, int], request: pytest.FixtureRequest) -> None:
     """Also of what no file holds: numbers below 0 and above 1, halves of a grey level, and none at all."""
     images = torch.randn(20, 3, *size, generator=torch.Generator().manual_seed(0)) + 0.5
     images[10:] = (images[10:] * 255).round() / 255 + 0.5 / 255
@@ -164,7 +164,7 @@ def test_equal_images_are_at_exactly_zero(metric: Any) -> None:
 @functions
 @pytest.mark.parametrize("strange", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("place", [(0, 0, 0), (1, 20, 30), (2, 39, 49)], ids=["first", "inner", "last"])
-def test_one_number_that_is_none_has_the_references_effect(
+def test_nan_has_the_same_effect_as_in_the_reference(
     metric: Any, strange: float, place: tuple[int, int, int], request: pytest.FixtureRequest
 ) -> None:
     """NaN stays NaN, and only of the image that has it."""
@@ -182,7 +182,7 @@ def test_one_number_that_is_none_has_the_references_effect(
 
 
 @functions
-def test_figures_depend_neither_on_threads_nor_on_company(metric: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_depend_neither_on_threads_nor_on_other_images(metric: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit for bit."""
     ours, theirs = stacks(33, 47)
     monkeypatch.setattr(compiled, "_WORTH_THREADS", 0)
@@ -225,8 +225,8 @@ def test_layout_does_not_matter(metric: Any) -> None:
 
 
 @functions
-def test_without_numba_the_reference_answers(metric: Any, reference: None) -> None:
-    """And says the same."""
+def test_without_numba_the_reference_is_used(metric: Any, reference: None) -> None:
+    """With the same figures."""
     ours, theirs = (torch.rand(3, 3, 40, 50, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
 
     assert compiled.kernels(ours) is None
@@ -246,7 +246,7 @@ def script(code: str, folder: Path, **environment: str) -> str:
 
 
 def test_a_kernel_compiles_where_no_folder_can_be_written(tmp_path: Path) -> None:
-    """Neither beside the source nor in the user's cache: files stand where the folders would be."""
+    """Neither beside the source nor in the user's cache: files are in the place of the folders."""
     (tmp_path / "jit.py").write_text((ROOT / "evaluators/kernels/jit.py").read_text())
     (tmp_path / "mine.py").write_text("from jit import kernel\n\n@kernel\ndef twice(x):\n    return 2 * x\n")
     for name in ("__pycache__", "home"):
@@ -256,7 +256,7 @@ def test_a_kernel_compiles_where_no_folder_can_be_written(tmp_path: Path) -> Non
     assert script("import mine; print(mine.twice(21))", tmp_path, **nowhere) == "42\n"
 
 
-def test_numba_waits_for_the_first_figure_and_can_be_switched_off() -> None:
+def test_numba_is_imported_with_the_first_figure_and_can_be_switched_off() -> None:
     code = (
         "import sys, torch\n"
         "from evaluators import compiled, privacy\n"

@@ -83,7 +83,7 @@ def test_distance_does_not_depend_on_which_image_comes_first(metric: Any) -> Non
 
 
 @functions
-def test_an_image_is_judged_alike_alone_and_in_company(metric: Any) -> None:
+def test_an_image_scores_alike_alone_and_among_others(metric: Any) -> None:
     """64 pairs span several chunks; no figure depends on its neighbours."""
     a, b = (stack(np.concatenate([pixels] * 3)[:64]) for pixels in pairs(64, 64))
 
@@ -120,7 +120,9 @@ def test_no_images_give_no_numbers(metric: Any) -> None:
     ],
     ids=["unequal", "grey", "no batch", "bytes"],
 )
-def test_unfit_stacks_are_refused_by_name(metric: Any, images: torch.Tensor, originals: torch.Tensor) -> None:
+def test_invalid_stacks_are_refused_with_the_metrics_name(
+    metric: Any, images: torch.Tensor, originals: torch.Tensor
+) -> None:
     with pytest.raises(HarnessError, match=f"^{metric.__name__}: .*"):
         run(metric, images, originals)
 
@@ -267,7 +269,7 @@ def test_a_metric_of_piq_needs_only_a_registry_entry(name: str, tmp_path: Path) 
 
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A process that has not looked for weights yet, and torch.hub's empty folder."""
+    """A process that has not tried to load weights yet, and an empty torch.hub folder."""
     monkeypatch.setattr(inception, "_networks", {})
     monkeypatch.setattr(inception, "_missing", [])
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
@@ -276,7 +278,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "checkpoints" / "inception_v3_google-0cc3c7bd.pth"
 
 
-def test_fid_without_weights_is_skipped_and_says_what_to_place_where(fresh: Path) -> None:
+def test_fid_without_weights_is_skipped_and_the_reason_names_file_and_folder(fresh: Path) -> None:
     with pytest.raises(Skipped) as raised:
         fid(constant(0), constant(1))
 
@@ -310,7 +312,7 @@ def test_fid_names_a_file_of_weights_that_cannot_be_read(fresh: Path) -> None:
 
 
 def test_fid_is_the_squared_distance_of_pooled_features(fresh: Path) -> None:
-    """The plumbing only: the real loading code on a stand-in checkpoint, against torchvision's own network."""
+    """Loading only: the real loading code on a stand-in checkpoint, against torchvision's own network."""
     from torchvision.models import inception_v3
 
     torch.manual_seed(0)

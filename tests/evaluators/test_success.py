@@ -27,7 +27,7 @@ def sure_of(classes, k):
 
 
 @pytest.mark.parametrize(("k", "most"), [(10, 0.55), (2, 0.75), (1, 1.0)])
-def test_a_perfect_reader_of_one_source_meets_the_coin(k, most):
+def test_a_perfect_reader_of_one_of_two_sources_hits_the_dominant_one_in_half_of_the_cases(k, most):
     """With lambda .5 and a coin for the label, top-1 is (1 + P(same class)) / 2; intra-class mixing gives 1."""
     sources, dominant, released = pairs_of_classes(k)
 
@@ -51,7 +51,7 @@ def test_the_other_source_is_a_hit_of_any_source_alone():
     assert (hits["top1"][0], hits["any_source"][0], hits["released"][0]) == (0, 1, 0)
 
 
-def test_a_label_that_differs_from_the_dominant_source_is_told_apart():
+def test_a_label_that_differs_from_the_dominant_source_is_scored_separately():
     hits, _ = recognition(sure_of([1], 3), np.array([[0, 2]]), np.array([0]), np.array([1]))
 
     assert (hits["top1"][0], hits["any_source"][0], hits["released"][0]) == (0, 0, 1)
@@ -86,7 +86,7 @@ def test_no_answer_is_never_a_hit():
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_scores_that_are_no_numbers_are_a_failed_attack(value):
+def test_scores_that_are_not_finite_are_a_failed_attack(value):
     with pytest.raises(NotConverged, match="NaN or infinity"):
         recognition(torch.full((2, 3), value), np.zeros((2, 1), int), np.zeros(2, int), np.zeros(2, int))
 
@@ -103,13 +103,13 @@ def test_chance_of_an_attribute_is_the_best_guess_from_the_label():
     assert chance == {"attribute": pytest.approx(5 / 7), "constant": pytest.approx(3 / 7)}
 
 
-def test_who_reads_the_label_alone_is_at_chance():
+def test_a_guess_from_the_label_alone_is_at_chance():
     hits, chance = attribute(sure_of(np.where(LABELS == 0, 0, 2), 4), HIDDEN, LABELS)
 
     assert hits["attribute"].mean() == pytest.approx(chance["attribute"])
 
 
-def test_no_answer_is_no_attribute_and_no_number_is_no_answer():
+def test_no_answer_is_no_hit_and_nan_is_refused():
     assert not attribute(torch.zeros(7, 4), HIDDEN, LABELS)[0]["attribute"].any()
     with pytest.raises(NotConverged, match="NaN or infinity"):
         attribute(torch.full((7, 4), float("nan")), HIDDEN, LABELS)
@@ -143,13 +143,13 @@ def test_the_best_candidate_counts_against_the_dominant_source():
     assert found["attacked_gap"] == pytest.approx([10]) and found["attacked_any_gap"] == pytest.approx([2])
 
 
-def test_the_dominant_source_may_stand_in_any_column():
+def test_the_dominant_source_may_be_in_any_column():
     found = distance([[10, 70], [10, 70]], [[60, 12], [60, 12]], [0, 1])
 
     assert found["attacked_gap"] == pytest.approx([10, 2])
 
 
-def test_every_release_meets_its_own_sources_however_many_there_are():
+def test_every_release_is_compared_with_its_own_sources():
     """More than one chunk of them; candidate i is i levels away from its source modulo 50."""
     steps = np.arange(150) % 50
 

@@ -1,9 +1,9 @@
-"""Ten defenses with a planted fault each, all of which the paper's own attacks call private, and one without.
+"""Ten defenses with a planted fault each, which the paper's attacks do not break, and one without a fault.
 
-A defense's function sees sources, weights and dice alone. What it does wrong every time is planted in the function; a
+A defense's function gets sources, weights and a random generator. A fault in every image is planted in the function; a
 fault of the protocol (partners that never change, an order that is not shuffled) in how the releases are made with it,
-while the scheme that an adversary rehearses stays a normal one, as where the client's code is at fault.
-Mixtures of two or three look like their sources (dSSIM .3 to .5): those wear a negative, which is known and undone.
+while the scheme that an adversary rehearses is a normal one, as where the client's code is at fault.
+Mixtures of two or three are like their sources (dSSIM .3 to .5), so these are inverted as well, which is known.
 Releases are uint8 by contract, so floats cannot leave this harness. Their nearest relative is a filter with long tails
 whose inverse is two pixels wide: rounding, which protects a strong Gaussian blur, does not protect it.
 """
@@ -30,9 +30,9 @@ KEY = b"k" * 32
 
 
 def pictures(count, seed):
-    """(count, 3, 32, 32) uint8: lively spots, each of its own colour and pattern, on ground with a faint pattern.
+    """(count, 3, 32, 32) uint8: textured spots, each of its own colour and pattern, on ground with a faint pattern.
 
-    Where one picture is lively another is faint, as with photographs.
+    Textured places differ between images, as in photographs.
     """
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:SIZE, 0:SIZE] / SIZE
@@ -56,8 +56,8 @@ class Broken:
     """A planted defense.
 
     fault     in words
-    left      mean dSSIM that `auto` may leave; because: of what
-    partners  never change (their weights do); order: place i always holds original i
+    left      largest mean dSSIM allowed after `auto`; because: its reason
+    partners  never change (their weights do); order: position i always holds original i
     """
 
     function: Callable[..., Any]
@@ -100,20 +100,20 @@ def noisy(sources, weights, rng, *, sigma):
 
 
 def same_mask(sources, weights, rng):
-    """Pixels of two images, and which pixel is whose never changes."""
+    """Pixels of two images, by a mask that never changes."""
     mask = torch.rand(sources.shape[-2:], generator=torch.Generator().manual_seed(3)) < 0.5
     return torch.where(mask.to(sources.device), sources[:, 0], sources[:, 1])
 
 
 def long_tails(sources, weights, rng):
-    """A filter that reaches across the image, down and across, and leaves no frequency without a trace."""
+    """A filter that reaches across the image, down and across, and suppresses no frequency completely."""
     tails = 0.75 ** ((torch.arange(SIZE)[:, None] - torch.arange(SIZE)) % SIZE).float()
     tails = (tails / tails.sum(1, keepdim=True)).to(sources)
     return tails @ average(sources, weights) @ tails.T
 
 
 def dimmed(sources, weights, rng):
-    """Every image fades to black by a secret factor of its own, which its brightness tells."""
+    """Every image fades to black by a secret factor of its own, which its brightness shows."""
     factor = 0.08 + 0.2 * torch.rand(len(sources), 1, 1, 1, generator=rng, device=sources.device)
     return factor * average(sources, weights)
 
@@ -145,7 +145,7 @@ def same_key(sources, weights, rng):
 
 
 def static(sources, weights, rng):
-    """Nothing of the image at all: this one is private."""
+    """Noise without anything of the image: this one is private."""
     return torch.rand(sources[:, 0].shape, generator=rng, device=sources.device)
 
 

@@ -18,7 +18,7 @@ GRANTED = frozenset({"releases", "defense", "public"})
 
 
 def waves(count, seed=0, size=16):
-    """(count, 3, size, size) uint8: sums of slow waves in colours of their own, no two alike."""
+    """(count, 3, size, size) uint8: sums of slow waves in colours of their own, all different."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:size, 0:size] / size
     images = np.full((count, 3, size, size), 0.5)
@@ -30,7 +30,7 @@ def waves(count, seed=0, size=16):
 
 
 class Seen:
-    """What an adversary sees of some epochs, and what only the client knows."""
+    """The observation of some epochs, and their secrets and pairings."""
 
     def __init__(
         self, function, weights=(0.5, 0.5), *, count=40, epochs=6, size=16, public=60, traits=("linear",), params=None,

@@ -134,7 +134,7 @@ def test_blur_is_opencvs(images: torch.Tensor, kernel: int) -> None:
 
 @pytest.mark.parametrize("kernel", [3, 5, 7, 9])
 def test_small_kernels_follow_opencvs_formula(images: torch.Tensor, kernel: int) -> None:
-    """At 64 px the paper's kernels scale to such; OpenCV has tables of its own for them unless it is told sigma."""
+    """At 64 px the paper's kernels scale to such; OpenCV uses tables for them unless it is given sigma."""
     sigma = 0.3 * ((kernel - 1) / 2 - 1) + 0.8
     theirs = [
         cv2.GaussianBlur(image, (kernel, kernel), sigma, borderType=cv2.BORDER_REFLECT_101) for image in upright(images)
@@ -145,7 +145,7 @@ def test_small_kernels_follow_opencvs_formula(images: torch.Tensor, kernel: int)
 
 @pytest.mark.parametrize("kernel", [1, 17, 127])
 def test_blur_keeps_flat_images_flat(kernel: int) -> None:
-    """Also with the largest kernel that 64 px allow, where the border is mirrored whole."""
+    """Also with the largest kernel that 64 px allow, where the border is mirrored completely."""
     flat = torch.full((1, 3, 64, 64), 0.3)
 
     assert torch.allclose(blur(flat, kernel), flat, atol=1e-6)
@@ -224,7 +224,7 @@ def test_the_cpus_blur_and_pixelizing_are_the_matrices(height: int, width: int) 
 
 
 @pytest.mark.parametrize("verb, knob", [(blur, 9), (blur, 17), (pixelize, 5), (shuffle_blocks, 4)])
-def test_images_may_lie_in_memory_in_any_way(images: torch.Tensor, verb: Any, knob: int) -> None:
+def test_images_may_have_any_memory_layout(images: torch.Tensor, verb: Any, knob: int) -> None:
     """Strided, channels last, in stacks of stacks, or a single one without its batch."""
     more = (generator(),) if verb is shuffle_blocks else ()
     stacks = images.view(4, 6, 3, 64, 64)
@@ -253,7 +253,7 @@ def test_without_numba_the_bytes_are_the_same(size: int, monkeypatch: pytest.Mon
     assert all(torch.equal(one, other) for one, other in zip(with_numba, made(), strict=True))
 
 
-def test_gradients_flow_through_every_verb(images: torch.Tensor) -> None:
+def test_gradients_flow_through_every_operation(images: torch.Tensor) -> None:
     """An attack descends through the defense; all of these are linear in the images, noise and masks apart."""
     some = images[:2, :, :16, :16].double().requires_grad_()
     verbs = [
@@ -363,12 +363,12 @@ def test_neighbouring_blocks_are_shuffled_independently() -> None:
     assert 1e-4 < chisquare(pairs).pvalue < 1 - 1e-4
 
 
-def test_the_same_dice_give_the_same_order_and_others_another(images: torch.Tensor) -> None:
+def test_the_same_seed_gives_the_same_order_and_another_seed_another(images: torch.Tensor) -> None:
     assert torch.equal(shuffle_blocks(images, 8, generator(1)), shuffle_blocks(images, 8, generator(1)))
     assert not torch.equal(shuffle_blocks(images, 8, generator(1)), shuffle_blocks(images, 8, generator(2)))
 
 
-def test_draws_that_pick_the_first_pixel_every_time_turn_a_block_by_one_place() -> None:
+def test_draws_that_always_pick_the_first_pixel_rotate_a_block_by_one_position() -> None:
     """Fisher and Yates with every draw 0: each pixel is exchanged with the first, from the last to the second."""
     images = numbered(2, 8, 4)
 
@@ -383,7 +383,7 @@ def test_the_largest_draws_leave_every_pixel_where_it_is(images: torch.Tensor) -
 
 @pytest.mark.parametrize("height, width, block", [(64, 64, 8), (8, 12, 4), (6, 4, 2), (5, 3, 1), (32, 32, 32)])
 def test_shuffle_by_exchanges_the_pixels_that_its_draws_name(height: int, width: int, block: int) -> None:
-    """Compiled or not, and with gradients: Durstenfeld's loop as it stands in the books, pixel by pixel."""
+    """Compiled or not, and with gradients: equal to Durstenfeld's loop, pixel by pixel."""
     images = torch.rand(2, 3, height, width, generator=generator())
     draws = torch.randint(2**32, (2, height // block * (width // block), block * block), generator=generator(1))
     expected = blocks_of(images, block).copy()

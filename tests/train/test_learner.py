@@ -82,7 +82,7 @@ def test_a_loss_that_still_falls_at_eight_times_the_least_has_not_converged():
 
 
 def test_a_loss_that_is_flat_at_chance_is_followed_four_times_as_long():
-    """A slow start looks like a defense that hides everything: at log 3 until 2,000 steps, then falling."""
+    """A slow start looks like a defense that removes everything: at log 3 until 2,000 steps, then falling."""
     late = Scripted(lambda steps: np.log(3) if steps < 2000 else 0.5)
     never = Scripted(lambda steps: np.log(3))
 
@@ -104,7 +104,7 @@ def test_one_round_longer_than_the_whole_training_is_judged_by_a_second():
     assert fit(learner, rounds=1)["rounds"] == 2
 
 
-def test_a_loss_that_is_no_number_is_not_converged():
+def test_a_loss_that_is_not_finite_is_not_converged():
     images, labels = (torch.from_numpy(part) for part in stripes(32))
     learner = Learner(network(), Recipe("sgd", float("inf")), 16, KEY, "cpu")
 
@@ -113,7 +113,7 @@ def test_a_loss_that_is_no_number_is_not_converged():
             learner.epoch(images, labels)
 
 
-def test_a_held_out_loss_that_is_no_number_is_not_converged():
+def test_a_held_out_loss_that_is_not_finite_is_not_converged():
     with pytest.raises(NotConverged, match="diverged after 100 steps"):
         fit(Scripted(lambda steps: float("nan")))
 
@@ -181,7 +181,7 @@ def test_plain_batches_show_every_image_once():
     assert np.array_equal(np.sort(np.concatenate(levels_seen(model))), np.sort(levels))
 
 
-def test_an_odd_last_image_is_no_batch_of_its_own():
+def test_a_small_last_batch_is_left_out():
     """Batch norm cannot take it."""
     images, labels, _ = flat_colours((9, 8))
     model = Recorder(2)
@@ -236,7 +236,7 @@ def test_predictions_do_not_depend_on_the_size_of_a_batch():
     assert torch.allclose(whole.sum(1), torch.ones(40), atol=1e-5)
 
 
-def test_predicting_teaches_nothing():
+def test_predicting_changes_no_weights():
     images, labels = (torch.from_numpy(part) for part in stripes(40))
     learner = trained(images, labels)
     before = learner.state()
@@ -246,7 +246,7 @@ def test_predicting_teaches_nothing():
     assert all(torch.equal(before[name], value) for name, value in learner.state().items())
 
 
-def test_dice_are_put_back_as_they_were():
+def test_seeded_restores_the_random_state():
     before = torch.get_rng_state()
 
     with seeded(KEY, "cpu"):
@@ -261,7 +261,7 @@ def test_dice_are_put_back_as_they_were():
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
-def test_dice_are_put_back_after_an_error():
+def test_seeded_restores_the_random_state_after_an_error():
     before = torch.get_rng_state()
 
     with pytest.raises(ZeroDivisionError), seeded(KEY, "cpu"):
