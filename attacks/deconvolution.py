@@ -1,7 +1,8 @@
 """Wiener deconvolution of a known Gaussian blur, with the blur's own mirrored borders.
 
 Reference: Wiener 1949; the deconvolution that Raynal et al. 2020, section 4.4, describe. It is computed in the basis of
-the cosine transform (attacks/common/gaussian_blur.py).
+the cosine transform (attacks/common/gaussian_blur.py). Difference to the original: noise over signal is a constant
+times the squared frequency, chosen on rehearsals, instead of measured spectra.
 """
 
 from __future__ import annotations

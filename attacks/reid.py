@@ -2,6 +2,8 @@
 
 `reid_raw` compares releases and gallery in a fixed embedding; `reid` trains an embedding on rehearsals.
 References: contrastive learning by InfoNCE, van den Oord et al. 2018; over both directions, Radford et al. 2021.
+Differences to the originals: the embedding starts from whitened thumbnails, and an original that is twice in a batch is
+not its own negative.
 """
 
 from __future__ import annotations

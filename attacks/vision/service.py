@@ -64,7 +64,7 @@ def _check_credentials() -> None:
     named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
     fix = (
         "enable the Vision API in a Google Cloud project, then run `gcloud auth application-default login` or set "
-        "GOOGLE_APPLICATION_CREDENTIALS to a service account's key file; `timm_labels` asks nobody"
+        "GOOGLE_APPLICATION_CREDENTIALS to a service account's key file; `timm_labels` needs no service"
     )
     if named and not Path(named).is_file():
         raise Skipped(f"google_vision: GOOGLE_APPLICATION_CREDENTIALS names no file; {fix}")
