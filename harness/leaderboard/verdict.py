@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.leaderboard.attack_results import SMOOTH, AttackResult
 from harness.leaderboard.board import Board
-from harness.leaderboard.format import figure, settings, short, trimmed
+from harness.leaderboard.format import figure, short, trimmed
 from harness.leaderboard.ranking import LEVEL, named
 from harness.leaderboard.row import MULTI_RELEASE, Row
 from harness.leaderboard.worst_case import LOOK
@@ -176,53 +176,3 @@ def _judgement(row: Row) -> str:
 
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
-def document(row: Row) -> dict[str, Any]:
-    """The verdict as `run --json` prints it."""
-    return {
-        "defense": row.defense,
-        "settings": settings(row.settings),
-        "epochs": row.epochs,
-        "seeds": row.seeds,
-        "worst": row.worst,
-        "passes": row.passes,
-        "reidentified": _reidentified(row),
-        "attacks": [attack_document(attack) for attack in row.attacks],
-        "lacks": row.missing,
-        "unjudged": row.not_run,
-        "warnings": row.warnings,
-        "text": on_row(row),
-    }
-
-
-def _reidentified(row: Row) -> dict[str, Any] | None:
-    best = row.strongest.get("reid_rank1")
-    if best is None:
-        return None
-    rank1 = {key: value for key, value in best.items() if key not in ("attack", "arch", "beside", "records")}
-    rank5 = best["beside"].get("reid_rank5")
-    return {"attack": best["attack"], "rank1": rank1, "rank5": rank5, "records": best["records"]}
-
-
-def attack_document(attack: AttackResult) -> dict[str, Any]:
-    """One attack on one defense, numbers in full."""
-    group = attack.group
-    return {
-        "attack": attack.name,
-        "params": dict(attack.params),
-        "status": attack.status,
-        "reason": attack.reason,
-        "control": group.control,
-        "external": attack.external,
-        "granted": list(group.granted),
-        "epochs": group.epochs,
-        "seeds": sorted(group.ok_runs),
-        "is_look": attack.equals_release,
-        "left": attack.distances,
-        "read": attack.hit_rates,
-        "from_look": attack.gain_over_release,
-        "from_smooth": attack.gain_over_smoothing,
-        "beyond_smoothing": beyond_smoothing(attack),
-        "records": attack.records,
-    }

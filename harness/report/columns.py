@@ -14,12 +14,13 @@ from typing import Any, Generic, Literal, TypeVar
 from harness.leaderboard.attack_results import AttackResult
 from harness.leaderboard.format import figure, settings, short, trimmed
 from harness.leaderboard.row import Row
-from harness.leaderboard.verdict import significant
+from harness.leaderboard.verdict import beyond_smoothing, significant
 from harness.scores import ANY, SCORES, followers, hit_rates, judged_variants, label, on_boards, ranking
 from harness.scores import threshold as threshold_of
 
 Score = Mapping[str, Any]
 Item = TypeVar("Item")
+AnyColumn = TypeVar("AnyColumn", bound="Column[Any]")
 GROUPS = ("row", "figure", "basis")
 _ENDS = ("mean", "low", "high")
 
@@ -73,14 +74,18 @@ class Column(Generic[Item]):
     sources: Callable[[Item], Mapping[str, Sequence[str]]] = lambda _: {}
 
 
-def displayed(columns: Sequence[Column[Item]], items: Sequence[Item]) -> list[Column[Item]]:
-    """Those with a head, without the scores that no item has; which item first, then figures, then their basis."""
-    shown = [
+def displayed(columns: Sequence[AnyColumn]) -> list[AnyColumn]:
+    """Those with a head: which item first, then figures, then their basis."""
+    return sorted((column for column in columns if column.head), key=lambda column: GROUPS.index(column.group))
+
+
+def displayed_of(rows: Sequence[Row]) -> list[Column[Row]]:
+    """The same of rows, without the scores that no row has."""
+    return [
         column
-        for column in columns
-        if column.head and (column.group != "figure" or any(column.cell(item) != NOTHING for item in items))
+        for column in displayed(row_columns(rows))
+        if column.group != "figure" or any(column.cell(row) != NOTHING for row in rows)
     ]
-    return sorted(shown, key=lambda column: GROUPS.index(column.group))
 
 
 def figure_cell(score: Score | None, by: str = "", detail: str = "", doubt: str = "") -> Cell:
@@ -251,17 +256,46 @@ class AttackColumn(Column[AttackResult]):
 
 
 def attack_columns() -> list[AttackColumn]:
-    """All columns of an attack, in the order of Markdown."""
+    """All columns of an attack, in the order of JSON."""
     shown = [name for name in on_boards("distance") if SCORES[name].judged]
     return [
-        AttackColumn("attack", "attack", _attack_name, before=lambda row: Cell("no attack")),
-        AttackColumn("status", "status", _status, before=lambda row: Cell("baseline")),
+        AttackColumn(
+            "attack", "attack", _attack_name, "row", before=lambda row: Cell("no attack"),
+            data=lambda attack: {"attack": attack.name, "params": dict(attack.params)},
+        ),
+        AttackColumn("status", "status", _status, "row", before=lambda row: Cell("baseline"), data=_status_data),
+        AttackColumn(
+            "granted", "granted", lambda attack: Cell(", ".join(attack.group.granted) or "-"),
+            data=lambda attack: {"granted": list(attack.group.granted)},
+        ),
+        AttackColumn("runs", "", lambda attack: NOTHING, data=_runs_data),
         *(_after(name) for name in (*shown, ANY + ranking())),
         *(_gain(name, "release") for name in shown),
         *(_gain(name, "smoothing") for name in shown),
         *(_attack_hit_rate(name) for name in on_boards("hit_rate")),
-        AttackColumn("granted", "granted", lambda attack: Cell(", ".join(attack.group.granted) or "-")),
-    ]
+        AttackColumn("scores", "", lambda attack: NOTHING, data=_scores_data),
+    ]  # fmt: skip
+
+
+def _status_data(attack: AttackResult) -> dict[str, Any]:
+    about = {"status": attack.status, "reason": attack.reason}
+    return {**about, "control": attack.group.control, "external": attack.external}
+
+
+def _runs_data(attack: AttackResult) -> dict[str, Any]:
+    seeds = sorted(attack.group.ok_runs)
+    return {"epochs": attack.group.epochs, "seeds": seeds, "is_look": attack.equals_release}
+
+
+def _scores_data(attack: AttackResult) -> dict[str, Any]:
+    return {
+        "left": attack.distances,
+        "read": attack.hit_rates,
+        "from_look": attack.gain_over_release,
+        "from_smooth": attack.gain_over_smoothing,
+        "beyond_smoothing": beyond_smoothing(attack),
+        "records": attack.records,
+    }
 
 
 def _attack_name(attack: AttackResult) -> Cell:

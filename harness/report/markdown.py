@@ -9,7 +9,7 @@ from harness.leaderboard.board import Board
 from harness.leaderboard.format import ATTACK_NOTES, LINKS, REPORTED_NOTES, notes, settings
 from harness.leaderboard.reported import PublishedRow, figure_names
 from harness.leaderboard.row import Row
-from harness.report.columns import AttackColumn, Cell, attack_columns, displayed, row_columns
+from harness.report.columns import AttackColumn, Cell, attack_columns, displayed, displayed_of
 
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -20,7 +20,7 @@ def page(boards: Sequence[Board], records: str = "records") -> str:
     for board in boards:
         lines += [f"## {board.title}", ""]
         lines += [f"{text}\n" for text in verdict.on_board(board)]
-        columns = displayed(row_columns(board.rows), board.rows)
+        columns = displayed_of(board.rows)
         cells = [[_written(column.cell(row), records) for column in columns] for row in board.rows]
         lines += grid([column.head for column in columns], cells)
         if any(row.attacks for row in board.rows):
@@ -28,7 +28,7 @@ def page(boards: Sequence[Board], records: str = "records") -> str:
         for row in board.rows:
             if row.attacks:
                 lines += [f"#### {verdict.headline(row)}", "", *(f"* {text}" for text in verdict.on_row(row)[1:]), ""]
-                lines += _attacks(row, attack_columns(), records)
+                lines += _attacks(row, displayed(attack_columns()), records)
     return "\n".join([*lines, *_reported(boards[0].reported)])
 
 

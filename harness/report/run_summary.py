@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from harness.errors import HarnessError
-from harness.leaderboard import verdict
 from harness.leaderboard.board import Board, boards
 from harness.leaderboard.row import Row
 from harness.records import RunResult, RunSpec
@@ -22,6 +21,7 @@ from harness.report import epoch_curves, terminal
 from harness.report.epoch_curves import EpochCurve
 from harness.report.figures.epoch_curves import save_curve
 from harness.report.figures.style import check_file
+from harness.report.table_data import verdict_document
 from harness.run.process_pool import how_many
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def rows_of(cells: Sequence[Cell], found: Sequence[Board]) -> list[Row]:
 def document(cells: Sequence[Cell]) -> dict[str, Any]:
     """A run as `--json` prints it."""
     rows = rows_of(cells, board_of(cells))
-    return {"cells": [cell.document() for cell in cells], "verdicts": [verdict.document(row) for row in rows]}
+    return {"cells": [cell.document() for cell in cells], "verdicts": [verdict_document(row) for row in rows]}
 
 
 def show(cells: Sequence[Cell], curves: Sequence[EpochCurve], console: Console) -> None:

@@ -1,4 +1,4 @@
-"""Boards as data: CSV with one line per row, and JSON."""
+"""Boards and verdicts as data: CSV with one line per row, and JSON."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from harness.leaderboard.attack_results import AttackResult
 from harness.leaderboard.board import Board
+from harness.leaderboard.format import settings
 from harness.leaderboard.row import Row
-from harness.leaderboard.verdict import attack_document, on_board
-from harness.report.columns import Column, row_columns
+from harness.leaderboard.verdict import on_board, on_row
+from harness.report.columns import Column, attack_columns, row_columns
 
 
 def csv_text(boards: Sequence[Board]) -> str:
@@ -73,6 +75,38 @@ def _board(board: Board) -> dict[str, Any]:
         ],
         "reported": [row.document() for row in board.reported],
     }
+
+
+def attack_document(attack: AttackResult) -> dict[str, Any]:
+    """One attack on one defense, numbers in full."""
+    return {name: value for column in attack_columns() for name, value in column.data(attack).items()}
+
+
+def verdict_document(row: Row) -> dict[str, Any]:
+    """The verdict on a row as `run --json` prints it."""
+    return {
+        "defense": row.defense,
+        "settings": settings(row.settings),
+        "epochs": row.epochs,
+        "seeds": row.seeds,
+        "worst": row.worst,
+        "passes": row.passes,
+        "reidentified": _reidentified(row),
+        "attacks": [attack_document(attack) for attack in row.attacks],
+        "lacks": row.missing,
+        "unjudged": row.not_run,
+        "warnings": row.warnings,
+        "text": on_row(row),
+    }
+
+
+def _reidentified(row: Row) -> dict[str, Any] | None:
+    best = row.strongest.get("reid_rank1")
+    if best is None:
+        return None
+    rank1 = {key: value for key, value in best.items() if key not in ("attack", "arch", "beside", "records")}
+    rank5 = best["beside"].get("reid_rank5")
+    return {"attack": best["attack"], "rank1": rank1, "rank5": rank5, "records": best["records"]}
 
 
 def as_json(thing: Any) -> str:

@@ -13,7 +13,7 @@ from harness.leaderboard import verdict
 from harness.leaderboard.board import Board
 from harness.leaderboard.format import notes, settings
 from harness.leaderboard.row import Row
-from harness.report.columns import NOTHING, Column, displayed, row_columns
+from harness.report.columns import NOTHING, Column, displayed_of
 
 _FIRST, _EACH = 17, 12
 """Widths of the first column and of each other one."""
@@ -25,7 +25,7 @@ def show(boards: Sequence[Board], console: Console) -> None:
     Columns that find no room follow in a table of their own.
     """
     for board in boards:
-        every = displayed(row_columns(board.rows), board.rows)
+        every = displayed_of(board.rows)
         columns = [column for column in every if column.terminal]
         beside = {column.under: column for column in every if column.under}
         at_once = max(1, (console.width - _FIRST) // _EACH)

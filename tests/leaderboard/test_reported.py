@@ -71,19 +71,19 @@ def test_the_document_holds_them_as_reported(paper):
 
 def test_rank_finds_the_file_beside_the_records_or_where_it_is_named(paper, tmp_path, capsys):
     Records(tmp_path / "records").write(release())
-    told = ["rank", "--records", str(tmp_path / "records"), "--out", str(tmp_path / "boards"), "--json"]
+    command = ["rank", "--records", str(tmp_path / "records"), "--out", str(tmp_path / "boards"), "--json"]
 
-    assert main(told) == 0
+    assert main(command) == 0
     beside = json.loads(capsys.readouterr().out)
     paper.rename(tmp_path / "mine.yaml")
-    assert main(told) == 0
+    assert main(command) == 0
     without = json.loads(capsys.readouterr().out)
-    assert main([*told, "--reported", str(tmp_path / "mine.yaml")]) == 0
+    assert main([*command, "--reported", str(tmp_path / "mine.yaml")]) == 0
     named = json.loads(capsys.readouterr().out)
 
     assert beside == named and len(beside["boards"][0]["reported"]) == 2
     assert without["boards"][0]["reported"] == []
-    assert main([*told, "--verify"]) == 3  # written with the figures that are not beside the records any more
+    assert main([*command, "--verify"]) == 3  # written with the figures that are not beside the records any more
 
 
 @pytest.mark.parametrize(

@@ -360,7 +360,7 @@ def test_documents_hold_the_attacks_in_full(judged):
     (found,) = judged[0].rows
 
     read = json.loads(table_data.as_json(table_data.document(judged)))["boards"][0]["rows"][0]
-    said = json.loads(table_data.as_json(verdict.document(found)))
+    said = json.loads(table_data.as_json(table_data.verdict_document(found)))
 
     assert [each["attack"] for each in read["attacks"]] == [each.name for each in found.attacks]
     assert said["worst"]["dssim"].keys() >= {"mean", "low", "high", "p5", "min", "n", "below", "attack"}

@@ -136,8 +136,8 @@ def test_one_attack_with_two_settings_is_two_columns_that_say_which():
 
     (board,) = boards([*records, *again])
 
-    told = {column.settings for column in grids(board)[0].columns if column.name == "smooth"}
-    assert told == {"", "width=3"}
+    words = {column.settings for column in grids(board)[0].columns if column.name == "smooth"}
+    assert words == {"", "width=3"}
 
 
 # Points and curves
@@ -362,7 +362,7 @@ def test_report_json_is_one_document(small, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "words"),
     [
         (["--out", "page.pdf"], "ends in .html"),
         (["--out", "nowhere/page.html"], "no folder nowhere"),
@@ -372,14 +372,14 @@ def test_report_json_is_one_document(small, tmp_path, capsys):
         (["--figures", "text.png"], "figures folder text.png"),
     ],
 )
-def test_wrong_input_is_one_line_with_its_fix(small, tmp_path, monkeypatch, capsys, arguments, told):
+def test_wrong_input_is_one_line_with_its_fix(small, tmp_path, monkeypatch, capsys, arguments, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.png").write_text("no picture")
     given = arguments if "--records" in arguments else ["--records", small, *arguments]
 
     code, _, err = call(capsys, *given)
 
-    assert code == 2 and told in err and err.count("\n") == 1
+    assert code == 2 and words in err and err.count("\n") == 1
     assert not list(tmp_path.glob("*.html"))
 
 

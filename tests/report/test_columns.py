@@ -19,11 +19,12 @@ from harness.records import Records
 from harness.report import terminal
 from harness.report.collect import collect
 from harness.report.columns import attack_columns, row_columns
+from harness.report.figures.draw import draw
 from harness.report.html.page import render
 from harness.report.markdown import page
 from harness.report.table_data import as_json, csv_text, document
 from harness.scores import Score
-from tests.helpers.crossed import DEFENSES, cross
+from tests.helpers.crossed import DEFENSES, cross, write
 from tests.helpers.planted import picture_folder
 
 REGISTRY = """
@@ -102,7 +103,7 @@ def test_a_hit_rate_added_to_the_table_is_on_every_board(monkeypatch):
     assert {"top5_mean", "top5_chance", "top5_attack", "top5_corrected", "top5_records"} <= line.keys()
 
 
-def test_a_judged_distance_added_to_the_table_enters_the_worst_case(monkeypatch):
+def test_a_judged_distance_added_to_the_table_enters_the_worst_case_and_every_figure(monkeypatch, tmp_path):
     monkeypatch.setitem(scores.SCORES, "lpips", Score("lpips", "LPIPS", "distance", judged=True, board=True))
     records = cross(1, DEFENSES[:2])
     for record in records:
@@ -119,6 +120,12 @@ def test_a_judged_distance_added_to_the_table_enters_the_worst_case(monkeypatch)
     for head in ("worst LPIPS", "LPIPS after attack", "LPIPS: gain over smoothing"):
         assert f"| {head} |" in text
     assert any("; LPIPS " in line for line in text.splitlines())
+
+    report = collect(write(tmp_path / "records", records))
+    html = render(report)
+    assert 'data-measure="lpips"' in html and ">LPIPS after attack</th>" in html
+    draw(report, tmp_path)
+    assert ">LPIPS after attack<" in (tmp_path / "spending.svg").read_text()
 
 
 def test_every_column_has_its_own_name_and_head():

@@ -154,12 +154,12 @@ def test_a_script_in_a_name_stays_text_in_tables_charts_and_hover(page):
 
     marks = page.find_elements("css selector", "[data-chart=utility] .scatterlayer .trace .points path")
     script(page, "document.querySelector('[data-chart=utility]').scrollIntoView()")
-    told = set()
+    hovered = set()
     for mark in marks[-8:]:
         ActionChains(page).move_to_element(mark).pause(0.15).perform()
-        told.add(script(page, "return document.querySelector('[data-chart=utility] .hoverlayer').textContent"))
-    assert any(EVIL in text and "k<b>=</script>" in text for text in told)
-    assert any("sigma=90" in text and "rank 1" in text for text in told)
+        hovered.add(script(page, "return document.querySelector('[data-chart=utility] .hoverlayer').textContent"))
+    assert any(EVIL in text and "k<b>=</script>" in text for text in hovered)
+    assert any("sigma=90" in text and "rank 1" in text for text in hovered)
     assert not script(page, "return window.harmed === true")
 
 

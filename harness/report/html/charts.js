@@ -144,7 +144,7 @@
       });
     }
     for (const [judgement, { name, tint, symbol }] of Object.entries(marks)) {
-      const some = points.filter((point) => (!point.judged ? "unjudged" : point.passes[measure] ? "passes" : "fails") === judgement);
+      const some = points.filter((point) => (!point.judged || !(measure in point.passes) ? "unjudged" : point.passes[measure] ? "passes" : "fails") === judgement);
       if (!some.length) continue;
       traces.push({
         type: "scatter", mode: "markers", name, marker: { symbol, size: 11, color: colour(tint), line: { width: symbol.endsWith("open") ? 1.8 : 0, color: colour(tint) } },

@@ -21,7 +21,7 @@ from harness.leaderboard.format import settings, short, trimmed
 from harness.leaderboard.reported import table_7
 from harness.leaderboard.row import Row
 from harness.report.collect import Report, judgement, passing
-from harness.report.columns import Column, displayed, figure_cell, row_columns
+from harness.report.columns import Column, displayed_of, figure_cell
 from harness.report.epoch_curves import scores_by_epoch
 from harness.report.html.chart_data import document
 from harness.scores import judged, label, ranking, thresholds
@@ -56,7 +56,7 @@ def render(report: Report) -> str:
 
 def figure_columns(rows: Sequence[Row]) -> list[Column[Row]]:
     """The columns of scores of a board; which row it is and what it is of, the page writes in its own way."""
-    return [column for column in displayed(row_columns(rows), rows) if column.group == "figure"]
+    return [column for column in displayed_of(rows) if column.group == "figure"]
 
 
 def policy(scripts: list[str]) -> str:
