@@ -24,7 +24,7 @@ from harness.data.load import load
 from harness.randomness import torch_generator
 from harness.registry import Registry, load_registry
 from harness.release import Scheme, as_tensor, obfuscate
-from harness.report.terminal import grid
+from harness.report.markdown import grid
 from harness.system.device import choose_device, device_type, low_precision, use_threads
 from harness.train import RECIPES, Learner, batch_for, networks, prepare, seeded, steps_per_epoch
 

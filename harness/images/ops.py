@@ -72,8 +72,8 @@ def shuffle_by(images: Images, draws: Tensor, block: int) -> Images:
     rows, columns, size = height // block, width // block, block * block
     images, draws = images.reshape(-1, channels, height, width), draws.reshape(-1, rows * columns, size)
     if _for_kernels(images) and cpu.loops():
-        made = cpu.shuffled(images.contiguous().numpy(), draws.numpy().astype(np.uint32, copy=False), block)
-        return torch.from_numpy(made).view(*stack, channels, height, width)
+        shuffled = cpu.shuffled(images.contiguous().numpy(), draws.numpy().astype(np.uint32, copy=False), block)
+        return torch.from_numpy(shuffled).view(*stack, channels, height, width)
     picks = draws.reshape(-1, size).T.long() * torch.arange(1, size + 1, device=draws.device).unsqueeze(1) >> 32
     order = torch.arange(size, device=draws.device).unsqueeze(1).repeat(1, picks.shape[1])  # a column for each block
     for last in range(size - 1, 0, -1):
