@@ -50,25 +50,29 @@ def select(records: Iterable[RunResult], code: Code) -> Selection:
     of work: one that is ok before one that is not, then the code at hand, then the highest version of the attack, then
     the order of their names.
     """
-    by_release: dict[Any, list[RunResult]] = defaultdict(list)
+    by_release: dict[tuple[Any, Any], list[RunResult]] = defaultdict(list)
     for record in records:
-        by_release[record.inputs.get("release")].append(record)
+        by_release[record.inputs.get("release"), record.inputs["defense"].get("version")].append(record)
     if not by_release:
         return Selection(())
-    at_hand = {release: code.made_release(some[0]) for release, some in by_release.items()}
+    at_hand = {release: min(map(code.made_release, some), key=_order) for release, some in by_release.items()}
     chosen = min(by_release, key=lambda each: (*_order(at_hand[each]), -_finished(by_release[each]), str(each)))
     notes = []
     if at_hand[chosen] is False:
         notes.append(f"recorded by other code (release {_short(chosen)}) than the code at hand, which has no record")
-    others = sum(len(some) for release, some in by_release.items() if release != chosen)
-    if others:
-        codes = ", ".join(sorted(_short(release) for release in by_release if release != chosen))
-        notes.append(f"{_count(others)} left out: on releases of other code ({codes})")
+    if others := [release for release in by_release if release != chosen]:
+        number = sum(len(by_release[release]) for release in others)
+        codes = ", ".join(sorted(_short(release, other_than=chosen) for release in others))
+        notes.append(f"{_count(number)} left out: on releases of other code ({codes})")
     kept, left_out = _one_each(by_release[chosen], code)
     stale = Counter(_name(record) for record in kept if at_hand[chosen] is not False and code.made(record) is False)
     if stale:
-        number = _count(sum(stale.values()))
-        notes.append(f"{number} shown of other code than the code at hand: {', '.join(sorted(stale))}")
+        number = sum(stale.values())
+        notes.append(f"{_count(number)} shown of other code than the code at hand: {', '.join(sorted(stale))}")
+    unknown = Counter(_name(record) for record in kept if at_hand[chosen] is not False and code.made(record) is None)
+    if unknown and not isinstance(code, UnknownCode):
+        names = ", ".join(sorted(unknown))
+        notes.append(f"{_count(sum(unknown.values()))} shown of plugins that are not in the registry: {names}")
     notes += [f"{_count(number)} left out: {why}" for why, number in sorted(left_out.items())]
     return Selection(kept, notes)
 
@@ -83,7 +87,7 @@ def _one_each(records: Iterable[RunResult], code: Code) -> tuple[list[RunResult]
         first, *others = sorted(some, key=lambda r: (r.status != "ok", *_order(code.made(r)), -_version(r), r.spec.key))
         kept.append(first)
         for other in others:
-            same = other.inputs.get("code") == first.inputs.get("code")
+            same = _made_by(other) == _made_by(first)
             left_out["the same work with other library versions or threads" if same else "made by other code"] += 1
     return kept, left_out
 
@@ -92,6 +96,12 @@ def work_of(record: RunResult) -> str:
     """What was done, whoever did it: the inputs without code and versions."""
     work = {name: _unversioned(value) for name, value in record.inputs.items() if name not in _NOT_THE_WORK}
     return json.dumps([record.spec.kind, work], sort_keys=True)
+
+
+def _made_by(record: RunResult) -> dict[str, Any]:
+    """The inputs without library versions and threads: two records that differ in no other are of one code."""
+    kept = {name: value for name, value in record.inputs.items() if name not in ("versions", "threads")}
+    return {name: _without(value, ("use",)) for name, value in kept.items()}
 
 
 def defense_of(record: RunResult) -> str:
@@ -106,10 +116,14 @@ def measured_on(record: RunResult) -> str:
 
 def _unversioned(value: Any) -> Any:
     """An entry without what says which code it was: its version, and in older records the place of its function."""
+    return _without(value, ("version", "use"))
+
+
+def _without(value: Any, fields: Sequence[str]) -> Any:
     if isinstance(value, list):
-        return [_unversioned(each) for each in value]
+        return [_without(each, fields) for each in value]
     if isinstance(value, Mapping) and {"name", "params"} <= set(value):
-        return {name: each for name, each in value.items() if name not in ("version", "use")}
+        return {name: each for name, each in value.items() if name not in fields}
     return value
 
 
@@ -131,8 +145,11 @@ def _name(record: RunResult) -> str:
     return str(entry["name"]) if entry else record.spec.kind
 
 
-def _short(release: Any) -> str:
-    return str(release)[:8]
+def _short(release: tuple[Any, Any], other_than: tuple[Any, Any] | None = None) -> str:
+    """The code of a release; with the version where the code is that of `other_than`."""
+    code, version = release
+    same = other_than is not None and code == other_than[0]
+    return f"{str(code)[:8]} of version {version}" if same else str(code)[:8]
 
 
 def _count(number: int) -> str:

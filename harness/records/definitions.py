@@ -7,113 +7,153 @@ definition counts with its body, decorators, default arguments, base classes and
 names and file places do not count, so moving, splitting or merging files changes no hash. Names of functions and
 classes do count: some code draws its randomness from them.
 
-Annotations are followed, so that the methods of an object that is passed in are reached through its type. What cannot
-be resolved statically (`globals()`, a module passed as a value, a name that a star import hides) counts with its whole
-module. Files beside a module that mentions `__file__` or `importlib.resources` count with their content. Libraries
-count by name: their versions stand in a record by themselves.
+Annotations are followed, so that the methods of an object that is passed in are reached through its type. What the
+import of a reached module does counts, and of all modules that it imports: bare calls, what is written into other
+modules and libraries, functions and classes that a decorator or a base class registers. What cannot be resolved
+statically (`globals()`, a module passed as a value, a name that a star import hides) counts with its whole module,
+`import_module` of a computed name with the whole package. Files that a definition reads beside its module count with
+their content (`records.data_files`). Libraries count by name: their versions stand in a record by themselves.
+
+Not seen: effects of a library call whose value is kept (`state = random.seed(3)`), docstrings and annotations that are
+read at run time, the order of statements that define different names and of modules that are imported, a folder put on
+sys.path that hides an installed package, and files that are found from the working directory.
 """
 
 from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import functools
 import hashlib
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.records import import_effects, module_source
+from harness.records.data_files import LISTING, Reading, content, contents, steps_up
 from harness.records.module_source import (
-    OWN_PACKAGES,
     Import,
     Module,
     Reference,
     as_module,
+    deep_recursion,
+    exports,
+    find,
     follow,
-    imported_names,
+    imports_of,
     is_own,
-    is_typing_only,
-    read_module,
-    with_parents,
 )
-from harness.registry.source import LIBRARIES
+from harness.records.statements import chain, is_not_run, leftmost
 
-ROUNDS = 4
-"""How far the callees of a definition enter its own hash, beyond the set of all that are reached."""
-_UNRESOLVABLE = {"globals", "eval", "exec", "vars", "__import__", "import_module"}
-_MODULE_NAMES = {"__file__", "__name__", "__doc__", "__package__", "__spec__", "__path__", "__class__"}
-_BUILTINS = frozenset(dir(builtins)) | _MODULE_NAMES
-_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-
-
-_Scope = dict[str, "Import | None"]
+_DYNAMIC = {"importlib.import_module", "__import__", "sys.modules", "runpy.run_module", "pkgutil.iter_modules"}
+_DYNAMIC |= {"pkgutil.walk_packages", "importlib.reload", "pkgutil.resolve_name"}
+_UNRESOLVABLE = {"globals", "eval", "exec", "vars", "__import__"}
+_PLACES = {"__file__", "__path__", "__spec__"}
+_READERS = ("importlib.resources", "importlib_resources", "pkgutil.get_data", "inspect.getfile", "inspect.getsource")
+_BUILTINS = frozenset(dir(builtins)) | _PLACES | {"__name__", "__doc__", "__package__", "__class__", "__builtins__"}
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, *_COMPREHENSIONS)
+_Scope = dict[str, list[Import]]
+"""The names of a function or class, with what imports bind them to: nothing where they are variables."""
+_CLASS = ""
+"""A key of the scopes of classes, which methods do not see."""
 
 
 @dataclass
 class _Text:
-    """A definition as text, with what it refers to in the order of first use, and its string constants."""
+    """A definition as text, with what it refers to in the order of first use, and what else it needs.
+
+    loads    modules whose import it runs
+    dynamic  whether it imports modules by names that are computed
+    registered  whether it is registered, perhaps by the annotations of its arguments
+    """
 
     parts: list[str] = field(default_factory=list)
     references: dict[Reference, str] = field(default_factory=dict)
-    strings: set[str] = field(default_factory=set)
-    reads_files: bool = False
+    loads: set[str] = field(default_factory=set)
+    dynamic: bool = False
+    registered: bool = False
+    reading: Reading = field(default_factory=Reading)
 
 
 def code_hash(roots: Iterable[tuple[str, str]]) -> str:
     """sha256 in hex over all definitions that these (module, name) pairs reach, and the files that they read."""
     roots = list(roots)
-    nodes = reached(roots)
-    lines = [_digest(node, ROUNDS) for node in nodes]
-    lines += [digest for module, some in _by_module(nodes).items() for digest in _data(module, some)]
+    found = _reached(roots)
+    digests = _digests(found)
+    lines = {digests[node] for node in found if _is_stated(node)}
+    lines |= set(contents((node, _text(node).reading) for node in found))
     for module, name in roots:
-        found = follow(Import(module, name))
-        lines += [f"root {_digest(node, ROUNDS)}" for node in found] or [f"root {module}.{name}"]
-    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+        starts = follow(Import(module, name))
+        lines |= {f"root {digests[node]}" for node in starts} or {f"root {module}.{name}"}
+    return _sha(*sorted(lines))
 
 
 def reached(roots: Iterable[tuple[str, str]]) -> list[Reference]:
     """Every definition that these (module, name) pairs depend on, themselves among them, sorted."""
-    roots = list(roots)
-    packages = {module.partition(".")[0] for module, _ in roots} - LIBRARIES.keys() - sys.stdlib_module_names
-    if not packages <= OWN_PACKAGES:
-        OWN_PACKAGES.update(packages)
+    return sorted(filter(_is_stated, _reached(list(roots))), key=lambda node: (node.module, node.name or ""))
+
+
+def _reached(roots: Sequence[tuple[str, str]]) -> set[Reference]:
+    if module_source.read_packages_of(module for module, _ in roots):
         forget()
     found: set[Reference] = set()
-    waiting = [node for module, name in roots for node in follow(Import(module, name))]
-    while waiting:
-        node = waiting.pop()
-        if node not in found:
-            found.add(node)
-            waiting += _text(node).references
-            waiting += [Reference(parent, "") for parent in with_parents(node.module)]
-    stated = [node for node in found if node.name != "" or _text(node).parts]
-    return sorted(stated, key=lambda node: (node.module, node.name or ""))
+    with deep_recursion():
+        waiting = [node for module, name in roots for node in follow(Import(module, name))]
+        while waiting:
+            node = waiting.pop()
+            if node not in found:
+                found.add(node)
+                text = _text(node)
+                waiting += text.references
+                waiting += [Reference(module, "") for module in (*module_source.loaded_with(node.module), *text.loads)]
+    return found
+
+
+def _is_stated(node: Reference) -> bool:
+    return node.name != "" or bool(_text(node).parts)
 
 
 def forget() -> None:
     """Read the code again: it may have been edited."""
-    for cache in (read_module, _text, _digest, is_own, follow, as_module):
-        cache.cache_clear()
+    module_source.forget()
+    import_effects.run_by_import.cache_clear()
+    _text.cache_clear()
+
+
+def _digests(nodes: Iterable[Reference]) -> dict[Reference, str]:
+    """Of every definition, with what it refers to: the same text calling other code is another definition.
+
+    Refined, as definitions refer to each other in circles, until no round tells further definitions apart.
+    """
+    texts = {node: _text(node) for node in nodes}
+    digests = {node: _sha(node.name if node.name is not None else "*", *text.parts) for node, text in texts.items()}
+    apart, rounds = 0, 0
+    while rounds < 2 or len(set(digests.values())) > apart:
+        apart, rounds = len(set(digests.values())), rounds + 1
+        digests = {
+            node: _sha(digests[node], *(f"{written}={digests[other]}" for other, written in text.references.items()))
+            for node, text in texts.items()
+        }
+    return digests
+
+
+def _sha(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode(errors="backslashreplace")).hexdigest()
 
 
 # One definition
 
 
 @functools.cache
-def _digest(node: Reference, rounds: int) -> str:
-    """Of a definition and, to a depth, of what it refers to: the same text calling other code is another definition."""
-    text = _text(node)
-    parts = [node.name if node.name is not None else "*", *text.parts]
-    if rounds:
-        parts += [f"{written}={_digest(other, rounds - 1)}" for other, written in text.references.items()]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-@functools.cache
 def _text(node: Reference) -> _Text:
-    module, text = read_module(node.module), _Text()
+    module, text = module_source.read(node.module), _Text()
     if module is None:
+        place = find(node.module)
+        if node.name is None and place is not None and place.file is not None:
+            text.parts.append(content(place.file))
         return text
     if node.name is None:
         for name in module.statements:
@@ -121,12 +161,18 @@ def _text(node: Reference) -> _Text:
         text.references[Reference(node.module, "")] = ""
         for bindings in module.imports.values():
             text.references |= {other: "" for each in bindings for other in follow(each)}
+        text.reading.names_module = True
         return text
-    if node.name == "":
-        text.references |= {other: "" for imported in module.unused for other in follow(imported)}
+    statements = import_effects.run_by_import(node.module) if node.name == "" else module.statements.get(node.name, ())
     writer = _Writer(module, text)
-    for statement in module.statements.get(node.name, module.always if node.name == "" else ()):
+    for statement in statements:
         writer.write(statement, [])
+    if node.name != "" and module_source.is_mixed(module, node.name):
+        writer.write_alternatives(node.name)
+    if text.dynamic:
+        text.references |= {
+            Reference(other, None): "" for other in module_source.imported_by_name(module, text.reading.strings)
+        }
     text.references.pop(node, None)
     return text
 
@@ -136,69 +182,122 @@ class _Writer:
 
     def __init__(self, module: Module, text: _Text):
         self.module, self.text = module, text
+        self.enclosing: dict[int, list[_Scope]] = {}  # the scopes of what a comprehension evaluates outside
 
     def write(self, node: object, scopes: list[_Scope]) -> None:
         out = self.text.parts
+        scopes = self.enclosing.pop(id(node), scopes)
         if isinstance(node, list):
             out.append("[")
             for item in node:
-                if not isinstance(item, ast.Import | ast.ImportFrom):
+                if isinstance(item, ast.Import | ast.ImportFrom):
+                    self.text.loads |= set(module_source.loaded_by(item, self.module))
+                else:
                     self.write(item, scopes)
             out.append("]")
         elif not isinstance(node, ast.AST):
             out.append(repr(node))
         elif isinstance(node, ast.Name | ast.Attribute) and self._reference(node, scopes):
             return
-        elif is_typing_only(node):
+        elif is_not_run(node):
             self.write(node.orelse, scopes)  # type: ignore[attr-defined]
         else:
             self._fields(node, scopes)
 
+    def write_alternatives(self, name: str) -> None:
+        """Imports of a name that is defined here too, in order: try: import x; except ImportError: x = None."""
+        for bound, imported in self.module.order:
+            if imported is not None and bound == "*":
+                imported = Import(imported.module, name) if exports(imported.module, name) else None
+            elif bound != name:
+                continue
+            elif imported is None:
+                self.text.parts.append("|")
+            if imported is not None:
+                self.text.parts.append(self._written(imported, []))
+
     def _fields(self, node: ast.AST, scopes: list[_Scope]) -> None:
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            self.text.strings.add(node.value)
+        self._note(node)
         inner = scopes
         if isinstance(node, _SCOPES):
-            inner = [*(scope for scope in scopes if scope.get("") is None), _bindings(node, self.module)]
+            inner = [*(scope for scope in scopes if _CLASS not in scope), _bindings(node, self.module)]
         elif isinstance(node, ast.ClassDef):
-            inner = [*scopes, {**_bindings(node, self.module), "": Import("")}]  # methods do not see a class's names
+            inner = [*scopes, {**_bindings(node, self.module), _CLASS: []}]
+        if isinstance(node, _COMPREHENSIONS):
+            self.enclosing[id(node.generators[0].iter)] = scopes
+        defining = isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         self.text.parts.append(f"{type(node).__name__}(")
         for name, value in ast.iter_fields(node):
-            if name == "body" and isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if name == "body" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 value = value[1:] if ast.get_docstring(node, clean=False) is not None else value
-            outside = name in ("decorator_list", "bases", "keywords", "returns", "args")
-            if (name in ("annotation", "returns") and not isinstance(node, ast.AnnAssign)) or name == "type_params":
+            elif name == "body" and isinstance(node, ast.ClassDef):
+                value = [part for part in value if not _is_string(part)]  # attributes have docstrings too
+            outside = defining and name in ("decorator_list", "bases", "keywords", "returns", "args")
+            if name in ("annotation", "returns", "type_params"):
                 self._annotation(value, scopes)
-            elif value is not None and value != [] and name != "type_comment":
-                if name == "annotation":
-                    self._annotation(value, scopes)
-                self.text.parts.append(f"{name}=")
-                defining = isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-                self.write(value, scopes if outside and defining else inner)
+            if name in ("returns", "type_params", "type_comment", "kind") or value is None or value == []:
+                continue
+            if name == "annotation" and not isinstance(node, ast.AnnAssign) and not self.text.registered:
+                continue
+            self.text.parts.append(f"{name}=")
+            self.write(value, scopes if outside else inner)
         self.text.parts.append(")")
+
+    def _note(self, node: ast.AST) -> None:
+        """What a node says about files, and whether it is registered by the types of its arguments."""
+        reading = self.text.reading
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            reading.strings.add(node.value)
+            reading.steps_up += 2 * (".." in Path(node.value).parts)
+        elif isinstance(node, ast.JoinedStr):
+            parts = (str(part.value) if isinstance(part, ast.Constant) else "*" for part in node.values)
+            reading.strings.add("".join(parts))
+        elif isinstance(node, ast.Attribute):
+            reading.reads_files |= node.attr in _PLACES
+            reading.lists |= node.attr in LISTING
+            reading.steps_up += steps_up(node.attr)
+            if node.attr == "__subclasses__":
+                self._unresolved()
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names = [leftmost(decorator)[-1] for decorator in node.decorator_list]
+            self.text.registered |= any(name.startswith("register") for name in names)
 
     def _annotation(self, node: object, scopes: list[_Scope]) -> None:
         """Follows the types that it names; its text does not count."""
-        chain = _chain(node) if isinstance(node, ast.Name | ast.Attribute) else []
-        if chain:
-            for binding in self._bindings_of(chain[0], scopes) or ():
-                self._written(binding, chain[1:])
-        elif isinstance(node, ast.AST):
-            for child in ast.iter_child_nodes(node):
+        names = chain(node) if isinstance(node, ast.Name | ast.Attribute) else []
+        if names:
+            for binding in self._bindings_of(names[0], scopes) or ():
+                self._written(binding, names[1:])
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            with contextlib.suppress(SyntaxError, ValueError):
+                self._annotation(ast.parse(node.value, mode="eval").body, scopes)
+        elif isinstance(node, ast.AST | list):
+            for child in node if isinstance(node, list) else ast.iter_child_nodes(node):
                 self._annotation(child, scopes)
 
     def _reference(self, node: ast.Name | ast.Attribute, scopes: list[_Scope]) -> bool:
         """Write `node` as what it refers to, where that is known: a definition, or a name of a library."""
-        first, *rest = _chain(node) or [""]
-        if first == "__file__":
-            self.text.reads_files = True
-        bindings = self._bindings_of(first, scopes) if first else None
+        first, *rest = chain(node) or [""]
+        reading = self.text.reading
+        reading.reads_files |= first in _PLACES or bool(_PLACES & set(rest))
+        reading.lists |= bool(LISTING & set(rest))
+        reading.steps_up += sum(map(steps_up, (first, *rest)))
+        bindings = self._bindings_of(first, scopes, isinstance(node.ctx, ast.Load)) if first else None
         if bindings == []:
             self._unresolved()
+        if bindings is not None and {binding.module for binding in bindings} <= {*self.module.stars}:
+            stars = ["." if is_own(star) else star for star in self.module.stars]
+            self.text.parts += stars if set(stars) - {"."} else []  # which of them holds it is for the order to say
         if not bindings:
             return False
+        if "__subclasses__" in rest:
+            self._unresolved()
         written = list(dict.fromkeys(self._written(binding, rest) for binding in bindings))
-        self.text.reads_files |= any(name.startswith(("importlib.resources", "pkgutil")) for name in written)
+        reading.reads_files |= any(name.startswith(_READERS) for name in written)
+        reading.lists |= any(name.rpartition(".")[2] in LISTING for name in written)
+        if any(name in _DYNAMIC or name.startswith("sys.modules.") for name in written):
+            self.text.dynamic = True
+            self._unresolved()
         self.text.parts.append("|".join(written))
         return True
 
@@ -217,29 +316,26 @@ class _Writer:
             name = written
         return ".".join([name, *attributes])
 
-    def _bindings_of(self, name: str, scopes: list[_Scope]) -> Sequence[Import] | None:
+    def _bindings_of(self, name: str, scopes: list[_Scope], load: bool = True) -> Sequence[Import] | None:
         """What a name stands for; None where it is local or built in, nothing where it cannot be told."""
+        module = self.module
+        known = name in module.statements or name in module.imports
         for scope in reversed(scopes):
             if name in scope:
-                local = scope[name]
-                return None if local is None else [local]
-        module = self.module
-        if name in _UNRESOLVABLE:
-            self.text.references.setdefault(Reference(module.name, None), "")
-        if name in module.typing and name not in module.imports and name not in module.statements:
-            return module.typing[name]
-        if name in module.imports:
-            if name in module.statements:  # try: import x; except ImportError: x = None
-                self.text.references.setdefault(Reference(module.name, name), "")
-            return module.imports[name]
-        if name in module.statements:
+                if _CLASS in scope and load and known and not scope[name]:
+                    break  # `class C: half = staticmethod(half)`
+                return scope[name] or None
+        if name in _UNRESOLVABLE or (name == "locals" and not scopes):
+            self.text.dynamic |= name == "__import__"
+            self._unresolved()
+        if module_source.is_mixed(module, name):
             return [Import(module.name, name)]
-        if name in _BUILTINS:
-            return None
-        for star in module.stars:
-            if follow(Import(star, name)):
-                return [Import(star, name)]
-        return []
+        if name in module.imports:
+            return module.imports[name]
+        stars = module_source.stars_with(module, name)
+        if name in module.typing:
+            return module.typing[name]
+        return None if name in _BUILTINS and not stars else stars
 
     def _unresolved(self) -> None:
         """A name that nothing explains: whatever this module and its star imports hold may be meant."""
@@ -248,13 +344,12 @@ class _Writer:
                 self.text.references.setdefault(Reference(whole, None), "")
 
 
-def _chain(node: ast.expr) -> list[str]:
-    """`a.b.c` as its names; empty where something else than names is in it."""
-    names: list[str] = []
-    while isinstance(node, ast.Attribute):
-        names.append(node.attr)
-        node = node.value
-    return [node.id, *reversed(names)] if isinstance(node, ast.Name) else []
+def _is_string(statement: ast.stmt) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
 
 
 def _bindings(node: ast.AST, module: Module) -> _Scope:
@@ -262,73 +357,32 @@ def _bindings(node: ast.AST, module: Module) -> _Scope:
     scope: _Scope = {}
     free: set[str] = set()
     body = getattr(node, "body", [])
-    waiting: list[ast.AST] = list(body) if isinstance(body, list) else [body]
-    if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
-        waiting = [generator.target for generator in node.generators]
+    waiting: deque[ast.AST] = deque(body if isinstance(body, list) else [body])
+    if isinstance(node, _COMPREHENSIONS):
+        waiting = deque(generator.target for generator in node.generators)
     elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
         arguments = node.args
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
-        scope |= {one.arg: None for one in every if one is not None}
+        scope |= {one.arg: [] for one in every if one is not None}
+    scope |= {parameter.name: [] for parameter in getattr(node, "type_params", [])}
     while waiting:
-        child = waiting.pop()
+        child = waiting.popleft()
         if isinstance(child, ast.Global | ast.Nonlocal):
             free |= set(child.names)
         elif isinstance(child, ast.Import | ast.ImportFrom):
-            scope |= {name: imported for name, imported in imported_names(child, module) if name != "*"}
+            for name, imported in imports_of(child, module):
+                scope.setdefault(name, []).append(imported)
         elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            scope[child.name] = None
+            scope.setdefault(child.name, [])
             waiting += child.decorator_list
         elif isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store | ast.Del):
-            scope.setdefault(child.id, None)
+            scope.setdefault(child.id, [])
         elif isinstance(child, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and child.name:
-            scope.setdefault(child.name, None)
+            scope.setdefault(child.name, [])
         elif isinstance(child, ast.MatchMapping) and child.rest:
-            scope.setdefault(child.rest, None)
-        if isinstance(child, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            scope.setdefault(child.rest, [])
+        if isinstance(child, _COMPREHENSIONS):
             waiting += [named.target for named in ast.walk(child) if isinstance(named, ast.NamedExpr)]
         elif not isinstance(child, (*_SCOPES, ast.ClassDef)):
             waiting += ast.iter_child_nodes(child)
     return {name: bound for name, bound in scope.items() if name not in free}
-
-
-# Files that definitions read
-
-
-def _by_module(nodes: Iterable[Reference]) -> dict[str, list[Reference]]:
-    groups: dict[str, list[Reference]] = {}
-    for node in nodes:
-        groups.setdefault(node.module, []).append(node)
-    return groups
-
-
-def _data(module: str, nodes: Sequence[Reference]) -> Iterator[str]:
-    """Hashes of the files that these definitions of a module read from beside it.
-
-    Those whose name, suffix or folder is among their string constants; all in the module's folder where none is.
-    """
-    texts = [_text(node) for node in nodes]
-    if not any(text.reads_files for text in texts):
-        return
-    found = read_module(module)
-    if found is None or found.place.file is None:
-        return
-    folder = found.place.file.parent
-    strings = {string for text in texts for string in text.strings}
-    in_package = "." in module or found.is_package
-    files = [file for file in _files(folder, deep=in_package) if file.suffix not in (".py", ".pyc", ".pyi")]
-    named = [file for file in files if _is_named(file.relative_to(folder), strings)]
-    for file in named or files:
-        yield hashlib.sha256(file.name.encode() + b"\0" + file.read_bytes()).hexdigest()
-
-
-def _files(folder: Path, deep: bool) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.is_file():
-            yield path
-        elif path.is_dir() and deep and path.name != "__pycache__" and not path.is_symlink():
-            yield from _files(path, deep)
-
-
-def _is_named(path: Path, strings: set[str]) -> bool:
-    last = {Path(string).name for string in strings if string and len(string) < 256}
-    return path.name in last or f"*{path.suffix}" in last or path.suffix in last or bool(last & set(path.parts[:-1]))

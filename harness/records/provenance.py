@@ -132,14 +132,14 @@ class CodeAtHand:
                 entry = self._entry(section, named)
                 if entry is None:
                     return None
-                if entry.version != named["version"]:
+                if entry.version != named.get("version"):
                     return ""  # no code at all: what is called so now is something else
                 entries.append(entry)
         return code(kind, entries)
 
     def _entry(self, section: str, named: Mapping[str, Any]) -> Entry | None:
         if named["name"].startswith(EXTERNAL):
-            return Entry(named["name"], section, "", named["version"])
+            return Entry(named["name"], section, "", named.get("version", 1))
         for place in (section, "metrics"):  # reconstructions are judged by metrics as well
             try:
                 return self.registry.get(place, named["name"])

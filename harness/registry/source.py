@@ -61,11 +61,12 @@ def _look_for(module: str) -> Location | None:
     folders = tuple(Path(folder) for folder in spec.submodule_search_locations or ())
     place: Location | None = Location(Path(spec.origin) if spec.origin and spec.has_location else None, folders)
     for name in rest:
-        place = _child(place.folders, name) if place else None
+        place = submodule(place.folders, name) if place else None
     return place
 
 
-def _child(folders: Iterable[Path], name: str) -> Location | None:
+def submodule(folders: Iterable[Path], name: str) -> Location | None:
+    """The module or package of that name in one of these folders."""
     namespace = []
     for folder in folders:
         package = folder / name

@@ -139,6 +139,62 @@ def test_a_raised_version_of_a_defense_is_one_row_with_its_older_records_left_ou
     assert row.code_notes == ["1 record left out: on releases of other code (before)"]
 
 
+def of_version(version: int, record: RunResult) -> RunResult:
+    """The same record, of another version of its defense."""
+    defense = {**record.inputs["defense"], "version": version}
+    return dataclasses.replace(record, spec=RunSpec(record.spec.kind, {**record.inputs, "defense": defense}))
+
+
+class AtVersion:
+    """The code at hand has this version of the defense."""
+
+    def __init__(self, version: int):
+        self.version = version
+
+    def made_release(self, record: RunResult) -> bool:
+        return record.inputs["defense"]["version"] == self.version
+
+    made = made_release
+
+
+def test_versions_of_a_defense_with_the_same_code_are_not_mixed() -> None:
+    """A version may be raised without an edit: its records are others, whichever comes first."""
+    first, second = (of_version(version, *of_code("today", release())) for version in (1, 2))
+
+    for records in ([first, second], [second, first]):
+        selection = select(records, AtVersion(2))
+        assert [record.inputs["defense"]["version"] for record in selection.records] == [2]
+        assert selection.notes == ["1 record left out: on releases of other code (today of version 1)"]
+
+
+def test_another_version_of_an_attack_is_other_code() -> None:
+    (new,) = of_code("today", attacked("peek"))
+    old = {**new.inputs, "attack": {**new.inputs["attack"], "version": 0}}
+    records = [new, dataclasses.replace(new, spec=RunSpec("attack", old))]
+
+    assert select(records, At("today")).notes == ["1 record left out: made by other code"]
+
+
+def test_older_records_that_say_where_a_function_was_are_the_same_work() -> None:
+    (one,) = of_code("today", attacked("peek"))
+    moved = {**one.inputs, "attack": {**one.inputs["attack"], "use": "elsewhere:f"}, "threads": 2}
+    records = [one, dataclasses.replace(one, spec=RunSpec("attack", moved))]
+
+    assert select(records, At("today")).notes == [
+        "1 record left out: the same work with other library versions or threads"
+    ]
+
+
+def test_a_row_says_which_of_its_plugins_are_not_in_the_registry() -> None:
+    class Unregistered(At):
+        def made(self, record: RunResult) -> bool | None:
+            return None if "attack" in record.inputs else super().made(record)
+
+    selection = select(of_code("today", release(), attacked("peek")), Unregistered("today"))
+
+    assert selection.notes == ["1 record shown of plugins that are not in the registry: peek"]
+
+
 def test_the_accuracy_drop_is_read_against_an_undefended_model_that_is_shown() -> None:
     """The reference of other code is left out like any other record."""
     good = of_code("today", *complete("mix", 0.8), *complete("none", 0.9, np.zeros(40)))
