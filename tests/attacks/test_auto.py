@@ -108,7 +108,8 @@ def test_auto_comes_within_the_planted_limit(name, short):
 
 def test_auto_reconstructs_nothing_from_pure_noise(monkeypatch):
     """A guess is no nearer to its own original than to others."""
-    monkeypatch.setattr(convergence, "LEAST_STEPS", 50)  # there is nothing to learn
+    monkeypatch.setattr(convergence, "LEAST_STEPS", 50)  # there is nothing to learn,
+    monkeypatch.setattr(convergence, "_SLOW", 2)  # and no slow start to wait for
     observation, originals = observed(SOUND)
 
     candidates = auto(observation, generator()).candidates[:, 0]
