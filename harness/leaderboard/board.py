@@ -25,6 +25,7 @@ class Board:
     """Rows that can be compared: one set of images in the same roles, on one kind of device.
 
     reported  what authors report of this data set: beside the rows, never among them
+    left_out  how many records of these images are in no row, and why
     """
 
     dataset: dict[str, Any]
@@ -32,6 +33,7 @@ class Board:
     targets: int | None
     rows: list[Row]
     reported: list[PublishedRow] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     @property
     def title(self) -> str:
@@ -68,8 +70,9 @@ def boards(
 def _by_targets(records: list[RunResult], code: Code) -> list[Board]:
     """Figures over other targets, or by other metrics, are not averaged; utility is the same beside each."""
     choices = dict.fromkeys(measured_on(record) for record in records if record.spec.kind == "release")
+    left_out = _in_no_row(records)
     if not choices:
-        return [_board(records, code)]
+        return [replace(_board(records, code), left_out=left_out)]
     boards = []
     for choice in choices:
         targets = json.loads(choice)[0]
@@ -80,8 +83,27 @@ def _by_targets(records: list[RunResult], code: Code) -> list[Board]:
             or (record.spec.kind == "release" and measured_on(record) == choice)
             or (record.spec.kind == "attack" and record.inputs["targets"] == targets)
         ]
-        boards.append(_board(kept, code))
+        boards.append(replace(_board(kept, code), left_out=left_out))
     return boards
+
+
+def _in_no_row(records: list[RunResult]) -> list[str]:
+    """What no row shows: records of defenses without a finished release, and attacks scored on other targets."""
+    releases = [record for record in records if record.spec.kind == "release"]
+    finished = {defense_of(record) for record in releases if record.status == "ok"}
+    targets = {record.inputs["targets"] for record in releases}
+    why: dict[str, list[RunResult]] = defaultdict(list)
+    for record in records:
+        if defense_of(record) not in finished:
+            if not (record.spec.kind == "utility" and _is_undefended(record)):  # the reference of the accuracy drop
+                why["no finished release"].append(record)
+        elif record.spec.kind == "attack" and record.inputs["targets"] not in targets:
+            why["scored on other targets than any release"].append(record)
+    notes = []
+    for reason, some in why.items():
+        names = ", ".join(sorted({record.inputs["defense"]["name"] for record in some}))
+        notes.append(f"{len(some)} record{'' if len(some) == 1 else 's'} of {names} left out: {reason}")
+    return notes
 
 
 def _board(records: list[RunResult], code: Code) -> Board:

@@ -26,6 +26,7 @@ def on_board(board: Board) -> list[str]:
     for text in dict.fromkeys(text for row in board.rows for text in row.code_notes):
         names = dict.fromkeys(named(row) for row in board.rows if text in row.code_notes)
         lines.append(f"Records: {', '.join(names)}: {text}.")
+    lines += [f"Records: {text}." for text in board.left_out]
     for missing in dict.fromkeys("; ".join(row.missing) for row in board.rows if row.missing):
         names = dict.fromkeys(row.defense for row in board.rows if "; ".join(row.missing) == missing)
         lines.append(f"Not yet judged, so not ranked: {', '.join(names)}. Missing: {missing}.")

@@ -195,6 +195,21 @@ def test_a_row_says_which_of_its_plugins_are_not_in_the_registry() -> None:
     assert selection.notes == ["1 record shown of plugins that are not in the registry: peek"]
 
 
+def test_a_board_says_which_records_are_in_no_row() -> None:
+    """Attacks on other targets than any release, and a defense whose release did not finish."""
+    (peek,) = of_code("today", attacked("peek"))
+    elsewhere = dataclasses.replace(peek, spec=RunSpec("attack", {**peek.inputs, "targets": 500}))
+    lone = of_code("today", attacked("peek", defense="blur"), attacked("poke", defense="blur"))
+
+    (board,) = boards([*of_code("today", release()), elsewhere, *lone], code=At("today"))
+
+    assert sorted(board.left_out) == [
+        "1 record of mix left out: scored on other targets than any release",
+        "2 records of blur left out: no finished release",
+    ]
+    assert {f"Records: {text}." for text in board.left_out} <= set(verdict.on_board(board))
+
+
 def test_the_accuracy_drop_is_read_against_an_undefended_model_that_is_shown() -> None:
     """The reference of other code is left out like any other record."""
     good = of_code("today", *complete("mix", 0.8), *complete("none", 0.9, np.zeros(40)))
