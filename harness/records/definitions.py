@@ -192,6 +192,8 @@ class _Writer:
             for item in node:
                 if isinstance(item, ast.Import | ast.ImportFrom):
                     self.text.loads |= set(module_source.loaded_by(item, self.module))
+                    if scopes and _CLASS in scopes[-1]:  # an attribute of the class
+                        out += [f"{name}={self._written(what, [])}" for name, what in imports_of(item, self.module)]
                 else:
                     self.write(item, scopes)
             out.append("]")

@@ -27,8 +27,9 @@ def _has_effect(statement: ast.stmt, found: Change, module: Module) -> bool:
             return True
         if any(is_method or _changes_state(node, set()) for node, is_method in _called(decorator, module)):
             return True
-    if any(_changes_state(node, set()) for callee in found.called for node, _ in _called(callee, module)):
-        return True
+    for node in (node for callee in found.called for node, _ in _called(callee, module)):
+        if _changes_state(node, set()) or any(change(each, inside=True).sets_arguments for each in _statements(node)):
+            return True
     return isinstance(statement, ast.ClassDef) and _has_hooks(Reference(module.name, statement.name), frozenset())
 
 

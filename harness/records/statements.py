@@ -19,11 +19,12 @@ _CALLED_METHODS = ("__init__", "__new__", "__post_init__", "__call__", "__set_na
 class Change:
     """What running a statement, or calling what it defines, may change.
 
-    changed       names whose value is written into
-    effects       what is called for its effect, its value unused
-    called        what is called for its value
-    decorators    of the definitions in it
-    sets_globals  whether there is a `global` statement
+    changed         names whose value is written into
+    effects         what is called for its effect, its value unused
+    called          what is called for its value
+    decorators      of the definitions in it
+    sets_globals    whether there is a `global` statement
+    sets_arguments  whether a function writes into what it is given
     """
 
     changed: set[str] = field(default_factory=set)
@@ -31,14 +32,12 @@ class Change:
     called: list[ast.expr] = field(default_factory=list)
     decorators: list[ast.expr] = field(default_factory=list)
     sets_globals: bool = False
+    sets_arguments: bool = False
 
 
 def change(statement: ast.stmt, *, inside: bool = False) -> Change:
     """inside  of calling what the statement defines, rather than of running it"""
     found = Change()
-    for child, not_run in at_top(statement):
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not not_run:
-            found.decorators += child.decorator_list
     discarded: set[ast.AST] = set()
     local: set[str] = set()
     for node in _running(statement, inside):
@@ -57,6 +56,8 @@ def change(statement: ast.stmt, *, inside: bool = False) -> Change:
                 found.changed.add(first)
             else:
                 found.called.append(node.func)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.decorators += node.decorator_list
         elif isinstance(node, ast.Global):
             found.sets_globals = True
         elif isinstance(node, ast.arg):
@@ -64,6 +65,8 @@ def change(statement: ast.stmt, *, inside: bool = False) -> Change:
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             local.add(node.id)
     if inside:
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            found.sets_arguments = bool(found.changed & {each.arg for each in statement.args.args})
         found.changed -= local
         found.effects = [each for each in found.effects if leftmost(each)[0] not in local]
     return found

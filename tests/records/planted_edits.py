@@ -346,4 +346,34 @@ PLANTED_EDITS: dict[str, tuple[dict[str, str], tuple[str, str, str]]] = {
             def root(): return D['two']()
         """,
     }, ('s/b.py', 'return 2', 'return 3')),
+    'a decorator of a method registers': ({
+        'm.py': """
+            D = {}
+            def reg(f):
+                D[f.__name__] = f
+                return f
+            class C:
+                @reg
+                def go(self): return 1
+            def root(): return D['go'](0)
+        """,
+    }, ('m.py', 'return 1', 'return 2')),
+    'a function that fills what it is given': ({
+        'm.py': """
+            L = []
+            def fill(t):
+                t.append(1)
+                return t
+            X = fill(L)
+            def root(): return L
+        """,
+    }, ('m.py', 'append(1)', 'append(2)')),
+    'an import in the body of a class': ({
+        'h.py': 'def f(): return 1',
+        'm.py': """
+            class C:
+                from PKG.h import f
+            def root(): return C.f()
+        """,
+    }, ('h.py', 'return 1', 'return 2')),
 }
