@@ -20,7 +20,7 @@ def page(boards: Sequence[Board], records: str = "records") -> str:
     for board in boards:
         lines += [f"## {board.title}", ""]
         lines += [f"{text}\n" for text in verdict.on_board(board)]
-        columns = displayed_of(board.rows)
+        columns = [column for column in displayed_of(board.rows) if column.name != "records"]
         cells = [[_written(column.cell(row), records) for column in columns] for row in board.rows]
         lines += grid([column.head for column in columns], cells)
         if any(row.attacks for row in board.rows):
@@ -29,6 +29,7 @@ def page(boards: Sequence[Board], records: str = "records") -> str:
             if row.attacks:
                 lines += [f"#### {verdict.headline(row)}", "", *(f"* {text}" for text in verdict.on_row(row)[1:]), ""]
                 lines += _attacks(row, displayed(attack_columns()), records)
+        lines += _records(board.rows, records)
     return "\n".join([*lines, *_reported(boards[0].reported)])
 
 
@@ -37,6 +38,15 @@ def _attacks(row: Row, columns: Sequence[AttackColumn], records: str) -> list[st
     before = [_written(column.before(row), records) for column in columns]
     after = [[_written(column.cell(attack), records) for column in columns] for attack in row.attacks]
     return grid([column.head for column in columns], [before, *after])
+
+
+def _records(rows: Sequence[Row], records: str) -> list[str]:
+    """The records of every row, folded away: dozens of links would make the table's lines as high as a page."""
+    links = [
+        f"* {verdict.headline(row)}: " + " ".join(f"[{key[:6]}]({records}/{key}.json)" for key in row.records)
+        for row in rows
+    ]
+    return ["<details><summary>Records of every row</summary>", "", *links, "", "</details>", ""] if links else []
 
 
 def _how_many(board: Board) -> str:
@@ -79,9 +89,7 @@ def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _written(cell: Cell, records: str) -> str:
     """A figure with its interval and attack that links to its record, to those of the other seeds by a small number
-    behind it, then its chance; of several records without a figure their names."""
-    if not cell.words:
-        return " ".join(f"[{key[:6]}]({records}/{key}.json)" for key in cell.records)
+    behind it, then its chance."""
     text = " ".join(filter(None, (cell.words, cell.interval, cell.by, cell.detail)))
     if cell.records and cell.words != "-":
         first, *others = (f"({records}/{key}.json)" for key in cell.records)
