@@ -2,8 +2,9 @@
 
     python experiments/many_releases.py ../shared/datasets/cats_vs_dogs
 
-Pairing and roles are hidden from the attack; the defense and its settings are known to it. Writes a table and a sheet:
-originals, their releases and what the best of the attacks makes of them.
+Pairing and roles are hidden from the attack; the defense and its settings are known to it. Writes a table and, where
+`--sheet FILE.png` asks for it, a contact sheet: originals, their releases and what the best of the attacks makes of
+them. A sheet holds images of the data set: images that are for research only do not belong in this repository.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def main() -> None:
     arguments.add_argument("--threads", type=int)
     arguments.add_argument("--records", type=Path, default=Path("leaderboards/many_releases/records"))
     arguments.add_argument("--out", type=Path, default=Path("leaderboards/many_releases.md"))
+    arguments.add_argument("--sheet", type=Path, metavar="FILE")
     given = arguments.parse_args()
     registry, device, threads = load_registry(), choose_device("auto"), use_threads(given.threads)
     splits = load(given.dataset, size=given.size, limit=given.limit)
@@ -65,9 +67,10 @@ def main() -> None:
         cells = {attack: bench.attack(entry, registry.get("attacks", attack), 0) for attack in ATTACKS}
         lines.append((name, _format_settings(entry.params, settings), *_figures(release, cells)))
         print(*lines[-1], sep=" | ", flush=True)
-        strips.append(_strip(bench, entry, f"{name} {_format_settings(entry.params, settings)}"))
         _write(given.out, lines, bench, given.dataset, device_type(device))
-        _sheet(strips, given.out.with_suffix(".png"))
+        if given.sheet:
+            strips.append(_strip(bench, entry, f"{name} {_format_settings(entry.params, settings)}"))
+            _sheet(strips, given.sheet)
 
 
 def _format_settings(params: dict[str, object], settings: dict[str, object]) -> str:
@@ -107,8 +110,6 @@ def _write(out: Path, lines: list[tuple[str, ...]], bench: Bench, dataset: str, 
         "Seconds: of `multi_release`, with the training of that network.",
         "",
         *grid(HEADS, lines),
-        f"![originals, releases and reconstructions]({out.with_suffix('.png').name})",
-        "",
     ]
     out.write_text("\n".join(text))
 
