@@ -18,7 +18,7 @@ from harness.leaderboard.verdict import beyond_smoothing, significant
 from harness.scores import ANY, SCORES, followers, hit_rates, judged_variants, label, on_boards, ranking
 from harness.scores import threshold as threshold_of
 
-Score = Mapping[str, Any]
+Summary = Mapping[str, Any]
 Item = TypeVar("Item")
 AnyColumn = TypeVar("AnyColumn", bound="Column[Any]")
 GROUPS = ("row", "figure", "basis")
@@ -26,7 +26,7 @@ _ENDS = ("mean", "low", "high")
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """What a column shows of one row: words, or a figure with its interval.
 
     words    the figure, or plain words; a dash where there is nothing to show
@@ -47,7 +47,7 @@ class Cell:
     value: float | str | None = None
 
 
-NOTHING = Cell("-")
+NOTHING = TableCell("-")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Column(Generic[Item]):
 
     name: str
     head: str
-    cell: Callable[[Item], Cell]
+    cell: Callable[[Item], TableCell]
     group: Literal["row", "figure", "basis"] = "basis"
     terminal: bool = False
     under: str = ""
@@ -88,42 +88,42 @@ def displayed_of(rows: Sequence[Row]) -> list[Column[Row]]:
     ]
 
 
-def figure_cell(score: Score | None, by: str = "", detail: str = "", doubt: str = "") -> Cell:
+def figure_cell(score: Summary | None, by: str = "", detail: str = "", doubt: str = "") -> TableCell:
     """A score with its interval, the attack it is of, its chance and its records."""
     if not score or score["mean"] is None:
         return NOTHING
     words, _, interval = (figure(score) + doubt).partition(" [")
     chance = short(score["chance"]) if score.get("chance") is not None else ""
     keys = score.get("attack_records", score.get("records", []))
-    return Cell(words, interval and f"[{interval}", by, detail, chance, keys, score["mean"])
+    return TableCell(words, interval and f"[{interval}", by, detail, chance, keys, score["mean"])
 
 
 def row_columns(rows: Sequence[Row]) -> list[Column[Row]]:
     """All columns of these rows, in the order of CSV and JSON."""
     identity: list[Column[Row]] = [
         Column(
-            "rank", "rank", lambda row: Cell(row.place, value=row.rank), "row",
+            "rank", "rank", lambda row: TableCell(row.place, value=row.rank), "row",
             data=lambda row: {"rank": row.rank, "tied": "; ".join(row.tied), "reference": row.reference},
         ),
         Column(
-            "defense", "defense", lambda row: Cell(row.defense + (" *" if row.pareto else "")), "row",
+            "defense", "defense", lambda row: TableCell(row.defense + (" *" if row.pareto else "")), "row",
             data=lambda row: {"defense": row.defense},
         ),
         Column(
-            "settings", "settings", lambda row: Cell(settings(row.settings)), "row",
+            "settings", "settings", lambda row: TableCell(settings(row.settings)), "row",
             data=lambda row: {"settings": settings(row.settings)},
         ),
         Column("training", "training", _training, data=lambda row: {"epochs": row.epochs, "training": row.training}),
-        Column("n", "n", lambda row: Cell(str(row.originals))),
-        Column("seeds", "seeds", lambda row: Cell(str(row.seeds)), data=lambda row: {"seeds": row.seeds}),
+        Column("n", "n", lambda row: TableCell(str(row.originals))),
+        Column("seeds", "seeds", lambda row: TableCell(str(row.seeds)), data=lambda row: {"seeds": row.seeds}),
         Column("pareto", "", lambda row: NOTHING, data=lambda row: {"pareto": row.pareto}),
         Column(
             "requirements", "requirements",
-            lambda row: Cell(f"missing: {'; '.join(row.missing)}" if row.missing else "met"),
+            lambda row: TableCell(f"missing: {'; '.join(row.missing)}" if row.missing else "met"),
             data=lambda row: {"lacks": "; ".join(row.missing)},
         ),
         Column(
-            "granted", "granted", lambda row: Cell(", ".join(row.granted) or "-"),
+            "granted", "granted", lambda row: TableCell(", ".join(row.granted) or "-"),
             data=lambda row: {"granted": " ".join(row.granted)},
         ),
     ]  # fmt: skip
@@ -134,18 +134,18 @@ def row_columns(rows: Sequence[Row]) -> list[Column[Row]]:
         *map(_attack_of, hit_rates(leading=True)),
         Column("not_run", "", lambda row: NOTHING, data=lambda row: {"unjudged": "; ".join(row.not_run)}),
         Column("warnings", "", lambda row: NOTHING, data=lambda row: {"warnings": "; ".join(row.warnings)}),
-        Column("records", "records", lambda row: Cell("", records=row.records)),
+        Column("records", "records", lambda row: TableCell("", records=row.records)),
     ]
     return [*identity, *_figures(rows), *judgement]
 
 
-def _training(row: Row) -> Cell:
-    return Cell(", ".join(filter(None, (f"{row.epochs} epochs" if row.epochs else "", row.training))) or "-")
+def _training(row: Row) -> TableCell:
+    return TableCell(", ".join(filter(None, (f"{row.epochs} epochs" if row.epochs else "", row.training))) or "-")
 
 
-def _passes(row: Row) -> Cell:
+def _passes(row: Row) -> TableCell:
     passed = [name for name, yes in row.passes.items() if yes]
-    return Cell("not judged" if row.missing else ", ".join(passed) or "no")
+    return TableCell("not judged" if row.missing else ", ".join(passed) or "no")
 
 
 def _figures(rows: Sequence[Row]) -> list[Column[Row]]:
@@ -169,7 +169,7 @@ def _figures(rows: Sequence[Row]) -> list[Column[Row]]:
 def _figure(
     name: str,
     head: str,
-    get: Callable[[Row], Score | None],
+    get: Callable[[Row], Summary | None],
     parts: Sequence[str],
     by: Callable[[Row], tuple[str, str]] = lambda row: ("", ""),
     terminal: bool = False,
@@ -200,10 +200,10 @@ def _worst(name: str, shown: bool) -> Column[Row]:
 def _below(name: str) -> Column[Row]:
     """The share of originals whose worst case is below the threshold."""
 
-    def cell(row: Row) -> Cell:
+    def cell(row: Row) -> TableCell:
         worst = row.worst[name]
         ends = f"[{100 * worst['below_low']:.0f}, {100 * worst['below_high']:.0f}]"
-        return Cell(f"{worst['below']:.0%}", ends, value=worst["below"])
+        return TableCell(f"{worst['below']:.0%}", ends, value=worst["below"])
 
     return Column(f"below_{name}", f"below {trimmed(threshold_of(name) or 0.0)}", cell, "figure")
 
@@ -212,7 +212,7 @@ def _hit_rate(name: str, leading: str, shown: bool) -> Column[Row]:
     """A hit rate of the strongest attack by `leading`: itself, or the one that it follows."""
     prefix = "worst_" if SCORES[name].of_release else ""  # the name alone is that of the release
 
-    def get(row: Row) -> Score | None:
+    def get(row: Row) -> Summary | None:
         best = row.strongest.get(leading)
         if best is None:
             return None
@@ -252,7 +252,7 @@ class AttackColumn(Column[AttackResult]):
     before  what it shows of the release as is, before any attack
     """
 
-    before: Callable[[Row], Cell] = lambda _: NOTHING
+    before: Callable[[Row], TableCell] = lambda _: NOTHING
 
 
 def attack_columns() -> list[AttackColumn]:
@@ -260,12 +260,12 @@ def attack_columns() -> list[AttackColumn]:
     shown = [name for name in on_boards("distance") if SCORES[name].judged]
     return [
         AttackColumn(
-            "attack", "attack", _attack_name, "row", before=lambda row: Cell("no attack"),
+            "attack", "attack", _attack_name, "row", before=lambda row: TableCell("no attack"),
             data=lambda attack: {"attack": attack.name, "params": dict(attack.params)},
         ),
-        AttackColumn("status", "status", _status, "row", before=lambda row: Cell("baseline"), data=_status_data),
+        AttackColumn("status", "status", _status, "row", before=lambda row: TableCell("baseline"), data=_status_data),
         AttackColumn(
-            "granted", "granted", lambda attack: Cell(", ".join(attack.group.granted) or "-"),
+            "granted", "granted", lambda attack: TableCell(", ".join(attack.group.granted) or "-"),
             data=lambda attack: {"granted": list(attack.group.granted)},
         ),
         AttackColumn("runs", "", lambda attack: NOTHING, data=_runs_data),
@@ -298,17 +298,17 @@ def _scores_data(attack: AttackResult) -> dict[str, Any]:
     }
 
 
-def _attack_name(attack: AttackResult) -> Cell:
+def _attack_name(attack: AttackResult) -> TableCell:
     parts = (attack.name, settings(attack.params), "(= no attack)" if attack.equals_release else "")
-    return Cell(" ".join(filter(None, parts)))
+    return TableCell(" ".join(filter(None, parts)))
 
 
-def _status(attack: AttackResult) -> Cell:
+def _status(attack: AttackResult) -> TableCell:
     status = attack.status + (f": {attack.reason}" if attack.reason else "")
-    return Cell(status + (", control" if attack.group.control else ", external" if attack.external else ""))
+    return TableCell(status + (", control" if attack.group.control else ", external" if attack.external else ""))
 
 
-def _of_attack(attack: AttackResult, score: Score | None, doubt: str = "") -> Cell:
+def _of_attack(attack: AttackResult, score: Summary | None, doubt: str = "") -> TableCell:
     return figure_cell({**score, "records": attack.records} if score else None, doubt=doubt)
 
 
@@ -322,7 +322,7 @@ def _after(name: str) -> AttackColumn:
 def _gain(name: str, over: Literal["release", "smoothing"]) -> AttackColumn:
     """How much closer the attack comes; † where Holm's correction takes the significance away."""
 
-    def cell(attack: AttackResult) -> Cell:
+    def cell(attack: AttackResult) -> TableCell:
         more = (attack.gain_over_release if over == "release" else attack.gain_over_smoothing).get(name)
         doubtful = more and not significant(more) and (more["low"] or -1) * (more["high"] or 0) > 0
         return _of_attack(attack, more, " †" if doubtful else "")

@@ -74,7 +74,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Column:
+class HeatmapColumn:
     """An attack with its settings, which are named where one attack was run with several."""
 
     name: str
@@ -88,7 +88,7 @@ class Grid:
     """Lines are rows of the board; marks are the release as is, one for each column, and the worst case."""
 
     measure: Measure
-    columns: Sequence[Column]
+    columns: Sequence[HeatmapColumn]
     lines: Sequence[tuple[Row, Sequence[Mark]]]
     reasons: Sequence[str]
 
@@ -131,7 +131,7 @@ def _key(attack: AttackResult) -> tuple[str, str]:
     return attack.name, settings(attack.params)
 
 
-def _columns(rows: Sequence[Row], measure: Measure) -> list[Column]:
+def _columns(rows: Sequence[Row], measure: Measure) -> list[HeatmapColumn]:
     """Those that reveal most first, then those without a figure, then the controls."""
     scored: dict[tuple[str, str], list[float]] = defaultdict(list)
     control: dict[tuple[str, str], bool] = {}
@@ -149,12 +149,14 @@ def _columns(rows: Sequence[Row], measure: Measure) -> list[Column]:
         return control[key], sign * sum(means) / len(means) if means else math.inf, key
 
     return [
-        Column(key[0], key[1] if names.count(key[0]) > 1 else "", control[key], key)
+        HeatmapColumn(key[0], key[1] if names.count(key[0]) > 1 else "", control[key], key)
         for key in sorted(scored, key=order)
     ]
 
 
-def _mark(row: Row, attack: AttackResult | None, column: Column, measure: Measure, reasons: dict[str, int]) -> Mark:
+def _mark(
+    row: Row, attack: AttackResult | None, column: HeatmapColumn, measure: Measure, reasons: dict[str, int]
+) -> Mark:
     where = f"{row_label(row)}, {column.name}"
     if attack is None:
         return Mark("absent", "not run", f"{where}: not run")

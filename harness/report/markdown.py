@@ -9,7 +9,7 @@ from harness.leaderboard.board import Board
 from harness.leaderboard.format import ATTACK_NOTES, LINKS, REPORTED_NOTES, notes, settings
 from harness.leaderboard.reported import PublishedRow, figure_names
 from harness.leaderboard.row import Row
-from harness.report.columns import AttackColumn, Cell, attack_columns, displayed, displayed_of
+from harness.report.columns import AttackColumn, TableCell, attack_columns, displayed, displayed_of
 
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -87,7 +87,7 @@ def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [*lines, ""]
 
 
-def _written(cell: Cell, records: str) -> str:
+def _written(cell: TableCell, records: str) -> str:
     """A figure with its interval and attack that links to its record, to those of the other seeds by a small number
     behind it, then its chance."""
     text = " ".join(filter(None, (cell.words, cell.interval, cell.by, cell.detail)))
