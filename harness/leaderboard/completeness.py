@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from harness.leaderboard.attack_results import EXTERNAL
+from harness.leaderboard.attack_results import EXTERNAL, SMOOTH
 from harness.leaderboard.attack_runs import AttackRuns, pooled, pooled_hits
 from harness.leaderboard.format import figure, short
 from harness.records import RunResult
-from harness.scores import ATTACKED, SCORES, label, ranking
+from harness.scores import ATTACKED, SCORES, judged, label, ranking
 from harness.statistics import paired
 
 CONTROLS = ("smooth", "mean_image", "random_other", "oracle")
-"""What a judged row has beside the learned and the multi-release attack. `smooth` counts as an attack as well."""
+"""What a judged row has beside the learned and the multi-release attack. `smooth` enters the worst case: no control."""
 MULTI_RELEASE = "multi_release"
 SEEDS = 3
 _BY_CHANCE = 1e-4  # how often a correct harness may be warned of by chance
@@ -48,8 +48,8 @@ def missing_requirements(
         for name in (MULTI_RELEASE, *CONTROLS)
         if name not in failed and not everywhere(lambda group, name=name: group.name == name)  # type: ignore[misc]
     ]
-    missing += [MULTI_RELEASE] if MULTI_RELEASE in not_everywhere else []
-    controls = ", ".join(name for name in not_everywhere if name in CONTROLS)
+    missing += [name for name in (MULTI_RELEASE, SMOOTH) if name in not_everywhere]
+    controls = ", ".join(name for name in not_everywhere if name in CONTROLS and name != SMOOTH)
     missing += [f"controls ({controls})"] if controls else []
     if not seeds <= {record.inputs["seed"] for record in utilities if record.status == "ok"}:
         missing.append("utility on every seed")
@@ -67,6 +67,12 @@ def missing_requirements(
     missing += [f"{name} on every seed" for name in partly]
     missing += [f"{SEEDS} seeds (has {len(seeds)})"] if len(seeds) < SEEDS else []
     return missing
+
+
+def not_measured_after_attacks(groups: Sequence[AttackRuns]) -> list[str]:
+    """Judged distances that some reconstruction was not measured by: their worst case does not hold that attack."""
+    reconstructions = [group for group in groups if any(group.has(ATTACKED + name) for name in judged())]
+    return [name for name in judged() if any(not group.has(ATTACKED + name) for group in reconstructions)]
 
 
 def failed_sanity_checks(

@@ -54,7 +54,7 @@ def notes() -> str:
         f"that pass by {label(ranking())}, 1 + the rows that are better by a significant paired difference (Holm); =: "
         "no significant difference to another; ref: a reference, listed and not ranked. *: on the Pareto front of both "
         f"among judged rows. Passes: lower end of the worst case at or above {limits}, thresholds of a survey at 96 "
-        "to 256 px: at 64 px a blank grey image has dSSIM .80 to a photograph."
+        "to 256 px: at 64 px a constant image has a dSSIM of about .8 to a photograph."
     )
 
 

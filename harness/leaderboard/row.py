@@ -11,10 +11,17 @@ from typing import Any
 
 from harness.leaderboard.attack_results import AttackResult, attack_results, strongest_first
 from harness.leaderboard.attack_runs import grouped, pooled
-from harness.leaderboard.completeness import CONTROLS, MULTI_RELEASE, SEEDS, failed_sanity_checks, missing_requirements
+from harness.leaderboard.completeness import (
+    CONTROLS,
+    MULTI_RELEASE,
+    SEEDS,
+    failed_sanity_checks,
+    missing_requirements,
+    not_measured_after_attacks,
+)
 from harness.leaderboard.worst_case import keys, strongest, worst_case
 from harness.records import RunResult
-from harness.scores import ANY, hit_rates, judged_variants, ranking, thresholds
+from harness.scores import ANY, hit_rates, judged_variants, label, ranking, thresholds
 from harness.statistics import accuracy_drop, over_seeds, summarise
 from harness.types import Array
 
@@ -36,6 +43,7 @@ class Row:
     attacks       every attack by itself
     not_run       attacks that failed or were skipped, with the reason: the row says nothing about them
     warnings      sanity checks that fail: the row's figures are not to be trusted
+    not_measured  judged distances that some attack was not measured by
     code_notes    records of other code: which are shown, how many were left out and why
     rank          1 + the ranked rows that are better by a significant paired difference; references have none
     tied          ranked rows whose utility does not differ significantly, as `defense (settings)`
@@ -58,6 +66,7 @@ class Row:
     attacks: list[AttackResult] = field(default_factory=list)
     not_run: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    not_measured: tuple[str, ...] = ()
     code_notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     records: list[str] = field(default_factory=list)
@@ -82,9 +91,12 @@ class Row:
         """Whether the lower end of the mean worst case reaches the threshold, per judged distance.
 
         For the source that gave the label and for the nearest one, since a defense says itself which of them dominates.
+        Not where an attack was not measured by that distance.
         """
         return {
-            name: name in self.worst and all(low >= threshold for low in self._lows(name))
+            name: name in self.worst
+            and name not in self.not_measured
+            and all(low >= threshold for low in self._lows(name))
             for name, threshold in thresholds().items()
         }
 
@@ -120,7 +132,11 @@ def make_row(
         strongest={name: best for name, best in found.items() if best},
         utility=utility,
         accuracy_drop=drop,
-        missing=missing_requirements(groups, utilities, references, {record.inputs["seed"] for record in releases}),
+        missing=[
+            *missing_requirements(groups, utilities, references, {record.inputs["seed"] for record in releases}),
+            *(f"{label(name)} after every attack" for name in not_measured_after_attacks(entering)),
+        ],
+        not_measured=tuple(not_measured_after_attacks(entering)),
         granted=sorted({grant for group in entering if group.ok_runs for grant in group.granted}),
         attacks=strongest_first(results),
         not_run=[

@@ -46,9 +46,9 @@ class Selection:
 def select(records: Iterable[RunResult], code: Code) -> Selection:
     """One record of each piece of work of a defense, all on releases of one code.
 
-    First the release of the code at hand, else the one with the most finished records. Of several records of one piece
-    of work: one that is ok before one that is not, then the code at hand, then the highest version of the attack, then
-    the order of their names.
+    First a finished release of the code at hand, else the one with the most finished records. Of several records of
+    one piece of work: one that is ok before one that is not, then the code at hand, then the highest version of the
+    attack, then the order of their names.
     """
     by_release: dict[tuple[Any, Any], list[RunResult]] = defaultdict(list)
     for record in records:
@@ -56,11 +56,21 @@ def select(records: Iterable[RunResult], code: Code) -> Selection:
     if not by_release:
         return Selection(())
     at_hand = {release: min(map(code.made_release, some), key=_order) for release, some in by_release.items()}
-    chosen = min(by_release, key=lambda each: (*_order(at_hand[each]), -_finished(by_release[each]), str(each)))
+
+    def preference(release: tuple[Any, Any]) -> tuple[Any, ...]:
+        some = by_release[release]
+        return _has_no_release(some), *_order(at_hand[release]), -_finished(some), str(release)
+
+    chosen = min(by_release, key=preference)
     notes = []
     if at_hand[chosen] is False:
-        notes.append(f"recorded by other code (release {_short(chosen)}) than the code at hand, which has no record")
-    if others := [release for release in by_release if release != chosen]:
+        lacks = "finished release" if any(each is True for each in at_hand.values()) else "record"
+        notes.append(f"recorded by other code (release {_short(chosen)}) than the code at hand, which has no {lacks}")
+    unfinished = [release for release in by_release if release != chosen and at_hand[release] is True]
+    if unfinished:
+        number = sum(len(by_release[release]) for release in unfinished)
+        notes.append(f"{_count(number)} of the code at hand left out: without a finished release")
+    if others := [release for release in by_release if release != chosen and release not in unfinished]:
         number = sum(len(by_release[release]) for release in others)
         codes = ", ".join(sorted(_short(release, other_than=chosen) for release in others))
         notes.append(f"{_count(number)} left out: on releases of other code ({codes})")
@@ -130,6 +140,10 @@ def _without(value: Any, fields: Sequence[str]) -> Any:
 def _order(at_hand: bool | None) -> tuple[bool, bool]:
     """True before None before False."""
     return (at_hand is not True, at_hand is False)
+
+
+def _has_no_release(records: Iterable[RunResult]) -> bool:
+    return not any(record.spec.kind == "release" and record.status == "ok" for record in records)
 
 
 def _finished(records: Iterable[RunResult]) -> int:

@@ -21,7 +21,7 @@ NO_ATTACK = "no attack (release as is)"
 
 
 def on_board(board: Board) -> list[str]:
-    """What a stranger must know before quoting the table."""
+    """What a reader must know before quoting the table."""
     lines = [f"Warning: {row.defense}: {text}." for row in board.rows for text in row.warnings]
     for text in dict.fromkeys(text for row in board.rows for text in row.code_notes):
         names = dict.fromkeys(named(row) for row in board.rows if text in row.code_notes)
@@ -29,12 +29,12 @@ def on_board(board: Board) -> list[str]:
     lines += [f"Records: {text}." for text in board.left_out]
     for missing in dict.fromkeys("; ".join(row.missing) for row in board.rows if row.missing):
         names = dict.fromkeys(row.defense for row in board.rows if "; ".join(row.missing) == missing)
-        lines.append(f"Not yet judged, so not ranked: {', '.join(names)}. Missing: {missing}.")
+        lines.append(f"Not yet judged, so not ranked: {', '.join(f'`{name}`' for name in names)}. Missing: {missing}.")
     lines += [_tied(row) for row in board.rows if row.tied]
     if any(not row.missing for row in board.rows) and not any(row.rank for row in board.rows):
         first = ranking()
         lines.append(
-            f"No defense passes: none has a worst-case {label(first)} of {threshold(first)}. Rows are not ranked."
+            f"No defense passes: every worst-case {label(first)} is below {threshold(first)}. Rows are not ranked."
         )
     return lines
 
@@ -122,11 +122,11 @@ def _alone(attack: AttackResult) -> str:
         if name in attack.distances:
             text = f"{label(name)} {figure(attack.distances[name])}"
             more = attack.gain_over_smoothing.get(name)
-            parts.append(text + (f", {_than(more)}" if more else ""))
+            parts.append(text + (f", {_than(more)}{_doubt(more)}" if more else ""))
     for name in hit_rates(leading=True):
         if name in attack.hit_rates:
             more = attack.gain_over_smoothing.get(name)
-            beyond = f", {figure(more)} more often than after smooth" if more else ""
+            beyond = f", {figure(more)} more often than after smooth{_doubt(more)}" if more else ""
             parts.append(f"{label(name)} {figure(attack.hit_rates[name])}{beyond}")
     named = f"after {attack.name}{' (= no attack)' if attack.equals_release else ''} alone"
     line = f"{NO_ATTACK if attack.name == LOOK else named}: {'; '.join(parts)}"
@@ -138,6 +138,12 @@ def _alone(attack: AttackResult) -> str:
         None: "smooth was not run, so nothing is claimed beyond smoothing",
     }
     return f"{line}: {claim[beyond_smoothing(attack)]}"
+
+
+def _doubt(more: Mapping[str, Any]) -> str:
+    """Said of a difference whose own interval excludes zero, but not after the correction for many comparisons."""
+    excludes = more["low"] is not None and more["low"] * more["high"] > 0
+    return " (not significant after Holm's correction)" if excludes and not significant(more) else ""
 
 
 def _than(more: dict[str, Any]) -> str:

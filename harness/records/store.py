@@ -1,11 +1,8 @@
-"""RunSpec, RunResult: one JSON file per finished piece of work, and beside it the per-image numbers.
+"""A folder of records: one JSON file per finished piece of work (RunSpec, RunResult), and beside it its arrays.
 
-A record holds everything that can change its outcome, and its name is the hash of that: an edited plugin is a new cell,
-and a finished command run again finds all its cells done. Written under a temporary name and renamed.
-
-Records read where nothing may be moved or written: to verify tables, and to repeat a cell.
-
-`Records` sets a damaged file aside under another name. Here it is left as it is, and named.
+A record holds everything that can change its outcome, and its name is the hash of that: an edited plugin gives another
+record, and a finished command run again finds all its pieces done. Files are written under another name and renamed.
+`Records` sets a damaged file aside under another name; `read_all` and `read_one` change nothing and raise instead.
 """
 
 from __future__ import annotations

@@ -76,7 +76,8 @@ def _check_knobs(entry: Entry, function: Callable[..., Any]) -> None:
     for name, value in entry.params.items():
         if name not in knobs and not any(p.kind is kinds.VAR_KEYWORD for p in parameters):
             near = did_you_mean(name, knobs)
-            raise HarnessError(f"{who}: {entry.use} has no knob {name!r}{near}; fix params in {entry.origin}")
+            fix = f"{near} Fix" if near else "; fix"
+            raise HarnessError(f"{who}: {entry.use} has no knob {name!r}{fix} params in {entry.origin}")
         is_integer = name in knobs and knobs[name].annotation in (int, "int")
         if is_integer and isinstance(value, float) and not value.is_integer():
             raise HarnessError(f"{who}: {name} is {value}; it must be a whole number")

@@ -48,13 +48,23 @@ def show(boards: Sequence[Board], console: Console) -> None:
             console.print(text, highlight=False)
 
 
+def _broken(name: str) -> list[str]:
+    """A name in lines of a column's width, broken after an underscore where it can be."""
+    lines = [""]
+    for part in name.replace("_", "_ ").split():
+        if lines[-1] and len(lines[-1] + part) > _EACH:
+            lines.append("")
+        lines[-1] += part
+    return [line for part in lines if part for line in wrap(part, _EACH)]
+
+
 def _lines(column: Column[Row], other: Column[Row] | None, row: Row) -> str:
     """A cell, one part to a line, and under it that of another column."""
     cell = column.cell(row)
     parts = [
         cell.words,
         cell.interval.replace(", ", " "),
-        *wrap(cell.by, _EACH),
+        *_broken(cell.by),
         f"chance {cell.chance}" if cell.chance else "",
     ]
     if other and (below := other.cell(row)) != NOTHING:

@@ -29,7 +29,7 @@ NOTES = (
     "(of a knob with steps, the next value that suits the images). A board's *passes* asks the lower end of the "
     "interval to reach, on any source as well: --by low tunes to that end. Bootstrap over n originals, one seed: the "
     "intervals do not hold what another pairing or noise would do. The paper's thresholds are of a survey at 96 to 256 "
-    "px: at 64 px a blank grey image has dSSIM .80 to a photograph."
+    "px: at 64 px a constant image has a dSSIM of about .8 to a photograph."
 )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 
+from harness import scores
 from harness.leaderboard import verdict
 from harness.leaderboard.board import boards
 from harness.leaderboard.selection import select
@@ -235,3 +237,37 @@ def test_multi_release_attacks_are_selected_for_every_number_of_epochs() -> None
     (board,) = boards(of_code("today", release(), *attacks), code=At("today"))
 
     assert sorted(row.epochs for row in board.rows) == [1, 2]
+
+
+def test_a_run_that_was_killed_before_its_release_does_not_hide_the_row_of_other_code() -> None:
+    """One attack record of the code at hand, without the release beside it: the older row stands, and says so."""
+    old = of_code("before", *complete("mix", 0.9, RELEASED - 0.5))
+    row, said = row_of([*old, *of_code("today", attacked("smooth"))], "today")
+
+    assert row.worst["dssim"]["mean"] == np.mean(RELEASED - 0.5)
+    assert row.code_notes == [
+        "recorded by other code (release before) than the code at hand, which has no finished release",
+        "1 record of the code at hand left out: without a finished release",
+    ]
+    assert any("without a finished release" in line for line in said)
+
+
+def test_a_release_that_failed_does_not_hide_the_row_of_other_code() -> None:
+    failed = dataclasses.replace(release(), status="failed", reason="out of memory", arrays={}, scores={})
+
+    row, _ = row_of([*of_code("before", release()), *of_code("today", failed)], "today")
+
+    assert row.code_notes[1] == "1 record of the code at hand left out: without a finished release"
+
+
+def test_a_distance_that_an_attack_was_not_measured_by_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A score that is judged from now on, on records from before: the attacks say nothing of it."""
+    table = {**scores.SCORES, "phash": dataclasses.replace(scores.SCORES["phash"], judged=True, threshold=0.3)}
+    monkeypatch.setattr(scores, "SCORES", table)
+    first, *others = of_code("today", *complete("mix", 0.9))
+    measured = dataclasses.replace(first, arrays={**first.arrays, "phash": np.full(40, 0.9)})
+
+    row, _ = row_of([measured, *others], "today")
+
+    assert row.passes["phash"] is False
+    assert "pHash after every attack" in row.missing
