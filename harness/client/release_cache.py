@@ -20,7 +20,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
-from harness.system.files import lock_file, write_atomically
+from harness.system.files import NO_LOCKS, lock_file, write_atomically
 from harness.types import Release, Secret
 
 Epoch: TypeAlias = tuple[Release, Secret]
@@ -118,6 +118,11 @@ def _join_folder(run: str, held: contextlib.ExitStack) -> Path:
                 return folder / "epochs"
         except FileNotFoundError:  # another process removed the folder before it was locked
             continue
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            (folder / "epochs").mkdir(exist_ok=True)  # no process removes it: none can lock it
+            return folder / "epochs"
 
 
 def _remove_abandoned(root: Path) -> None:

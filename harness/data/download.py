@@ -19,12 +19,11 @@ from urllib.parse import unquote, urlparse
 
 from harness.data.http import Download, DownloadFailed, WebPageReceived, WriteFailed, version_file
 from harness.errors import HarnessError
-from harness.system.files import lock_file
+from harness.system.files import NO_LOCKS, lock_file
 from harness.system.offline import offline
 from harness.system.progress import ProgressReporter
 
 KILO, MEGA = 1000, 1_000_000
-NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 @dataclass(frozen=True)
@@ -171,8 +170,8 @@ def _locked(part: Path, dataset: str) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             stack.enter_context(lock_file(part.with_name(f"{part.name}.lock"), say_waiting))
-        except (OSError, NotImplementedError) as error:
-            if getattr(error, "errno", errno.ENOSYS) not in NO_LOCKS:
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
                 raise
         yield
 

@@ -22,7 +22,14 @@ import platformdirs
 
 from harness.errors import HarnessError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 TEMPORARY_SUFFIX = ".tmp"
+NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+"""What `lock_file` raises as an OSError's errno on a file system without locks, such as Lustre without `-o flock`."""
 
 
 def cache_folder() -> Path:
@@ -99,10 +106,11 @@ def lock_file(path: Path, on_wait: Callable[[], object] | None = None) -> Iterat
     """Hold a lock that ends with the process; its file is removed at the end.
 
     on_wait  called before waiting for another holder; None: do not wait but raise filelock.Timeout
+
+    Raises OSError, with an errno of NO_LOCKS where the file system has no locks.
     """
     while True:
-        path.touch()
-        before = _identity(path)
+        before = _create_lockable(path)
         lock = filelock.FileLock(path)
         try:
             lock.acquire(timeout=0)
@@ -112,7 +120,7 @@ def lock_file(path: Path, on_wait: Callable[[], object] | None = None) -> Iterat
             on_wait()
             lock.acquire()
         try:
-            if before is None or _identity(path) != before:  # the last holder removed the file that is locked now
+            if _identity(path) != before:  # the last holder removed the file that is locked now
                 continue
             try:
                 yield
@@ -122,6 +130,25 @@ def lock_file(path: Path, on_wait: Callable[[], object] | None = None) -> Iterat
             return
         finally:
             lock.release()
+
+
+def _create_lockable(path: Path) -> tuple[int, int]:
+    """Create the file unless it is there; its device and inode. Raises OSError where files cannot be locked.
+
+    filelock would take an existing file for a held lock there and wait for ever.
+    """
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+    try:
+        if fcntl is not None:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)  # unlocks nothing; another's lock stays
+            except OSError:
+                path.unlink(missing_ok=True)
+                raise
+        opened = os.fstat(descriptor)
+        return opened.st_dev, opened.st_ino
+    finally:
+        os.close(descriptor)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -137,11 +164,18 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def new_folder(out: Path) -> Iterator[Path]:
     """A folder to fill that becomes `out` when the block ends, or is removed when the block raises.
 
-    out  must be missing or empty, in a folder that exists; raises HarnessError where another run is writing it
+    out  must be missing or empty, in a folder that exists; raises HarnessError where another run is writing it, which
+         without locks shows at the end
     """
     partial = out.with_name(f".{out.name}.partial")
     try:
-        with lock_file(out.with_name(f".{out.name}.lock")):
+        with contextlib.ExitStack() as lock:
+            try:
+                lock.enter_context(lock_file(out.with_name(f".{out.name}.lock")))
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
+                partial = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.partial")  # shared with no other run
             try:
                 if partial.exists():
                     shutil.rmtree(partial)  # of a killed run

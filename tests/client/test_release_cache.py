@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from harness.client import release_cache
-from harness.client.release_cache import ReleaseCache, node_folder
+from harness.client.release_cache import ReleaseCache, node_folder, shared_release_folder
 from harness.types import Release, Secret
+from tests.helpers.no_locks import refuse_locks
 
 SHAPE = (6, 3, 4, 4)
 SIZE = int(np.prod(SHAPE))
@@ -109,6 +110,22 @@ def test_with_a_full_disk_a_release_is_made_and_not_kept(monkeypatch):
     release, _ = cache.get_or_make("mix", 0, SIZE, lambda: an_epoch(7))
 
     assert bool((release.images == 7).all())
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_without_locks_a_release_is_made_by_each_that_needs_it(number, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    refuse_locks(monkeypatch, number)
+    living = node_folder("living")
+    calls = []
+
+    with shared_release_folder() as folder:
+        for _ in range(2):
+            release, _ = ReleaseCache(folder).get_or_make("mix", 0, SIZE, lambda: calls.append(1) or an_epoch(7))
+            assert bool((release.images == 7).all())
+
+    assert calls == [1, 1] and living.is_dir()
+    assert list(tmp_path.iterdir()) == [living.parent]
 
 
 def test_the_folder_of_a_killed_run_is_removed_by_the_next_run_and_that_of_a_living_one_stays(tmp_path, monkeypatch):

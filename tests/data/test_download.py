@@ -20,6 +20,7 @@ from harness.errors import HarnessError
 from harness.system import progress
 from harness.system.progress import reporting
 from tests.helpers.loopback import serving
+from tests.helpers.no_locks import refuse_locks
 
 BODY = np.random.default_rng(0).bytes(300_000)
 PAGE = b"<!DOCTYPE html><html><body>Please accept our terms</body></html>"
@@ -217,6 +218,14 @@ def test_the_one_that_waited_takes_over_where_the_other_failed(site, pets, tmp_p
     at_once(2, attempt, site, capfd)
 
     assert "404" in outcome[0] and outcome[1] == BODY
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_download_goes_on_without_locks(number, site, pets, tmp_path, monkeypatch, capfd):
+    refuse_locks(monkeypatch, number)
+
+    assert fetch(pets, tmp_path, "pets").read_bytes() == BODY
+    assert files(tmp_path) == ["pets.zip"] and "waiting" not in capfd.readouterr().err
 
 
 def test_progress_goes_to_the_bar_and_in_plain_lines_to_a_file(site, pets, tmp_path, capsys):

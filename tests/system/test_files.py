@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.system.files import (
+    NO_LOCKS,
     cache_folder,
     check_writable,
     lock_file,
@@ -20,6 +22,7 @@ from harness.system.files import (
     write_private,
     write_text_atomically,
 )
+from tests.helpers.no_locks import refuse_locks
 
 
 def names(folder: Path) -> list[str]:
@@ -151,6 +154,35 @@ def test_the_second_waits_and_says_so(tmp_path: Path) -> None:
 def test_a_lock_that_is_held_is_reported_where_nobody_waits(tmp_path: Path) -> None:
     with lock_file(tmp_path / "lock"), pytest.raises(filelock.Timeout):
         lock_file(tmp_path / "lock").__enter__()
+
+
+# ---- a file system without locks
+
+
+@pytest.mark.parametrize("number", NO_LOCKS)
+def test_a_lock_is_refused_where_there_are_none_and_leaves_no_file(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_locks(monkeypatch, number)
+
+    for on_wait in (None, lambda: pytest.fail("waits for a lock that nothing holds")):
+        with pytest.raises(OSError) as raised:
+            lock_file(tmp_path / "lock", on_wait).__enter__()
+        assert raised.value.errno == number
+    assert names(tmp_path) == []
+
+
+def test_without_locks_a_folder_is_written_and_of_two_runs_the_second_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_locks(monkeypatch, errno.ENOSYS)
+
+    with pytest.raises(HarnessError, match=r"cannot write .*out"), new_folder(tmp_path / "out") as folder:
+        (folder / "second").touch()
+        with new_folder(tmp_path / "out") as other:
+            (other / "first").touch()
+
+    assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["first"]
 
 
 # ---- the cache, and other systems
