@@ -1,6 +1,7 @@
 """What made a record: entries as they ran, data, code, versions. Nothing that names a machine, a module or a file.
 
-A record's identity is decided here: `resolved` for plugins, `described` for images, `code` for everything that runs.
+What goes into a record's identity is decided here: `resolved` for plugins, `described` for images, `code` for all that
+runs, as one hash of definitions (`records.definitions`). `store.RunSpec.key` hashes the whole.
 """
 
 from __future__ import annotations
