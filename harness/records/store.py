@@ -1,9 +1,9 @@
 """A folder of records: one JSON file per finished piece of work (RunSpec, RunResult), and beside it its arrays.
 
-A record holds everything that can change its outcome (`records.provenance`), and its name is the hash of that: an edited
-plugin gives another record, and a finished command run again finds all its pieces done. Files are written under another
-name and renamed. `Records` sets a damaged file aside under another name; `read_all` and `read_one` change nothing and
-raise instead.
+A record holds everything that can change its outcome (`records.provenance`), and its name is the hash of that: an
+edited plugin gives another record, and a finished command run again finds all its pieces done. Files are written under
+another name and renamed. `Records` sets a damaged file aside under another name; `read_all` and `read_one` change
+nothing and raise instead.
 """
 
 from __future__ import annotations

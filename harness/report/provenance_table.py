@@ -21,7 +21,6 @@ class Origin:
 
     kind: str
     name: str
-    use: str
     versions: set[int] = field(default_factory=set)
     codes: set[str] = field(default_factory=set)
     records: int = 0
@@ -104,10 +103,10 @@ def _duration(seconds: float) -> str:
 
 
 def _entries(used: Sequence[RunResult]) -> list[Origin]:
-    found: dict[tuple[str, str, str], Origin] = {}
+    found: dict[tuple[str, str], Origin] = {}
     for record in used:
         entry = record.inputs.get("attack") or record.inputs["defense"]
-        named = (record.spec.kind, str(entry["name"]), str(entry.get("use", "")))
+        named = (record.spec.kind, str(entry["name"]))
         found.setdefault(named, Origin(*named)).add(record, entry.get("version", 0))
     order = {"release": 0, "utility": 1, "attack": 2}
     return sorted(found.values(), key=lambda each: (order.get(each.kind, 9), each.name))

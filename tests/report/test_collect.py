@@ -325,7 +325,7 @@ def test_the_page_is_readable_without_scripts(page):
         assert figure in found.text
 
 
-def test_the_page_is_a_function_of_the_records(folder, page):
+def test_the_page_is_the_same_for_the_same_records_and_code(folder, page):
     assert render(collect(folder)) == page
 
 
