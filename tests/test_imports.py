@@ -106,6 +106,24 @@ def test_a_script_beside_folders_called_like_the_plugins_works(tmp_path: Path) -
     assert f"works from {ROOT / 'harness'}" in done.stdout
 
 
+def test_a_registered_attack_in_a_users_own_package_attacks_is_the_users(tmp_path: Path) -> None:
+    """With the checkout on the path before the user's folder, as in an editable install."""
+    folder = write_decoys(tmp_path / "project").parent / "registered"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+    def validate(name: str) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).parent / "harness"), "validate", name, "--registry", "mine.yaml"]
+        return subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+
+    mine, old = validate("mine"), validate("old")
+
+    assert mine.returncode == 0, mine.stdout + mine.stderr
+    new = "harness.plugins.attacks.common.rehearse"
+    assert f"attacks.tuning has moved; write use: {new}" in old.stdout + old.stderr and old.returncode != 0
+
+
 def test_the_registry_is_read_without_torch() -> None:
     """`harness list` must not wait for torch: neither the registry nor the package's front imports it."""
     code = "import sys, harness, harness.registry; print('torch' in sys.modules)"

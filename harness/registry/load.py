@@ -11,6 +11,7 @@ import importlib.metadata
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from harness.registry.settings import did_you_mean
 from harness.registry.source import locate
 
 ALL = "all"
+_PLUGIN_FOLDERS = ("attacks", "defenses", "evaluators")
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def _takes(entry: Entry, knob: str) -> bool:
 def load_registry(extra_files: Sequence[Path] = ()) -> Registry:
     """The built-in file, then installed packages, then `extra_files`; a name announced twice is an error.
 
-    The folder of an extra file joins the end of sys.path, so that `use: mydefense:fn` finds mydefense.py beside it.
+    The folder of an extra file joins the end of sys.path, so that `use: mydefense:fn` finds mydefense.py beside it, and
+    `use: attacks.mine:fn` the file's own folder `attacks`, not the one of a checkout of this harness.
     """
     layers = [read_registry(builtin_file(), BUILT_IN)]
     seen = {builtin_file().resolve()}
@@ -139,7 +142,28 @@ def _announced_file(package: str) -> Path:
 def _make_importable(folder: Path) -> None:
     if str(folder) not in sys.path:
         sys.path.append(str(folder))  # at the end: a user's file hides no installed module
+    if not any(isinstance(finder, _OutsideCheckout) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _OutsideCheckout())
     importlib.invalidate_caches()
+
+
+class _OutsideCheckout:
+    """Looks for top-level `attacks`, `defenses` and `evaluators` everywhere but in a checkout of the harness.
+
+    An editable install has its checkout on sys.path, before the folder of a user's file: its folders would hide the
+    user's. As top-level packages they are not needed: the harness imports them as harness.plugins.*. Where there are no
+    others, they are found as before.
+    """
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
+        if name not in _PLUGIN_FOLDERS:
+            return None
+        return PathFinder.find_spec(name, [place for place in sys.path if not _is_plugin_folder(Path(place, name))])
+
+
+def _is_plugin_folder(folder: Path) -> bool:
+    """Whether a harness beside this folder links to it as its built-in plugins; in a wheel there are no links."""
+    return (folder.parent / "harness" / "plugins" / folder.name).resolve() == folder.resolve()
 
 
 def _refuse_duplicates(entries: Iterable[Entry]) -> None:

@@ -12,6 +12,8 @@ import pytest
 from harness.errors import HarnessError
 from harness.registry import Entry, Registry, bind, load_registry
 from harness.registry.availability import why_unavailable
+from harness.registry.source import Location, locate
+from tests.helpers.paths import ROOT
 
 REGISTRY = """
 defenses:
@@ -129,6 +131,31 @@ def test_a_file_hides_no_installed_module(tmp_path: Path) -> None:
     load_registry([tmp_path / "mine.yaml"])
 
     assert sys.path[-1] == str(tmp_path) and sys.path[0] != str(tmp_path)
+
+
+def test_a_users_own_attacks_come_before_those_of_a_checkout_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "attacks"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(ROOT)
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    files = {
+        "__init__.py": "",
+        "tidy.py": PLUGIN.replace("tidyplugin.helpers", "attacks.helpers"),
+        "helpers.py": HELPERS,
+    }
+    write(tmp_path / "attacks", files)
+    write(tmp_path, {"mine.yaml": REGISTRY.replace("tidyplugin.fade", "attacks.tidy")})
+
+    assert locate("attacks") == Location(ROOT / "attacks/__init__.py", (ROOT / "attacks",))
+    found = load_registry([tmp_path / "mine.yaml"]).get("defenses", "tidy_mix")
+
+    assert why_unavailable(found) is None and bind(found)(8, None, None) == 2
+    assert sys.modules["attacks"].__file__ == str(tmp_path / "attacks/__init__.py")
+    assert locate("harness.plugins.attacks.smooth") is not None and sys.path[-1] == str(tmp_path)
+    for name in ("attacks.tidy", "attacks.helpers", "attacks"):
+        del sys.modules[name]
 
 
 # ---- broken
