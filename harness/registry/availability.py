@@ -6,8 +6,8 @@ import ast
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from harness.registry.moved import new_name
-from harness.registry.source import Location, imported, locate, parse
+from harness.registry.moved import moved_use, new_name
+from harness.registry.source import Location, defines, imported, locate, parse
 
 if TYPE_CHECKING:
     from harness.registry.entry import Entry
@@ -24,16 +24,15 @@ def why_unavailable(entry: Entry, importable: set[str] | None = None) -> str | N
     seen: set[str] = set() if importable is None else set(importable)
     if entry.module not in seen:
         reason = _why_not_importable(entry.module, seen)
-        if reason and isinstance(_locate_as_import_does(entry.module), str) and (moved := new_name(entry.module)):
-            return f"{entry.module} has moved; write use: {moved}:{entry.function}"
         if reason:
-            return reason
+            missing = isinstance(_locate_as_import_does(entry.module), str)
+            return (moved_use(entry.module, entry.function) if missing else None) or reason
         if importable is not None:
             importable |= seen
     place = locate(entry.module)
     if place is None or place.file is None or not place.is_python:
         return None  # compiled or built in: only an import can show more
-    if not _defines(parse(place.file).body, entry.function):
+    if not defines(parse(place.file).body, entry.function):
         return f"no function {entry.function!r} in {place.file}"
     return None
 
@@ -102,22 +101,3 @@ def _required(body: Iterable[ast.stmt], module: str, is_package: bool) -> Iterat
             place = locate(names[0])
             if place is not None and place.is_package:  # else they are functions, not submodules
                 yield from (name for name in names[1:] if locate(name) is not None)
-
-
-def _defines(body: Iterable[ast.stmt], name: str) -> bool:
-    return any(bound in (name, "*", "__getattr__") for statement in body for bound in _names(statement))
-
-
-def _names(node: ast.stmt) -> Iterator[str]:
-    """Names that a statement at the top of a module binds, also inside `if`, `try` and `with`."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        yield node.name
-    elif isinstance(node, ast.Import | ast.ImportFrom):
-        yield from (alias.asname or alias.name for alias in node.names)
-    elif isinstance(node, ast.Assign | ast.AnnAssign):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        yield from (found.id for target in targets for found in ast.walk(target) if isinstance(found, ast.Name))
-    elif isinstance(node, ast.If | ast.Try | ast.With):
-        for child in ast.walk(node):
-            if isinstance(child, ast.stmt) and child is not node:
-                yield from _names(child)

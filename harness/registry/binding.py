@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.errors import HarnessError, Skipped
 from harness.registry.entry import Entry
-from harness.registry.moved import new_name
+from harness.registry.moved import moved_use, new_name
 from harness.registry.settings import did_you_mean
 
 POSITIONAL_ARGUMENTS = {
@@ -36,8 +36,10 @@ def bind(entry: Entry) -> Callable[..., Any]:
 
 def _reason(entry: Entry, error: Exception) -> str:
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
-    if missing and f"{entry.module}.".startswith(f"{missing}.") and (moved := new_name(entry.module)):
-        return f"{entry.module} has moved; write use: {moved}:{entry.function}"
+    if missing and f"{entry.module}.".startswith(f"{missing}.") and (advice := moved_use(entry.module, entry.function)):
+        return advice
+    if isinstance(error, ImportError) and (error.name or "").startswith("harness."):
+        missing = error.name  # or a package at the place of an old module, without the name
     reason = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
     hint = f"; it has moved to {moved}" if missing and (moved := new_name(missing)) else ""
     return " ".join(reason.split()) + hint

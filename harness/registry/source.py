@@ -131,3 +131,23 @@ def imported(nodes: Iterable[ast.AST], module: str, is_package: bool) -> Iterato
             parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             base = ".".join([*parents, *([node.module] if node.module else [])])
             yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
+
+
+def defines(body: Iterable[ast.stmt], name: str) -> bool:
+    """Whether the statements at the top of a module bind the name, or may."""
+    return any(bound in (name, "*", "__getattr__") for statement in body for bound in _bound_names(statement))
+
+
+def _bound_names(node: ast.stmt) -> Iterator[str]:
+    """Names that a statement at the top of a module binds, also inside `if`, `try` and `with`."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        yield from (alias.asname or alias.name for alias in node.names)
+    elif isinstance(node, ast.Assign | ast.AnnAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        yield from (found.id for target in targets for found in ast.walk(target) if isinstance(found, ast.Name))
+    elif isinstance(node, ast.If | ast.Try | ast.With):
+        for child in ast.walk(node):
+            if isinstance(child, ast.stmt) and child is not node:
+                yield from _bound_names(child)
