@@ -22,6 +22,8 @@ Summary = Mapping[str, Any]
 Item = TypeVar("Item")
 AnyColumn = TypeVar("AnyColumn", bound="Column[Any]")
 GROUPS = ("row", "figure", "basis")
+ELSEWHERE = "elsewhere"
+"""`Column.page` of what the page shows beside the table: in the remarks on a board, or row by row."""
 _ENDS = ("mean", "low", "high")
 
 
@@ -62,6 +64,7 @@ class Column(Generic[Item]):
     under     the column in whose cell the terminal shows it instead
     data      its columns in CSV and keys in JSON
     sources   the records behind its figure, by the name of the figure
+    page      the column in whose cell the HTML page shows it instead; ELSEWHERE: outside the table
     """
 
     name: str
@@ -72,6 +75,7 @@ class Column(Generic[Item]):
     under: str = ""
     data: Callable[[Item], Mapping[str, Any]] = lambda _: {}
     sources: Callable[[Item], Mapping[str, Sequence[str]]] = lambda _: {}
+    page: str = ""
 
 
 def displayed(columns: Sequence[AnyColumn]) -> list[AnyColumn]:
@@ -106,37 +110,53 @@ def row_columns(rows: Sequence[Row]) -> list[Column[Row]]:
             data=lambda row: {"rank": row.rank, "tied": "; ".join(row.tied), "reference": row.reference},
         ),
         Column(
-            "defense", "defense", lambda row: TableCell(row.defense + (" *" if row.pareto else "")), "row",
+            "defense", "defense",
+            lambda row: TableCell(row.defense + (" *" if row.pareto else ""), value=_defense_order(row)), "row",
             data=lambda row: {"defense": row.defense},
         ),
         Column(
             "settings", "settings", lambda row: TableCell(settings(row.settings)), "row",
-            data=lambda row: {"settings": settings(row.settings)},
+            data=lambda row: {"settings": settings(row.settings)}, page="defense",
         ),
-        Column("training", "training", _training, data=lambda row: {"epochs": row.epochs, "training": row.training}),
-        Column("n", "n", lambda row: TableCell(str(row.originals))),
-        Column("seeds", "seeds", lambda row: TableCell(str(row.seeds)), data=lambda row: {"seeds": row.seeds}),
+        Column(
+            "training", "training", _training, data=lambda row: {"epochs": row.epochs, "training": row.training},
+            page="defense",
+        ),
+        Column("n", "n", lambda row: TableCell(str(row.originals), value=row.originals)),
+        Column(
+            "seeds", "seeds", lambda row: TableCell(str(row.seeds), value=row.seeds),
+            data=lambda row: {"seeds": row.seeds}, page="n",
+        ),
         Column("pareto", "", lambda row: NOTHING, data=lambda row: {"pareto": row.pareto}),
         Column(
             "requirements", "requirements",
             lambda row: TableCell(f"missing: {'; '.join(row.missing)}" if row.missing else "met"),
-            data=lambda row: {"lacks": "; ".join(row.missing)},
+            data=lambda row: {"lacks": "; ".join(row.missing)}, page=ELSEWHERE,
         ),
         Column(
             "granted", "granted", lambda row: TableCell(", ".join(row.granted) or "-"),
-            data=lambda row: {"granted": " ".join(row.granted)},
+            data=lambda row: {"granted": " ".join(row.granted)}, page=ELSEWHERE,
         ),
     ]  # fmt: skip
     judgement: list[Column[Row]] = [
         Column(
-            "passes", "passes", _passes, data=lambda row: {f"passes_{name}": yes for name, yes in row.passes.items()}
+            "passes",
+            "passes",
+            _passes,
+            data=lambda row: {f"passes_{name}": yes for name, yes in row.passes.items()},
+            page="rank",
         ),
         *map(_attack_of, hit_rates(leading=True)),
         Column("not_run", "", lambda row: NOTHING, data=lambda row: {"unjudged": "; ".join(row.not_run)}),
         Column("warnings", "", lambda row: NOTHING, data=lambda row: {"warnings": "; ".join(row.warnings)}),
-        Column("records", "records", lambda row: TableCell("", records=row.records)),
+        Column("records", "records", lambda row: TableCell("", records=row.records), page=ELSEWHERE),
     ]
     return [*identity, *_figures(rows), *judgement]
+
+
+def _defense_order(row: Row) -> str:
+    """Rows of one defense together, fewer epochs first."""
+    return f"{row.defense} {settings(row.settings)} {row.epochs or 0:04d}"
 
 
 def _training(row: Row) -> TableCell:

@@ -16,9 +16,9 @@ from harness import scores
 from harness.cli import main
 from harness.leaderboard.board import boards
 from harness.records import Records
-from harness.report import terminal
+from harness.report import columns, terminal
 from harness.report.collect import collect
-from harness.report.columns import attack_columns, row_columns
+from harness.report.columns import ELSEWHERE, Column, TableCell, attack_columns, displayed_of, row_columns
 from harness.report.figures.draw import draw
 from harness.report.html.page import render
 from harness.report.markdown import page
@@ -131,6 +131,26 @@ def test_a_judged_distance_added_to_the_table_enters_the_worst_case_and_every_fi
 def test_every_column_has_its_own_name_and_head():
     (board,) = boards(cross(1, DEFENSES[:2]))
 
-    for columns in (row_columns(board.rows), attack_columns()):
-        names, heads = [column.name for column in columns], [column.head for column in columns if column.head]
+    for every in (row_columns(board.rows), attack_columns()):
+        names, heads = [column.name for column in every], [column.head for column in every if column.head]
         assert (len(set(names)), len(set(heads))) == (len(names), len(heads))
+
+
+def test_every_column_is_in_the_table_of_the_page_with_its_head_and_cells(monkeypatch, tmp_path):
+    """Also one that is no score and that the page does not know; except those that it shows outside the table."""
+    added = Column("camera", "camera model", lambda row: TableCell(f"camera of {row.defense}"))
+    monkeypatch.setattr(columns, "row_columns", lambda rows: [*row_columns(rows), added])
+    report = collect(write(tmp_path, cross(1, DEFENSES[:2])))
+    rows = report.sections[0].board.rows
+
+    head, body = re.search(r'<table class="rows">(.*?)<tbody>(.*?)</table>', render(report), re.DOTALL).groups()
+
+    names = [name.strip() for name in re.findall(r'<(?:button[^>]*|span class="by")>([^<]+)', head)]
+    assert sorted(names) == sorted(column.head for column in displayed_of(rows) if column.page != ELSEWHERE)
+    lines = re.findall("<tr.*?</tr>", body, re.DOTALL)
+    assert len(lines) == len(rows)
+    for line, row in zip(lines, rows, strict=True):
+        cells = re.findall("<(?:th|td) .*?</(?:th|td)>", line, re.DOTALL)
+        assert len(cells) == head.count("<th ")
+        at = re.findall(r"<button[^>]*>([^<]+)", head).index("camera model")
+        assert f">camera of {row.defense}<" in cells[at]

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def render(report: Report) -> str:
     )
     environment.filters |= {"short": short, "trimmed": trimmed, "settings": settings, "label": label}
     environment.globals |= {"judgement": judgement, "passing": passing, "figure_cell": figure_cell}
-    environment.globals |= {"figure_columns": figure_columns, "scores_by_epoch": scores_by_epoch()}
+    environment.globals |= {"page_columns": page_columns, "scores_by_epoch": scores_by_epoch()}
     environment.globals |= {"judged": judged(), "ranking": ranking(), "thresholds": thresholds()}
     environment.globals |= {"on_board": verdict.on_board, "on_row": verdict.on_row, "headline": verdict.headline}
     environment.tests["startswith_warning"] = lambda text: text.startswith("Warning:")
@@ -54,9 +55,34 @@ def render(report: Report) -> str:
     return page + "\n"
 
 
-def figure_columns(rows: Sequence[Row]) -> list[Column[Row]]:
-    """The columns of scores of a board; which row it is and what it is of, the page writes in its own way."""
-    return [column for column in displayed_of(rows) if column.group == "figure"]
+@dataclass(frozen=True)
+class PageColumn:
+    """A column of the table of rows, with those under it in the same cell; `numeric`: it sorts by numbers."""
+
+    column: Column[Row]
+    under: Sequence[Column[Row]]
+    numeric: bool
+
+    def sort_key(self, row: Row) -> str | float:
+        """What the cell of this row sorts by; nothing where a number is not known."""
+        cell = self.column.cell(row)
+        if cell.value is None:
+            return "" if self.numeric else cell.words
+        return cell.value
+
+
+def page_columns(rows: Sequence[Row]) -> list[PageColumn]:
+    """The columns of the table of rows: the defense, which is the head of a row, then the others in their order."""
+    every = displayed_of(rows)
+    alone = sorted((column for column in every if not column.page), key=lambda column: column.name != "defense")
+    return [
+        PageColumn(
+            column,
+            [other for other in every if other.page == column.name],
+            any(isinstance(column.cell(row).value, int | float) for row in rows),
+        )
+        for column in alone
+    ]
 
 
 def policy(scripts: list[str]) -> str:
