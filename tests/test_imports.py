@@ -121,7 +121,7 @@ def test_a_registered_attack_in_a_users_own_package_attacks_is_the_users(tmp_pat
 
     assert mine.returncode == 0, mine.stdout + mine.stderr
     new = "harness.plugins.attacks.common.rehearse"
-    assert f"attacks.tuning has moved; write use: {new}" in old.stdout + old.stderr and old.returncode != 0
+    assert f"attacks.tuning has moved to {new}" in old.stdout + old.stderr and old.returncode != 0
 
 
 def test_the_registry_is_read_without_torch() -> None:
