@@ -41,7 +41,7 @@ def invert(observation: Observation, rng: Generator, *, steps: int, rate: float,
     variation  weights of the prior to try: rehearsals on public images choose
     """
     if "linear" not in observation.defense.traits:
-        raise Inapplicable("the defense has no trait `linear`: descending through it finds no source")
+        raise Inapplicable("the defense declares no trait `linear`, and only through linear ones the attack descends")
     weights = rehearse.expected_weights(observation, key_from(rng)).to(observation.device)
 
     def inverted(releases: Bytes, strength: float) -> Bytes:

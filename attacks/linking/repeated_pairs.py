@@ -118,8 +118,8 @@ def check_mixture(observation: Observation) -> None:
     traits = observation.defense.traits
     moved = traits & {"permutes_in_blocks", "keeps_pixels", "keyed", "sign_flip"}
     if "linear" not in traits or moved:
-        reason = f"it {', '.join(sorted(moved))}" if moved else "it is not linear"
-        raise Inapplicable(f"a release is no weighted average of two images, pixel by pixel: {reason}")
+        reason = f"declares {', '.join(sorted(moved))}" if moved else "does not declare the trait `linear`"
+        raise Inapplicable(f"it needs weighted averages of two images, pixel by pixel; the defense {reason}")
     if observation.sources != 2:
         raise Inapplicable(f"it separates mixtures of two sources; these have {observation.sources}")
 

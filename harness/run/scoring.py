@@ -123,6 +123,9 @@ def must_beat_chance(attack: Entry, report: Mapping[str, Any], scores: Mapping[s
         raise NotConverged("a learned attack reports held_out_hits, held_out_n and held_out_chance; this one does not")
     low, _ = wilson(hits, n)
     if low is None or low <= chance:
+        if hits == n:
+            said = f"{n:.0f} held-out public images are too few to show hits above chance ({chance:.2f})"
+            raise NotConverged(f"{said}, all of which it got right; use more images, or a larger --public-share")
         said = f"{hits:.0f} of {n:.0f} held-out undefended images are not above chance ({chance:.2f})"
         raise NotConverged(f"{said}: it learned nothing")
 
