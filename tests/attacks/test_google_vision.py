@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import signal
@@ -10,84 +9,22 @@ import socket
 import sys
 import threading
 import time
-from concurrent import futures
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from harness.cli import main
 from harness.errors import HarnessError, Skipped
 from harness.plugins.attacks import google_vision as attack
 from harness.plugins.attacks.vision import service as vision_service
-from harness.plugins.attacks.vision.synonyms import Label, normal, vocabulary
 from harness.randomness import torch_generator
 from harness.registry import bind, load_registry
 from tests.helpers.planted import bench, defense, picture_folder, splits, stripes
+from tests.helpers.vision_service import NAMES, SAID, Service, read
 
-NAMES = {"across": ["horizontal stripes"], "down": ["vertical stripes"], "slanted": ["diagonal_stripes"]}
-SAID = ("Horizontal Stripe", "vertical stripes", "Diagonal stripes")
 TURN = defense("turn")
-
-
-def read(image):
-    """Which way the stripes run: the only thing that this service can see. (H, W, 3) uint8 -> 0, 1 or 2."""
-    grey = image.astype(float).mean(2)
-    vertical, horizontal = (np.abs(np.diff(grey, axis=axis)).mean() for axis in (0, 1))
-    ratio = vertical / (vertical + horizontal)
-    return 0 if ratio > 0.62 else 1 if ratio < 0.38 else 2
-
-
-class Service:
-    """Speaks Google Vision's protocol on a port of this machine.
-
-    faults  what to do to the requests to come, one each; afterwards it answers as it should
-    asked   (images, label limit) of every request, as they came
-    """
-
-    def __init__(self):
-        import grpc
-        from google.cloud import vision
-
-        self.grpc, self.vision = grpc, vision
-        self.faults, self.asked = [], []
-        handler = grpc.unary_unary_rpc_method_handler(
-            self.answer,
-            request_deserializer=vision.BatchAnnotateImagesRequest.deserialize,
-            response_serializer=vision.BatchAnnotateImagesResponse.serialize,
-        )
-        self.server = grpc.server(futures.ThreadPoolExecutor(2))
-        name = "google.cloud.vision.v1.ImageAnnotator"
-        self.server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(name, {"BatchAnnotateImages": handler}),)
-        )
-        self.endpoint = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
-        self.server.start()
-
-    def answer(self, request, context):
-        pictures = [np.asarray(Image.open(io.BytesIO(one.image.content))) for one in request.requests]
-        features = {(feature.type_.name, feature.max_results) for one in request.requests for feature in one.features}
-        self.asked.append((pictures, features))
-        responses = [self.labelled((SAID[read(picture)], 0.9), ("Pattern", 0.8)) for picture in pictures]
-        if self.faults:
-            responses = self.faults.pop(0)(context, responses)
-        return self.vision.BatchAnnotateImagesResponse(responses=responses)
-
-    def labelled(self, *labels):
-        found = [self.vision.EntityAnnotation(description=text, score=score) for text, score in labels]
-        return self.vision.AnnotateImageResponse(label_annotations=found)
-
-    def failed(self, code, message="planted"):
-        return self.vision.AnnotateImageResponse(error={"code": code, "message": message})
-
-    def abort(self, code):
-        return lambda context, responses: context.abort(getattr(self.grpc.StatusCode, code), f"planted {code}")
-
-    @property
-    def images(self):
-        return sum(len(pictures) for pictures, _ in self.asked)
 
 
 @pytest.fixture(autouse=True)
@@ -134,6 +71,12 @@ def hits(stage, guess, on=None):
 
 
 # Reading
+
+
+def test_the_service_of_this_test_can_read_stripes():
+    images, labels = stripes(60, seed=3)
+
+    assert [read(image.transpose(1, 2, 0)) for image in images] == labels.tolist()
 
 
 def test_what_the_service_names_is_recognised_and_what_misleads_it_is_not(stage, service):
@@ -541,77 +484,3 @@ def test_the_whole_line_runs_against_the_service_and_again_without_it(capsys, tm
     first, second = (json.loads(text)["cells"][0]["scores"]["top1"] for text in (out, later))
     assert (code, again) == (0, 0) and first["mean"] == 1 and first == second
     assert before > 0 and len(service.asked) == before
-
-
-# Names
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("english_springer", "English Springer"),
-        ("Churches", "church"),
-        ("Golf balls", "golf-ball"),
-        ("St. Bernard", "st bernard"),
-        ("ponies", "pony"),
-        ("grass", "Grass"),
-        ("bus", "BUS"),
-    ],
-)
-def test_names_are_compared_without_case_underscores_or_number(one, other):
-    assert normal(one) == normal(other)
-
-
-@pytest.mark.parametrize(("one", "other"), [("cat", "catfish"), ("dog", "hot dog"), ("horse", "sea horse")])
-def test_a_part_of_a_name_is_not_the_name(one, other):
-    assert normal(one) != normal(other)
-
-
-def test_the_class_name_alone_is_enough_and_ranges_of_wordnet_numbers_stand_for_classes():
-    names = vocabulary(("dog", "whale"), {"dog": ["n02085620-n02113978"], "unrelated": ["whale"]})
-
-    found = [names.class_of(label) for label in (Label("pug", 1, "n02110958"), Label("Whales", 1), Label("wolf", 1))]
-
-    assert found == [0, 1, None]
-
-
-@pytest.mark.parametrize(
-    ("table", "said"),
-    [
-        ({"cat": ["pet"], "dog": ["Pets"]}, "'Pets' stands for cat and for dog"),
-        ({"cat": "kitten"}, "expected a list of names"),
-        ({"cat": [""]}, "expected a list of names"),
-    ],
-)
-def test_a_table_that_says_nothing_clear_is_refused(table, said):
-    with pytest.raises(HarnessError, match=said):
-        vocabulary(("cat", "dog"), table)
-
-
-CLASSES = {
-    "cats_vs_dogs": "cat dog",
-    "cifar10": "airplane automobile bird cat deer dog frog horse ship truck",
-    "stl10": "airplane bird car cat deer dog horse monkey ship truck",
-    "imagenette10": "cassette_player chain_saw church english_springer french_horn garbage_truck gas_pump golf_ball "
-    "parachute tench",
-    "stanford_dogs10": "basset german_shepherd golden_retriever husky pembroke poodle pug rottweiler saint_bernard "
-    "whippet",
-    "photos": "brick chelsea coffee coins grass gravel hubble ihc retina rocket",
-}
-
-
-@pytest.mark.parametrize("data", CLASSES)
-def test_the_built_in_table_knows_every_class_of_the_data_sets_and_confuses_none(data):
-    classes = tuple(CLASSES[data].split())
-    table = load_registry().get("attacks", "google_vision").params["synonyms"]
-
-    names = vocabulary(classes, table)
-
-    assert set(classes) <= set(table)
-    assert [names.class_of(Label(name.replace("_", " ").title(), 1)) for name in classes] == list(range(len(classes)))
-
-
-def test_the_service_of_this_test_can_read_stripes():
-    images, labels = stripes(60, seed=3)
-
-    assert [read(image.transpose(1, 2, 0)) for image in images] == labels.tolist()
