@@ -14,7 +14,7 @@ from harness.leaderboard.board import boards
 from harness.report import table_data, terminal
 from harness.report.markdown import page
 from harness.statistics import holm
-from tests.leaderboard.test_board import RELEASED, N, attacked, complete, release, rows
+from tests.helpers.rows import RELEASED, N, attacked, complete, release, rows
 
 TESTED = 400
 

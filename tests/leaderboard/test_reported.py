@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from harness.cli import main
@@ -15,7 +16,7 @@ from harness.records import Records
 from harness.report import table_data
 from harness.report.markdown import page
 from tests.helpers.paths import ROOT
-from tests.leaderboard.test_board import DATASET, N, complete, np, release
+from tests.helpers.rows import DATASET, N, complete, release
 
 PAPER = """
 - dataset: stripes

@@ -12,7 +12,7 @@ from harness.leaderboard import verdict
 from harness.leaderboard.board import boards
 from harness.leaderboard.selection import select
 from harness.records import RunResult, RunSpec
-from tests.leaderboard.test_board import MULTI, RELEASED, attacked, complete, release
+from tests.helpers.rows import MULTI, RELEASED, attacked, complete, release
 
 
 def of_code(code: str, *records: RunResult, released: str | None = None) -> list[RunResult]:

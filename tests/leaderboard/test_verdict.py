@@ -15,7 +15,7 @@ from harness.leaderboard.board import boards
 from harness.report import table_data, terminal
 from harness.report.markdown import page
 from harness.statistics import paired
-from tests.leaderboard.test_board import MULTI, RELEASED, N, attacked, complete, recognised, release, row, rows, trained
+from tests.helpers.rows import MULTI, RELEASED, N, attacked, complete, recognised, release, row, rows, trained
 
 SEEDS = (0, 1, 2)
 REID = np.arange(N) % 2

@@ -18,7 +18,7 @@ from harness.leaderboard.board import boards
 from harness.records import Records
 from harness.report.files import differences, texts, write
 from tests.helpers.paths import ROOT
-from tests.leaderboard.test_board import DATASET, N, complete, release
+from tests.helpers.rows import DATASET, N, complete, release
 
 MADE = [*complete("good", 0.9), *complete("none", 0.95, np.zeros(N)), release("half|ä", strength=2)]
 

@@ -13,7 +13,7 @@ from harness.statistics import summarise
 from harness.tune.ranges import with_knob
 from harness.tune.result import TuneOptions
 from harness.tune.tune import tune
-from tests.leaderboard.test_board import attacked, release
+from tests.helpers.rows import attacked, release
 
 SPREAD = np.linspace(-0.1, 0.1, 41)
 
