@@ -1,4 +1,4 @@
-"""The report of records: points, grids, curves, provenance; names stay text; figures for a paper."""
+"""The report of records: points, curves, provenance; names stay text."""
 
 from __future__ import annotations
 
@@ -6,139 +6,18 @@ import json
 import re
 from html.parser import HTMLParser
 
-import matplotlib.font_manager  # noqa: F401  finds its fonts now, not anew for every cache folder of a test
 import numpy as np
 import pytest
 from PIL import Image
 
 from harness.cli import main
-from harness.leaderboard.board import boards
 from harness.leaderboard.format import settings
 from harness.leaderboard.reported import table_7
 from harness.records import Records
 from harness.report.collect import collect, judgement, passing
-from harness.report.heatmap import grids
 from harness.report.html.chart_data import document
 from harness.report.html.page import in_script, policy, render
-from tests.helpers.crossed import DEFENSES, EPOCHS, EVIL, N, cross, write
-
-NASTY = (EVIL, {"k<b>": "</script>"}, [0.5, 0.5], 0.5, 0.3, 0.7)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("cross"), cross(defenses=(*DEFENSES, NASTY)))
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("small"), cross(1, DEFENSES[:2]))
-
-
-@pytest.fixture(scope="module")
-def report(folder):
-    return collect(folder)
-
-
-@pytest.fixture(scope="module")
-def page(report):
-    return render(report)
-
-
-@pytest.fixture(scope="module")
-def section(report):
-    (only,) = report.sections
-    return only
-
-
-def grid(section, measure="dssim"):
-    return next(each for each in section.grids if each.measure.name == measure)
-
-
-def mark(section, defense, attack, measure="dssim", epochs=EPOCHS[-1]):
-    found = grid(section, measure)
-    row, marks = next((row, marks) for row, marks in found.lines if (row.defense, row.epochs) == (defense, epochs))
-    assert row.defense == defense
-    return marks[1 + [column.name for column in found.columns].index(attack)]
-
-
-# Defenses by attacks
-
-
-def test_a_cell_is_the_attack_alone_with_its_interval_and_n(section):
-    row = next(r for r in section.board.rows if (r.defense, r.epochs) == ("mix", 20))
-    smooth = next(attack for attack in row.attacks if attack.name == "smooth")
-
-    found = mark(section, "mix", "smooth")
-
-    assert found.score == smooth.distances["dssim"] and found.state == "ok"
-    assert f"n = {N}" in found.title and found.interval
-
-
-@pytest.mark.parametrize(
-    ("defense", "attack", "state", "reason"),
-    [
-        ("grey", "denoise", "inapplicable", "adds no noise"),
-        ("mix", "denoise", "skipped", "no weights here"),
-        ("shuffle_mix", "inversion", "failed", "did not converge"),
-    ],
-)
-def test_a_cell_without_a_figure_has_a_reason_and_no_shade(section, defense, attack, state, reason):
-    found = mark(section, defense, attack)
-
-    assert (found.state, found.shade, found.score) == (state, None, None)
-    assert reason in found.title
-    assert reason in grid(section).reasons[found.note - 1]
-
-
-def test_a_cell_that_failed_on_one_seed_says_so_beside_its_figure(section):
-    found = mark(section, "noise_mix", "denoise")
-
-    assert found.state == "partial" and found.score and "on 2 of 3 seeds" in found.title and found.note
-
-
-def test_an_attack_that_was_not_run_is_distinguished_from_one_that_failed(section):
-    assert mark(section, "none", "random_other").text == "not run"
-
-
-def test_the_shade_changes_its_side_at_the_threshold(section):
-    shades = {
-        (m.score["mean"] >= 0.66, m.shade >= 0)
-        for _, marks in grid(section).lines
-        for m in marks
-        if m.shade is not None
-    }
-    assert shades == {(True, True), (False, False)}
-
-
-def test_controls_are_after_every_attack_that_counts(section):
-    control = [column.control for column in grid(section).columns]
-
-    assert control == sorted(control) and any(control)
-
-
-def test_recognisers_have_a_grid_of_their_own_with_chance_unshaded(section):
-    assert [column.name for column in grid(section, "top1").columns] == ["cnn"]
-    assert "chance .100" in mark(section, "mix", "cnn", "top1").title
-    assert all(m.shade is None or m.shade <= 0 for _, marks in grid(section, "top1").lines for m in marks)
-
-
-def test_one_attack_with_two_settings_is_two_columns_that_say_which():
-    records = cross(seeds=1, defenses=DEFENSES[1:2])
-    other = [r for r in records if r.inputs.get("attack", {}).get("name") == "smooth"]
-    again = [
-        type(r)(
-            type(r.spec)("attack", {**r.inputs, "attack": {**r.inputs["attack"], "params": {"width": 3}}}),
-            r.status, arrays=r.arrays, scores=r.scores, finished=r.finished,
-        )
-        for r in other
-    ]  # fmt: skip
-
-    (board,) = boards([*records, *again])
-
-    words = {column.settings for column in grids(board)[0].columns if column.name == "smooth"}
-    assert words == {"", "width=3"}
-
+from tests.helpers.crossed import DEFENSES, EPOCHS, EVIL, cross, write
 
 # Points and curves
 
@@ -398,104 +277,3 @@ def test_sheets_beside_the_records_are_shown_and_curves_that_a_run_drew_are_not(
 
 def test_without_a_sheet_the_page_says_how_to_make_one(page):
     assert "harness preview" in page
-
-
-# Figures for a paper
-
-
-@pytest.fixture(scope="module")
-def figures(folder, tmp_path_factory):
-    from harness.report.figures.draw import draw
-
-    out = tmp_path_factory.mktemp("figures")
-    return draw(collect(folder), out)
-
-
-def test_the_three_figures_are_png_and_svg(figures):
-    names = {path.name for path in figures}
-
-    assert names == {f"{name}.{kind}" for name in ("privacy_utility", "attacks", "spending") for kind in ("png", "svg")}
-    for path in figures:
-        if path.suffix == ".png":
-            with Image.open(path) as picture:
-                assert min(picture.size) > 600
-                assert np.asarray(picture.convert("L")).std() > 5  # something is on it
-
-
-def test_svg_holds_text_as_text_and_names_as_names(figures):
-    text = next(path for path in figures if path.name == "attacks.svg").read_text()
-
-    assert ">.684<" in text and ">noise_mix (not judged)<" in text
-    assert "&lt;script&gt;" in text and "<script" not in text
-
-
-def test_every_row_of_the_most_epochs_is_named_in_the_figure(figures):
-    text = next(path for path in figures if path.name == "privacy_utility.svg").read_text()
-
-    assert all(f">{name}<" in text for name, *_ in DEFENSES)
-    assert text.count(">mix<") == 1
-
-
-def test_svg_is_the_same_file_for_the_same_records(small, tmp_path):
-    from harness.report.figures.draw import draw
-
-    one, other = (draw(collect(small), tmp_path / name) for name in ("one", "other"))
-
-    assert len(one) == 6
-    for first, second in zip(one, other, strict=True):
-        assert first.suffix != ".svg" or first.read_bytes() == second.read_bytes()
-
-
-def test_figures_of_two_boards_have_two_names(tmp_path):
-    from harness.report.figures.draw import draw
-    from tests.helpers.crossed import DATASET
-
-    other = {**DATASET, "name": "other/../$set"}
-    records = [*cross(1, DEFENSES[:2]), *cross(1, DEFENSES[:2], other)]
-
-    drawn = draw(collect(write(tmp_path / "records", records)), tmp_path / "figures")
-
-    assert len({path.name for path in drawn}) == 12
-    assert {path.parent for path in drawn} == {tmp_path / "figures"}
-
-
-def test_a_board_without_utility_or_attacks_is_a_page_and_no_figure(tmp_path):
-    """The first thing that a run leaves behind."""
-    from harness.report.figures.draw import draw
-
-    only = [record for record in cross(1, DEFENSES[1:2]) if record.spec.kind == "release"]
-    found = collect(write(tmp_path / "records", only))
-
-    page = render(found)
-
-    assert "No model was trained" in page and "No attack was run" in page and "No attack on several releases" in page
-    assert draw(found, tmp_path / "figures") == []
-
-
-def test_records_of_before_there_were_reconstructions_are_a_page(tmp_path):
-    records = [r for r in cross(1, DEFENSES[:2]) if r.inputs.get("attack", {}).get("name") in (None, "cnn")]
-
-    page = render(collect(write(tmp_path, records)))
-
-    assert "recognised (top 1)" in page and '<div class="grid" data-measure="dssim"' not in page
-
-
-def test_records_without_chance_or_interval_are_a_page(tmp_path):
-    """One original has no interval; an old recogniser recorded no chance."""
-    records = cross(1, DEFENSES[1:2])
-    for record in records:
-        for name in record.arrays:
-            record.arrays[name] = record.arrays[name][:1]
-        for score in record.scores.values():
-            score.pop("chance")
-
-    assert "hand_made" in render(collect(write(tmp_path, records)))
-
-
-def test_the_folder_of_records_is_left_as_it_was(small):
-    before = sorted(path.name for path in small.iterdir())
-
-    collect(small)
-
-    assert sorted(path.name for path in small.iterdir()) == before
-    assert len(list(Records(small).all())) * 2 >= len(before)
