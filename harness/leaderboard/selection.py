@@ -18,7 +18,7 @@ _NOT_THE_WORK = ("code", "release", "versions", "threads")
 
 
 class Code(Protocol):
-    """Tells whose code made a record (`harness.records.provenance.CodeAtHand`); None: cannot be told."""
+    """Whether the code at hand made a record (`harness.records.provenance.CodeAtHand`); None: unknown."""
 
     def made_release(self, record: RunResult) -> bool | None: ...
 

@@ -319,7 +319,7 @@ class _Writer:
         return ".".join([name, *attributes])
 
     def _bindings_of(self, name: str, scopes: list[_Scope], load: bool = True) -> Sequence[Import] | None:
-        """What a name stands for; None where it is local or built in, nothing where it cannot be told."""
+        """What a name stands for; None where it is local or built in, nothing where that is unknown."""
         module = self.module
         known = name in module.statements or name in module.imports
         for scope in reversed(scopes):

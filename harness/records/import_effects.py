@@ -73,7 +73,7 @@ def _called(callee: ast.expr, module: Module) -> Iterator[tuple[Reference, bool]
 
 
 def _has_hooks(node: Reference, seen: frozenset[Reference]) -> bool:
-    """Whether a base of this class, or its metaclass, is told of every class that derives from it."""
+    """Whether a base of this class, or its metaclass, runs code for every class that derives from it."""
     module = read(node.module)
     for statement in _statements(node):
         if not isinstance(statement, ast.ClassDef) or module is None or node in seen:

@@ -324,7 +324,7 @@ _added_folders: list[Path] = []
 
 
 def _add_folders(statement: ast.stmt, place: Location) -> None:
-    """`sys.path.insert(0, ...)`: which folder is not computed, but told from the names in the statement."""
+    """`sys.path.insert(0, ...)`: the folders that the names in the statement may stand for."""
     constants = (node.value for node in ast.walk(statement) if isinstance(node, ast.Constant))
     names = {value for value in constants if isinstance(value, str)}
     for above in list(place.file.parents)[:3] if place.file is not None else ():

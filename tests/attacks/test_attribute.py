@@ -14,6 +14,8 @@ from harness.train import convergence
 from harness.types import Guess, Splits
 from tests.helpers.planted import attack, bench, splits
 
+pytestmark = pytest.mark.usefixtures("short_trainings")
+
 SEED = 0
 
 
@@ -51,14 +53,6 @@ def one_too_few(observation, rng):
 
 def entry_of(stage, **settings):
     return stage.registry.get("attacks", "attribute").with_settings({"train_epochs": 2, **settings})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def short_trainings():
-    """Stripes of 16 px are learned in a quarter of the thousand steps that photographs take."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convergence, "LEAST_STEPS", 250)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ def short(monkeypatch):
     monkeypatch.setattr(convergence, "LEAST_STEPS", 100)
 
 
-def generator(key=b"the dice of an attack"):
+def generator(key=b"the rng of an attack"):
     return torch_generator(key, "cpu")
 
 

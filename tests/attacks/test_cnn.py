@@ -15,24 +15,18 @@ from harness.registry import bind
 from harness.train import Learner, convergence, networks
 from tests.helpers.planted import bench, defense, splits
 
+pytestmark = pytest.mark.usefixtures("short_trainings")
+
 SEED = 0
 TURN = defense("turn")
 
 
 def generator():
-    return torch_generator(b"the dice of an attack", "cpu")
+    return torch_generator(b"the rng of an attack", "cpu")
 
 
 def entry(stage, name="cnn", **settings):
     return stage.registry.get("attacks", name).with_settings({"train_epochs": 2, **settings})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def short_trainings():
-    """Stripes of 16 px are learned in a quarter of the thousand steps that photographs take."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convergence, "LEAST_STEPS", 250)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ CONTROLS = ("look", "smooth", "mean_image", "random_other")
 
 
 def generator():
-    return torch_generator(b"the dice of an attack", "cpu")
+    return torch_generator(b"the rng of an attack", "cpu")
 
 
 def entry(stage, name, **settings):

@@ -25,7 +25,7 @@ SEED = 0
 
 
 def generator():
-    return torch_generator(b"the dice of an attack", "cpu")
+    return torch_generator(b"the rng of an attack", "cpu")
 
 
 def entry(stage, name, **settings):

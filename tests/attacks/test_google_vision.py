@@ -61,7 +61,7 @@ def entry(service, **settings):
 def run(stage, service, on=None, **settings):
     chosen = entry(service, **settings)
     seen = stage.client.observe(on or stage.undefended, chosen, 0)
-    return bind(chosen)(seen, torch_generator(b"the dice of an attack", "cpu"))
+    return bind(chosen)(seen, torch_generator(b"the rng of an attack", "cpu"))
 
 
 def hits(stage, guess, on=None):
@@ -101,7 +101,7 @@ def test_every_target_is_sent_once_as_it_was_released_sixteen_at_a_time(stage, s
 def test_only_the_targets_are_sent(stage, service):
     seen = stage.client.observe(stage.undefended, entry(service), 0)
 
-    guess = bind(entry(service))(replace(seen, targets=np.array([3, 7, 11])), torch_generator(b"dice", "cpu"))
+    guess = bind(entry(service))(replace(seen, targets=np.array([3, 7, 11])), torch_generator(b"rng", "cpu"))
 
     assert service.images == 3 and tuple(guess.scores.shape) == (3, 3)
 
@@ -110,7 +110,7 @@ def test_equal_images_are_paid_once(stage, service):
     seen = stage.client.observe(stage.undefended, entry(service), 0)
     same = seen.images[:1].repeat(40, 1, 1, 1)
 
-    guess = bind(entry(service))(replace(seen, images=same), torch_generator(b"dice", "cpu"))
+    guess = bind(entry(service))(replace(seen, images=same), torch_generator(b"rng", "cpu"))
 
     assert service.images == 1 and tuple(guess.scores.shape) == (40, 3) and (guess.scores[0] == guess.scores).all()
 

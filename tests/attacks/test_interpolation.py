@@ -22,7 +22,7 @@ KNOBS = {"rounds": 10, "rehearsed": 12}
 
 
 def generator():
-    return torch_generator(b"the dice of an attack", "cpu")
+    return torch_generator(b"the rng of an attack", "cpu")
 
 
 def grafted(p, per="pixel", share=0.5):

@@ -19,7 +19,7 @@ from tests.helpers.planted import bench, dataset, defense
 SEED = 0
 
 
-def generator(key=b"the dice of an attack"):
+def generator(key=b"the rng of an attack"):
     return torch_generator(key, "cpu")
 
 
@@ -50,7 +50,7 @@ def gain(stage, defended):
     return stage.release(defended, SEED).scores["dssim"]["mean"] - found.scores["attacked_dssim"]["mean"]
 
 
-def found_sources(watching, weights, strength, key=b"dice"):
+def found_sources(watching, weights, strength, key=b"rng"):
     released = to_images(watching.images)
     shares = torch.tensor(weights).expand(len(released), -1)
     start = released.unsqueeze(1).repeat(1, len(weights), 1, 1, 1)

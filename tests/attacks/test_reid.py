@@ -22,7 +22,7 @@ SEED = 0
 
 
 def generator():
-    return torch_generator(b"the dice of an attack", "cpu")
+    return torch_generator(b"the rng of an attack", "cpu")
 
 
 def negative(sources, weights, rng):

@@ -67,7 +67,7 @@ def planted(monkeypatch, nothing_here):
 
 def run(stage, **settings):
     chosen = load_registry().get("attacks", "timm_labels").with_settings({"synonyms": NAMES, **settings})
-    return bind(chosen)(stage.client.observe(stage.undefended, chosen, 0), torch_generator(b"dice", "cpu"))
+    return bind(chosen)(stage.client.observe(stage.undefended, chosen, 0), torch_generator(b"rng", "cpu"))
 
 
 def truth(stage):

@@ -18,7 +18,7 @@ KNOBS = {"steps": 5, "smoothness": 2.0}
 
 
 def generator():
-    return torch_generator(b"the dice of an attack", "cpu")
+    return torch_generator(b"the rng of an attack", "cpu")
 
 
 def release(photographs, pairs, shares):

@@ -55,7 +55,7 @@ class Seen:
         )  # fmt: skip
 
 
-def generator(key=b"the dice of an attack"):
+def generator(key=b"the rng of an attack"):
     return torch_generator(key, "cpu")
 
 

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from textwrap import dedent
+from collections.abc import Callable
 
 import pytest
-
-from harness.records.definitions import code_hash, forget
-
-_numbers = itertools.count()
 
 # fmt: off
 CASES: dict[str, tuple[dict[str, str], str]] = {
@@ -155,23 +147,6 @@ CASES: dict[str, tuple[dict[str, str], str]] = {
 }
 """Packages, and the file whose content `root` gives."""
 # fmt: on
-
-
-@pytest.fixture
-def hash_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
-    """Writes a package; the hash of `root` in its module m. Each call is a package of its own name."""
-    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
-
-    def write(files: dict[str, str | bytes], module: str = "m") -> str:
-        name = f"tidy{next(_numbers)}"
-        for file, text in {"__init__.py": "", **files}.items():
-            path = tmp_path / name / file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(text if isinstance(text, bytes) else dedent(text).replace("PKG", name).encode())
-        return code_hash([(f"{name}.{module}", "root")])
-
-    yield write
-    forget()
 
 
 @pytest.mark.parametrize(("files", "read"), CASES.values(), ids=CASES.keys())

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 
@@ -12,26 +11,6 @@ import pytest
 
 from harness.records.definitions import code_hash, forget
 from tests.records.planted_edits import PLANTED_EDITS
-
-_numbers = itertools.count()
-
-
-@pytest.fixture
-def hash_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
-    """Writes a package; the hash of `root` in its module m. Each call is a package of its own name."""
-    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
-
-    def write(files: dict[str, str | bytes], module: str = "m") -> str:
-        name = f"tidy{next(_numbers)}"
-        for file, text in {"__init__.py": "", **files}.items():
-            path = tmp_path / name / file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            content = text if isinstance(text, bytes) else dedent(text).encode()
-            path.write_bytes(content.replace(b"PKG", name.encode()))
-        return code_hash([(f"{name}.{module}", "root")])
-
-    yield write
-    forget()
 
 
 @pytest.mark.parametrize(("files", "edit"), PLANTED_EDITS.values(), ids=PLANTED_EDITS.keys())
