@@ -89,16 +89,16 @@ def _by_targets(records: list[RunResult], code: Code) -> list[Board]:
 
 def _in_no_row(records: list[RunResult]) -> list[str]:
     """What no row shows: records of defenses without a finished release, and attacks scored on other targets."""
-    releases = [record for record in records if record.spec.kind == "release"]
-    finished = {defense_of(record) for record in releases if record.status == "ok"}
-    targets = {record.inputs["targets"] for record in releases}
+    ok = [record for record in records if record.spec.kind == "release" and record.status == "ok"]
+    finished = {defense_of(record) for record in ok}
+    scored = {(defense_of(record), record.inputs["targets"]) for record in ok}
     why: dict[str, list[RunResult]] = defaultdict(list)
     for record in records:
         if defense_of(record) not in finished:
             if not (record.spec.kind == "utility" and _is_undefended(record)):  # the reference of the accuracy drop
                 why["no finished release"].append(record)
-        elif record.spec.kind == "attack" and record.inputs["targets"] not in targets:
-            why["scored on other targets than any release"].append(record)
+        elif record.spec.kind != "utility" and (defense_of(record), record.inputs["targets"]) not in scored:
+            why["scored on other targets than any of its finished releases"].append(record)
     notes = []
     for reason, some in why.items():
         names = ", ".join(sorted({record.inputs["defense"]["name"] for record in some}))

@@ -71,8 +71,8 @@ def missing_requirements(
 
 def not_measured_after_attacks(groups: Sequence[AttackRuns]) -> list[str]:
     """Judged distances that some reconstruction was not measured by: their worst case does not hold that attack."""
-    reconstructions = [group for group in groups if any(group.has(ATTACKED + name) for name in judged())]
-    return [name for name in judged() if any(not group.has(ATTACKED + name) for group in reconstructions)]
+    made = [run for group in groups if group.entry.get("kind") == "reconstruction" for run in group.ok_runs.values()]
+    return [name for name in judged() if any(ATTACKED + name not in run.arrays for run in made)]
 
 
 def failed_sanity_checks(

@@ -59,14 +59,18 @@ def select(records: Iterable[RunResult], code: Code) -> Selection:
 
     def preference(release: tuple[Any, Any]) -> tuple[Any, ...]:
         some = by_release[release]
-        return _has_no_release(some), *_order(at_hand[release]), -_finished(some), str(release)
+        return _has_no_release(some), *_order(at_hand[release]), -_finished(some), -(release[1] or 0), str(release)
 
     chosen = min(by_release, key=preference)
     notes = []
     if at_hand[chosen] is False:
         lacks = "finished release" if any(each is True for each in at_hand.values()) else "record"
         notes.append(f"recorded by other code (release {_short(chosen)}) than the code at hand, which has no {lacks}")
-    unfinished = [release for release in by_release if release != chosen and at_hand[release] is True]
+    unfinished = [
+        release
+        for release, some in by_release.items()
+        if release != chosen and at_hand[release] is True and _has_no_release(some)
+    ]
     if unfinished:
         number = sum(len(by_release[release]) for release in unfinished)
         notes.append(f"{_count(number)} of the code at hand left out: without a finished release")

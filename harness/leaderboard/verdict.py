@@ -29,7 +29,7 @@ def on_board(board: Board) -> list[str]:
     lines += [f"Records: {text}." for text in board.left_out]
     for missing in dict.fromkeys("; ".join(row.missing) for row in board.rows if row.missing):
         names = dict.fromkeys(row.defense for row in board.rows if "; ".join(row.missing) == missing)
-        lines.append(f"Not yet judged, so not ranked: {', '.join(f'`{name}`' for name in names)}. Missing: {missing}.")
+        lines.append(f"Not yet judged, so not ranked: {', '.join(map(repr, names))}. Missing: {missing}.")
     lines += [_tied(row) for row in board.rows if row.tied]
     if any(not row.missing for row in board.rows) and not any(row.rank for row in board.rows):
         first = ranking()

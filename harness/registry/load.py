@@ -111,6 +111,7 @@ def load_registry(extra_files: Sequence[Path] = ()) -> Registry:
         layers.append(read_registry(file, file.name))
         seen.add(file.resolve())
         _make_importable(file.resolve().parent)
+        _refuse_hidden(file, layers[-1])
     entries = tuple(entry for layer in layers for entry in layer)
     _refuse_duplicates(entries)
     return Registry(entries, tuple(problems), tuple(Path(file).resolve() for file in extra_files))
@@ -145,6 +146,22 @@ def _make_importable(folder: Path) -> None:
     if not any(isinstance(finder, _OutsideCheckout) for finder in sys.meta_path):
         sys.meta_path.insert(0, _OutsideCheckout())
     importlib.invalidate_caches()
+
+
+def _refuse_hidden(file: Path, entries: Iterable[Entry]) -> None:
+    """A module beside the file that another one of its name hides: its functions would never run, and others would."""
+    folder = file.resolve().parent
+    for top in sorted({entry.module.partition(".")[0] for entry in entries}):
+        beside = {folder / top, folder / f"{top}.py"}
+        place = locate(top)
+        found = {place.file, *place.folders} if place else set()
+        if (
+            any(path.exists() for path in beside)
+            and found
+            and not any(path is not None and path.resolve() in beside for path in found)
+        ):
+            other = next(iter(place.folders), place.file) if place else None
+            raise HarnessError(f"{file}: {top} is already {other}; rename {folder / top} and the `use:` that name it")
 
 
 class _OutsideCheckout:
