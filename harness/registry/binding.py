@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import importlib
 import inspect
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from harness.errors import HarnessError, Skipped
 from harness.registry.entry import Entry
-from harness.registry.moved import moved_use, new_name
+from harness.registry.moved import MOVED, has_function, moved_use, new_name
 from harness.registry.settings import did_you_mean
 
 POSITIONAL_ARGUMENTS = {
@@ -38,8 +39,9 @@ def _reason(entry: Entry, error: Exception) -> str:
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     if missing and f"{entry.module}.".startswith(f"{missing}.") and (advice := moved_use(entry.module, entry.function)):
         return advice
-    if isinstance(error, ImportError) and (error.name or "").startswith("harness."):
-        missing = error.name  # or a package at the place of an old module, without the name
+    if isinstance(error, ImportError) and (error.name or "") in MOVED:  # a package at the place of an old module
+        name = re.search(r"cannot import name '(\w+)'", str(error))
+        missing = error.name if name and has_function(MOVED[str(error.name)], name[1]) else missing
     reason = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
     hint = f"; it has moved to {moved}" if missing and (moved := new_name(missing)) else ""
     return " ".join(reason.split()) + hint

@@ -189,11 +189,12 @@ def moved_use(module: str, function: str) -> str | None:
     moved = new_name(module)
     if moved is None:
         return None
-    advice = f"; write use: {moved}:{function}" if _has(moved, function) else f" to {moved}"
+    advice = f"; write use: {moved}:{function}" if has_function(moved, function) else f" to {moved}"
     return f"{module} has moved{advice}"
 
 
-def _has(module: str, function: str) -> bool:
+def has_function(module: str, function: str) -> bool:
+    """Whether a module defines that name, read from its source."""
     place = locate(module)
     return (
         place is not None and place.file is not None and place.is_python and defines(parse(place.file).body, function)
@@ -204,7 +205,7 @@ def current_use(where: str, use: str) -> str:
     """The `use:` of an entry, with a warning and the new name for a data set's module that has moved."""
     module, _, function = use.partition(":")
     moved = MOVED.get(module, "")
-    if not moved.startswith(DATASETS) or not _has(moved, function):
+    if not moved.startswith(DATASETS) or not has_function(moved, function):
         return use
     log.warning("%s: %s has moved; write use: %s:%s", where, module, moved, function)
     return f"{moved}:{function}"

@@ -13,7 +13,7 @@ from harness.errors import HarnessError
 from harness.images import add_noise, choose, cpu, exact_mask, graft_mask, shuffle_blocks, shuffle_by
 from harness.images.draws import Draws
 from harness.randomness import key_from
-from tests.helpers.dice import Floats, generator
+from tests.helpers.generators import Floats, generator
 
 
 def blocks_of(images: torch.Tensor, block: int) -> Floats:

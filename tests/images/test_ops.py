@@ -25,7 +25,7 @@ from harness.images import (
     to_bytes,
     to_images,
 )
-from tests.helpers.dice import Floats, generator
+from tests.helpers.generators import Floats, generator
 
 
 def upright(images: torch.Tensor) -> list[Floats]:

@@ -206,7 +206,7 @@ def test_a_board_says_which_records_are_in_no_row() -> None:
     (board,) = boards([*of_code("today", release()), elsewhere, *lone], code=At("today"))
 
     assert sorted(board.left_out) == [
-        "1 record of mix left out: scored on other targets than any release",
+        "1 record of mix left out: scored on other targets than any of its finished releases",
         "2 records of blur left out: no finished release",
     ]
     assert {f"Records: {text}." for text in board.left_out} <= set(verdict.on_board(board))
@@ -271,3 +271,36 @@ def test_a_distance_that_an_attack_was_not_measured_by_does_not_pass(monkeypatch
 
     assert row.passes["phash"] is False
     assert "pHash after every attack" in row.missing
+
+
+def test_one_seed_without_a_distance_is_enough_not_to_pass() -> None:
+    """The worst case of that seed does not hold the attack."""
+    records = of_code("today", *complete("mix", 0.9))
+    at = next(i for i, r in enumerate(records) if r.spec.kind == "attack" and r.inputs["attack"]["name"] == MULTI)
+    arrays = {name: values for name, values in records[at].arrays.items() if name != "attacked_dssim"}
+    records[at] = dataclasses.replace(records[at], arrays=arrays)
+
+    row, _ = row_of(records, "today")
+
+    assert row.passes["dssim"] is False and row.passes["dhaar"] is True
+    assert "dSSIM after every attack" in row.missing
+
+
+def test_attacks_on_targets_where_only_another_defense_has_a_release_are_counted() -> None:
+    def on_seven(record: RunResult) -> RunResult:
+        return dataclasses.replace(record, spec=RunSpec(record.spec.kind, {**record.inputs, "targets": 7}))
+
+    records = [release("mix"), on_seven(attacked("smooth", "mix")), on_seven(release("blur"))]
+
+    found = boards(of_code("today", *records), code=At("today"))
+
+    notes = {note for board in found for note in board.left_out}
+    assert notes == {"1 record of mix left out: scored on other targets than any of its finished releases"}
+
+
+def test_two_finished_releases_of_the_code_at_hand_are_not_called_unfinished() -> None:
+    records = [*of_code("a", *complete("mix", 0.9)), *of_code("b", *complete("mix", 0.9))]
+
+    row, _ = row_of(records, "a", "b")
+
+    assert not any("without a finished release" in note for note in row.code_notes)

@@ -143,12 +143,18 @@ def test_a_function_that_is_not_in_the_new_module_is_not_advised(
         bind(found)
 
 
-def test_a_name_that_a_package_took_over_from_a_module_gives_the_new_module(tmp_path: Path) -> None:
-    (tmp_path / "tidyold.py").write_text("from harness.tune import gone\n\ndef attack(observation, rng): ...\n")
+@pytest.mark.parametrize(
+    ("name", "ending"), [("KnobMeasurements", r"; it has moved to harness\.tune\.tune$"), ("gone", r"\)$")]
+)
+def test_a_name_that_a_package_took_over_from_a_module_gives_the_new_module_where_it_is_there(
+    tmp_path: Path, name: str, ending: str
+) -> None:
+    file = f"tidyold{name.lower()}"
+    (tmp_path / f"{file}.py").write_text(f"from harness.tune import {name}\n\ndef attack(observation, rng): ...\n")
     sys.path.append(str(tmp_path))
 
-    with pytest.raises(HarnessError, match=r"cannot import name 'gone' .*; it has moved to harness\.tune\.tune"):
-        bind(entry("tidyold:attack"))
+    with pytest.raises(HarnessError, match=rf"cannot import name '{name}' .*{ending}"):
+        bind(entry(f"{file}:attack"))
 
 
 def test_built_in_plugins_are_found_under_their_old_names_where_only_harness_is_installed(tmp_path: Path) -> None:
