@@ -53,8 +53,10 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture
-def outside(tmp_path):
+def outside(tmp_path, monkeypatch):
     """A defense from another registry, whose entry has no `tune`."""
+    monkeypatch.setattr(sys, "path", list(sys.path))  # modules of one name, from a folder for each test
+    sys.modules.pop("dusk", None)
     (tmp_path / "dusk.py").write_text(DUSK)
     (tmp_path / "dusk.yaml").write_text(ENTRIES)
     return tmp_path / "dusk.yaml"
