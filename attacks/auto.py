@@ -1,6 +1,7 @@
 """The ensemble of all reconstruction attacks, without knobs: what AutoAttack (Croce and Hein 2020) is to robustness.
 
-1. What the defense does to every image alike is undone (attacks.ensemble.known_linear_map).
+1. What the defense does to every image alike is found by probing it with chosen images, and undone
+   (attacks.ensemble.undo; FINDERS says what is looked for, in this order).
 2. Every member that applies to this defense is rehearsed on public images that none of them was trained on
    (attacks.ensemble.rehearsal), so that all have the same score: mean SSIM of the best candidate to the dominant
    source. Faults of the protocol do not show in ordinary rehearsals; they are looked for in the real releases, and
@@ -15,19 +16,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 
-from harness.errors import Inapplicable
 from harness.observation import Observation
 from harness.plugins.attacks.common.filters import measured_noise
 from harness.plugins.attacks.deconvolution import deconvolution
 from harness.plugins.attacks.denoise import denoise_tuned
 from harness.plugins.attacks.ensemble import rehearsal
 from harness.plugins.attacks.ensemble.brightness_contrast import brightness_contrast
-from harness.plugins.attacks.ensemble.known_linear_map import undone
+from harness.plugins.attacks.ensemble.known_linear_map import known_linear_map
 from harness.plugins.attacks.ensemble.selection import Member, Selection
+from harness.plugins.attacks.ensemble.undo import Finder, undo
 from harness.plugins.attacks.ensemble.unshuffled_order import UNSHUFFLED, order_deviations, unshuffled_order
 from harness.plugins.attacks.interpolation import interpolation
 from harness.plugins.attacks.inversion import inversion
@@ -82,19 +82,25 @@ _INVERSION = Member(
     "inversion", partial(inversion, train_epochs=20, width=24, batch=12), rehearsal.one_epoch, expensive=True
 )
 
+FINDERS: tuple[Finder, ...] = (known_linear_map,)
+"""What is looked for and undone before the members run, the cheapest and most exact first."""
+
 
 def auto(observation: Observation, rng: Generator) -> Guess:
-    """As many candidates as sources, from the members that did best in rehearsals.
+    """As many candidates as sources, from the members that did best in rehearsals. Its report says what was `found`.
 
     Budget: at most two trainings, and 600 rehearsed public images an epoch to choose between the members; what a member
     rehearses to tune itself is not counted. The budget is in counts, not in seconds, and so the same on every machine.
     """
-    bare, undoing = _without_known_map(observation)
+    undone = undo(observation, FINDERS, rng)
+    bare = undone.observation
     selection = Selection(bare, key_from(rng))
     for member in members_for(bare):
         selection.rehearse(member)
     candidates, chosen = selection.attack()
-    return Guess(candidates, report={"undone": undoing, "chosen": chosen, **selection.report()})
+    return Guess(
+        candidates, report={"found": undone.found, "undone_ssim": undone.scores, "chosen": chosen, **selection.report()}
+    )
 
 
 def members_for(observation: Observation) -> Iterator[Member]:
@@ -123,12 +129,3 @@ def repeated_pairs(observation: Observation) -> float:
     targets = observation.targets[:_SEARCHED]
     pairs = shared_pairs(observation.releases, targets, published_shares(observation.defense.mixing))
     return float(np.mean([bool(matches) for matches in pairs]))
-
-
-def _without_known_map(observation: Observation) -> tuple[Observation, Any]:
-    """The observation with a known linear map undone, and how; or unchanged, and why."""
-    try:
-        undoing = undone(observation)
-    except Inapplicable as reason:
-        return observation, str(reason)
-    return undoing.observation, {"steps": undoing.steps, "before": undoing.before, "after": undoing.after}

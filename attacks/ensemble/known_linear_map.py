@@ -8,8 +8,6 @@ Reference: Hestenes, Stiefel 1952 (conjugate gradients, here on the normal equat
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import torch
 from torch import Tensor
 
@@ -17,57 +15,37 @@ from harness.errors import Inapplicable
 from harness.images import average, to_bytes, to_images
 from harness.observation import Observation
 from harness.plugins.attacks.common import rehearse
+from harness.plugins.attacks.ensemble.undo import Undoing
 from harness.randomness import derive, torch_generator
-from harness.release import Scheme, empty
-from harness.types import Bytes, Generator, Images, Mixture, Release, Sources, Weights
+from harness.release import empty
+from harness.types import Bytes, Generator, Images
 
 _STEPS = (1, 4, 16, 64)  # of conjugate gradients to try: few where more would amplify the rounding
 _REHEARSED = 48
-_GAIN = 0.1  # of SSIM to the plain mixture: a map that gains less is not undone
 _AS_GOOD = 0.005  # of SSIM: within so much of the best, fewer steps are taken
 _DRAWS = 16  # that the offset is averaged over
 _SAME = 1e-3  # largest difference of equal images
 _CHUNK = 64
-_REMOVED_TRAITS = {"keyed", "permutes_in_blocks"}  # that no longer hold once the map is undone
+_REMOVED_TRAITS = frozenset({"keyed", "permutes_in_blocks"})  # that no longer hold once the map is undone
 _OTHER_ATTACKS = {"blurs", "pixelizes"}  # traits of maps that other members know by their parameters
 
 
-@dataclass(frozen=True)
-class Undone:
-    """The observation as if the defense left the map out, and how that was done.
-
-    steps   of conjugate gradients
-    before  SSIM of rehearsed releases to the plain mixture of their sources; after: the same with the map undone
-    """
-
-    observation: Observation
-    steps: int
-    before: float
-    after: float
-
-
-def undone(observation: Observation) -> Undone:
-    """The observation without the linear map that the defense applies to every image alike.
-
-    Inapplicable where there is no such map, or undoing it gains little.
-    """
+def known_linear_map(observation: Observation, rng: Generator) -> Undoing | None:
+    """A finder (attacks.ensemble.undo): the linear map that the defense applies to every image alike, or None."""
     if observation.defense.traits & _OTHER_ATTACKS:
-        raise Inapplicable("the declared map has attacks of its own")
+        return None
     offset = _offset(observation)
     rows = rehearse.first_rows(observation, _REHEARSED)
     own = observation.public.images[torch.from_numpy(rows)].to(observation.device)
     release, secret = observation.rehearse(own, observation.public.labels[rows], 0)
     shares = torch.from_numpy(secret.shares).to(own.device)
     mixtures = to_bytes(average(to_images(own[torch.from_numpy(secret.sources).to(own.device)]), shares))
-    before = float(rehearse.best_ssim(release.images, mixtures).mean())
-    after = {
+    scores = {
         steps: float(rehearse.best_ssim(solve(observation, release.images, offset, steps), mixtures).mean())
         for steps in _STEPS
     }
-    steps = next(steps for steps in _STEPS if after[steps] > max(after.values()) - _AS_GOOD)
-    if after[steps] < before + _GAIN:
-        raise Inapplicable("there is no map to undo, or too little of it is left to undo")
-    return Undone(_without(observation, offset, steps), steps, before, after[steps])
+    steps = next(steps for steps in _STEPS if scores[steps] > max(scores.values()) - _AS_GOOD)
+    return Undoing("a known linear map", lambda released: solve(observation, released, offset, steps), _REMOVED_TRAITS)
 
 
 def solve(observation: Observation, released: Bytes, offset: Tensor, steps: int) -> Bytes:
@@ -133,42 +111,3 @@ def _obfuscated(observation: Observation, images: Images, draw: int) -> Images:
     stack = images.unsqueeze(1).expand(-1, count, -1, -1, -1)
     weights = torch.full((len(images), count), 1 / count, device=images.device)
     return observation.apply(stack, weights, torch_generator(derive(b"", "undo", draw), observation.device))
-
-
-def _without(observation: Observation, offset: Tensor, steps: int) -> Observation:
-    """The same observation with the map undone in the releases and in all rehearsals."""
-    undo = _Undo(observation, offset, steps)
-    scheme = observation._scheme
-    assert scheme is not None  # granted, as `apply` was
-    known = replace(observation.defense, traits=observation.defense.traits - _REMOVED_TRAITS)
-    releases = observation._releases if "releases" in observation.granted else None
-    return replace(
-        observation,
-        images=undo(observation.images),
-        _releases=releases and [Release(undo(release.images), release.labels) for release in releases],
-        _known=known,
-        _scheme=Scheme(scheme.name, undo.function, scheme.mixing, scheme.dissimilarity),
-    )
-
-
-@dataclass(frozen=True)
-class _Undo:
-    """Undoes the map in images; `function` is the defense's function followed by rounding and undoing."""
-
-    observation: Observation
-    offset: Tensor
-    steps: int
-
-    def __call__(self, released: Bytes) -> Bytes:
-        return solve(self.observation, released, self.offset, self.steps)
-
-    def function(self, sources: Sources, weights: Weights, rng: Generator) -> Images | Mixture:
-        scheme = self.observation._scheme
-        assert scheme is not None
-        output = scheme.function(sources, weights, rng)
-        if isinstance(output, Mixture):
-            return Mixture(self._round_and_undo(output.images), output.shares)
-        return self._round_and_undo(output)
-
-    def _round_and_undo(self, images: Images) -> Images:
-        return to_images(self(to_bytes(images.detach())))
