@@ -55,7 +55,7 @@ class Selection:
     def __init__(self, observation: Observation, key: bytes):
         self._observation, self._key = observation, key
         self._results: list[Result] = []
-        self._failed_trainings = 0  # did not converge; they count against the budget all the same
+        self._failed_trainings = 0  # did not converge or learned nothing; they count against the budget all the same
         self._left_out: dict[str, str] = {}
         self._rehearsals: dict[MakeRehearsal, Rehearsal] = {}
 
@@ -73,6 +73,10 @@ class Selection:
         except (Inapplicable, NotConverged) as reason:
             self._failed_trainings += isinstance(reason, NotConverged)
             self._left_out[member.name] = str(reason)
+            return
+        if guess.report.get("learned") is False:
+            self._failed_trainings += 1
+            self._left_out[member.name] = "learned nothing"
             return
         self._results.append(Result(member, rehearsal.score(guess), guess.report))
 

@@ -84,7 +84,8 @@ def trained(
         )
     last = float(torch.stack(losses[-max(1, steps // 10) :]).mean())
     parameters = sum(weights.numel() for weights in network.parameters())
-    return belief, {"steps": steps, "parameters": parameters, "train_loss": last, **figures}
+    facts = {"learned": True, "steps": steps, "parameters": parameters, "train_loss": last}
+    return belief, {**facts, **figures}
 
 
 def _split(observation: Observation, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -71,8 +71,9 @@ def learn_restoration(
             width=width,
             batch=batch,
         )
-        helps = restorer.report["held_out_loss"] < before
-        return Restoration(restorer if helps else None, {"held_out_before": before, **restorer.report})
+        helps = restorer.report["answers"] != "release"
+        facts = {name: value for name, value in restorer.report.items() if name != "learned"}  # of this step alone
+        return Restoration(restorer if helps else None, {"held_out_before": before, **facts})
 
     return memoised(observation, f"restoration {solver.__name__}", settings, learn)
 

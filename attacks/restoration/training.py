@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -22,8 +23,8 @@ from harness.randomness import derive, numpy_generator
 from harness.release import empty
 from harness.system.device import low_precision
 from harness.train import autocast, seeded
-from harness.train.convergence import follow_until_flat, must_be_finite
-from harness.types import Bytes
+from harness.train.convergence import below, compared_with_constant, follow_until_flat, must_be_finite
+from harness.types import Array, Bytes
 
 Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
@@ -31,9 +32,11 @@ MOST_PICTURES = 3
 """All assignments of so many images to sources are tried; of more sources only the dominant one is restored."""
 
 _RATE = 1e-3
+_SHARE_RATE = 10  # times the rate: from 1 to 0 in a tenth of the least steps
 _AVERAGED = 0.995  # decay of the running average, once there were enough steps
 _CLIP = 0.1  # largest norm of a step's gradient: on graft_mix 1,250 steps then reach what 1,500 reached with 1
 _CHUNK = 32
+_NEAR = 0.02  # of a constant guess's loss: how near an input is to the originals where nothing is left to restore
 
 
 class Batch(NamedTuple):
@@ -54,20 +57,32 @@ class Restorer:
     """A trained network and the facts of its training.
 
     images  number of images that it restores from one input
+    report  `answers` says what it restores with: the network, the first three planes of the input as they are
+            (release), or one image for all (constant), where these are better on held-out images
+    constant  (3, H, W) the best constant guess
     """
 
     network: nn.Module
     images: int
     device: str
     report: Mapping[str, Any]
+    constant: Tensor
 
     @torch.no_grad()
     def restore(self, inputs: Tensor) -> Bytes:
         """(n, C, H, W) as in training -> (n, k, 3, H, W) uint8, a few dozen at a time."""
         restored = empty((len(inputs), self.images, 3, *inputs.shape[2:]), self.device)
         for rows in _chunks(len(inputs)):
-            restored[rows] = to_bytes(_forward(self.network, inputs[rows], self.images, self.device))
+            restored[rows] = to_bytes(self._answer(inputs[rows]))
         return restored
+
+    def _answer(self, inputs: Tensor) -> Tensor:
+        """(n, k, 3, H, W) float32."""
+        if self.report["answers"] == "network":
+            return _forward(self.network, inputs, self.images, self.device)
+        as_is = self.report["answers"] == "release"
+        one = _floats(inputs[:, :3].to(self.device)) if as_is else self.constant.expand(len(inputs), -1, -1, -1)
+        return one[:, None].expand(-1, self.images, -1, -1, -1)
 
 
 def fit(
@@ -82,7 +97,9 @@ def fit(
 ) -> Restorer:
     """Train on rehearsed(0), rehearsed(1), ... until the loss on the held-out data is flat (harness.train.convergence).
 
-    NotConverged where the loss is not flat in time, or not finite.
+    NotConverged where the loss is not flat in time, not finite, or significantly above that of the best constant guess:
+    the mean or the pixelwise median of the originals of round 0. Where it is not significantly below it, or below that
+    of the input as it is, nothing was learned (`learned` in the report): the better of these two is then answered.
 
     rehearsed  rehearsed(round) -> the data of one round
     rounds     to train, at least
@@ -90,30 +107,47 @@ def fit(
     batch      inputs per step
     """
     with seeded(key, device):
-        trainer = _Trainer(held_out, key, device, width, batch)
-        guess, untrained = guess_loss(held_out, device, trainer.ordered), trainer.loss(held_out)
+        constant, constant_losses = best_constant(rehearsed(0).truths, held_out, device)
+        trainer = _Trainer(held_out, key, device, width, batch, constant)
+        untrained = trainer.loss(held_out)
         report = follow_until_flat(
             trainer,
             lambda done: trainer.learn(rehearsed(done)),
             lambda: trainer.loss(held_out),
             rounds=rounds,
-            guess=guess,
+            guess=float(constant_losses.mean()),
         )
-    facts = {"guess_loss": guess, "untrained_loss": untrained, **report}
-    return Restorer(trainer.model.eval(), trainer.images, device, facts)
+    as_is, units = _losses_of(held_out, device, trainer.ordered), image_numbers(held_out.truths[:, 0])
+    own = trainer.losses(held_out)
+    facts = {"untrained_loss": untrained, **report, **_verdict(own, constant_losses, as_is, units)}
+    return Restorer(trainer.model.eval(), trainer.images, device, facts, constant)
+
+
+def _verdict(losses: Tensor, constant: Tensor, as_is: Tensor, units: Array) -> dict[str, Any]:
+    """Whether anything was learned, and what is the best answer; (n,) losses of the three on held-out data."""
+    own, guess, release = (part.double().cpu().numpy() for part in (losses, constant, as_is))
+    facts = compared_with_constant(own, guess, units)
+    if release.mean() > _NEAR * guess.mean():  # else there is nothing to restore, and so nothing to be learned
+        facts["learned"] &= below(own, release, units)
+    means = {"network": own.mean(), "release": release.mean(), "constant": guess.mean()}
+    if not facts["learned"]:
+        del means["network"]
+    return {**facts, "release_loss": float(release.mean()), "answers": min(means, key=lambda name: means[name])}
 
 
 class _Trainer:
     """A U-Net in training, and the running average of its weights (`model`)."""
 
-    def __init__(self, example: Batch, key: bytes, device: str, width: int, batch: int):
+    def __init__(self, example: Batch, key: bytes, device: str, width: int, batch: int, constant: Tensor):
         self.images, self.device, self.batch, self.steps = example.truths.shape[1], device, batch, 0
         self.ordered = dominated(example.weights)
-        network = UNet(example.inputs.shape[1], self.images, width).to(device)
+        network = UNet(example.inputs.shape[1], self.images, width, constant=constant).to(device)
         self._network: nn.Module = network.to(memory_format=torch.channels_last)
         self._averaged = AveragedModel(self._network, multi_avg_fn=self._average)
         self.model: nn.Module = self._averaged.module
-        self._optimizer = torch.optim.Adam(self._network.parameters(), _RATE, fused=True)
+        others = [weights for weights in network.parameters() if weights is not network.share]
+        groups = [{"params": others}, {"params": [network.share], "lr": _SHARE_RATE * _RATE}]
+        self._optimizer = torch.optim.Adam(groups, _RATE, fused=True)
         self._rng = numpy_generator(derive(key, "batches"))
 
     def learn(self, data: Batch) -> float:
@@ -138,14 +172,18 @@ class _Trainer:
     def _average(self, averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
         get_ema_multi_avg_fn(min(_AVERAGED, self.steps / (self.steps + 9)))(averaged, current, count)
 
-    @torch.no_grad()
     def loss(self, data: Batch) -> float:
         """Mean loss of the averaged network on the data."""
+        return float(self.losses(data).mean())
+
+    @torch.no_grad()
+    def losses(self, data: Batch) -> Tensor:
+        """(n,) loss of the averaged network on each input."""
         parts = [
             _batch_loss(self.model, Batch(*(part[rows] for part in data)), self.device, self.ordered)
             for rows in _chunks(len(data.inputs))
         ]
-        return float(torch.cat(parts).mean())
+        return torch.cat(parts)
 
     def state(self) -> dict[str, Tensor]:
         """A copy of the averaged weights."""
@@ -175,14 +213,34 @@ def _chunks(count: int) -> Iterator[slice]:
     return (slice(start, start + _CHUNK) for start in range(0, count, _CHUNK))
 
 
-def guess_loss(data: Batch, device: str, ordered: bool) -> float:
-    """The loss of a constant guess: the mean original of the data, for every source."""
-    mean = torch.stack([_mean(data.truths[:, i], device) for i in range(data.truths.shape[1])]).mean(0)
+def best_constant(own: Bytes, held_out: Batch, device: str) -> tuple[Tensor, Tensor]:
+    """(3, H, W) the constant guess with the least mean loss on the held-out data, and its (n,) losses.
+
+    own  (m, k, 3, H, W) uint8 originals to take the mean and the pixelwise median of: not the held-out ones
+    """
+    dominant, ordered = own[:, 0].to(device), dominated(held_out.weights)
+    guesses = [_mean(dominant, device), to_images(dominant.median(0).values)]
+    losses = [_losses_of(held_out, device, ordered, guess) for guess in guesses]
+    best = int(torch.stack(losses).mean(1).argmin())
+    return guesses[best], losses[best]
+
+
+@torch.no_grad()
+def _losses_of(data: Batch, device: str, ordered: bool, guess: Tensor | None = None) -> Tensor:
+    """(n,) loss of one guess (3, H, W) for every source of every input; None: the input's first three planes."""
     parts = []
     for rows in _chunks(len(data.truths)):
         truths = to_images(data.truths[rows].to(device))
-        parts.append(restoration_loss(mean.expand_as(truths), truths, data.weights[rows].to(device), ordered))
-    return float(torch.cat(parts).mean())
+        one = _floats(data.inputs[rows, :3].to(device))[:, None] if guess is None else guess
+        parts.append(restoration_loss(one.expand_as(truths), truths, data.weights[rows].to(device), ordered))
+    return torch.cat(parts)
+
+
+def image_numbers(images: Bytes) -> Array:
+    """(n,) a number for every distinct picture of (n, 3, H, W) images; a mirrored picture is the same one."""
+    pairs = ((image.numpy().tobytes(), image.flip(-1).numpy().tobytes()) for image in images.cpu())
+    numbers: dict[bytes, int] = {}
+    return np.array([numbers.setdefault(min(pair), len(numbers)) for pair in pairs])
 
 
 def _mean(images: Bytes, device: str) -> Tensor:

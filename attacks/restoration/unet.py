@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,13 +18,19 @@ _FOLD = 2  # pixels a side that are one position of the finest level
 class UNet(nn.Module):
     """(n, C, H, W) float in [0, 1] -> (n, images * 3, H, W): the first three planes plus what the network adds.
 
+    The planes are blended with a constant image by a learned share, which begins at 1. Where they hold nothing of the
+    originals, it falls to 0: the network then answers the constant, which its convolutions could not cancel noise to.
+
     planes  C, three or more; the first three are the image to restore
     images  k, how many images are restored from one
     width   channels of the finest level; they double at each coarser one
     levels  number of levels, each at half the resolution of the one before
+    constant  (3, H, W) the image to blend with; None: black
     """
 
-    def __init__(self, planes: int, images: int, width: int, levels: int = 3):
+    constant: Tensor
+
+    def __init__(self, planes: int, images: int, width: int, levels: int = 3, constant: Tensor | None = None):
         super().__init__()
         self.images = images
         self.least = _FOLD * 2 ** (levels - 1)  # sides are padded to a multiple
@@ -35,6 +42,8 @@ class UNet(nn.Module):
         self.before = nn.ModuleList(_Block(w) for w in widths)
         self.after = nn.ModuleList(_Block(w) for w in widths)
         self.leave = nn.Conv2d(width, 3 * images * _FOLD**2, 3, padding=1)
+        self.share = nn.Parameter(torch.ones(images))
+        self.register_buffer("constant", torch.zeros(3, 1, 1) if constant is None else constant)
         nn.init.normal_(self.leave.weight, std=1e-3)  # starts as the identity for every image, nearly
         if self.leave.bias is not None:
             nn.init.zeros_(self.leave.bias)
@@ -55,7 +64,9 @@ class UNet(nn.Module):
                 features = self.up[level](features) + skips[level]
             features = self.after[level](features)
         added = self.unfold(self.leave(features))[..., :height, :width]
-        restored: Tensor = planes[:, :3].repeat(1, self.images, 1, 1) + added.to(planes.dtype)
+        share = self.share.view(-1, 1, 1, 1)
+        blended = share * planes[:, None, :3] + (1 - share) * self.constant
+        restored: Tensor = blended.flatten(1, 2) + added.to(planes.dtype)
         return restored
 
 

@@ -106,13 +106,15 @@ def _hard(release: Release, rows: Array) -> Array:
 
 
 def must_beat_chance(attack: Entry, report: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
-    """NotConverged unless Wilson's lower end of the hits on undefended images is above chance.
+    """NotConverged unless the attack has learned to answer undefended images.
 
-    Checked twice: on the attack's own held-out public images, and on the targets, which chose no checkpoint. A
-    reconstruction has no chance level: it is compared with the controls.
+    Hits: Wilson's lower end is above chance, on the attack's own held-out public images and on the targets, which chose
+    no checkpoint. A reconstruction has no chance level: its held-out loss is significantly below that of the best
+    constant image (`learned` in its report: harness.train.convergence.compared_with_constant).
     """
     name = proof_of(str(attack.kind))
     if name is None:
+        _must_have_learned(report)
         return
     top = scores[name]
     if top["low"] is None or top["low"] <= top["chance"]:
@@ -128,6 +130,16 @@ def must_beat_chance(attack: Entry, report: Mapping[str, Any], scores: Mapping[s
             raise NotConverged(f"{said}, all of which it got right; use more images, or a larger --public-share")
         said = f"{hits:.0f} of {n:.0f} held-out undefended images are not above chance ({chance:.2f})"
         raise NotConverged(f"{said}: it learned nothing")
+
+
+def _must_have_learned(report: Mapping[str, Any]) -> None:
+    """NotConverged unless a reconstruction's report says that it learned something."""
+    if "learned" not in report:
+        raise NotConverged("a learned reconstruction reports `learned` (harness.train.convergence); this one does not")
+    if not report["learned"]:
+        losses = (report.get(name, float("nan")) for name in ("held_out_loss", "constant_loss"))
+        said = "its held-out loss on undefended images, {:.3f}, is not below the {:.3f} of a constant image"
+        raise NotConverged(f"{said.format(*losses)}: it learned nothing")
 
 
 def _check_columns(answers: Any, columns: int, rows: int, attack: Entry) -> None:

@@ -1,22 +1,31 @@
-"""When a training may stop: its loss on held-out images is flat, and not merely slow to start.
+"""When a training may stop, and whether it has learned: the same two rules for every learned attack.
 
-The same rule for every learned attack, so that an attack that did not converge fails and does not make a defense look
-private.
+It may stop where its loss on held-out images is flat, and not merely slow to start. It has learned where this loss is
+significantly below that of the best constant guess, paired over held-out images. A tie says that there is nothing to
+learn: the attack then answers the constant. A loss significantly above the constant's is a failed training, which must
+not make a defense look private.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
 
 from harness.errors import NotConverged
+from harness.statistics import paired_p, per_unit
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 LEAST_STEPS = 1000
 _LEAST_FALL = 0.02  # of the loss of a constant guess
 _EVALUATIONS = 20  # of the held-out loss during the least number of steps
 _SLOW = 4  # times the least steps: how long a loss may stay at that of a constant guess before it counts as flat
 _LONGEST = 8  # times the least steps: how long it may fall
+_BETTER, _WORSE = 0.025, 0.001  # one-sided p-values; the first is that of a 95 % interval which excludes 0
 
 
 class Trainee(Protocol):
@@ -93,3 +102,26 @@ def _last_quarter_fall(history: list[tuple[int, float]]) -> float:
     if not early:
         return float("inf")
     return min(early) - min(loss for _, loss in history)
+
+
+def compared_with_constant(losses: ArrayLike, constant: ArrayLike, units: ArrayLike | None = None) -> dict[str, Any]:
+    """Whether a training learned anything: its held-out losses against those of the best constant guess.
+
+    NotConverged where they are significantly above (one-sided p < .001, paired t-test over held-out images).
+
+    losses    (n,) of the trained network on held-out releases
+    constant  (n,) of the best constant guess on the same releases
+    units     (n,) the held-out image that each release is of; without it every release is an image of its own
+    returns   for the record: learned, whether they are significantly below (one-sided p < .025); both mean losses
+    """
+    loss, guess = float(np.mean(losses)), float(np.mean(constant))
+    if below(constant, losses, units, _WORSE):
+        said = f"the held-out loss {loss:.3f} is significantly above the {guess:.3f} of the best constant guess"
+        raise NotConverged(f"{said}: the training is broken")
+    return {"learned": below(losses, constant, units), "held_out_loss": loss, "constant_loss": guess}
+
+
+def below(losses: ArrayLike, others: ArrayLike, units: ArrayLike | None = None, level: float = _BETTER) -> bool:
+    """Whether losses are significantly below others of the same releases: one-sided, paired over held-out images."""
+    lower = per_unit(losses, units).mean() < per_unit(others, units).mean()
+    return bool(lower and paired_p(losses, others, units=units) / 2 < level)

@@ -19,7 +19,9 @@ from harness.plugins.attacks.restoration.loss import dominated, restoration_loss
 from harness.plugins.attacks.restoration.training import MOST_PICTURES, Batch, fit
 from harness.plugins.attacks.restoration.unet import UNet
 from harness.randomness import torch_generator
+from harness.registry import Entry
 from harness.release import Scheme, obfuscate
+from harness.run.scoring import must_beat_chance
 from harness.train import convergence, memo
 from tests.helpers.planted import CLASSES, stripes
 
@@ -115,6 +117,63 @@ def test_it_reconstructs_nothing_from_pure_noise(monkeypatch):
     lead = others - own
     assert lead.mean() < 3 * lead.std() / 48**0.5
     assert own.mean() > 0.95 * (1 - ssim(mean_image, originals, step=1)).mean()
+
+
+def test_where_there_is_nothing_to_learn_it_says_so_and_answers_a_constant(short):
+    """The mean or median public image, whichever is better on held-out images: the same for every target."""
+    guess = inversion(observed(static)[0], generator(), **KNOBS)
+
+    report = guess.report
+    assert report["learned"] is False and report["answers"] == "constant"
+    assert report["constant_loss"] < report["release_loss"]
+    assert (guess.candidates == guess.candidates[:1]).all()
+
+
+def test_undefended_releases_are_answered_as_they_are_and_prove_the_recipe(short):
+    """The held-out loss is far below that of a constant; nothing is nearer to the originals than the release."""
+    seen, _, _ = observed(mixed)
+
+    guess = inversion(seen, generator(), **KNOBS)
+
+    assert guess.report["learned"] is True and guess.report["answers"] == "release"
+    assert torch.equal(guess.candidates[:, 0], seen.images)
+
+
+def test_a_network_that_gains_nothing_over_the_release_leaves_it_as_it_is(monkeypatch):
+    """Half as bright, and a learning rate of zero: the release is still nearer than any constant."""
+    monkeypatch.setattr(convergence, "LEAST_STEPS", 20)
+    monkeypatch.setattr(restorer, "_RATE", 0.0)
+    seen, _, _ = observed(lambda sources, weights, rng: sources[:, 0] * 0.5)
+
+    guess = inversion(seen, generator(), **KNOBS)
+
+    assert guess.report["learned"] is False and guess.report["answers"] == "release"
+    assert torch.equal(guess.candidates[:, 0], seen.images)
+
+
+@pytest.mark.parametrize("function", [mixed, static])
+def test_an_absurd_learning_rate_is_a_failed_training(monkeypatch, function):
+    """On undefended releases as on noise: it ends above the best constant image, or diverges."""
+    monkeypatch.setattr(convergence, "LEAST_STEPS", 50)
+    monkeypatch.setattr(restorer, "_RATE", 3.0)
+
+    with pytest.raises(NotConverged, match=r"significantly above|diverged"):
+        inversion(observed(function)[0], generator(), **KNOBS)
+
+
+def test_pictures_of_other_originals_teach_nothing(short):
+    """A sabotaged recipe: every undefended release is paired with another image. That is no proof."""
+    images = torch.from_numpy(stripes(80, 3, 16)[0])
+    other = images.roll(1, 0)[:, None]
+
+    taught = Batch(images[:60], other[:60], torch.ones(60, 1))
+    held_out = Batch(images[60:], images[60:].roll(1, 0)[:, None], torch.ones(20, 1))
+
+    report = fitted(lambda done: taught, held_out).report
+
+    assert report["learned"] is False
+    with pytest.raises(NotConverged, match="learned nothing"):
+        must_beat_chance(Entry("inversion", "attacks", "here:inversion", kind="reconstruction"), report, {})
 
 
 def test_two_sources_of_equal_share_are_separated(short):
@@ -224,11 +283,11 @@ def test_a_loss_that_is_not_finite_is_not_converged():
 
 
 def test_a_network_that_does_not_improve_on_its_start_is_not_converged(monkeypatch):
-    """Flat from the first step on, at the loss of the release itself."""
+    """Flat from the first step on, at the loss of the release itself, which is above that of a constant."""
     monkeypatch.setattr(convergence, "LEAST_STEPS", 20)
     monkeypatch.setattr(restorer, "_RATE", 0.0)
 
-    with pytest.raises(NotConverged, match="untrained"):
+    with pytest.raises(NotConverged, match="significantly above"):
         inversion(observed(negative)[0], generator(), **KNOBS)
 
 

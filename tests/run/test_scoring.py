@@ -39,3 +39,20 @@ def test_targets_at_chance_are_none_either() -> None:
 def test_a_report_without_held_out_hits_is_no_proof() -> None:
     with pytest.raises(NotConverged, match="reports held_out_hits"):
         must_beat_chance(CNN, {}, ABOVE)
+
+
+INVERSION = Entry("inversion", "attacks", "here:inversion", kind="reconstruction", traits=("learned",))
+
+
+def test_a_reconstruction_is_proven_by_a_loss_below_that_of_a_constant_image() -> None:
+    must_beat_chance(INVERSION, {"learned": True}, {})
+
+
+def test_a_reconstruction_that_ties_with_a_constant_image_on_undefended_images_is_not_proven() -> None:
+    with pytest.raises(NotConverged, match=r"1\.250, is not below the 1\.240 of a constant image: it learned nothing"):
+        must_beat_chance(INVERSION, {"learned": False, "held_out_loss": 1.25, "constant_loss": 1.24}, {})
+
+
+def test_a_reconstruction_that_does_not_say_whether_it_learned_is_not_proven() -> None:
+    with pytest.raises(NotConverged, match="reports `learned`"):
+        must_beat_chance(INVERSION, {}, {})

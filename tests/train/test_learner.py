@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import ttest_rel
 from torch import nn
 
 from harness.errors import HarnessError, NotConverged
 from harness.train import RECIPES, Learner, Recipe, batch_for, fit_until_flat, hits, recipe_named, seeded
-from harness.train.convergence import LEAST_STEPS
+from harness.train.convergence import LEAST_STEPS, compared_with_constant
 from tests.helpers.planted import stripes
 
 KEY = b"k" * 32
@@ -116,6 +117,55 @@ def test_a_loss_that_is_not_finite_is_not_converged():
 def test_a_held_out_loss_that_is_not_finite_is_not_converged():
     with pytest.raises(NotConverged, match="diverged after 100 steps"):
         fit(Scripted(lambda steps: float("nan")))
+
+
+# What was learned
+
+
+def losses(shift, n=60, seed=0):
+    """Held-out losses of a constant guess, and of a network that differs by a given mean."""
+    rng = np.random.default_rng(seed)
+    constant = rng.normal(1.2, 0.1, n)
+    return constant + rng.normal(shift, 0.1, n), constant
+
+
+def test_a_loss_significantly_below_the_constants_is_learning():
+    facts = compared_with_constant(*losses(-0.1))
+
+    assert facts["learned"] is True and facts["held_out_loss"] < facts["constant_loss"]
+
+
+def test_a_tie_with_the_constant_is_learning_nothing_and_no_failure():
+    assert compared_with_constant(*losses(0.0))["learned"] is False
+
+
+def test_a_loss_significantly_above_the_constants_is_a_failed_training():
+    with pytest.raises(NotConverged, match=r"1\.\d+ is significantly above the 1\.\d+ of the best constant guess"):
+        compared_with_constant(*losses(0.1))
+
+
+def test_the_levels_are_those_of_a_one_sided_paired_t_test():
+    """SciPy's: learned below .025, failed below .001."""
+    for shift in np.linspace(-0.06, 0.06, 41):
+        own, constant = losses(shift)
+        lower = ttest_rel(own, constant, alternative="less").pvalue < 0.025
+        if ttest_rel(own, constant, alternative="greater").pvalue < 0.001:
+            with pytest.raises(NotConverged):
+                compared_with_constant(own, constant)
+        else:
+            assert compared_with_constant(own, constant)["learned"] == lower
+
+
+def test_several_releases_of_an_image_are_one_piece_of_evidence():
+    """Five images, each four times: not twenty that agree."""
+    own, constant = losses(0.0, n=5, seed=1)
+    own = constant + np.array([0.2, 0.1, 0.15, 0.2, 0.1])
+
+    four = [np.tile(part, 4) for part in (own, constant)]
+
+    with pytest.raises(NotConverged):
+        compared_with_constant(*four)
+    assert compared_with_constant(*four, units=np.tile(np.arange(5), 4))["learned"] is False
 
 
 # Batches
