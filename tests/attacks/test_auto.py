@@ -29,20 +29,15 @@ from harness.plugins.attacks.wiener import wiener
 from harness.randomness import torch_generator
 from harness.registry import load_registry
 from harness.train import convergence
-from tests.helpers.broken import (
-    BROKEN,
-    LINEAR,
-    NOISY,
-    SIZE,
-    SOUND,
-    Broken,
-    long_tails,
-    noisy,
-    observed,
-    plain,
-    same_mask,
-)
+from tests.planted.cheats import shown
+from tests.planted.composed import noisy
+from tests.planted.data import observed, synthetic
+from tests.planted.linear import long_tails
+from tests.planted.masks import mask
+from tests.planted.schemes import FIRST_TEN, PLANTED, SOUND
+from tests.planted.table import LINEAR, NOISY, Planted, as_released
 
+SIZE = 32
 PRIVATE = 0.5  # mean dSSIM from which the paper's attacks count as defeated; the mixtures alone cannot reach .66
 PAPERS = {
     "look": look,
@@ -63,7 +58,20 @@ def generator(key=b"the rng of an attack"):
     return torch_generator(key, "cpu")
 
 
-seen = cache(lambda name: observed(BROKEN[name]))
+@cache
+def seen(name):
+    return attacked(PLANTED[name])
+
+
+def attacked(planted):
+    """The adversary's view of a planted defense, and the dominant originals."""
+    made = observed(planted, synthetic())
+    return made.observation, made.originals
+
+
+def unbroken(function, weights=(1.0,), releases=1, traits=LINEAR, params=None):
+    """A defense without a planted fault."""
+    return Planted(function, "", "", as_released, "", 1.0, "", weights, releases, traits, params or {})
 
 
 def left(candidates, originals):
@@ -81,7 +89,7 @@ def dissimilarity(images, originals):
 
 
 @pytest.mark.parametrize("attack", PAPERS)
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", FIRST_TEN)
 def test_the_papers_attacks_leave_a_large_distance(name, attack):
     observation, originals = seen(name)
     if attack == "fastica":  # on one release, as the paper has it
@@ -95,13 +103,13 @@ def test_the_papers_attacks_leave_a_large_distance(name, attack):
     assert left(guess.candidates, originals) > PRIVATE
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", FIRST_TEN)
 def test_auto_comes_within_the_planted_limit(name, short):
     observation, originals = seen(name)
 
     guess = auto(observation, generator())
 
-    assert left(guess.candidates, originals) < BROKEN[name].left, guess.report
+    assert left(guess.candidates, originals) < PLANTED[name].auto, guess.report
     assert guess.candidates.shape[1] <= observation.sources
     assert guess.report["spent"]["trainings"] <= guess.report["budget"]["trainings"] == 2
 
@@ -110,7 +118,7 @@ def test_auto_reconstructs_nothing_from_pure_noise(monkeypatch):
     """A guess is no nearer to its own original than to others."""
     monkeypatch.setattr(convergence, "LEAST_STEPS", 50)  # there is nothing to learn,
     monkeypatch.setattr(convergence, "_SLOW", 2)  # and no slow start to wait for
-    observation, originals = observed(SOUND)
+    observation, originals = attacked(unbroken(SOUND["static"], traits=frozenset()))
 
     candidates = auto(observation, generator()).candidates[:, 0]
 
@@ -130,8 +138,7 @@ def test_auto_has_no_knobs():
 
 def test_the_limit_of_the_fixed_mask_is_the_distance_under_the_true_mask():
     observation, originals = seen("fixed_mask")
-    ours = same_mask(torch.ones(1, 2, 3, SIZE, SIZE) * torch.tensor([1.0, 0.0]).view(1, 2, 1, 1, 1), None, None)
-    places = np.argwhere(ours[0, 0].numpy() == 1)
+    places = np.argwhere(mask((SIZE, SIZE)).numpy())
     every = np.mgrid[0:SIZE, 0:SIZE]
     planes = [
         griddata(places, plane[tuple(places.T)].astype(float), tuple(every), method="nearest")
@@ -141,7 +148,7 @@ def test_the_limit_of_the_fixed_mask_is_the_distance_under_the_true_mask():
 
     filled = torch.from_numpy(np.stack(planes).reshape(observation.images.shape).astype(np.uint8))
 
-    assert left(filled[:, None], originals) < BROKEN["fixed_mask"].left
+    assert left(filled[:, None], originals) < PLANTED["fixed_mask"].auto
 
 
 def test_the_limit_of_the_fixed_order_is_half_the_distance_after_smoothing():
@@ -149,7 +156,7 @@ def test_the_limit_of_the_fixed_order_is_half_the_distance_after_smoothing():
 
     guess = smooth(observation, generator(), gaussians=[0.5, 0.7, 1.0, 1.5, 2.0, 3.0], medians=[3, 5])
 
-    assert left(guess.candidates, originals) / 2 >= 0.95 * BROKEN["fixed_order"].left
+    assert left(guess.candidates, originals) / 2 >= 0.95 * PLANTED["fixed_order"].auto
 
 
 # Parts
@@ -185,10 +192,10 @@ def shuffled(sources, weights, rng):
     return shuffle_blocks(sources, 4, rng)[:, 0]
 
 
-@pytest.mark.parametrize("function", [plain, shuffled, noisy])
+@pytest.mark.parametrize("function", [shown, shuffled, noisy])
 def test_a_defense_without_a_known_linear_map_is_not_undone(function):
     params = {"sigma": 20} if function is noisy else {}
-    observation, _ = observed(Broken(function, "", 1.0, "", traits=LINEAR, params=params))
+    observation, _ = attacked(unbroken(function, params=params))
 
     found = undo(observation, (known_linear_map.known_linear_map,), generator())
 
@@ -220,7 +227,7 @@ def test_a_rehearsal_scores_like_the_real_releases():
 
 def test_components_that_hold_only_rounding_do_not_disturb_linking():
     """Fewer originals than components and no noise: every release is linked to its dominant original."""
-    observation, _ = observed(Broken(noisy, "", 1.0, "", (0.7, 0.3), 6, NOISY, {"sigma": 0}))
+    observation, _ = attacked(unbroken(noisy, (0.7, 0.3), 6, NOISY, {"sigma": 0}))
 
     pairings = link(observation)
 
