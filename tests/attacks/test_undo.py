@@ -12,8 +12,13 @@ from harness.plugins.attacks.ensemble.entry_maps import entry_map, filled
 from harness.plugins.attacks.ensemble.probes import BlackBox
 from harness.plugins.attacks.ensemble.undo import Undoing, undo
 from harness.randomness import torch_generator
-from tests.helpers.broken import SIZE, SOUND, Broken, noisy, observed, plain
+from tests.planted.cheats import shown
+from tests.planted.composed import noisy
+from tests.planted.data import observed, synthetic
+from tests.planted.schemes import SOUND
+from tests.planted.table import Planted, as_released
 
+SIZE = 32
 RNG = np.random.default_rng(0)
 COUNT = 3 * SIZE * SIZE
 PAD = RNG.integers(0, 256, (3, SIZE, SIZE))
@@ -54,9 +59,15 @@ def mean_dssim(images, originals):
 
 
 def undone(function, **settings):
-    observation, originals = observed(Broken(function, "", 1.0, "", **settings))
+    observation, originals = attacked(function, **settings)
     result = undo(observation, (entry_map,), generator())
     return result.found, mean_dssim(result.observation.images[result.observation.targets], originals)
+
+
+def attacked(function, **settings):
+    """The adversary's view of a defense, and the dominant originals."""
+    made = observed(Planted(function, "", "", as_released, **settings), synthetic())
+    return made.observation, made.originals
 
 
 @pytest.mark.parametrize(
@@ -85,7 +96,7 @@ def test_orders_and_tables_are_undone_exactly_without_gradients(function, said):
 
 
 def test_what_remains_of_a_mixture_is_the_mixture():
-    (_, mixed), (found, left) = undone(plain, weights=(0.6, 0.4)), undone(in_bytes(permuted), weights=(0.6, 0.4))
+    (_, mixed), (found, left) = undone(shown, weights=(0.6, 0.4)), undone(in_bytes(permuted), weights=(0.6, 0.4))
 
     assert found == ["a fixed permutation of pixels and channels"]
     assert left == pytest.approx(mixed, abs=0.002)
@@ -103,7 +114,9 @@ def test_an_order_is_read_through_noise():
     assert left < noise_alone + 0.01
 
 
-@pytest.mark.parametrize(("function", "params"), [(plain, {}), (noisy, {"sigma": 20}), (SOUND.function, {})])
+@pytest.mark.parametrize(
+    ("function", "params"), [(shown, {}), (noisy, {"sigma": 20}), *((function, {}) for function in SOUND.values())]
+)
 def test_nothing_is_claimed_where_nothing_is_fixed(function, params):
     found, _ = undone(function, params=params)
 
@@ -112,7 +125,7 @@ def test_nothing_is_claimed_where_nothing_is_fixed(function, params):
 
 def test_two_steps_are_accepted_together_where_the_first_alone_brings_nothing():
     """Reversed bit planes of a permuted image: undoing either leaves noise."""
-    observation, originals = observed(Broken(in_bytes(lambda x: REVERSED[pixels_permuted(x)]), "", 1.0, ""))
+    observation, originals = attacked(in_bytes(lambda x: REVERSED[pixels_permuted(x)]))
     back = torch.from_numpy(np.argsort(PIXELS))
 
     def table(observation, rng):
@@ -134,7 +147,7 @@ def test_every_call_has_its_own_generator_and_a_chunk_like_the_clients():
         chunks.append(len(sources))
         return noisy(sources, weights, rng, sigma=20)
 
-    observation, _ = observed(Broken(defense, "", 1.0, "", weights=(0.6, 0.4)))
+    observation, _ = attacked(defense, weights=(0.6, 0.4))
     chunks.clear()
     box = BlackBox(observation, generator())
     grey = box.flat(torch.tensor([128]))
