@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -41,15 +41,25 @@ def dssim(images: Images, originals: Images, *, window: int, sigma: float, k1: f
     sigma   its standard deviation, in pixels
     k1, k2  stabilise the quotients, relative to the range of the pixels
     """
-    _check("dssim", images, originals, least=window)
-    place = torch.arange(window, dtype=torch.float64) - (window - 1) / 2
-    bell = torch.exp(-place.square() / (2 * sigma**2))
-    taps = (bell / bell.sum()).tolist()
+    check_pair("dssim", images, originals, least=window)
     compiled = kernels(images)
     if compiled:
-        single = tuple(map(np.float32, taps)), np.float32(k1**2), np.float32(k2**2)
-        return _figures(lambda x, y: compiled.ssim_loss(x, y, *single), images, originals)
+        settings = ssim_settings(window, sigma, k1, k2)
+        return _figures(lambda x, y: compiled.ssim_loss(x, y, *settings), images, originals)
+    taps = _taps(window, sigma)
     return _in_chunks(lambda x, y: 1 - _ssim(x, y, taps, k1**2, k2**2), images, originals)
+
+
+def ssim_settings(window: int, sigma: float, k1: float, k2: float) -> tuple[tuple[Any, ...], Any, Any]:
+    """What the kernel `ssim_loss` takes beside a pair of images."""
+    return tuple(map(np.float32, _taps(window, sigma))), np.float32(k1**2), np.float32(k2**2)
+
+
+def _taps(window: int, sigma: float) -> list[float]:
+    place = torch.arange(window, dtype=torch.float64) - (window - 1) / 2
+    bell = torch.exp(-place.square() / (2 * sigma**2))
+    taps: list[float] = (bell / bell.sum()).tolist()
+    return taps
 
 
 def _ssim(x: Images, y: Images, taps: list[float], c1: float, c2: float) -> torch.Tensor:
@@ -84,7 +94,7 @@ def dhaar(images: Images, originals: Images, *, c: float, alpha: float) -> torch
     c      stabilises the similarity of two coefficients, in grey levels squared
     alpha  slope of the logistic function that the similarities pass through
     """
-    _check("dhaar", images, originals, least=16)
+    check_pair("dhaar", images, originals, least=16)
     compiled = kernels(images)
     if compiled:
         return _figures(lambda x, y: compiled.haar_loss(x, y, np.float32(c), np.float32(alpha)), images, originals)
@@ -143,7 +153,7 @@ def _unlike(a: torch.Tensor, b: torch.Tensor, c: float) -> torch.Tensor:
 
 def mse(images: Images, originals: Images) -> torch.Tensor:
     """Mean squared error, in grey levels (0-255) squared."""
-    _check("mse", images, originals, least=1)
+    check_pair("mse", images, originals, least=1)
     compiled = kernels(images)
     if compiled:
         scale = 255**2 / (3 * images.shape[2] * images.shape[3])
@@ -161,7 +171,7 @@ def phash(images: Images, originals: Images, *, hash_size: int, highfreq_factor:
     hash_size        side of the hash, in bits
     highfreq_factor  the image is shrunk to hash_size * highfreq_factor pixels a side
     """
-    _check("phash", images, originals, least=1)
+    check_pair("phash", images, originals, least=1)
     if not len(images):
         return images.new_zeros(0)
     ours, theirs = (hash_bits(stack, hash_size, highfreq_factor) for stack in (images, originals))
@@ -172,11 +182,12 @@ def fid(images: Images, originals: Images) -> torch.Tensor:
     """Squared distance of the two images' pooled Inception-v3 features; `Skipped` where its weights are missing."""
     from harness.plugins.evaluators.inception import features
 
-    _check("fid", images, originals, least=1)
+    check_pair("fid", images, originals, least=1)
     return _in_chunks(lambda x, y: (features(x) - features(y)).square().sum(1), images, originals)
 
 
-def _check(metric: str, images: Images, originals: Images, least: int) -> None:
+def check_pair(metric: str, images: Images, originals: Images, least: int) -> None:
+    """HarnessError unless both are float stacks of one shape with at least `least` pixels a side."""
     if images.shape != originals.shape:
         raise HarnessError(f"{metric}: {tuple(images.shape)} images against {tuple(originals.shape)} originals")
     if images.ndim != 4 or images.shape[1] != 3 or images.dtype not in (torch.float32, torch.float64):

@@ -79,6 +79,9 @@ SCORES: dict[str, Score] = {
             "dhaar", "dHaar", "distance", ("dhaar", "reconstruction"), ("reconstruction",), judged=True,
             threshold=0.62, ceiling=1.0, tolerance=0.005, attacked_tolerance=0.02, board=True,
         ),
+        Score(
+            "aligned_dssim", "aligned dSSIM", "distance", ("aligned_dssim",), ceiling=2.0, tolerance=0.005,
+        ),
         Score("mse", "MSE", "distance", ("mse",)),
         Score("phash", "pHash", "distance", ("phash",), ceiling=1.0, tolerance=0.005),
         Score("fid", "FID", "distance", ("fid",)),

@@ -6,9 +6,19 @@ bounds are constants, numba's code is as fast as C; check its assembly before ch
 share a file, because numba compiles anew only when the kernel's own file has changed.
 """
 
+from harness.plugins.evaluators.kernels.alignment import best_pose, matched, packed_products, unit_luminance
 from harness.plugins.evaluators.kernels.haar import haar_loss
 from harness.plugins.evaluators.kernels.shrink import pillow_shrink
 from harness.plugins.evaluators.kernels.squares import squared_difference
 from harness.plugins.evaluators.kernels.ssim import ssim_loss
 
-__all__ = ["haar_loss", "pillow_shrink", "squared_difference", "ssim_loss"]
+__all__ = [
+    "best_pose",
+    "haar_loss",
+    "matched",
+    "packed_products",
+    "pillow_shrink",
+    "squared_difference",
+    "ssim_loss",
+    "unit_luminance",
+]

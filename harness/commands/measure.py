@@ -27,8 +27,9 @@ def measure_files(args: argparse.Namespace) -> int:
     metrics = {name: bind(registry.get("metrics", name)) for name in names}
     use_threads()
     document = measure(args.a, args.b, metrics)
+    width = max(map(len, names))
     lines = [
-        f"{name:10} {figure(score) if score['mean'] is not None else score.get('reason', '-')}"
+        f"{name:{width}} {figure(score) if score['mean'] is not None else score.get('reason', '-')}"
         for name, score in document["scores"].items()
     ]
     print_result(args, document, "\n".join(lines))

@@ -53,7 +53,7 @@ def test_measure_in_words(harness, tmp_path):
     code, out, _ = harness("measure", a, b)
 
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["dssim", "dhaar", "mse", "phash", "fid"]
+    assert [line.split()[0] for line in out.splitlines()] == ["dssim", "aligned_dssim", "dhaar", "mse", "phash", "fid"]
 
 
 def test_measure_refuses_what_cannot_be_compared(harness, tmp_path):

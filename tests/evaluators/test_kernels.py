@@ -19,6 +19,7 @@ from skimage.metrics import structural_similarity
 
 from harness.plugins import evaluators
 from harness.plugins.evaluators import compiled
+from harness.plugins.evaluators.alignment import aligned_dssim
 from harness.plugins.evaluators.hashing import hash_bits
 from harness.plugins.evaluators.privacy import dhaar, dssim, mse, phash
 from harness.records.definitions import reached
@@ -26,7 +27,9 @@ from harness.registry import load_registry
 from tests.helpers.paths import ROOT
 
 METRICS = yaml.safe_load((ROOT / "registry.yaml").read_text())["metrics"]
-functions = pytest.mark.parametrize("metric", [dssim, dhaar, mse, phash], ids=lambda metric: metric.__name__)
+functions = pytest.mark.parametrize(
+    "metric", [dssim, aligned_dssim, dhaar, mse, phash], ids=lambda metric: metric.__name__
+)
 KINDS = ("black", "white", "halves", "cells", "every second pixel", "lines", "dots", "ramp", "faint noise", "noise")
 
 
