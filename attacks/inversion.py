@@ -10,9 +10,12 @@ import numpy as np
 import torch
 
 from harness.errors import HarnessError
+from harness.images import average, to_images
 from harness.observation import Observation
 from harness.plugins.attacks.common.rehearse import split
-from harness.plugins.attacks.restoration.training import MOST_PICTURES, Batch, Restorer, fit
+from harness.plugins.attacks.restoration.augmentation import augmented
+from harness.plugins.attacks.restoration.measurement import SAMPLE, Measurement, measure
+from harness.plugins.attacks.restoration.training import INGREDIENTS, MOST_PICTURES, Batch, Restorer, fit, in_training
 from harness.randomness import derive, numpy_generator
 from harness.train.memo import memoised
 from harness.types import Array, Bytes, Generator, Guess, Secret
@@ -36,7 +39,7 @@ def inversion(observation: Observation, rng: Generator, *, train_epochs: int, wi
     restorer = memoised(
         observation,
         "inversion",
-        (train_epochs, width, batch),
+        (train_epochs, width, batch, in_training()),
         lambda key: _train(observation, key, train_epochs, width, batch),
     )
     targets = torch.from_numpy(observation.targets).to(observation.images.device)
@@ -47,6 +50,7 @@ def _train(observation: Observation, key: bytes, train_epochs: int, width: int, 
     train_rows, judge_rows = split(observation.public, observation)
     repeats = -(-_JUDGED // len(judge_rows))
     held_out = [_rehearsal(observation, judge_rows, -1 - repeat, key) for repeat in range(repeats)]
+    first = _rehearsal(observation, train_rows, 0, key)
     rounds_per_epoch = -(-len(train_rows) // _ROUND)
     return fit(
         lambda done: _rehearsal(observation, train_rows, done, key),
@@ -56,17 +60,30 @@ def _train(observation: Observation, key: bytes, train_epochs: int, width: int, 
         rounds=train_epochs * rounds_per_epoch,
         width=width,
         batch=batch,
+        measurement=_measured(observation, first),
     )
 
 
+def _measured(observation: Observation, rehearsed: Batch) -> Measurement | None:
+    """What a release holds of the mixture of its sources; None where not all of these are restored."""
+    if rehearsed.truths.shape[1] < observation.sources:
+        return None
+    sources, shares = rehearsed.truths[:SAMPLE], rehearsed.weights[:SAMPLE]
+    mixtures = average(to_images(sources), shares.to(sources.device))
+    return measure(observation, to_images(rehearsed.inputs[:SAMPLE]), mixtures)
+
+
 def _rehearsal(observation: Observation, rows: Array, epoch: int, key: bytes) -> Batch:
-    """A fresh release of some of the rows, half of them mirrored, and its sources."""
+    """A fresh release of some of the rows, varied (to judge by, of epochs below 0: only mirrored), and its sources."""
     rng, public = numpy_generator(derive(key, "rehearsal", epoch)), observation.public
     if len(rows) > _ROUND:
         rows = _enough_of_a_class(rng.choice(rows, _ROUND, replace=False), observation)
     images = public.images[torch.from_numpy(rows)].to(observation.device)
-    mirrored = torch.from_numpy(rng.random(len(rows)) < 0.5).to(images.device)
-    images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
+    if INGREDIENTS.augmented and epoch >= 0:
+        images = augmented(images, rng)
+    else:
+        mirrored = torch.from_numpy(rng.random(len(rows)) < 0.5).to(images.device)
+        images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
     release, secret = observation.rehearse(images, public.labels[rows], epoch)
     sources, shares = _dominant_first(secret)
     truths: Bytes = images[torch.from_numpy(sources).to(images.device)]

@@ -161,11 +161,13 @@ def as_tensor(images: Array) -> Bytes:
     return copy
 
 
-def empty(shape: tuple[int, ...], device: str) -> Bytes:
-    """An unfilled uint8 tensor: on the device, or in scratch space where it is large and the device is the CPU."""
-    if device != "cpu" or int(np.prod(shape)) <= _IN_MEMORY:
-        return torch.empty(shape, dtype=torch.uint8, device=device)
-    return torch.from_numpy(scratch(shape))
+def empty(shape: tuple[int, ...], device: str, dtype: torch.dtype = torch.uint8) -> torch.Tensor:
+    """An unfilled tensor, uint8 unless asked otherwise: on the device, or in scratch space where it is large and the
+    device is the CPU."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    if device != "cpu" or size <= _IN_MEMORY:
+        return torch.empty(shape, dtype=dtype, device=device)
+    return torch.from_numpy(scratch((size,))).view(dtype).view(shape)
 
 
 def scratch(shape: tuple[int, ...]) -> Array:

@@ -35,19 +35,32 @@ _NEAR = 3  # grey levels: within rounding of the value that most epochs agree on
 
 @dataclass(frozen=True)
 class Solution:
-    """Estimates of the originals.
+    """Estimates of the originals, unrounded: bytes would add more noise than is left of some regressions.
 
-    images  (K, 3, H, W) uint8, in scratch space where they are many
-    spread  (K, 3, H, W) uint8: how much a pixel, or a block whose pixels a defense permutes, varies over the epochs
-            (four times the standard deviation in grey levels, to use the range); None where that says nothing
+    planes  (K, 3 or 6, H, W) float16, the input of a restoring network; in scratch space where they are many
     """
 
-    images: Bytes
-    spread: Bytes | None = None
+    planes: Tensor
 
-    def planes(self) -> Bytes:
-        """(K, 3 or 6, H, W) uint8: the input of a restoring network."""
-        return self.images if self.spread is None else torch.cat([self.images, self.spread], 1)
+    @property
+    def images(self) -> Tensor:
+        """(K, 3, H, W) float16, 0 to 1 but for noise, not clipped."""
+        return self.planes[:, :3]
+
+    @property
+    def spread(self) -> Tensor | None:
+        """(K, 3, H, W) float16: how much a pixel, or a block whose pixels a defense permutes, varies over the epochs.
+
+        Four times the standard deviation; None where that says nothing.
+        """
+        return self.planes[:, 3:] if self.planes.shape[1] > 3 else None
+
+    def bytes(self) -> Bytes:
+        """(K, 3, H, W) uint8, a few dozen at a time."""
+        rounded = empty(tuple(self.images.shape), "cpu")
+        for start in range(0, len(rounded), _TRACKS):
+            rounded[start : start + _TRACKS] = to_bytes(self.images[start : start + _TRACKS].float())
+        return rounded
 
 
 def solve(
@@ -59,17 +72,22 @@ def solve(
     originals           K, how many there are
     """
     known = observation.defense
-    estimates = empty((originals, *releases[0].images.shape[1:]), "cpu")
     if "linear" not in known.traits:
         return pool(observation, releases, pairings, originals)
+    block = None if "keeps_pixels" in known.traits else block_of(observation)
+    solution = _unfilled(releases, originals, 3 if block is None else 6)
     if "keeps_pixels" in known.traits:
         whole = known.params.get("per") == "pixel"
-        return Solution(_most_frequent(releases, pairings, estimates, whole, observation.device))
-    block = block_of(observation)
-    if block is None:
-        return Solution(_ridge(observation, releases, pairings, estimates, 1))
-    means = _ridge(observation, releases, pairings, estimates, block)
-    return Solution(means, _spread(releases, pairings, means, block, observation.device))
+        _most_frequent(releases, pairings, solution.images, whole, observation.device)
+    else:
+        _ridge(observation, releases, pairings, solution.images, block or 1)
+    if solution.spread is not None and block is not None:
+        _spread(releases, pairings, solution.spread, block, observation.device)
+    return solution
+
+
+def _unfilled(releases: Sequence[Release], originals: int, planes: int) -> Solution:
+    return Solution(empty((originals, planes, *releases[0].images.shape[2:]), "cpu", torch.float16))
 
 
 def pool(
@@ -77,7 +95,7 @@ def pool(
 ) -> Solution:
     """Mean and deviation of every pixel over the releases that an original dominates; for any defense."""
     rows = dominated(pairings, originals)
-    means, spread = (empty((originals, *releases[0].images.shape[1:]), "cpu") for _ in range(2))
+    solution = _unfilled(releases, originals, 6)
     for start in range(0, originals, _TRACKS):
         some = slice(start, start + _TRACKS)
         total = squares = torch.zeros(())
@@ -85,9 +103,9 @@ def pool(
             total, squares = total + layer.nan_to_num(), squares + layer.nan_to_num().square()
         count = torch.from_numpy((rows[some] >= 0).sum(1)).clamp(min=1).view(-1, 1, 1, 1).to(total.device)
         mean = total / count
-        means[some] = to_bytes(mean).cpu()
-        spread[some] = to_bytes(_STRETCH * (squares / count - mean.square()).clamp(min=0).sqrt()).cpu()
-    return Solution(means, spread)
+        deviation = (squares / count - mean.square()).clamp(min=0).sqrt()
+        solution.planes[some] = torch.cat([mean, _STRETCH * deviation], 1).to("cpu", torch.float16)
+    return solution
 
 
 def _layers(releases: Sequence[Release], rows: Array, device: str) -> Iterator[Images]:
@@ -99,9 +117,12 @@ def _layers(releases: Sequence[Release], rows: Array, device: str) -> Iterator[I
 
 
 def _ridge(
-    observation: Observation, releases: Sequence[Release], pairings: Sequence[Pairing], estimates: Bytes, block: int
-) -> Bytes:
-    """Ridge regression for the means of blocks (block 1: single pixels), some rows of the images at a time."""
+    observation: Observation, releases: Sequence[Release], pairings: Sequence[Pairing], estimates: Tensor, block: int
+) -> None:
+    """Ridge regression for the means of blocks (block 1: single pixels), some rows of the images at a time.
+
+    estimates  (K, 3, H, W) are filled
+    """
     device, originals, width = observation.device, len(estimates), estimates.shape[-1]
     mixing = Mixing(pairings, originals, device)
     ridge = noise_to_signal(observation, block)
@@ -119,11 +140,10 @@ def _ridge(
         right = torch.zeros(originals, level.numel(), device=device)
         for epoch, stack in enumerate(stacks):
             right += mixing.gather(epoch, (means(stack[:, columns]) - level).flatten(1))
-        solved = to_bytes(mixing.solve(right, ridge).view(originals, *level.shape) + level).cpu()
+        solved = (mixing.solve(right, ridge).view(originals, *level.shape) + level).to("cpu", estimates.dtype)
         if block > 1:
             solved = solved.repeat_interleave(block, -1).repeat_interleave(block, -2)
         estimates.flatten(1)[:, columns] = solved.flatten(1)
-    return estimates
 
 
 def noise_to_signal(observation: Observation, block: int = 1) -> float:
@@ -148,26 +168,26 @@ def _block_means(images: Images, block: int) -> Images:
     return means.repeat_interleave(block, -1).repeat_interleave(block, -2)
 
 
-def _spread(releases: Sequence[Release], pairings: Sequence[Pairing], means: Bytes, block: int, device: str) -> Bytes:
-    """(K, 3, H, W) uint8 deviation inside every block, over the releases that an original dominates."""
-    rows, spread = dominated(pairings, len(means)), empty(tuple(means.shape), "cpu")
-    for start in range(0, len(means), _TRACKS):
+def _spread(releases: Sequence[Release], pairings: Sequence[Pairing], spread: Tensor, block: int, device: str) -> None:
+    """Fill (K, 3, H, W) with the deviation inside every block, over the releases that an original dominates."""
+    rows = dominated(pairings, len(spread))
+    for start in range(0, len(spread), _TRACKS):
         some = slice(start, start + _TRACKS)
         variance, count = torch.zeros((), device=device), torch.zeros((), device=device)
         for layer in _layers(releases, rows[some], device):
             there = ~layer[:, :1, :1, :1].isnan()
             inside = _block_means((layer - _block_means(layer, block)).square(), block)
             variance, count = variance + inside.nan_to_num(), count + there
-        spread[some] = to_bytes(_STRETCH * (variance / count.clamp(min=1)).sqrt()).cpu()
-    return spread
+        spread[some] = (_STRETCH * (variance / count.clamp(min=1)).sqrt()).to("cpu", spread.dtype)
 
 
 def _most_frequent(
-    releases: Sequence[Release], pairings: Sequence[Pairing], estimates: Bytes, whole: bool, device: str
-) -> Bytes:
+    releases: Sequence[Release], pairings: Sequence[Pairing], estimates: Tensor, whole: bool, device: str
+) -> None:
     """The most frequent value over the releases that an original dominates; where no two agree, their mean.
 
-    whole  whether a pixel's three channels are kept together: then they are compared together
+    estimates  (K, 3, H, W) are filled
+    whole      whether a pixel's three channels are kept together: then they are compared together
     """
     rows = dominated(pairings, len(estimates))
     some = max(1, _COLUMNS // (len(releases) * int(np.prod(estimates.shape[1:]))))
@@ -177,8 +197,7 @@ def _most_frequent(
             layer = release.images[torch.from_numpy(np.maximum(own, 0))].to(device, torch.int16)
             layer[torch.from_numpy(own < 0).to(device)] = _MISSING
             layers.append(layer)
-        estimates[start : start + some] = to_bytes(_mode(torch.stack(layers), whole) / 255).cpu()
-    return estimates
+        estimates[start : start + some] = (_mode(torch.stack(layers), whole) / 255).to("cpu", estimates.dtype)
 
 
 def _mode(stack: Tensor, whole: bool) -> Tensor:

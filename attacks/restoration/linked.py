@@ -1,8 +1,8 @@
 """Restoration of what regression over linked releases does not undo: noise, blur, cells, the order inside blocks.
 
-The adversary rehearses all T epochs on its own images, solves them with their known pairing, and trains a network from
-the solutions to the originals (training.py). Where the solutions are as good as the originals, or the network is no
-better on held-out images, the solutions stay as they are.
+The adversary rehearses all T epochs on varied copies of its own images, solves them with their known pairing, and
+trains a network from the solutions to the originals (training.py). Where the solutions are as good as the originals, or
+the network is no better on held-out images, the solutions stay as they are.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.images import to_images
+from harness.images import to_bytes, to_images
 from harness.observation import Observation, Pairing
 from harness.plugins.attacks.common.rehearse import split
 from harness.plugins.attacks.linking.solve import Solution
+from harness.plugins.attacks.restoration.augmentation import augmented
 from harness.plugins.attacks.restoration.loss import restoration_loss
-from harness.plugins.attacks.restoration.training import Batch, Restorer, fit
+from harness.plugins.attacks.restoration.measurement import SAMPLE, measure
+from harness.plugins.attacks.restoration.training import INGREDIENTS, Batch, Restorer, fit, floats, in_training
 from harness.randomness import derive, numpy_generator
 from harness.train.memo import memoised
 from harness.types import Array, Bytes, Release
 
-_BANK = 512  # rehearsed solutions to train on, about
+_PASSES = 3  # over one rehearsal
+_BANK = 512  # rehearsed solutions to train on, about, where rehearsals are not repeated
 _GOOD = 0.01  # L1 + 1 - SSIM below which nothing is restored
 _CHUNK = 64
 
@@ -42,7 +45,7 @@ class Restoration:
 
     def of(self, solution: Solution) -> Bytes:
         """The restored originals: (K, 3, H, W) uint8."""
-        return self.restorer.restore(solution.planes())[:, 0] if self.restorer else solution.images
+        return self.restorer.restore(_planes(solution))[:, 0] if self.restorer else solution.bytes()
 
 
 def learn_restoration(
@@ -52,7 +55,7 @@ def learn_restoration(
 
     train_epochs, width, batch  of the network: see attacks.inversion
     """
-    settings = solver.__name__, len(observation.releases), train_epochs, width, batch
+    settings = solver.__name__, len(observation.releases), train_epochs, width, batch, in_training()
 
     def learn(key: bytes) -> Restoration:
         train_rows, judge_rows = split(observation.public, observation)
@@ -60,11 +63,12 @@ def learn_restoration(
         before = _loss(held_out)
         if before < _GOOD:
             return Restoration(None, {"held_out_before": before})
-        rounds = max(1, -(-_BANK // len(train_rows)))
-        bank = [_rehearsed(observation, solver, train_rows, number) for number in range(rounds)]
+        rehearsals = _Rehearsals(observation, solver, train_rows, key)
+        first = rehearsals.of(0)
         restorer = fit(
-            lambda done: _mirrored(bank[done % rounds], numpy_generator(derive(key, "mirror", done))),
+            lambda done: _mirrored(rehearsals.of(done), numpy_generator(derive(key, "mirror", done))),
             held_out,
+            measurement=measure(observation, floats(first.inputs[:SAMPLE]), to_images(first.truths[:SAMPLE, 0])),
             key=derive(key, "restorer"),
             device=observation.device,
             rounds=train_epochs,
@@ -78,14 +82,45 @@ def learn_restoration(
     return memoised(observation, f"restoration {solver.__name__}", settings, learn)
 
 
-def _rehearsed(observation: Observation, solver: Solver, rows: Array, number: int) -> Batch:
-    """All T epochs on some public images, solved with their true pairing; `number` counts the rehearsals."""
+class _Rehearsals:
+    """Rehearsed solutions of varied public images: a new one every few passes, or a fixed number of them in turn."""
+
+    def __init__(self, observation: Observation, solver: Solver, rows: Array, key: bytes):
+        self._observation, self._solver, self._rows, self._key = observation, solver, rows, key
+        self._bank: dict[int, Batch] = {}
+
+    def of(self, done: int) -> Batch:
+        """The data of the pass after so many."""
+        fresh = INGREDIENTS.fresh
+        number = done // _PASSES if fresh else done % max(1, -(-_BANK // len(self._rows)))
+        if number not in self._bank:
+            if fresh:
+                self._bank.clear()  # frees the old one before the new one is made
+            rng = numpy_generator(derive(self._key, "augmentation", number)) if INGREDIENTS.augmented else None
+            self._bank[number] = _rehearsed(self._observation, self._solver, self._rows, number, rng)
+        return self._bank[number]
+
+
+def _rehearsed(
+    observation: Observation, solver: Solver, rows: Array, number: int, rng: np.random.Generator | None = None
+) -> Batch:
+    """All T epochs on some public images, solved with their true pairing.
+
+    number  counts the rehearsals
+    rng     varies the images
+    """
     images, labels = observation.public.images[torch.from_numpy(rows)], observation.public.labels[rows]
+    if rng is not None:
+        images = augmented(images, rng)
     own, epochs = images.to(observation.device), len(observation.releases)
     rehearsed = [observation.rehearse(own, labels, (number + 2) * epochs + epoch) for epoch in range(epochs)]
     pairings = [Pairing(secret.sources, secret.shares) for _, secret in rehearsed]
     solution = solver(observation, [release for release, _ in rehearsed], pairings, len(images))
-    return Batch(solution.planes(), images[:, None], torch.ones(len(images), 1))
+    return Batch(_planes(solution), images[:, None], torch.ones(len(images), 1))
+
+
+def _planes(solution: Solution) -> Tensor:
+    return solution.planes if INGREDIENTS.floats else to_bytes(solution.planes.float())
 
 
 def _mirrored(data: Batch, rng: np.random.Generator) -> Batch:
@@ -101,6 +136,6 @@ def _loss(data: Batch) -> float:
     parts: list[Tensor] = []
     for start in range(0, len(data.inputs), _CHUNK):
         some = slice(start, start + _CHUNK)
-        pictures = to_images(data.inputs[some, :3])[:, None]
+        pictures = floats(data.inputs[some, :3])[:, None]
         parts.append(restoration_loss(pictures, to_images(data.truths[some]), data.weights[some], True))
     return float(torch.cat(parts).mean())

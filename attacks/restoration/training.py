@@ -1,14 +1,16 @@
 """Training of a network that restores originals from releases, on an adversary's rehearsals.
 
-The input is any stack of planes (a release, or estimates with their deviations), the output any number of images. The
-loss is in loss.py. The weights that are evaluated and kept are a running average of the trained ones (Polyak and
-Juditsky 1992), which makes a learning rate schedule unnecessary in a training of unknown length.
+The input is any stack of planes (a release, or a solution with its deviations), the output any number of images. The
+loss is in loss.py, what is known in closed form in measurement.py. The weights that are evaluated and kept are a
+running average of the trained ones (Polyak and Juditsky 1992), which makes a learning rate schedule unnecessary in a
+training of unknown length.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
+from itertools import permutations
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -18,6 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from harness.images import to_bytes, to_images
 from harness.plugins.attacks.restoration.loss import dominated, restoration_loss
+from harness.plugins.attacks.restoration.measurement import MeasuredUNet, Measurement
 from harness.plugins.attacks.restoration.unet import UNet
 from harness.randomness import derive, numpy_generator
 from harness.release import empty
@@ -37,6 +40,34 @@ _AVERAGED = 0.995  # decay of the running average, once there were enough steps
 _CLIP = 0.1  # largest norm of a step's gradient: on graft_mix 1,250 steps then reach what 1,500 reached with 1
 _CHUNK = 32
 _NEAR = 0.02  # of a constant guess's loss: how near an input is to the originals where nothing is left to restore
+
+
+@dataclass
+class Ingredients:
+    """What a restoration has beside its network. All are on; an ablation switches them off one by one.
+
+    floats      solutions are floats, not rounded to bytes
+    estimates   linear estimates of least squared error beside the input (measurement.py)
+    corrected   restored images are corrected towards what was measured (measurement.py)
+    fresh       rehearsals are repeated during the training
+    augmented   the adversary's images are varied before each rehearsal (augmentation.py)
+    mirrored    the mean of a restored image and of its restored mirror image
+    """
+
+    floats: bool = True
+    estimates: bool = True
+    corrected: bool = True
+    fresh: bool = True
+    augmented: bool = True
+    mirrored: bool = True
+
+
+INGREDIENTS = Ingredients()
+
+
+def in_training() -> tuple[bool, ...]:
+    """The ingredients that a trained network depends on: all but the mirrored mean."""
+    return astuple(replace(INGREDIENTS, mirrored=True))
 
 
 class Batch(NamedTuple):
@@ -70,7 +101,11 @@ class Restorer:
 
     @torch.no_grad()
     def restore(self, inputs: Tensor) -> Bytes:
-        """(n, C, H, W) as in training -> (n, k, 3, H, W) uint8, a few dozen at a time."""
+        """(n, C, H, W) as in training -> (n, k, 3, H, W) uint8, a few dozen at a time.
+
+        A network's answer is the mean of a restored image and of its restored mirror image; with several images, those
+        of the mirror image are matched to the others first.
+        """
         restored = empty((len(inputs), self.images, 3, *inputs.shape[2:]), self.device)
         for rows in _chunks(len(inputs)):
             restored[rows] = to_bytes(self._answer(inputs[rows]))
@@ -79,9 +114,13 @@ class Restorer:
     def _answer(self, inputs: Tensor) -> Tensor:
         """(n, k, 3, H, W) float32."""
         if self.report["answers"] == "network":
-            return _forward(self.network, inputs, self.images, self.device)
+            pictures = _forward(self.network, inputs, self.device)
+            if not INGREDIENTS.mirrored:
+                return pictures
+            again = _forward(self.network, inputs.flip(-1), self.device).flip(-1)
+            return (pictures + _matched(again, pictures)) / 2
         as_is = self.report["answers"] == "release"
-        one = _floats(inputs[:, :3].to(self.device)) if as_is else self.constant.expand(len(inputs), -1, -1, -1)
+        one = floats(inputs[:, :3].to(self.device)) if as_is else self.constant.expand(len(inputs), -1, -1, -1)
         return one[:, None].expand(-1, self.images, -1, -1, -1)
 
 
@@ -94,6 +133,7 @@ def fit(
     rounds: int,
     width: int,
     batch: int,
+    measurement: Measurement | None = None,
 ) -> Restorer:
     """Train on rehearsed(0), rehearsed(1), ... until the loss on the held-out data is flat (harness.train.convergence).
 
@@ -105,10 +145,11 @@ def fit(
     rounds     to train, at least
     width      channels of the network's finest level
     batch      inputs per step
+    measurement  what an input holds exactly, if anything
     """
     with seeded(key, device):
         constant, constant_losses = best_constant(rehearsed(0).truths, held_out, device)
-        trainer = _Trainer(held_out, key, device, width, batch, constant)
+        trainer = _Trainer(held_out, key, device, width, batch, constant, measurement)
         untrained = trainer.loss(held_out)
         report = follow_until_flat(
             trainer,
@@ -138,15 +179,28 @@ def _verdict(losses: Tensor, constant: Tensor, as_is: Tensor, units: Array) -> d
 class _Trainer:
     """A U-Net in training, and the running average of its weights (`model`)."""
 
-    def __init__(self, example: Batch, key: bytes, device: str, width: int, batch: int, constant: Tensor):
+    def __init__(
+        self,
+        example: Batch,
+        key: bytes,
+        device: str,
+        width: int,
+        batch: int,
+        constant: Tensor,
+        measurement: Measurement | None,
+    ):
         self.images, self.device, self.batch, self.steps = example.truths.shape[1], device, batch, 0
         self.ordered = dominated(example.weights)
-        network = UNet(example.inputs.shape[1], self.images, width, constant=constant).to(device)
-        self._network: nn.Module = network.to(memory_format=torch.channels_last)
+        estimating = measurement if INGREDIENTS.estimates else None
+        correcting = measurement if INGREDIENTS.corrected and self.images == 1 else None
+        planes = example.inputs.shape[1] + (0 if estimating is None else estimating.planes)
+        network = UNet(planes, self.images, width, constant=constant)
+        whole = MeasuredUNet(network, estimating, correcting).to(device)
+        self._network: nn.Module = whole.to(memory_format=torch.channels_last)
         self._averaged = AveragedModel(self._network, multi_avg_fn=self._average)
         self.model: nn.Module = self._averaged.module
         others = [weights for weights in network.parameters() if weights is not network.share]
-        groups = [{"params": others}, {"params": [network.share], "lr": _SHARE_RATE * _RATE}]
+        groups: list[dict[str, Any]] = [{"params": others}, {"params": [network.share], "lr": _SHARE_RATE * _RATE}]
         self._optimizer = torch.optim.Adam(groups, _RATE, fused=True)
         self._rng = numpy_generator(derive(key, "batches"))
 
@@ -193,20 +247,31 @@ class _Trainer:
 def _batch_loss(network: nn.Module, data: Batch, device: str, ordered: bool) -> Tensor:
     """(n,) loss of each input."""
     truths, weights = to_images(data.truths.to(device)), data.weights.to(device, torch.float32)
-    return restoration_loss(_forward(network, data.inputs, truths.shape[1], device), truths, weights, ordered)
+    return restoration_loss(_forward(network, data.inputs, device), truths, weights, ordered)
 
 
-def _forward(network: nn.Module, inputs: Tensor, images: int, device: str) -> Tensor:
+def _forward(network: nn.Module, inputs: Tensor, device: str) -> Tensor:
     """(n, k, 3, H, W) float32 restored images, not clipped."""
-    planes = _floats(inputs.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
     with autocast(device, low_precision(device)):
-        restored = network(planes)
-    pictures: Tensor = restored.float().unflatten(1, (images, 3))
+        pictures: Tensor = network(floats(inputs.to(device, non_blocking=True)))
     return pictures
 
 
-def _floats(planes: Tensor) -> Tensor:
+def floats(planes: Tensor) -> Tensor:
+    """Planes of any type as float32, bytes scaled to [0, 1]."""
     return to_images(planes) if planes.dtype == torch.uint8 else planes.float()
+
+
+def _matched(again: Tensor, pictures: Tensor) -> Tensor:
+    """(n, k, 3, H, W): `again` in the order in which it is, in all, nearest to the pictures."""
+    count = pictures.shape[1]
+    if count == 1:
+        return again
+    distance = (pictures.unsqueeze(2) - again.unsqueeze(1)).abs().mean((-3, -2, -1))  # (n, picture, again)
+    orders = torch.tensor(list(permutations(range(count))), device=pictures.device)
+    totals = torch.stack([distance[:, torch.arange(count), order].sum(1) for order in orders], 1)
+    rows = torch.arange(len(pictures), device=pictures.device).unsqueeze(1)
+    return again[rows, orders[totals.argmin(1)]]
 
 
 def _chunks(count: int) -> Iterator[slice]:
@@ -231,7 +296,7 @@ def _losses_of(data: Batch, device: str, ordered: bool, guess: Tensor | None = N
     parts = []
     for rows in _chunks(len(data.truths)):
         truths = to_images(data.truths[rows].to(device))
-        one = _floats(data.inputs[rows, :3].to(device))[:, None] if guess is None else guess
+        one = floats(data.inputs[rows, :3].to(device))[:, None] if guess is None else guess
         parts.append(restoration_loss(one.expand_as(truths), truths, data.weights[rows].to(device), ordered))
     return torch.cat(parts)
 

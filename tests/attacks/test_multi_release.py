@@ -115,7 +115,7 @@ def test_noise_that_regression_leaves_is_restored(monkeypatch):
 
     pairings = link(seen.observation)
     solution = solve(seen.observation, seen.observation.releases, pairings, 40)
-    unrestored = pick(seen.observation, pairings[0], solution.images)
+    unrestored = pick(seen.observation, pairings[0], solution.bytes())
     left = dissimilarity(unrestored[:, 0], seen.images[seen.secrets[0].dominant_rows]).mean()
     assert guess.report["restored"] and guess.report["held_out_loss"] < guess.report["held_out_before"]
     assert best(guess, seen).mean() < 0.7 * left < 0.7 * looked(seen).mean()
@@ -145,7 +145,7 @@ def test_the_oracle_is_an_upper_bound_for_shuffled_blocks_and_noise_too(hurried)
         seen = Seen(function, (0.5, 0.5), epochs=4, granted=PLANS, **more)
         pairings = link(seen.observation)
         blind, told = (
-            pick(seen.observation, pairs[0], solve(seen.observation, seen.observation.releases, pairs, 40).images)
+            pick(seen.observation, pairs[0], solve(seen.observation, seen.observation.releases, pairs, 40).bytes())
             for pairs in (pairings, seen.truth)
         )
         originals = seen.images[seen.secrets[0].dominant_rows]
