@@ -11,10 +11,7 @@ import numpy as np
 import torch
 
 from harness.errors import NotConverged
-from harness.images import to_images
-from harness.types import Array, Bytes, Scores
-
-_CHUNK = 64
+from harness.types import Array, Images, Scores
 
 
 def recognition(
@@ -63,30 +60,17 @@ def attribute(scores: Scores, truth: Array, labels: Array) -> tuple[dict[str, Ar
 
 
 def reconstruction(
-    candidates: Bytes,
-    originals: Callable[[slice], Bytes],
-    dominant: Array,
+    candidates: Images,
+    originals: Images,
     metrics: Mapping[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]],
-    device: str,
 ) -> dict[str, Array]:
-    """Distance of the best candidate: to the dominant source, and over every source.
+    """Distance of every candidate to every original of its row, by every metric.
 
-    candidates  (n, M, 3, H, W) uint8
-    originals   originals(rows) -> (rows, k, 3, H, W) uint8, the sources of those releases
-    returns     attacked_<metric> and attacked_any_<metric>, (n,) each
+    candidates  (n, M, 3, H, W) in [0, 1]
+    originals   (n, C, 3, H, W) in [0, 1], on the same device
+    returns     (n, M, C) float64 for each metric
     """
-    parts: dict[str, list[Array]] = {}
-    for start in range(0, len(candidates), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        guesses, truth = to_images(candidates[rows].to(device)), to_images(originals(rows).to(device))
-        column = torch.from_numpy(dominant[rows]).to(device)
-        for name, metric in metrics.items():
-            grid = distances(guesses, truth, metric)
-            nearest = grid.amin(1)
-            to_dominant = nearest.gather(1, column.unsqueeze(1)).squeeze(1)
-            parts.setdefault(f"attacked_{name}", []).append(to_dominant.cpu().numpy())
-            parts.setdefault(f"attacked_any_{name}", []).append(nearest.amin(1).cpu().numpy())
-    return {name: np.concatenate(values) for name, values in parts.items()}
+    return {name: distances(candidates, originals, metric).double().cpu().numpy() for name, metric in metrics.items()}
 
 
 def distances(

@@ -5,7 +5,10 @@ that boards show, add an entry here and the metric or evaluator that measures it
 below return is not to be computed when a module is imported: the table may have grown since.
 
 A judged distance has variants, named by a prefix: `any_dssim` (to the nearest source), `every_dssim` (mean over the
-sources), `attacked_dssim` (of an attack's best candidate) and `attacked_any_dssim`.
+sources), `attacked_dssim` (of an attack's best candidate), `attacked_any_dssim` and `first_dssim` (of its first
+candidate alone). Over everything that was released or answered stand, per original, `dssim_all` (the smallest),
+`worst_dssim` (the smallest by the metric that the worst case is made of) and `null_dssim` (the same against another
+original), each also to the nearest source: `worst_any_dssim`.
 
 Thresholds: the stricter of t_acc and cut-off over both data sets, Raynal et al. 2020, Tables 2 and 3, on unattacked
 releases.
@@ -16,7 +19,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-ANY, EVERY, ATTACKED = "any_", "every_", "attacked_"
+ANY, EVERY, ATTACKED, FIRST = "any_", "every_", "attacked_", "first_"
+WORST, NULL, ALL = "worst_", "null_", "_all"
+INDEXES = ("units", "originals", "held")
+"""The arrays of a record that say which original the numbers of the others are of (`index_array`)."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Score:
     board         shown as a column of every board
     terminal      shown on the terminal too, which is narrow
     attack_column the CSV column that names the strongest attack by this hit rate; NAME_attack by default
+    worst_metric  of a judged distance, the metric that its worst case is made of; the distance itself by default
     """
 
     name: str
@@ -59,6 +66,7 @@ class Score:
     board: bool = False
     terminal: bool = True
     attack_column: str | None = None
+    worst_metric: str | None = None
 
     @property
     def farther(self) -> bool:
@@ -110,8 +118,11 @@ SCORES: dict[str, Score] = {
 
 
 def base(name: str) -> str:
-    """`dssim` of `attacked_any_dssim`: the score that a variant is of."""
-    for prefix in (ATTACKED, ANY, EVERY):
+    """`dssim` of `attacked_any_dssim` or `worst_dssim`: the score that a variant is of."""
+    shorter = name.removesuffix(ALL)
+    if shorter != name and base(shorter) in SCORES and SCORES[base(shorter)].judged:
+        return base(shorter)
+    for prefix in (ATTACKED, FIRST, WORST, NULL, ANY, EVERY):
         shorter = name.removeprefix(prefix)
         if shorter != name and base(shorter) in SCORES and SCORES[base(shorter)].judged:
             return base(shorter)
@@ -130,6 +141,36 @@ def label(name: str) -> str:
 def judged() -> tuple[str, ...]:
     """The distances that the worst case is made of; rows are ranked by the first."""
     return tuple(name for name, score in SCORES.items() if score.judged)
+
+
+def worst_metric(name: str) -> str:
+    """The metric that the worst case by this judged distance is made of."""
+    return SCORES[name].worst_metric or name
+
+
+def index_array(name: str) -> str:
+    """The array of a record that says which original each number of this array is of.
+
+    units      one number for every scored release of epoch 0, or for every row of a guess
+    originals  one for every target that dominates a release
+    held       one for every target that a release holds
+    """
+    if not (name.startswith((WORST, NULL, "reid_")) or name.endswith(ALL)):
+        return "units"
+    return "held" if ANY in name else "originals"
+
+
+def embeddings() -> dict[str, dict[str, str]]:
+    """The embeddings by which images are re-identified: for each its scores, by what a ranking calls them.
+
+    {"identity": {"reid_rank1": "reid_rank1", ...}, "identity_histogram": {"reid_histogram_rank1": "reid_rank1"}}
+    """
+    found: dict[str, dict[str, str]] = {}
+    for name, score in SCORES.items():
+        if score.evaluators[1:] == ("reidentification",):
+            rank = name.rpartition("_")[2]
+            found.setdefault(score.evaluators[0], {})[name] = f"reid_{rank}"
+    return found
 
 
 def judged_variants() -> tuple[str, ...]:

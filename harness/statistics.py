@@ -67,6 +67,14 @@ def per_unit(values: ArrayLike, units: ArrayLike | None = None) -> Array:
     return sums / counts
 
 
+def known_mean(values: Array) -> Array:
+    """(n,) mean over the columns of (n, m) that are finite; NaN where none is."""
+    known = np.isfinite(values)
+    sums = np.where(known, values, 0.0).sum(1)
+    means: Array = np.divide(sums, known.sum(1), out=np.full(len(values), np.nan), where=known.any(1))
+    return means
+
+
 def bootstrap(figures: Array, seed: int, draws: int) -> tuple[float, float] | tuple[None, None]:
     """95 % percentile interval of the mean; the same seed and number of figures draw the same originals."""
     if len(figures) < 2:

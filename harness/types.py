@@ -160,16 +160,20 @@ class Secret:
 class Guess:
     """What an attack returns: exactly one of the three, a row per release (or per `observation.targets`).
 
-    candidates  (N, M, 3, H, W) uint8 reconstructions, M at most the number of sources
+    candidates  (N, M, 3, H, W) uint8 reconstructions, M at most the number of sources, the best guess at the dominant
+                source first
     scores      (N, K) class scores; a row with no positive score is "no answer" and never a hit;
                 of kind `attribute`, (N, A) over `observation.attributes`
     gallery     (N, G) scores over a gallery
+    releases    (N, 2) integers: which release, and which image in it, a row of candidates answers; at most one row for
+                each image. None: release 0, in order (or its targets)
     report      figures of the attack itself (steps, losses, held-out accuracy); goes into the record
     """
 
     candidates: Any = None
     scores: Any = None
     gallery: Any = None
+    releases: Any = None
     report: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -125,13 +125,10 @@ def _has_steps(facts: Any) -> bool:
 def by_original(records: Iterable[RunResult], array: str) -> dict[int, float]:
     """Each original's figure: the mean over its releases of all seeds. Of a test image: over trainings."""
     records = list(records)
-    values = np.concatenate([record.arrays[array] for record in records])
-    units = np.concatenate([_units(record, array) for record in records])
+    values, units = (
+        np.concatenate(parts) for parts in zip(*(record.numbers(array) for record in records), strict=True)
+    )
     return dict(zip(np.unique(units).tolist(), per_unit(values, units).tolist(), strict=True))
-
-
-def _units(record: RunResult, array: str) -> Array:
-    return record.arrays.get("units", np.arange(len(record.arrays[array])))
 
 
 def seed_variance(own: Series, same_work: Iterable[Series], array: str) -> tuple[float, int] | None:

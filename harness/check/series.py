@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.leaderboard.format import settings
 from harness.records import RunResult
+from harness.scores import INDEXES
 
 _WORST_FIRST = ("failed", "skipped", "inapplicable", "ok")
 _COMPARABLE = {"dataset": "images", "device": "device", "targets": "choice of targets", "epochs": "epochs"}
@@ -65,8 +66,8 @@ class Series:
 
     @property
     def arrays(self) -> set[str]:
-        """The arrays that every ok record has, `units` apart."""
-        measured = [set(record.arrays) - {"units"} for record in self.ok_records.values()]
+        """The arrays that every ok record has, without those that say which images they are of."""
+        measured = [set(record.arrays) - set(INDEXES) for record in self.ok_records.values()]
         return set.intersection(*measured) if measured else set()
 
 

@@ -103,13 +103,13 @@ class Client:
 
     def scored(self, secret: Secret) -> tuple[Array, Array]:
         """(n,) rows of the release that are scored, and (n,) the original that dominates each."""
-        rows = np.flatnonzero(self._targets[secret.dominant_rows])
+        rows = np.flatnonzero(self.is_target[secret.dominant_rows])
         if not len(rows):
             raise Inapplicable(f"none of the {self.targets} targets dominates a release; use a larger --targets")
         return rows, secret.dominant_rows[rows]
 
     @cached_property
-    def _targets(self) -> Array:
+    def is_target(self) -> Array:
         """(N,) whether each original is scored: the first by a hash of their content, whatever the seed or defense."""
         hashes = self.splits.private.hashes
         order = sorted(range(len(hashes)), key=lambda row: hashlib.sha256(b"target " + bytes(hashes[row])).digest())
@@ -120,7 +120,7 @@ class Client:
     @cached_property
     def gallery(self) -> Gallery:
         """Every target, whether or not it dominates a release, among distractors: the same for all cells."""
-        return gallery_of(self.splits, np.flatnonzero(self._targets))
+        return gallery_of(self.splits, np.flatnonzero(self.is_target))
 
     def observe(self, defense: Entry, attack: Entry, seed: int) -> Observation:
         """The view of an attack: copies, and only of what its entry is granted.

@@ -147,8 +147,9 @@ def _pairs(ours: Mapping[int, RunResult], theirs: Mapping[int, RunResult], prefi
     pairs = {}
     for name, mine, other, sign in compared:
         seeds = [s for s in ours if s in theirs and mine in ours[s].arrays and other in theirs[s].arrays]
-        if seeds:
-            units = np.concatenate([ours[seed].arrays["units"] for seed in seeds])
-            a, b = (np.concatenate([side[s].arrays[n] for s in seeds]) for side, n in ((ours, mine), (theirs, other)))
-            pairs[name] = (sign * a, sign * b, units)
+        both = [(ours[seed].numbers(mine), theirs[seed].numbers(other)) for seed in seeds]
+        both = [(one, two) for one, two in both if np.array_equal(one[1], two[1])]  # of the same originals
+        if both:
+            a, b = (np.concatenate([side[at][0] for side in both]) for at in (0, 1))
+            pairs[name] = (sign * a, sign * b, np.concatenate([one[1] for one, _ in both]))
     return pairs

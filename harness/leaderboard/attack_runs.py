@@ -104,8 +104,9 @@ def pooled(records: Iterable[RunResult], name: str, proportion: bool | None = No
 
 
 def _joined(records: Iterable[RunResult], name: str) -> tuple[Array, Array]:
-    measured = [record for record in records if name in record.arrays]
-    return tuple(np.concatenate([record.arrays[part] for record in measured]) for part in (name, "units"))  # type: ignore[return-value]
+    numbers = [record.numbers(name) for record in records if name in record.arrays]
+    values, units = (np.concatenate(parts) for parts in zip(*numbers, strict=True))
+    return values, units
 
 
 def pooled_hits(records: Iterable[RunResult], name: str) -> dict[str, Any]:

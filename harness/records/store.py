@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.scores import index_array
+from harness.statistics import known_mean
 from harness.system.files import TEMPORARY_SUFFIX, write_atomically
 
 if TYPE_CHECKING:
@@ -80,6 +82,17 @@ class RunResult:
     @property
     def inputs(self) -> Mapping[str, Any]:
         return self.spec.inputs
+
+    def numbers(self, name: str) -> tuple[Array, Array]:
+        """An array as one number for each of its (n,) images, and (n,) the original that each is of.
+
+        A null is the mean over its derangements; numbers that were not measured (NaN) are left out.
+        """
+        values = self.arrays[name]
+        of = self.arrays.get(index_array(name), self.arrays.get("units", np.arange(len(values))))
+        values = known_mean(values) if values.ndim == 2 else values
+        known = np.isfinite(values)
+        return values[known], of[known]
 
 
 class Records:

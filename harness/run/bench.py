@@ -21,7 +21,7 @@ from harness.errors import HarnessError, Inapplicable, NotConverged, Skipped
 from harness.records import FINISHED, Records, RunResult, RunSpec, provenance
 from harness.registry import Entry, Registry, bind
 from harness.run.work import Outcome, measure_release, run_attack, train_utility
-from harness.scores import SCORES, judged
+from harness.scores import embeddings, judged, worst_metric
 from harness.system.device import device_type, low_precision
 from harness.train import networks, recipe_named
 from harness.types import Splits
@@ -187,6 +187,7 @@ class Bench:
             "metrics": [provenance.resolved(metric) for metric in metrics],
             "judges": [provenance.resolved(entry) for entry in identity],
             "targets": self.targets,
+            "releases": self.epochs,
         }
         return RunSpec("release", self._inputs("release", defense, seed, [*metrics, *identity]) | measured)
 
@@ -236,9 +237,15 @@ def judges(registry: Registry, attack: Entry) -> list[Entry]:
         return []
     if attack.kind != "reconstruction":
         return [evaluators[str(attack.kind)]]
-    return [evaluators["reconstruction"], *identifiers(registry), *(registry.get("metrics", name) for name in judged())]
+    return [evaluators["reconstruction"], *identifiers(registry), *_distances(registry)]
 
 
 def identifiers(registry: Registry) -> list[Entry]:
-    """The evaluators that say whose image a reconstruction is: the embedding, and the rank that it gives."""
-    return [registry.get("evaluators", name) for name in SCORES["reid_rank1"].evaluators]
+    """The evaluators that say whose image a reconstruction is: the embeddings, and the rank that they give."""
+    return [registry.get("evaluators", name) for name in (*embeddings(), "reidentification")]
+
+
+def _distances(registry: Registry) -> list[Entry]:
+    """The judged distances, and the metrics that their worst case is made of."""
+    names = dict.fromkeys((*judged(), *map(worst_metric, judged())))
+    return [registry.get("metrics", name) for name in names]

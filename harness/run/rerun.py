@@ -18,9 +18,8 @@ from harness.records import Records, RunResult, provenance
 from harness.registry import Entry, Registry, bind
 from harness.run.bench import Bench, Piece
 from harness.run.options import RunOptions, make_bench
-from harness.scores import hit_rates
+from harness.scores import INDEXES, hit_rates
 from harness.statistics import holm, paired, paired_p, summarise
-from harness.types import Array
 
 DATA = ("dataset", "size", "limit", "public_share")
 LEVEL = 0.05
@@ -75,7 +74,7 @@ def options_of(record: RunResult, registry: Registry, given: Mapping[str, Any]) 
         chosen["dataset"] = name
     return RunOptions(
         **chosen,
-        epochs=inputs.get("epochs", 1),
+        epochs=inputs.get("releases", inputs.get("epochs", 1)),
         targets=inputs.get("targets", 1000),
         device=given.get("device") or inputs["device"],
         threads=inputs.get("threads"),
@@ -177,30 +176,32 @@ class RecordComparison:
 
 def compare(then: RunResult, now: RunResult) -> RecordComparison:
     """The differences between a record and its repetition. Figures of other images are not compared but missing."""
-    units = then.arrays.get("units")
-    same_images = np.array_equal(then.arrays.get("units", ()), now.arrays.get("units", ()))
-    names = [
-        name
-        for name, values in then.arrays.items()
-        if same_images and name != "units" and name in now.arrays and len(values) == len(now.arrays[name])
-    ]
-    corrected = holm([paired_p(now.arrays[name], then.arrays[name], units=units) for name in names])
-    figures = [
-        _figure_change(name, then.arrays[name], now.arrays[name], units, float(p))
-        for name, p in zip(names, corrected, strict=True)
-    ]
-    missing = [name for name in then.arrays if name not in names and (name != "units" or not same_images)]
+    names = [name for name in then.arrays if name not in INDEXES and _same_images(then, now, name)]
+    pairs = [(now.numbers(name)[0], *then.numbers(name)) for name in names]
+    corrected = holm([paired_p(mine, theirs, units=units) for mine, theirs, units in pairs])
+    figures = [_figure_change(name, then, now, float(p)) for name, p in zip(names, corrected, strict=True)]
+    indexes = [name for name in INDEXES if np.array_equal(then.arrays.get(name, ()), now.arrays.get(name, ()))]
+    missing = [name for name in then.arrays if name not in (*names, *indexes)]
     new = [name for name in now.arrays if name not in then.arrays]
     return RecordComparison(then, now, list(differences(then.inputs, now.inputs)), figures, missing, new)
 
 
-def _figure_change(name: str, then: Array, now: Array, units: Array | None, p: float) -> FigureChange:
-    equal = then.dtype == now.dtype and np.array_equal(then, now)
-    largest = float(np.abs(now.astype(float) - then.astype(float)).max(initial=0.0))
+def _same_images(then: RunResult, now: RunResult, name: str) -> bool:
+    """Whether both have this array, of the same images."""
+    if name not in now.arrays or now.arrays[name].shape != then.arrays[name].shape:
+        return False
+    return np.array_equal(then.numbers(name)[1], now.numbers(name)[1])
+
+
+def _figure_change(name: str, then: RunResult, now: RunResult, p: float) -> FigureChange:
+    old, new = then.arrays[name], now.arrays[name]
+    equal = old.dtype == new.dtype and np.array_equal(old, new, equal_nan=old.dtype.kind == "f")
+    (before, units), (after, _) = then.numbers(name), now.numbers(name)
+    largest = float(np.abs(after.astype(float) - before.astype(float)).max(initial=0.0))
     # a distance may be 0 everywhere without being a proportion
     proportion = None if name in (*hit_rates(), "utility") else False
-    before, after = (summarise(values, units=units, proportion=proportion) for values in (then, now))
-    return FigureChange(name, before, after, paired(now, then, units=units), equal, largest <= ROUNDING, p)
+    was, found = (summarise(values, units=units, proportion=proportion) for values in (before, after))
+    return FigureChange(name, was, found, paired(after, before, units=units), equal, largest <= ROUNDING, p)
 
 
 def differences(then: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:

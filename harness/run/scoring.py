@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,22 +11,39 @@ import torch
 from harness.client.client import Client
 from harness.errors import HarnessError, Inapplicable, NotConverged
 from harness.registry import Entry, bind
-from harness.scores import judged, label, proof_of
+from harness.run.answers import Answers, Epoch, of_guess, rows_of
+from harness.run.originals import Minima, summaries
+from harness.scores import ANY, ATTACKED, FIRST, embeddings, label, proof_of
 from harness.statistics import summarise, wilson
-from harness.types import Array, Bytes, Guess, Release, Secret
+from harness.types import Array, Guess, Release, Secret
 
 Scored = tuple[dict[str, Any], dict[str, Array]]
 
+_RANKED = 4096  # images ranked at a time
 NO_ATTRIBUTE = "the data set has no second attribute; use one with a coarse label, such as cifar10_coarse"
 
 
-def score(client: Client, attack: Entry, guess: Guess, release: Release, secret: Secret) -> Scored:
-    """The scores of a guess, and the number per scored release behind each."""
+def score(
+    client: Client,
+    attack: Entry,
+    guess: Guess,
+    release: Release,
+    secret: Secret,
+    later: Callable[[int], Epoch] | None = None,
+) -> Scored:
+    """The scores of a guess, and the numbers behind each: one per scored release, or per original.
+
+    release, secret  release 0
+    later            later(r) -> release r and its secret; without it a guess can answer release 0 alone
+    """
     if str(attack.kind) not in client.registry.section("evaluators"):
         raise Inapplicable(f"attacks of kind {attack.kind} are not scored yet")
+    if attack.kind == "reconstruction":
+        return _reconstruction(client, guess, of_guess(client, attack, guess, release, secret, later))
+    if guess.releases is not None:
+        raise HarnessError(f"{attack.name}: only a reconstruction names the releases that it answers; leave it None")
     kinds: dict[str, Callable[..., Scored]] = {
         "recognition": _recognition,
-        "reconstruction": _reconstruction,
         "reidentification": _reidentification,
         "attribute": _attribute,
     }
@@ -35,56 +52,125 @@ def score(client: Client, attack: Entry, guess: Guess, release: Release, secret:
 
 def _recognition(client: Client, attack: Entry, guess: Guess, release: Release, secret: Secret) -> Scored:
     rows, units = client.scored(secret)
-    answers = _rows_of(guess.scores, rows, len(release), attack)
+    answers = rows_of(guess.scores, rows, len(release), attack)
     _check_columns(answers, len(client.splits.classes), len(rows), attack)
     classes, dominant = client.splits.private.labels[secret.sources[rows]], secret.dominant[rows]
     hits, chance = _evaluator(client, "recognition")(answers, classes, dominant, _hard(release, rows))
     return _proportions(hits, chance, units)
 
 
-def _reconstruction(client: Client, attack: Entry, guess: Guess, release: Release, secret: Secret) -> Scored:
-    rows, units = client.scored(secret)
-    dominant, sources = secret.dominant[rows], secret.sources[rows]
-    candidates = _rows_of(guess.candidates, rows, len(release), attack)
-    _check_candidates(candidates, secret.sources.shape[1], tuple(release.images.shape[1:]), attack)
-    metrics = {name: bind(client.registry.get("metrics", name)) for name in judged()}
-    measure = _evaluator(client, "reconstruction")
-    found = measure(candidates, lambda some: client.originals(sources[some]), dominant, metrics, client.device)
-    scores = {name: summarise(values, units=units, proportion=False) for name, values in found.items()}
-    known, hits = identified(client, candidates, units)
-    return {**scores, **known}, {**found, **hits}
+def _reconstruction(client: Client, guess: Guess, answers: Answers) -> Scored:
+    minima = Minima(client)
+    of_rows = by_row(minima.add(answers), answers.dominant_rows)
+    if guess.releases is not None:
+        of_rows = _best_per_original(of_rows, client.is_target)
+    of_originals = minima.arrays()
+    units = of_rows["units"]
+    scores = {
+        name: summarise(values, units=units, proportion=False) for name, values in of_rows.items() if name != "units"
+    }
+    known, hits = identified(client, [answers])
+    return {**scores, **summaries(of_originals), **known}, {**of_rows, **of_originals, **hits}
+
+
+def by_row(grids: Mapping[str, Array], originals: Array) -> dict[str, Array]:
+    """The best candidate to the dominant source and to the nearest, and the first candidate to the dominant source.
+
+    grids  by distance (P, M, k), the dominant source first
+    """
+    arrays: dict[str, Array] = {"units": originals}
+    for name, grid in grids.items():
+        arrays |= {
+            ATTACKED + name: grid[:, :, 0].min(1),
+            ATTACKED + ANY + name: grid.min((1, 2)),
+            FIRST + name: grid[:, 0, 0],
+        }
+    return arrays
+
+
+def _best_per_original(of_rows: Mapping[str, Array], is_target: Array) -> dict[str, Array]:
+    """Of a guess that names releases: the best of all rows for an original, and the first candidate of the first."""
+    units, first, places = np.unique(of_rows["units"], return_index=True, return_inverse=True)
+    wanted = is_target[units]
+    arrays: dict[str, Array] = {"units": units[wanted]}
+    for name, values in of_rows.items():
+        if name == "units":
+            continue
+        best = values[first].copy()
+        if not name.startswith(FIRST):
+            np.minimum.at(best, places, values)
+        arrays[name] = best[wanted]
+    return arrays
 
 
 def _reidentification(client: Client, attack: Entry, guess: Guess, release: Release, secret: Secret) -> Scored:
     rows, units = client.scored(secret)
-    answers = _rows_of(guess.gallery, rows, len(release), attack)
+    answers = rows_of(guess.gallery, rows, len(release), attack)
     _check_columns(answers, len(client.gallery), len(rows), attack)
-    return _ranked(client, answers, units)
+    originals, places = np.unique(units, return_inverse=True)
+    best = torch.full((len(originals), answers.shape[1]), -torch.inf, device=answers.device)
+    return _ranked(client, pooled(answers.float(), places, best), originals)
 
 
 def _attribute(client: Client, attack: Entry, guess: Guess, release: Release, secret: Secret) -> Scored:
     private, (rows, units) = client.splits.private, client.scored(secret)
     if private.attributes is None:
         raise Inapplicable(NO_ATTRIBUTE)
-    answers = _rows_of(guess.scores, rows, len(release), attack)
+    answers = rows_of(guess.scores, rows, len(release), attack)
     _check_columns(answers, len(private.attribute_names), len(rows), attack)
     hits, chance = _evaluator(client, "attribute")(answers, private.attributes[units], _hard(release, rows))
     figures, arrays = _proportions(hits, chance, units)
     return {"attribute": {**figures["attribute"], "chance_constant": chance["constant"]}}, arrays
 
 
-def identified(client: Client, candidates: Bytes, originals: Array) -> Scored:
-    """Re-identification of (n, M, 3, H, W) uint8 releases or reconstructions by the fixed embedding.
+def identified(client: Client, answers: Sequence[Answers]) -> Scored:
+    """Re-identification by every fixed embedding: one ranking per original, of all images that answer its releases."""
+    rows = [np.flatnonzero(client.is_target[each.dominant_rows]) for each in answers]
+    units = np.concatenate([each.dominant_rows[some] for each, some in zip(answers, rows, strict=True)])
+    originals, places = np.unique(units, return_inverse=True)
+    if not len(originals):
+        raise Inapplicable(f"none of the {client.targets} targets dominates a release; use a larger --targets")
+    scores: dict[str, Any] = {}
+    arrays: dict[str, Array] = {"originals": originals}
+    for embedding, names in embeddings().items():
+        likeness = _evaluator(client, embedding)
+        best, done = torch.full((len(originals), len(client.gallery)), -torch.inf, device=client.device), 0
+        for each, some in zip(answers, rows, strict=True):
+            for start in range(0, len(some), _RANKED):
+                images = each.images[torch.from_numpy(some[start : start + _RANKED])]
+                these = likeness(images, client.gallery.images, client.device)
+                pooled(these, places[done : done + len(images)], best)
+                done += len(images)
+        figures, hits = _ranked(client, best, originals)
+        scores |= {name: figures[rank] for name, rank in names.items()}
+        arrays |= {name: hits[rank] for name, rank in names.items()}
+    return scores, arrays
 
-    originals  (n,) the private row that each is an image of
+
+def pooled(likeness: torch.Tensor, places: Array, best: torch.Tensor) -> torch.Tensor:
+    """The largest likeness of each original's images to each image of the gallery.
+
+    likeness  (n, G), or (n, M, G) of M candidates
+    places    (n,) which original each row is of
+    best      (originals, G) float32, of the rows before: changed in place and returned
     """
-    identity = _evaluator(client, "identity")
-    return _ranked(client, identity(candidates, client.gallery.images, client.device), originals)
+    if not bool(torch.isfinite(likeness).all()):
+        raise NotConverged("the scores over the gallery hold NaN or infinity")
+    rows = likeness.amax(1) if likeness.ndim == 3 else likeness
+    waiting = np.arange(len(places))
+    while len(waiting):  # one image of each original at a time
+        _, first = np.unique(places[waiting], return_index=True)
+        some = waiting[first]
+        into, these = (torch.from_numpy(index).to(rows.device) for index in (places[some], some))
+        best[into] = torch.maximum(best[into], rows[these])
+        waiting = np.delete(waiting, first)
+    return best
 
 
 def _ranked(client: Client, scores: torch.Tensor, originals: Array) -> Scored:
     hits, chance = _evaluator(client, "reidentification")(scores, client.gallery.truth(originals))
-    figures, arrays = _proportions(hits, chance, originals)
+    figures, _ = _proportions(hits, chance, originals)
+    arrays = {"originals": originals, **hits}
     return {name: {**figure, "gallery": len(client.gallery)} for name, figure in figures.items()}, arrays
 
 
@@ -145,31 +231,6 @@ def _must_have_learned(report: Mapping[str, Any]) -> None:
 def _check_columns(answers: Any, columns: int, rows: int, attack: Entry) -> None:
     if tuple(answers.shape[1:]) != (columns,):
         raise HarnessError(f"{attack.name}: scores of {tuple(answers.shape)}, expected {(rows, columns)}")
-
-
-def _rows_of(guessed: Any, rows: Array, releases: int, attack: Entry) -> Any:
-    """The scored rows of a guess that has a row per target, or one per release."""
-    if guessed is None:
-        raise HarnessError(f"{attack.name}: an attack of kind {attack.kind} returned a guess of another kind")
-    tensor = guessed if isinstance(guessed, torch.Tensor) else torch.from_numpy(np.require(guessed, requirements="W"))
-    if len(tensor) == len(rows):
-        return tensor
-    if len(tensor) == releases:
-        return tensor[torch.from_numpy(rows)]
-    raise HarnessError(f"{attack.name}: a guess of {len(tensor)} rows for {len(rows)} targets of {releases} releases")
-
-
-def _check_candidates(candidates: Bytes, sources: int, shape: tuple[int, ...], attack: Entry) -> None:
-    if candidates.ndim != 5 or candidates.dtype != torch.uint8 or tuple(candidates.shape[2:]) != shape:
-        raise HarnessError(
-            f"{attack.name}: candidates are {candidates.dtype} {tuple(candidates.shape)}; "
-            f"expected torch.uint8 (N, M, {', '.join(map(str, shape))})"
-        )
-    if not 1 <= candidates.shape[1] <= sources:
-        raise HarnessError(
-            f"{attack.name}: {candidates.shape[1]} candidates for releases of {sources} sources; "
-            "best of many guesses is an oracle, offer at most as many"
-        )
 
 
 def _corrected(score: dict[str, Any], chance: float) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from harness.images import to_images
 from harness.randomness import derive, root_of, torch_generator
 from harness.registry import Entry, bind
 from harness.release import as_tensor
+from harness.run.answers import of_release
+from harness.run.originals import Minima, summaries
 from harness.run.scoring import identified, must_beat_chance, score
 from harness.scores import judged
 from harness.statistics import summarise
@@ -30,7 +32,7 @@ _CHUNK = 64
 
 
 def measure_release(client: Client, defense: Entry, seed: int) -> Outcome:
-    """Distances of the release of epoch 0 to its originals, and how well it identifies them.
+    """Distances of release 0 to its originals; and of all releases how close they come to each, and whom they identify.
 
     A metric that lacks something from outside (weights) is a score without values that says why.
     """
@@ -50,9 +52,15 @@ def measure_release(client: Client, defense: Entry, seed: int) -> Outcome:
             grid = grid[np.arange(len(rows)), secret.dominant[rows]][:, None]
         arrays[name] = grid[:, 0]
     scores = {name: summarise(values, units=units, proportion=False) for name, values in arrays.items()}
-    known, hits = identified(client, release.images[torch.from_numpy(rows)][:, None], units)
+    answers = [of_release(client, *client.release(defense, seed, number)) for number in range(client.epochs)]
+    minima = Minima(client)
+    for each in answers:
+        minima.add(each)
+    by_original = minima.arrays(raw=True)
+    known, hits = identified(client, answers)
     facts = {"released": len(release), **client.splits.notes}
-    return {**scores, **known, **missing}, {"units": units, **arrays, **hits}, facts
+    scores |= {**summaries(by_original), **known, **missing}
+    return scores, {"units": units, **arrays, **by_original, **hits}, facts
 
 
 def _distances(
@@ -97,7 +105,9 @@ def run_attack(client: Client, defense: Entry, attack: Entry, seed: int, *, must
     observation = client.observe(defense, attack, seed)
     rng = torch_generator(derive(root_of(seed), "attack", attack.name), client.device)
     guess: Guess = bind(attack)(observation, rng)
-    scores, arrays = score(client, attack, guess, *client.release(defense, seed, 0))
+    scores, arrays = score(
+        client, attack, guess, *client.release(defense, seed, 0), lambda number: client.release(defense, seed, number)
+    )
     if must_learn:
         must_beat_chance(attack, guess.report, scores)
     return scores, arrays, dict(guess.report)

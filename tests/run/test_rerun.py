@@ -14,6 +14,7 @@ from harness.records.provenance import resolved
 from harness.records.store import read_all, read_one
 from harness.registry import load_registry
 from harness.run.rerun import compare, differences, entry_of, options_of
+from harness.scores import INDEXES
 from tests.helpers.planted import picture_folder
 from tests.report.test_files import snapshot
 
@@ -223,7 +224,8 @@ def test_inputs_that_differ_are_named_by_their_path():
 
 def test_figures_of_other_originals_are_not_compared(made):
     record = one(made, "release")
-    other = replace(record, arrays={**record.arrays, "units": record.arrays["units"] + 1})
+    moved = {name: record.arrays[name] + 1 for name in INDEXES}
+    other = replace(record, arrays={**record.arrays, **moved})
 
     found = compare(record, other)
 

@@ -1,0 +1,249 @@
+"""The smallest distance per original and its null, against figures that can be read off flat images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from harness.errors import HarnessError
+from harness.registry import Registry
+from harness.run.answers import Answers, of_guess
+from harness.run.originals import DERANGEMENTS, Minima, others_of, summaries
+from harness.run.scoring import by_row, pooled, score
+from harness.types import Guess
+from tests.helpers import planted
+
+GAP = "tests.run.test_originals:gap"
+
+
+def gap(images, originals, **_):
+    """Largest difference of two images, in grey levels."""
+    return (images - originals).abs().flatten(1).amax(1) * 255
+
+
+def flat(levels):
+    """(...,) grey levels -> (..., 3, 16, 16) uint8."""
+    levels = np.asarray(levels)
+    grey = torch.as_tensor(levels, dtype=torch.uint8)[..., None, None, None]
+    return grey.expand(*levels.shape, 3, planted.SIZE, planted.SIZE).contiguous()
+
+
+def client(levels, labels=None, **options):
+    """A client whose private images are flat, and whose distances are the difference in grey levels."""
+    labels = np.zeros(len(levels), np.int64) if labels is None else np.asarray(labels)
+    data = planted.splits(private=3, public=6, test=6)
+    data = replace(data, private=planted.dataset(flat(levels).numpy(), labels))
+    found = planted.bench(None, data, **options)
+    entries = [
+        replace(entry, use=GAP, params={}) if entry.name in ("dssim", "dhaar") else entry
+        for entry in found.registry.entries
+    ]
+    return replace(found, registry=Registry(tuple(entries))).client
+
+
+def answers(candidates, sources, dominant):
+    return Answers(flat(candidates), np.array(sources), np.array(dominant))
+
+
+def test_each_original_gets_the_smallest_distance_over_all_that_answers_it():
+    """Original 0 (level 100) is answered by 90 and 130 in one release and by 103 in another: 3."""
+    minima = Minima(client([100, 200, 50, 10]))
+
+    minima.add(answers([[90, 130]], [[0, 1]], [0]))
+    minima.add(answers([[103], [55]], [[0, 1], [2, 3]], [0, 0]))
+
+    arrays = minima.arrays()
+    assert arrays["originals"].tolist() == [0, 2]
+    assert arrays["worst_dssim"] == pytest.approx([3, 5])
+    assert arrays["held"].tolist() == [0, 1, 2, 3]
+    assert arrays["worst_any_dssim"] == pytest.approx([3, 70, 5, 45])
+
+
+def test_a_release_that_shows_its_lesser_source_counts_for_that_one():
+    """The defense says that original 0 dominates, and releases original 1 as it is."""
+    minima = Minima(client([100, 200]))
+
+    minima.add(answers([[200]], [[0, 1]], [0]))
+
+    arrays = minima.arrays(raw=True)
+    assert arrays["worst_dssim"] == pytest.approx([100])
+    assert arrays["worst_any_dssim"] == pytest.approx([100, 0])
+    assert arrays["any_dssim_all"] == pytest.approx([100, 0]) and arrays["dssim_all"] == pytest.approx([100])
+
+
+def test_the_null_is_the_same_minimum_against_others_of_the_class():
+    """Six originals of one class: with one guess of 100 the null is the mean distance of the others."""
+    levels = [100, 110, 120, 130, 140, 150]
+    one = client(levels)
+    others = others_of(one.splits.private)
+    minima = Minima(one)
+
+    minima.add(answers([[100]], [[0]], [0]))
+
+    null = minima.arrays()["null_dssim"]
+    expected = [abs(levels[other] - 100) for other in others[0]]
+    assert sorted(expected) == [10, 20, 30, 40, 50]
+    assert null == pytest.approx(np.array([expected]))
+    assert summaries(minima.arrays())["null_dssim"]["mean"] == pytest.approx(30)
+
+
+def test_the_null_has_as_many_guesses_as_the_worst_case():
+    levels = [100, 110, 120, 130, 140, 150]
+    one = client(levels)
+    others = others_of(one.splits.private)
+    minima = Minima(one)
+
+    minima.add(answers([[100]], [[0]], [0]))
+    minima.add(answers([[150]], [[0]], [0]))
+
+    expected = [min(abs(levels[other] - 100), abs(levels[other] - 150)) for other in others[0]]
+    assert minima.arrays()["null_dssim"] == pytest.approx(np.array([expected]))
+
+
+def test_an_image_of_the_same_mixture_is_no_stranger():
+    """Every other of the class is mixed into the release: its null is unknown, and left out of the summary."""
+    minima = Minima(client([100, 110]))
+
+    minima.add(answers([[100]], [[0, 1]], [0]))
+
+    arrays = minima.arrays()
+    assert np.isnan(arrays["null_dssim"]).all()
+    assert summaries(arrays)["null_dssim"]["n"] == 0
+
+
+@pytest.mark.parametrize("labels", [[0] * 9, [0, 1, 2] * 5, [0, 0, 1, 1, 1, 2], [0, 1, 1]])
+def test_others_are_of_the_same_class_and_never_the_image_itself(labels):
+    data = client(np.arange(len(labels)) * 7, labels).splits.private
+
+    others = others_of(data)
+
+    assert others.shape == (len(labels), DERANGEMENTS)
+    assert (others != np.arange(len(labels))[:, None]).all()
+    for label in set(labels):
+        rows = np.flatnonzero(data.labels == label)
+        if len(rows) > 1:
+            assert (data.labels[others[rows]] == label).all()
+            for column in range(DERANGEMENTS):  # a permutation of the class
+                assert sorted(others[rows, column]) == rows.tolist()
+        assert len(set(others[rows[0]])) == min(
+            DERANGEMENTS, max(1, len(rows) - 1) if len(rows) > 1 else len(labels) - 1
+        )
+
+
+def test_images_that_are_no_targets_are_left_out():
+    one = client([100, 110, 120, 130], targets=2)
+    minima = Minima(one)
+    rows = np.arange(4)
+
+    minima.add(answers([[100]] * 4, rows[:, None], np.zeros(4, int)))
+
+    assert minima.arrays()["originals"].tolist() == np.flatnonzero(one.is_target).tolist()
+    assert len(minima.arrays()["originals"]) == 2
+
+
+def test_the_best_and_the_first_candidate_are_told_apart():
+    """Candidates 10 and 70 for sources 60 (dominant) and 12: best 10, first 50, nearest source 2."""
+    minima = Minima(client([60, 12]))
+
+    found = by_row(minima.add(answers([[10, 70]], [[0, 1]], [0])), np.array([0]))
+
+    assert found["attacked_dssim"] == pytest.approx([10]) and found["first_dssim"] == pytest.approx([50])
+    assert found["attacked_any_dssim"] == pytest.approx([2])
+
+
+def test_the_dominant_source_may_be_in_any_column():
+    minima = Minima(client([60, 12]))
+
+    found = by_row(minima.add(answers([[10], [10]], [[0, 1], [0, 1]], [0, 1])), np.array([0, 1]))
+
+    assert found["attacked_dssim"] == pytest.approx([50, 2])
+
+
+def test_many_answers_are_each_compared_with_their_own_original():
+    """More than one chunk of them; answer i is i levels away from its original, modulo 50."""
+    steps = np.arange(2000) % 50
+    minima = Minima(client(np.full(2000, 100), targets=2000))
+
+    minima.add(answers((100 + steps)[:, None], np.arange(2000)[:, None], np.zeros(2000, int)))
+
+    assert minima.arrays()["worst_dssim"] == pytest.approx(steps, abs=1e-3)
+
+
+def test_one_ranking_per_original_takes_the_best_of_its_images():
+    likeness = torch.tensor([[[0.1, 0.9], [0.3, 0.2]], [[0.5, 0.1], [0.0, 0.0]], [[0.7, 0.7], [0.8, 0.1]]])
+
+    best = pooled(likeness, np.array([1, 1, 0]), torch.full((2, 2), -torch.inf))
+
+    assert torch.equal(best, torch.tensor([[0.8, 0.7], [0.5, 0.9]]))
+
+
+# Guesses that name releases
+
+
+def entry():
+    return planted.attack("the_release")
+
+
+def against_mix(releases=3):
+    """A bench whose releases differ, its defense, and release 0 with its secret."""
+    bench = planted.bench(None, None, entry(), epochs=releases)
+    defense = bench.registry.get("defenses", "mix")
+    return bench.client, lambda number: bench.client.release(defense, 0, number)
+
+
+def test_a_guess_may_answer_any_release_and_is_scored_per_original():
+    """The second release as it is, answered as such: the scores of that release, one number per original."""
+    one, release = against_mix()
+    second, secret = release(1)
+    named = np.stack([np.ones(len(second), int), np.arange(len(second))], 1)
+
+    scores, arrays = score(one, entry(), Guess(second.images[:, None], releases=named), *release(0), release)
+
+    assert arrays["units"].tolist() == sorted(set(secret.dominant_rows.tolist())) == arrays["originals"].tolist()
+    assert arrays["attacked_dssim"] == pytest.approx(arrays["worst_dssim"])
+    assert scores["attacked_dssim"]["n"] == len(arrays["units"])
+
+
+def test_more_releases_never_show_less():
+    one, release = against_mix()
+    images, named = [], []
+    for number in range(3):
+        images.append(release(number)[0].images[:, None])
+        named.append(np.stack([np.full(len(images[-1]), number), np.arange(len(images[-1]))], 1))
+    first, _ = score(one, entry(), Guess(images[0], releases=named[0]), *release(0), release)
+    every, _ = score(one, entry(), Guess(torch.cat(images), releases=np.concatenate(named)), *release(0), release)
+
+    assert every["worst_any_dssim"]["mean"] < first["worst_any_dssim"]["mean"]
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ([[0, 0], [0, 0]], "several rows"),
+        ([[0, 0], [7, 0]], "answers release 7; there are 3"),
+        ([[0, 0], [-1, 0]], "answers release -1"),
+        ([[0, 0], [1, 99]], "answers image 99 of release 1, which has 30"),
+        ([[0, 0], [1, -2]], "answers image -2"),
+        ([[0, 0]], "names 1 releases for 2 rows"),
+        ([[0.0, 0.0], [1.0, 1.0]], "integers"),
+        ([0, 1], "integers"),
+    ],
+)
+def test_wrong_names_of_releases_are_refused(named, said):
+    one, release = against_mix()
+    guess = Guess(release(0)[0].images[:2, None], releases=np.array(named))
+
+    with pytest.raises(HarnessError, match=said):
+        of_guess(one, entry(), guess, *release(0), release)
+
+
+def test_only_reconstructions_name_releases():
+    one, release = against_mix()
+    reader = planted.attack("first_class", "recognition")
+    guess = Guess(scores=torch.ones(30, 3), releases=np.zeros((30, 2), int))
+
+    with pytest.raises(HarnessError, match="only a reconstruction"):
+        score(one, reader, guess, *release(0), release)
