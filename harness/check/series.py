@@ -17,7 +17,13 @@ from harness.records import RunResult
 from harness.scores import INDEXES
 
 _WORST_FIRST = ("failed", "skipped", "inapplicable", "ok")
-_COMPARABLE = {"dataset": "images", "device": "device", "targets": "choice of targets", "epochs": "epochs"}
+_COMPARABLE = {
+    "dataset": "images",
+    "device": "device",
+    "targets": "choice of targets",
+    "epochs": "epochs",
+    "releases": "number of releases",
+}
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,11 @@ def _series_key(record: RunResult) -> str:
 
 
 def _scope(inputs: Mapping[str, Any], part: str) -> Any:
-    return inputs["dataset"]["fingerprint"] if part == "dataset" else inputs.get(part)
+    if part == "dataset":
+        return inputs["dataset"]["fingerprint"]
+    if part == "epochs":  # of older attack records they are the releases
+        return inputs.get("epochs") if "utility" in inputs else None
+    return inputs.get("releases", inputs.get("epochs")) if part == "releases" else inputs.get(part)
 
 
 def _preference(record: RunResult) -> tuple[bool, str]:

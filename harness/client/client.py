@@ -44,7 +44,7 @@ def check_scheme(scheme: Scheme, labels: Array, size: tuple[int, int]) -> None:
 class Client:
     """One data set on one device.
 
-    epochs   T: how many releases there are
+    releases  R: how many distinct releases there are
     targets  originals that are scored, drawn by content hash
     release_cache  where releases are kept; several clients may share one
     """
@@ -52,10 +52,10 @@ class Client:
     splits: Splits
     registry: Registry
     device: str
-    epochs: int
+    releases: int
     targets: int
     release_cache: ReleaseCache = field(default_factory=ReleaseCache, repr=False)
-    _epoch_0: dict[tuple[str, int], tuple[Release, Secret]] = field(default_factory=dict, repr=False)
+    _release_0: dict[tuple[str, int], tuple[Release, Secret]] = field(default_factory=dict, repr=False)
 
     def scheme(self, defense: Entry) -> Scheme:
         return scheme_of(defense, self.registry)
@@ -67,26 +67,28 @@ class Client:
         for name in judged():
             bind(self.registry.get("metrics", name))(grey, grey)
 
-    def release(self, defense: Entry, seed: int, epoch: int) -> tuple[Release, Secret]:
-        """The release of one epoch and its secret: made once for the metrics, utility and every attack.
+    def release(self, defense: Entry, seed: int, number: int) -> tuple[Release, Secret]:
+        """Release `number` of R (from 0) and its secret: made once for the metrics, utility and every attack.
 
-        On the CPU each caller gets a copy of its own. A GPU obfuscates faster than a disk reads: there only epoch 0 is
-        kept, until another defense's is made.
+        On the CPU each caller gets a copy of its own. A GPU obfuscates faster than a disk reads: there only release 0
+        is kept, until another defense's is made. IndexError beyond R.
         """
+        if not 0 <= number < self.releases:
+            raise IndexError(f"release {number}: this client makes {self.releases}, numbered from 0")
         settings = {"name": defense.name, "use": defense.use, "version": defense.version, "params": defense.params}
         key = (str(settings | {"mixing": defense.mixing}), seed)
         if self.device == "cpu":
-            name, size = f"{self.splits.fingerprint} {key}", self.epochs * self.splits.private.images.nbytes
-            return self.release_cache.get_or_make(name, epoch, size, lambda: self._obfuscate(defense, seed, epoch))
-        if epoch:
-            return self._obfuscate(defense, seed, epoch)
-        if key not in self._epoch_0:
-            self._epoch_0.clear()
-            self._epoch_0[key] = self._obfuscate(defense, seed, 0)
-        return self._epoch_0[key]
+            name, size = f"{self.splits.fingerprint} {key}", self.releases * self.splits.private.images.nbytes
+            return self.release_cache.get_or_make(name, number, size, lambda: self._obfuscate(defense, seed, number))
+        if number:
+            return self._obfuscate(defense, seed, number)
+        if key not in self._release_0:
+            self._release_0.clear()
+            self._release_0[key] = self._obfuscate(defense, seed, 0)
+        return self._release_0[key]
 
-    def _obfuscate(self, defense: Entry, seed: int, epoch: int) -> tuple[Release, Secret]:
-        private, key = self.splits.private, derive(root_of(seed), "release", epoch)
+    def _obfuscate(self, defense: Entry, seed: int, number: int) -> tuple[Release, Secret]:
+        private, key = self.splits.private, derive(root_of(seed), "release", number)
         return obfuscate(self.scheme(defense), self._resident, private.labels, len(private.classes), key, self.device)
 
     @cached_property
@@ -137,7 +139,8 @@ class Client:
             given["_labels"] = release.labels.clone()
         if "releases" in granted:
             given["_releases"] = [
-                _attack_copy(self.release(defense, seed, epoch)[0], "labels" in granted) for epoch in range(self.epochs)
+                _attack_copy(self.release(defense, seed, number)[0], "labels" in granted)
+                for number in range(self.releases)
             ]
         if "defense" in granted:
             given["_known"] = KnownDefense(deepcopy(defense.params), deepcopy(scheme.mixing), frozenset(defense.traits))
@@ -149,7 +152,7 @@ class Client:
         if "gallery" in granted:
             given["_gallery"] = _copy(self.gallery.images)
         if "plans" in granted:
-            secrets = [self.release(defense, seed, epoch)[1] for epoch in range(self.epochs)]
+            secrets = [self.release(defense, seed, number)[1] for number in range(self.releases)]
             given["_plans"] = [Pairing(secret.sources.copy(), secret.shares.copy()) for secret in secrets]
         images, (rows, _) = release.images if self.device == "cpu" else _copy(release.images), self.scored(secret)
         return Observation(
@@ -158,7 +161,7 @@ class Client:
 
 
 def _attack_copy(release: Release, labelled: bool) -> Release:
-    """An epoch as an attack gets it: on the CPU, since T epochs may not fit on a GPU; labels are -1 unless granted."""
+    """A release as an attack gets it: on the CPU, since all R may not fit on a GPU; labels are -1 unless granted."""
     images = release.images
     if images.device.type != "cpu":
         images = torch.from_numpy(scratch(tuple(images.shape))).copy_(images)

@@ -52,6 +52,12 @@ def add_data_options(to: argparse.ArgumentParser, limit: int | None = None) -> N
     to.add_argument("--offline", action="store_true", help="download nothing; what is missing is named")
 
 
+def add_epochs_options(to: argparse.ArgumentParser, epochs: int = 10) -> None:
+    """--epochs and --releases, one of each; R is checked by `RunOptions.check`."""
+    to.add_argument("--epochs", type=positive_int, default=epochs, metavar="T", help=f"training epochs ({epochs})")
+    to.add_argument("--releases", type=positive_int, metavar="R", help="distinct releases (as many as epochs)")
+
+
 def add_defense_settings(to: argparse.ArgumentParser) -> None:
     to.add_argument("-D", dest="defense_settings", action="append", default=[], metavar="KNOB=VALUE")
 

@@ -12,6 +12,7 @@ from harness.commands.common import (
     add_data_options,
     add_defense_settings,
     add_device_option,
+    add_epochs_options,
     add_records_option,
     positive_int,
     print_result,
@@ -62,7 +63,7 @@ def _row_options(to: argparse.ArgumentParser) -> None:
     add_defense_settings(to)
     add_data_options(to)
     to.add_argument("--seed", type=int, default=0, help="which of the row's releases (0)")
-    to.add_argument("--epochs", type=positive_int, default=10, metavar="T", help="as the row was run (10)")
+    add_epochs_options(to)
     to.add_argument("--targets", type=positive_int, default=1000, metavar="N", help="as the row was run (1000)")
     add_device_option(to)
 
@@ -81,8 +82,10 @@ def write_release(args: argparse.Namespace) -> int:
     registry = registry_from(args)
     bench, defense = _row(args, registry)
     challenge = write_row(bench, defense, args.seed, args.out)
-    document = {"out": str(args.out), "images": len(challenge.files), "epochs": args.epochs, "hash": challenge.hash}
-    text = f"{args.out}: {len(challenge.files)} images in {args.epochs} epochs\nhash {challenge.hash}"
+    images, releases = len(challenge.files), bench.release_count
+    counts = {"images": images, "epochs": args.epochs, "releases": releases}
+    document = {"out": str(args.out), **counts, "hash": challenge.hash}
+    text = f"{args.out}: {images} images in each of {releases} releases\nhash {challenge.hash}"
     print_result(args, document, text)
     return 0
 
@@ -128,7 +131,7 @@ def _row(args: argparse.Namespace, registry: Registry) -> tuple[Bench, Entry]:
     if not args.defense:
         raise HarnessError("whose release? name a row with --defense, or a client's with --release and --secret")
     defense = registry.get("defenses", args.defense).with_settings(parse_settings(args.defense_settings))
-    names = ("dataset", "size", "limit", "public_share", "epochs", "targets", "device")
+    names = ("dataset", "size", "limit", "public_share", "epochs", "releases", "targets", "device")
     options = RunOptions(**{name: getattr(args, name) for name in names})
     options.check()
     bench = make_bench(options, registry, Records(getattr(args, "records", Path())))

@@ -12,7 +12,7 @@ from harness.commands.common import (
     add_command,
     add_defense_settings,
     add_device_option,
-    positive_int,
+    add_epochs_options,
     print_result,
     registry_from,
 )
@@ -25,7 +25,7 @@ def add(subparsers: Any) -> None:
     obfuscate.add_argument("--defense", required=True, metavar="NAME")
     add_defense_settings(obfuscate)
     obfuscate.add_argument("--dataset", type=Path, required=True, metavar="FOLDER", help="<class>/*, all of it private")
-    obfuscate.add_argument("--epochs", type=positive_int, default=1, metavar="T", help="releases of every image (1)")
+    add_epochs_options(obfuscate, epochs=1)
     obfuscate.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="where the release goes: empty or not there yet"
     )
@@ -48,9 +48,12 @@ def obfuscate_folder(args: argparse.Namespace) -> int:
         print(f"harness: --seed {args.seed} is for tests: anyone who guesses it can undo the release", file=sys.stderr)
     from harness.publish.obfuscate import publish
     from harness.randomness import ROOT_BYTES, root_of
+    from harness.run.options import check_releases
     from harness.system.device import choose_device
     from harness.system.progress import ProgressDisplay
 
+    check_releases(args.epochs, args.releases)
+    releases = args.releases or args.epochs
     with ProgressDisplay() as watch:
         images = publish(
             defense,
@@ -58,23 +61,25 @@ def obfuscate_folder(args: argparse.Namespace) -> int:
             args.dataset,
             args.out,
             args.secret,
-            epochs=args.epochs,
+            releases=releases,
             root=secrets.token_bytes(ROOT_BYTES) if args.seed is None else root_of(args.seed),
             size=args.size,
             device=choose_device(args.device),
             progress=watch.progress,
         )
-    document = {"out": str(args.out), "secret": str(args.secret), "images": images, "epochs": args.epochs}
+    counts = {"images": images, "epochs": args.epochs, "releases": releases}
+    document = {"out": str(args.out), "secret": str(args.secret), **counts}
     print_result(
-        args, document, f"{args.out}: {images} images in {args.epochs} epochs\n{args.secret}: keep it to yourself"
+        args, document, f"{args.out}: {images} images in {releases} releases\n{args.secret}: keep it to yourself"
     )
-    if args.epochs > 1:
+    if releases > 1:
         knobs = "".join(f" -D {setting}" for setting in args.defense_settings)
         attack = f"harness run --defense {args.defense}{knobs} --attack multi_release --epochs {args.epochs}"
+        attack += f" --releases {releases}" if releases < args.epochs else ""
         data = f"--dataset {args.dataset}{f' --size {args.size}' if args.size else ''}"
         plugins = "".join(f" --registry {file}" for file in args.registry)
         print(
-            f"harness: {args.epochs} releases of the same images can be linked; see what an attack finds: "
+            f"harness: {releases} releases of the same images can be linked; see what an attack finds: "
             f"{attack} {data}{plugins}",
             file=sys.stderr,
         )

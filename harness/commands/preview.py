@@ -11,6 +11,7 @@ from harness.commands.common import (
     add_data_options,
     add_defense_settings,
     add_device_option,
+    add_epochs_options,
     positive_int,
     print_result,
     registry_from,
@@ -23,9 +24,7 @@ def add(subparsers: Any) -> None:
     preview.add_argument("--defense", default="all", help="a name, several with commas, or all (all)")
     add_defense_settings(preview)
     preview.add_argument("--attack", help="reconstructions under the releases, by one or several attacks with commas")
-    preview.add_argument(
-        "--epochs", type=positive_int, default=10, metavar="T", help="releases that such an attack has (10)"
-    )
+    add_epochs_options(preview)
     preview.add_argument("--images", type=positive_int, default=6, metavar="N", help="rows (6)")
     preview.add_argument(
         "--out", type=Path, default=Path("preview.png"), metavar="FILE", help="the sheet (preview.png)"
@@ -46,9 +45,11 @@ def preview_sheet(args: argparse.Namespace) -> int:
 
     preview.check(args.out, args.images, attacks)
     use_threads()
-    options = RunOptions(dataset=args.dataset, size=args.size, limit=args.limit, public_share=args.public_share)
+    names = ("dataset", "size", "limit", "public_share", "epochs", "releases")
+    options = RunOptions(**{name: getattr(args, name) for name in names})
+    options.check()
     splits = load_splits(options, registry)
-    client = Client(splits, registry, choose_device(args.device), args.epochs, len(splits.private))
+    client = Client(splits, registry, choose_device(args.device), options.release_count, len(splits.private))
     rows = preview.draw(client, defenses, attacks, args.images, args.out)
     print_result(args, {"file": str(args.out), "images": rows}, f"drew {args.out}")
     return 0

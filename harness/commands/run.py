@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +37,18 @@ def add(subparsers: Any) -> None:
     run.add_argument("-A", dest="attack_settings", action="append", default=[], metavar="KNOB=VALUE")
     run.add_argument(
         "--epochs",
-        type=_epochs,
+        type=_several("epochs"),
         default=[10],
         metavar="T[,T...]",
-        help="releases, one training epoch each (10; the paper: 20); several, 1,2,5,10,20, for scores against T",
+        help="training epochs (10; the paper: 20)",
+    )
+    run.add_argument(
+        "--releases",
+        type=_several("releases"),
+        default=[None],
+        metavar="R[,R...]",
+        help="distinct releases: epoch e trains on release e mod R (as many as epochs); several, or several epochs, "
+        "for scores against R",
     )
     run.add_argument("--figure", type=Path, metavar="FILE", help="where that curve is drawn (in the records folder)")
     run.add_argument("--seeds", type=int, default=1, metavar="N", help="repeat with seeds 0 to N-1 (1)")
@@ -58,12 +68,16 @@ def run_cross(args: argparse.Namespace) -> int:
     registry.choose("attacks", args.attack.split(","), parse_settings(args.attack_settings))  # torch takes seconds
     from harness.report import epoch_curves, run_summary
     from harness.run import engine
+    from harness.run.options import check_releases
     from harness.system.progress import ProgressDisplay
 
     chosen = engine_from(args)
+    schedules = list(itertools.product(args.epochs, args.releases))
+    for epochs, releases in schedules:
+        check_releases(epochs, releases)
     with ProgressDisplay() as watch:
         cross = engine.prepare(_run_options(args), registry, watch.step, watch.progress)
-        crosses = [cross.with_epochs(epochs) for epochs in args.epochs]
+        crosses = [cross.with_epochs(epochs, releases) for epochs, releases in schedules]
         pairs = run_summary.pairs_to_draw(crosses, args.figure)
         if args.dry_run:
             print_result(args, *run_summary.planned(crosses, chosen))
@@ -90,20 +104,25 @@ def _run_options(args: argparse.Namespace) -> RunOptions:
 
     names = RunOptions.__dataclass_fields__
     chosen = {name: value for name, value in vars(args).items() if name in names}
-    chosen |= {name: getattr(args, name).split(",") for name in ("defense", "attack")} | {"epochs": args.epochs[0]}
+    chosen |= {name: getattr(args, name).split(",") for name in ("defense", "attack")}
+    chosen |= {"epochs": args.epochs[0], "releases": args.releases[0]}
     chosen |= {name: parse_settings(getattr(args, name)) for name in ("defense_settings", "attack_settings")}
     return RunOptions(**chosen)
 
 
-def _epochs(text: str) -> list[int]:
-    """One T, or several different ones."""
-    epochs: list[int] = []
-    for part in text.split(","):
-        if not re.fullmatch(r"-?[0-9]{1,9}", part.strip()):
-            raise argparse.ArgumentTypeError(f"epochs {part!r} is no whole number; use 10, or several as 1,2,5,10")
-        if int(part) < 1:
-            raise argparse.ArgumentTypeError(f"epochs {int(part)} is too few; use 1 or more")
-        if int(part) in epochs:
-            raise argparse.ArgumentTypeError(f"epochs {int(part)} stands twice in {text!r}; name each once")
-        epochs.append(int(part))
-    return epochs
+def _several(name: str) -> Callable[[str], list[int]]:
+    """Reads one number, or several different ones."""
+
+    def read(text: str) -> list[int]:
+        numbers: list[int] = []
+        for part in text.split(","):
+            if not re.fullmatch(r"-?[0-9]{1,9}", part.strip()):
+                raise argparse.ArgumentTypeError(f"{name} {part!r} is no whole number; use 10, or several as 1,2,5,10")
+            if int(part) < 1:
+                raise argparse.ArgumentTypeError(f"{name} {int(part)} is too few; use 1 or more")
+            if int(part) in numbers:
+                raise argparse.ArgumentTypeError(f"{name} {int(part)} stands twice in {text!r}; name each once")
+            numbers.append(int(part))
+        return numbers
+
+    return read

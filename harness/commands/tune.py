@@ -14,6 +14,7 @@ from harness.commands.common import (
     add_data_options,
     add_defense_settings,
     add_device_option,
+    add_epochs_options,
     add_records_option,
     console,
     positive_int,
@@ -50,9 +51,7 @@ def add(subparsers: Any) -> None:
     add_data_options(tune)
     add_defense_settings(tune)
     tune.add_argument("-A", dest="attack_settings", action="append", default=[], metavar="KNOB=VALUE")
-    tune.add_argument(
-        "--epochs", type=positive_int, default=10, metavar="T", help="releases that an attack may have (10)"
-    )
+    add_epochs_options(tune)
     tune.add_argument("--seed", type=int, default=0, metavar="N", help="of pairing, noise and attacks (0)")
     tune.add_argument(
         "--targets", type=positive_int, default=1000, metavar="N", help="originals that are scored (1000)"
@@ -119,7 +118,18 @@ def _bench(args: argparse.Namespace, registry: Registry, watch: ProgressDisplay)
     """The bench of `harness run`. Knobs are checked later, value by value: the registry's may not suit the images."""
     from harness.run.engine import UNDEFENDED, RunOptions, prepare
 
-    names = ("dataset", "limit", "size", "public_share", "epochs", "targets", "device", "threads", "records")
+    names = (
+        "dataset",
+        "limit",
+        "size",
+        "public_share",
+        "epochs",
+        "releases",
+        "targets",
+        "device",
+        "threads",
+        "records",
+    )
     run_options = RunOptions(
         defense=UNDEFENDED,
         attack=_attacks(args),
@@ -157,6 +167,7 @@ def _document(results: list[TuneResult], bench: Bench, options: TuneOptions) -> 
         "target": {"metric": options.metric, "value": options.target, "by": options.by},
         "attacks": [attack.name for attack in options.attacks],
         "epochs": bench.epochs,
+        "releases": bench.release_count,
         "seed": options.seed,
         "tuned": [document(tuned) for tuned in results],
     }

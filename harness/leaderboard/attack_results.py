@@ -71,8 +71,8 @@ class AttackResult:
 
     @property
     def equals_release(self) -> bool:
-        """Whether a multi-release attack returned the release as is, as it must after one epoch."""
-        if RELEASES not in self.group.granted or self.group.epochs != 1 or not self.group.has(ATTACKED + ranking()):
+        """Whether a multi-release attack returned the release as is, as it must of one release."""
+        if RELEASES not in self.group.granted or self.group.releases != 1 or not self.group.has(ATTACKED + ranking()):
             return False
         return all(
             np.allclose(record.arrays[ATTACKED + name], self.releases[seed].arrays[name], atol=_ROUNDING)

@@ -49,9 +49,9 @@ class AttackRuns:
         return None if worst.status == "ok" else worst
 
     @property
-    def epochs(self) -> int | None:
-        """T, where the attack depends on it."""
-        return next((record.inputs.get("epochs") for record in self.records.values()), None)
+    def releases(self) -> int | None:
+        """R, where the attack depends on it."""
+        return next((record.spec.releases for record in self.records.values()), None)
 
     def has(self, array: str) -> bool:
         return any(array in record.arrays for record in self.ok_runs.values())

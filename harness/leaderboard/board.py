@@ -9,7 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.leaderboard.ranking import correct, rank
 from harness.leaderboard.reported import PublishedRow
@@ -120,11 +120,14 @@ def _board(records: list[RunResult], code: Code) -> Board:
             for kind in ("release", "utility", "attack")
         )
         releases = [record for record in releases if record.status == "ok"]
-        for epochs, training in _trainings(utilities, attacks) if releases else []:
-            used = [record for record in utilities if _training(record) == (epochs, training)]
-            alike = [record for record in undefended if _training(record) == (epochs, training)]
-            seen = [record for record in attacks if record.inputs.get("epochs", epochs) == epochs]
-            rows.append(replace(make_row(releases, seen, used, alike, epochs), code_notes=list(selection.notes)))
+        for training in _trainings(utilities, attacks, releases) if releases else []:
+            used = [record for record in utilities if _training(record) == training]
+            alike = [record for record in undefended if _training(record) == training]
+            seen = [record for record in attacks if record.spec.releases in (None, training.releases)]
+            measured = _of_as_many(releases, training.releases)
+            if measured:
+                row = make_row(measured, seen, used, alike, training.epochs, training.releases)
+                rows.append(replace(row, code_notes=list(selection.notes)))
     rank(rows, UNDEFENDED)
     correct(rows)
     first = records[0].inputs
@@ -132,16 +135,32 @@ def _board(records: list[RunResult], code: Code) -> Board:
     return Board(first["dataset"], first["device"], targets, rows)
 
 
-def _trainings(utilities: list[RunResult], attacks: list[RunResult]) -> list[tuple[int | None, str | None]]:
-    """T with each way of training on T releases; T alone where only attacks saw that many. One row for each.
+class _Training(NamedTuple):
+    """T, R and how a model was trained; T and the way are None where none was, R where no record says it."""
 
-    Every epoch reveals more, so figures of two T are never pooled.
+    epochs: int | None
+    releases: int | None
+    way: str | None
+
+
+def _trainings(utilities: list[RunResult], attacks: list[RunResult], releases: list[RunResult]) -> list[_Training]:
+    """T with each R and way of training; R alone where no model was trained on so many releases. One row for each.
+
+    Every release reveals more, so figures of two R are never pooled.
     """
-    found: list[tuple[int | None, str | None]] = list(dict.fromkeys(map(_training, utilities)))
-    trained = {epochs for epochs, _ in found}
-    only = dict.fromkeys(record.inputs["epochs"] for record in attacks if "epochs" in record.inputs)
-    found += [(epochs, None) for epochs in only if epochs not in trained]
-    return found or [(None, None)]
+    found = list(dict.fromkeys(map(_training, utilities)))
+    trained = {training.releases for training in found}
+    only = dict.fromkeys(record.spec.releases for record in (*attacks, *releases))
+    found += [_Training(None, number, None) for number in only if number is not None and number not in trained]
+    return found or [_Training(None, None, None)]
+
+
+def _of_as_many(records: list[RunResult], releases: int | None) -> list[RunResult]:
+    """The records that measured so many releases; older ones, which measured release 0 alone, where a seed has none."""
+    exact = [record for record in records if record.spec.releases == releases]
+    seeds = {record.inputs["seed"] for record in exact}
+    older = [r for r in records if releases is not None and r.spec.releases is None and r.inputs["seed"] not in seeds]
+    return [*exact, *older]
 
 
 def _is_undefended(record: RunResult) -> bool:
@@ -150,5 +169,6 @@ def _is_undefended(record: RunResult) -> bool:
     return bool(defense["name"] == UNDEFENDED and defense["mixing"]["weights"] == [1.0])
 
 
-def _training(record: RunResult) -> tuple[int, str]:
-    return record.inputs["epochs"], json.dumps(record.inputs["utility"]["params"], sort_keys=True)
+def _training(record: RunResult) -> _Training:
+    way = json.dumps(record.inputs["utility"]["params"], sort_keys=True)
+    return _Training(record.inputs["epochs"], record.spec.releases, way)

@@ -42,6 +42,23 @@ def settings(given: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={format_setting(value)}" for name, value in shown.items())
 
 
+def count(number: int, thing: str) -> str:
+    """3 seeds, 1 seed"""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def epochs_and_releases(epochs: int | None, releases: int | None) -> str:
+    """10 epochs, 1 release; without what is not known."""
+    known = ((epochs, "epoch"), (releases, "release"))
+    return ", ".join(count(number, thing) for number, thing in known if number)
+
+
+def t_and_r(epochs: int | None, releases: int | None) -> str:
+    """T = 10, R = 1; where both are equal T alone, and without what is not known."""
+    known = (("T", epochs), ("R", None if releases == epochs else releases))
+    return ", ".join(f"{name} = {number}" for name, number in known if number)
+
+
 def notes() -> str:
     """How to read a board."""
     limits = " and ".join(f"{value} ({name})" for name, value in thresholds().items())

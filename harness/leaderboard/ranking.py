@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -27,8 +28,8 @@ LEVEL = 0.05
 
 def rank(rows: list[Row], undefended: str) -> None:
     """Rank and mark rows in place, and sort them: the ranked, then references, then the most private first."""
-    for training in dict.fromkeys((row.epochs, row.training) for row in rows):
-        judged = [row for row in rows if (row.epochs, row.training) == training and not row.missing]
+    for training in dict.fromkeys(_training(row) for row in rows):
+        judged = [row for row in rows if _training(row) == training and not row.missing]
         _mark_front(judged)
         _place([row for row in judged if row.passes[ranking()] and row.utility and not row.reference])
     rows.sort(
@@ -39,9 +40,14 @@ def rank(rows: list[Row], undefended: str) -> None:
             not row.reference,
             -row.worst[ranking()]["mean"],
             row.epochs or 0,
+            row.releases or 0,
             named(row),
         )
     )
+
+
+def _training(row: Row) -> tuple[Any, ...]:
+    return row.epochs, row.releases, row.training
 
 
 def named(row: Row) -> str:

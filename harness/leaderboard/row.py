@@ -30,7 +30,9 @@ from harness.types import Array
 class Row:
     """One defense with its settings, after one way of training.
 
-    epochs        T, which utility and multi-release attacks share; None where neither was run
+    epochs        T, training epochs of the utility model; None where none was trained
+    releases      R, distinct releases: the model trained on them and multi-release attacks saw them; None where no
+                  record says it
     scores, worst, strongest, utility, accuracy_drop
                   figures, each with the keys of its own `records`
     scores        of the release as is, by name
@@ -54,6 +56,7 @@ class Row:
     defense: str
     settings: dict[str, Any]
     epochs: int | None
+    releases: int | None
     training: str | None
     seeds: int
     scores: dict[str, Any]
@@ -110,8 +113,9 @@ def make_row(
     utilities: list[RunResult],
     references: list[RunResult],
     epochs: int | None = None,
+    number_of_releases: int | None = None,
 ) -> Row:
-    """All records are of one defense and one T; `references` are the undefended model's, trained alike."""
+    """All records are of one defense, one T and one R; `references` are the undefended model's, trained alike."""
     entry = releases[0].inputs["defense"]
     groups = grouped(releases, attacks)
     results = attack_results(releases, groups)
@@ -125,6 +129,7 @@ def make_row(
         defense=entry["name"],
         settings={**entry["params"], **_mixing_in_short(entry)},
         epochs=epochs,
+        releases=number_of_releases,
         training=f"{training['model']}, {training['recipe']}" if training else None,
         seeds=len({record.inputs["seed"] for record in releases}),
         scores={name: _of_release(releases, name) for name in measured},

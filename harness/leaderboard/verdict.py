@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.leaderboard.attack_results import SMOOTH, AttackResult
 from harness.leaderboard.board import Board
-from harness.leaderboard.format import figure, short, trimmed
+from harness.leaderboard.format import count, epochs_and_releases, figure, short, trimmed
 from harness.leaderboard.ranking import LEVEL, named
 from harness.leaderboard.row import MULTI_RELEASE, Row
 from harness.leaderboard.worst_case import LOOK
@@ -63,10 +63,9 @@ def on_row(row: Row) -> list[str]:
 
 
 def headline(row: Row) -> str:
-    """noise_mix (sigma=20 weights=0.75,0.25), 10 epochs, 500 originals, 3 seeds"""
-    parts = [named(row)]
-    parts += [_count(row.epochs, "epoch")] if row.epochs else []
-    return ", ".join([*parts, _count(row.originals, "original"), _count(row.seeds, "seed")])
+    """noise_mix (sigma=20 weights=0.75,0.25), 10 epochs, 1 release, 500 originals, 3 seeds"""
+    parts = [named(row), epochs_and_releases(row.epochs, row.releases)]
+    return ", ".join([*filter(None, parts), count(row.originals, "original"), count(row.seeds, "seed")])
 
 
 def beyond_smoothing(attack: AttackResult) -> bool | None:
@@ -179,7 +178,3 @@ def _judgement(row: Row) -> str:
     if not passed:
         return f"Does not pass, by {' or by '.join(map(label, row.passes))}."
     return f"Passes by {' and by '.join(passed)}{'' if len(passed) == len(row.passes) else ' alone'}."
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -2,7 +2,7 @@
 
 Here the release that a row of a board was measured on (a defense, a data set and a seed), written as PNG files by
 `harness external release`; a client's own release is in `harness.publish.published`. The hash of a release covers the
-names and pixels of all its epochs; submissions reconstruct the files of the first epoch.
+names and pixels of all R releases; submissions reconstruct the files of release 0.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ HASH = 32  # hexadecimal digits
 class Challenge:
     """A release, its secret, and the bench that scores it.
 
-    files      (N,) path of each image of the first epoch, relative to the release's folder
+    files      (N,) path of each image of release 0, relative to the release's folder
     hash       of all its files
     published  a client's own release, not a row of a run
     """
@@ -72,9 +72,9 @@ def hash_of(images: Iterable[tuple[str, Array]]) -> str:
 
 
 def challenge_of_row(bench: Bench, defense: Entry, seed: int) -> Challenge:
-    """The T releases behind a row of a board; the files are numbered."""
+    """The R releases behind a row of a board; the files are numbered."""
     release, secret = bench.client.release(defense, seed, 0)
-    digest = hash_of(_epochs(bench, defense, seed))
+    digest = hash_of(_named_pixels(bench, defense, seed))
     return Challenge(bench, defense, seed, tuple(_numbered(0, len(release))), release, secret, digest)
 
 
@@ -82,11 +82,11 @@ def write_row(bench: Bench, defense: Entry, seed: int, out: Path) -> Challenge:
     """Write those releases as PNG files into a new folder, with their public labels."""
     challenge = challenge_of_row(bench, defense, seed)
     with new_folder(out.resolve()) as folder:
-        for epoch in range(bench.epochs):
-            release, _ = bench.client.release(defense, seed, epoch)
-            names = np.array(_numbered(epoch, len(release)))
+        for number in range(bench.release_count):
+            release, _ = bench.client.release(defense, seed, number)
+            names = np.array(_numbered(number, len(release)))
             write_images(folder, names, release, bench.threads)
-            _write_labels(folder / f"labels_{epoch:03d}.csv", names, release, bench.splits.classes)
+            _write_labels(folder / f"labels_{number:03d}.csv", names, release, bench.splits.classes)
     return challenge
 
 
@@ -100,15 +100,15 @@ def _write_labels(file: Path, names: Array, release: Release, classes: Sequence[
         csv.writer(stream).writerows([("file", "label"), *lines])
 
 
-def _epochs(bench: Bench, defense: Entry, seed: int) -> Iterator[tuple[str, Array]]:
-    for epoch in range(bench.epochs):
-        release, _ = bench.client.release(defense, seed, epoch)
+def _named_pixels(bench: Bench, defense: Entry, seed: int) -> Iterator[tuple[str, Array]]:
+    for number in range(bench.release_count):
+        release, _ = bench.client.release(defense, seed, number)
         images = release.images.cpu().numpy()
-        yield from zip(_numbered(epoch, len(release)), images, strict=True)
+        yield from zip(_numbered(number, len(release)), images, strict=True)
 
 
-def _numbered(epoch: int, count: int) -> list[str]:
-    return [f"epoch_{epoch:03d}/{row:06d}.png" for row in range(count)]
+def _numbered(number: int, count: int) -> list[str]:
+    return [f"epoch_{number:03d}/{row:06d}.png" for row in range(count)]
 
 
 def pixels_of(path: Path) -> Array:

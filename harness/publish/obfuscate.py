@@ -1,6 +1,6 @@
 """`harness obfuscate`: turn a client's folder into a folder of PNG files to publish, and a secret to keep.
 
-Everything in the folder is private and is released once per epoch. Of a file only its class is published: names are
+Everything in the folder is private and is released R times. Of a file only its class is published: names are
 random numbers, files contain pixels alone and are written in the order of those numbers, all times are the same.
 """
 
@@ -54,17 +54,18 @@ def publish(
     out: Path,
     secret: Path,
     *,
-    epochs: int,
+    releases: int,
     root: bytes,
     size: int | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> int:
-    """Write `epochs` releases of a folder `<class>/*` and, apart from them, the secret. Returns the number of images.
+    """Write `releases` releases of a folder `<class>/*` and, apart from them, the secret. Returns the number of images.
 
     out       `out/epoch_000/<class>/<number>.png`; with soft labels `out/epoch_000/<number>.png` and `out/labels.csv`
-    secret    an .npz of mode 0600: `epoch` (M,), `file` (M,) relative to `out`, `sources` (M, k) original relative
-              paths, `weights` (M, k), `dominant` (M,) the column that gave the label, `root` 16 bytes, `about` JSON
+    secret    an .npz of mode 0600: `epoch` (M,) the number of the release, `file` (M,) relative to `out`, `sources`
+              (M, k) original relative paths, `weights` (M, k), `dominant` (M,) the column that gave the label, `root`
+              16 bytes, `about` JSON
     root      128 bits from which everything random descends; must come from the operating system
     size      the shorter side in pixels, then a centre crop; None: images as they are, all of one size
     """
@@ -78,7 +79,7 @@ def publish(
             originals = _decode(pictures, size, scratch, progress)
             height, width = originals.images.shape[2:]
             check_scheme(scheme, originals.labels, (height, width))
-            ledger = _release_all(scheme, originals, folder_in_progress, epochs, root, device, progress)
+            ledger = _release_all(scheme, originals, folder_in_progress, releases, root, device, progress)
             about = json.dumps(_about(defense, (height, width), device))
             arrays = {**ledger, "root": np.frombuffer(root, np.uint8), "about": np.array(about)}
             write_secret(secret, arrays)
@@ -93,23 +94,23 @@ def _release_all(
     scheme: Scheme,
     originals: Originals,
     out: Path,
-    epochs: int,
+    releases: int,
     root: bytes,
     device: str,
     progress: Progress | None,
 ) -> dict[str, Array]:
-    """Write every epoch's files; the arrays of the secret: which file holds what."""
+    """Write every release's files; the arrays of the secret: which file holds what."""
     threads = use_threads()
     ledger: dict[str, list[Array]] = {name: [] for name in ("epoch", "file", "sources", "weights", "dominant")}
     soft: list[Array] = []
-    for epoch in range(epochs):
+    for number in range(releases):
         if progress:
-            progress("releasing epochs", epoch, epochs)
-        key = derive(root, "release", epoch)
+            progress("releasing", number, releases)
+        key = derive(root, "release", number)
         release, drawn = obfuscate(scheme, originals.images, originals.labels, len(originals.classes), key, device)
-        files = file_names(release, originals.classes, epoch, derive(root, "names", epoch))
+        files = file_names(release, originals.classes, number, derive(root, "names", number))
         write_images(out, files, release, threads)
-        _add_to_ledger(ledger, epoch, files, drawn, originals.names)
+        _add_to_ledger(ledger, number, files, drawn, originals.names)
         if release.labels.ndim == 2:
             soft.append(release.labels.cpu().numpy())
     joined = {name: np.concatenate(parts) for name, parts in ledger.items()}
@@ -117,7 +118,7 @@ def _release_all(
         write_labels(out / "labels.csv", joined["file"], np.concatenate(soft), originals.classes)
     set_equal_times(out)
     if progress:
-        progress("releasing epochs", epochs, epochs)
+        progress("releasing", releases, releases)
     return joined
 
 
@@ -164,8 +165,8 @@ def _decode(pictures: list[LazyImage], size: int | None, scratch: IO[bytes], pro
     return Originals(images, labels, [picture.name for picture in readable], classes)
 
 
-def _add_to_ledger(ledger: dict[str, list[Array]], epoch: int, files: Array, secret: Secret, names: list[str]) -> None:
-    ledger["epoch"].append(np.full(len(files), epoch, np.int64))
+def _add_to_ledger(ledger: dict[str, list[Array]], number: int, files: Array, secret: Secret, names: list[str]) -> None:
+    ledger["epoch"].append(np.full(len(files), number, np.int64))
     ledger["file"].append(files)
     ledger["sources"].append(np.array(names)[secret.sources])
     ledger["weights"].append(secret.shares)

@@ -37,8 +37,8 @@ class _SecretRootClient(Client):
 
     root: bytes = b""
 
-    def _obfuscate(self, defense: Entry, seed: int, epoch: int) -> tuple[Release, Secret]:
-        private, key = self.splits.private, derive(self.root, "release", epoch)
+    def _obfuscate(self, defense: Entry, seed: int, number: int) -> tuple[Release, Secret]:
+        private, key = self.splits.private, derive(self.root, "release", number)
         return obfuscate(self.scheme(defense), private.images, private.labels, len(private.classes), key, self.device)
 
 
@@ -50,7 +50,7 @@ class _PublishedBench(Bench):
 
     @cached_property
     def client(self) -> Client:
-        settings = (self.splits, self.registry, self.device, self.epochs, self.targets, self.release_cache)
+        settings = (self.splits, self.registry, self.device, self.release_count, self.targets, self.release_cache)
         return _SecretRootClient(*settings, root=self.root)
 
 
@@ -71,14 +71,14 @@ def challenge_of_published(
     defense = defense.with_settings({**about["params"], **(about["mixing"] or {})})
     splits = _splits(originals, about, name=originals.resolve().name)
     root = ledger["root"].tobytes()
-    epochs = int(ledger["epoch"].max()) + 1
+    releases = int(ledger["epoch"].max()) + 1
     device = choose_device(about["device"])
     bench = _PublishedBench(
         splits,
         registry,
         records,
         device,
-        epochs,
+        releases,
         len(splits.private),
         use_threads(1 if device == "cpu" else None),
         root=root,

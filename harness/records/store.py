@@ -57,6 +57,15 @@ class RunSpec:
         entries = [self.inputs.get(part) for part in ("defense", "attack")]
         return [entry["name"] for entry in entries if entry]
 
+    @property
+    def releases(self) -> int | None:
+        """R, the distinct releases that the figures depend on; None: release 0 alone, or a record that does not say.
+
+        Older records know T alone, and every epoch had a release of its own.
+        """
+        found: int | None = self.inputs.get("releases", self.inputs.get("epochs"))
+        return found
+
 
 @dataclass(frozen=True)
 class RunResult:

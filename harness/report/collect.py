@@ -83,18 +83,18 @@ class Section:
     origins: Origins
 
     @property
-    def epochs(self) -> list[int]:
-        """Every T of the board, where there are several to choose from."""
-        found = sorted({row.epochs for row in self.board.rows if row.epochs})
+    def releases(self) -> list[int]:
+        """Every R of the board, where there are several to choose from."""
+        found = sorted({row.releases for row in self.board.rows if row.releases})
         return found if len(found) > 1 else []
 
     @property
     def shown(self) -> int | None:
-        """The T that a reader sees first: the largest; None, every T, where that would hide a defense."""
-        if not self.epochs:
+        """The R that a reader sees first: the largest; None, every R, where that would hide a defense."""
+        if not self.releases:
             return None
-        most = self.epochs[-1]
-        covered = {_named(row) for row in self.board.rows if row.epochs in (most, None)}
+        most = self.releases[-1]
+        covered = {_named(row) for row in self.board.rows if row.releases in (most, None)}
         return most if all(_named(row) in covered for row in self.board.rows) else None
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
 from harness.leaderboard.attack_results import AttackResult
-from harness.leaderboard.format import figure, settings, short, trimmed
+from harness.leaderboard.format import epochs_and_releases, figure, settings, short, trimmed
 from harness.leaderboard.row import Row
 from harness.leaderboard.verdict import beyond_smoothing, significant
 from harness.scores import ANY, SCORES, followers, hit_rates, judged_variants, label, on_boards, ranking
@@ -119,7 +119,8 @@ def row_columns(rows: Sequence[Row]) -> list[Column[Row]]:
             data=lambda row: {"settings": settings(row.settings)}, page="defense",
         ),
         Column(
-            "training", "training", _training, data=lambda row: {"epochs": row.epochs, "training": row.training},
+            "training", "training", _training,
+            data=lambda row: {"epochs": row.epochs, "releases": row.releases, "training": row.training},
             page="defense",
         ),
         Column("n", "n", lambda row: TableCell(str(row.originals), value=row.originals)),
@@ -155,12 +156,13 @@ def row_columns(rows: Sequence[Row]) -> list[Column[Row]]:
 
 
 def _defense_order(row: Row) -> str:
-    """Rows of one defense together, fewer epochs first."""
-    return f"{row.defense} {settings(row.settings)} {row.epochs or 0:04d}"
+    """Rows of one defense together, fewer epochs first, of these fewer releases."""
+    return f"{row.defense} {settings(row.settings)} {row.epochs or 0:04d} {row.releases or 0:04d}"
 
 
 def _training(row: Row) -> TableCell:
-    return TableCell(", ".join(filter(None, (f"{row.epochs} epochs" if row.epochs else "", row.training))) or "-")
+    counts = epochs_and_releases(row.epochs, row.releases)
+    return TableCell(", ".join(filter(None, (counts, row.training))) or "-")
 
 
 def _passes(row: Row) -> TableCell:
@@ -304,7 +306,7 @@ def _status_data(attack: AttackResult) -> dict[str, Any]:
 
 def _runs_data(attack: AttackResult) -> dict[str, Any]:
     seeds = sorted(attack.group.ok_runs)
-    return {"epochs": attack.group.epochs, "seeds": seeds, "is_look": attack.equals_release}
+    return {"releases": attack.group.releases, "seeds": seeds, "is_look": attack.equals_release}
 
 
 def _scores_data(attack: AttackResult) -> dict[str, Any]:

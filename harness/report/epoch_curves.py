@@ -1,6 +1,7 @@
-"""Scores after an attack on T releases, against T: every epoch reveals more, and trains the model further.
+"""Scores after an attack on R releases, against R: every release reveals more.
 
-T releases go to the attack and one training epoch is run on each of the same T, so utility is shown beside privacy.
+Utility is shown beside privacy. A model is trained for T = R epochs, so that accuracy grows with T; or, of equal
+training, for the same T on each R. These are two curves.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Point:
-    """One T.
+    """One R.
 
-    attack      its result on T releases, and whether it worked
-    undefended  utility of the undefended model after as many epochs of the same training
+    attack      its result on R releases, and whether it worked
+    undefended  utility of the undefended model with the same T, R and training
     """
 
-    epochs: int
+    releases: int
     row: Row
     attack: AttackResult
     undefended: Mapping[str, Any] | None
@@ -48,17 +49,26 @@ class Point:
 
 @dataclass(frozen=True)
 class EpochCurve:
-    """One attack on one defense, by T."""
+    """One attack on one defense, by R.
+
+    epochs  T of every point; None: T = R, or no model was trained
+    """
 
     defense: str
     settings: str
     attack: str
     data: str
     points: Sequence[Point]
+    epochs: int | None = None
+
+    @property
+    def chosen(self) -> str:
+        """The settings, and T where it is the same for all points."""
+        return " ".join(filter(None, (self.settings, f"epochs={self.epochs}" if self.epochs else "")))
 
     @property
     def title(self) -> str:
-        chosen = f" ({self.settings})" if self.settings else ""
+        chosen = f" ({self.chosen})" if self.chosen else ""
         return f"{self.attack} on {self.defense}{chosen}"
 
     @property
@@ -83,7 +93,7 @@ def scores_by_epoch() -> list[tuple[str, str]]:
 def of_board(board: Board) -> list[EpochCurve]:
     """A curve for every defense and multi-release attack with two points, where the attack worked.
 
-    In the order of the board's rows; the points of a curve by T.
+    In the order of the board's rows; the points of a curve by R.
     """
     worked = [
         replace(curve, points=[point for point in curve.points if point.attack.distances]) for curve in _every(board)
@@ -92,7 +102,7 @@ def of_board(board: Board) -> list[EpochCurve]:
 
 
 def of_run(cells: Sequence[Cell], pairs: Sequence[tuple[Entry, Entry]]) -> list[EpochCurve]:
-    """The curve of every pair that has a point at two T or more; a T where the attack failed is one of them."""
+    """The curve of every pair that has a point at two R or more; an R where the attack failed is one of them."""
     if not pairs:
         return []
     records = {part.spec.key: part for cell in cells for part in (*cell.parts, *cell.beside)}
@@ -110,31 +120,53 @@ def _records(point: Point) -> set[str]:
 
 def _every(board: Board) -> list[EpochCurve]:
     data = f"{board.dataset['name']}, {board.dataset['height']}x{board.dataset['width']}"
-    found: dict[tuple[str, str, str, str], dict[int, Point]] = defaultdict(dict)
+    found: dict[tuple[str, str, str, str], dict[int | None, dict[int, Point]]] = defaultdict(lambda: defaultdict(dict))
     for row in board.rows:
-        if row.epochs is None:
+        if row.releases is None:
             continue
         for attack in row.attacks:
             if RELEASES in attack.group.granted:
-                name = (row.defense, settings(row.settings), attack.name, settings(attack.params))
-                if row.epochs not in found[name] or row.utility:  # one that was trained has more scores
-                    found[name][row.epochs] = Point(row.epochs, row, attack, _undefended(board, row))
+                by_epochs = found[row.defense, settings(row.settings), attack.name, settings(attack.params)]
+                for epochs in curves_with(row.epochs, row.releases):
+                    if row.releases not in by_epochs[epochs] or row.utility:  # one that was trained has more scores
+                        by_epochs[epochs][row.releases] = Point(row.releases, row, attack, _undefended(board, row))
     several: dict[tuple[str, str, str], int] = defaultdict(int)
     for name in found:
         several[name[:3]] += 1
     curves = []
-    for (defense, chosen, attack_name, knobs), points in found.items():
+    for (defense, chosen, attack_name, knobs), by_epochs in found.items():
         title = f"{attack_name} {knobs}" if several[defense, chosen, attack_name] > 1 and knobs else attack_name
-        curves.append(EpochCurve(defense, chosen, title, data, [points[epochs] for epochs in sorted(points)]))
+        for epochs, points in by_epochs.items():
+            in_order = [points[releases] for releases in sorted(points)]
+            curves.append(EpochCurve(defense, chosen, title, data, in_order, epochs))
     return curves
+
+
+def curves_with(epochs: int | None, releases: int) -> list[int | None]:
+    """The curves that a row with this T and R is a point of: of its own T, and of T = R (None)."""
+    return [*([None] if epochs in (None, releases) else []), *([] if epochs is None else [epochs])]
 
 
 def _undefended(board: Board, row: Row) -> dict[str, Any] | None:
     for other in board.rows:
         plain = other.defense == UNDEFENDED and other.settings.get("weights") == [1.0]
-        if plain and (other.epochs, other.training) == (row.epochs, row.training):
+        if plain and _training(other) == _training(row):
             return other.utility
     return None
+
+
+def _training(row: Row) -> tuple[int | None, int | None, str | None]:
+    return row.epochs, row.releases, row.training
+
+
+def curves_of(crosses: Sequence[Cross]) -> list[int | None]:
+    """The curves, by their T (None: T = R), that have a point at two R or more."""
+    points: dict[int | None, set[int]] = defaultdict(set)
+    for cross in crosses:
+        epochs, releases = cross.bench.epochs if cross.utility else None, cross.bench.release_count
+        for curve in curves_with(epochs, releases):
+            points[curve].add(releases)
+    return [curve for curve, found in points.items() if len(found) > 1]
 
 
 def pairs_of(cross: Cross) -> list[tuple[Entry, Entry]]:
@@ -142,22 +174,25 @@ def pairs_of(cross: Cross) -> list[tuple[Entry, Entry]]:
     several = [
         attack
         for attack in cross.attacks
-        if attack.kind == "reconstruction" and "epochs" in cross.bench.attack_spec(cross.defenses[0], attack, 0).inputs
+        if attack.kind == "reconstruction" and cross.bench.attack_spec(cross.defenses[0], attack, 0).releases
     ]
     return [(defense, attack) for defense in cross.defenses for attack in several]
 
 
 def table(curve: EpochCurve) -> Table:
-    """T, the scores after attack, utility and the accuracy drop: within 80 columns."""
-    title = f"privacy by epoch: {curve.title}\n{curve.basis}"
+    """R, the scores after attack, utility and the accuracy drop: within 80 columns."""
+    title = f"privacy by releases: {curve.title}\n{curve.basis}"
     result = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
     scores = scores_by_epoch()
-    for head in ("epochs", *(head for _, head in scores), "accuracy drop"):
-        result.add_column("\n".join(wrap(head, 13)), justify="right", no_wrap=head != "epochs")
+    trained = curve.epochs is None and any(point.row.epochs for point in curve.points)
+    first = "releases\n(= epochs)" if trained else "releases"
+    result.add_column(first, justify="right")
+    for head in (*(head for _, head in scores), "accuracy drop"):
+        result.add_column("\n".join(wrap(head, 13)), justify="right", no_wrap=True)
     for point in curve.points:
         mark = "\n(= no\nattack)" if point.attack.equals_release else ""
         result.add_row(
-            f"{point.epochs}{mark}" if point.attack.distances else f"{point.epochs}\n{point.attack.status}",
+            f"{point.releases}{mark}" if point.attack.distances else f"{point.releases}\n{point.attack.status}",
             *(stacked(point.score(name)) for name, _ in scores),
             stacked(point.row.accuracy_drop),
             end_section=True,

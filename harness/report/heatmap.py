@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.leaderboard.attack_results import AttackResult
 from harness.leaderboard.board import Board
-from harness.leaderboard.format import figure, settings, short
+from harness.leaderboard.format import figure, settings, short, t_and_r
 from harness.leaderboard.row import Row
 from harness.leaderboard.verdict import NO_ATTACK
 from harness.scores import SCORES, label, on_boards
@@ -105,9 +105,9 @@ def grids(board: Board) -> list[Grid]:
 
 
 def row_label(row: Row) -> str:
-    """noise_mix sigma=20 weights=0.75,0.25, T = 10"""
+    """noise_mix sigma=20 weights=0.75,0.25, T = 10, R = 1"""
     name = " ".join(filter(None, (row.defense, settings(row.settings))))
-    return f"{name}, T = {row.epochs}" if row.epochs else name
+    return ", ".join(filter(None, (name, t_and_r(row.epochs, row.releases))))
 
 
 def score_of(attack: AttackResult, measure: str) -> Mapping[str, Any] | None:

@@ -5,7 +5,7 @@ The cost is estimated from the seconds in the records of a folder.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -51,12 +51,12 @@ class Cost:
 
 
 def cost_of(specs: Sequence[RunSpec], records: Iterable[RunResult]) -> Cost:
-    """By the median seconds per private pixel (and per epoch, where it has some) of the same work, on any images."""
+    """By the median seconds per private pixel (and per epoch or release, where it counts) of the same work."""
     rates: dict[tuple[str, ...], list[float]] = {}
     for record in records:
         if record.status == "ok":
-            rates.setdefault(_like(record.spec), []).append(record.seconds / _size(record.inputs))
-    known = [median(rates[_like(spec)]) * _size(spec.inputs) for spec in specs if _like(spec) in rates]
+            rates.setdefault(_like(record.spec), []).append(record.seconds / _size(record.spec))
+    known = [median(rates[_like(spec)]) * _size(spec) for spec in specs if _like(spec) in rates]
     return Cost(sum(known), len(known), len(specs) - len(known))
 
 
@@ -65,9 +65,9 @@ def _like(spec: RunSpec) -> tuple[str, ...]:
     return (spec.kind, spec.inputs["device"], str(attack.get("name")), str(attack.get("params")))
 
 
-def _size(inputs: Mapping[str, Any]) -> float:
-    data = inputs["dataset"]
-    return float(data["private"] * data["height"] * data["width"] * inputs.get("epochs", 1))
+def _size(spec: RunSpec) -> float:
+    data, times = spec.inputs["dataset"], spec.inputs.get("epochs") or spec.releases or 1
+    return float(data["private"] * data["height"] * data["width"] * times)
 
 
 def _time(seconds: float) -> str:
@@ -108,17 +108,16 @@ def board_of(cells: Sequence[Cell]) -> list[Board]:
 
 
 def rows_of(cells: Sequence[Cell], found: Sequence[Board]) -> list[Row]:
-    """The rows of the defenses that were asked for, in that order; those of one defense by T."""
-    order: dict[str, int] = {}
-    for cell in cells:
-        order.setdefault(cell.release.spec.key, len(order))
+    """The rows of the defenses that were asked for, in that order; those of one defense by T and R."""
+    defenses: dict[str, int] = {}
+    order = {cell.release.spec.key: defenses.setdefault(repr(cell.defense), len(defenses)) for cell in cells}
     chosen = [
-        (min(order[key] for key in row.records if key in order), row.epochs or 0, at, row)
+        (min(order[key] for key in row.records if key in order), row.epochs or 0, row.releases or 0, at, row)
         for board in found
         for at, row in enumerate(board.rows)
         if any(cell.release.spec.key in row.records and cell.attacked.spec.key in row.records for cell in cells)
     ]
-    return [row for *_, row in sorted(chosen, key=lambda each: each[:3])]
+    return [row for *_, row in sorted(chosen, key=lambda each: each[:4])]
 
 
 def document(cells: Sequence[Cell]) -> dict[str, Any]:
@@ -128,7 +127,7 @@ def document(cells: Sequence[Cell]) -> dict[str, Any]:
 
 
 def show(cells: Sequence[Cell], curves: Sequence[EpochCurve], console: Console) -> None:
-    """The board, the curves, and last the verdict on each defense after the most epochs."""
+    """The board, the curves, and last the verdict on each defense after the most epochs and releases."""
     found = board_of(cells)
     terminal.show(found, console)
     for curve in curves:
@@ -138,24 +137,33 @@ def show(cells: Sequence[Cell], curves: Sequence[EpochCurve], console: Console) 
 
 
 def pairs_to_draw(crosses: Sequence[Cross], file: Path | None) -> list[tuple[Entry, Entry]]:
-    """The pairs whose curves a run over several T draws; refuses a file that cannot be drawn, before anything runs."""
-    pairs = epoch_curves.pairs_of(crosses[0]) if len(crosses) > 1 else []
+    """The pairs whose curves a run over several R draws; refuses a file that cannot be drawn, before anything runs."""
+    curves = epoch_curves.curves_of(crosses)
+    pairs = epoch_curves.pairs_of(crosses[0]) if curves else []
     if file is None:
         return pairs
-    if len(crosses) == 1:
-        raise HarnessError(f"figure {file}: one number of epochs is no curve; use several, as --epochs 1,2,5,10,20")
-    if len(pairs) != 1:
-        several = f"{len(pairs)} curves" if pairs else "no curve: no attack here reconstructs from every release"
+    if not curves:
         raise HarnessError(
-            f"figure {file}: this run makes {several}; name one defense and one attack like multi_release"
+            f"figure {file}: one number of releases is no curve; use several, as --epochs 10 --releases 1,2,5,10"
+        )
+    if len(pairs) * len(curves) != 1:
+        drawn = f"{len(pairs) * len(curves)} curves"
+        several = drawn if pairs else "no curve: no attack here reconstructs from every release"
+        raise HarnessError(
+            f"figure {file}: this run makes {several}; name one defense and one attack like multi_release, and one T"
         )
     check_file(file)
     return pairs
 
 
 def draw(curves: Sequence[EpochCurve], folder: Path, file: Path | None) -> list[Path]:
-    """A figure for each curve: FILE, or spending_DEFENSE_ATTACK.png beside the records."""
-    return [save_curve(curve, file or folder / f"spending_{curve.defense}_{curve.attack}.png") for curve in curves]
+    """A figure for each curve: FILE, or spending_DEFENSE_ATTACK[_T_epochs].png beside the records."""
+
+    def name(curve: EpochCurve) -> str:
+        epochs = [f"{curve.epochs}_epochs"] if curve.epochs else []
+        return "_".join(["spending", curve.defense, curve.attack, *epochs])
+
+    return [save_curve(curve, file or folder / f"{name(curve)}.png") for curve in curves]
 
 
 def troubles(cells: Sequence[Cell]) -> list[str]:

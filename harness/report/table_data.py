@@ -88,6 +88,7 @@ def verdict_document(row: Row) -> dict[str, Any]:
         "defense": row.defense,
         "settings": settings(row.settings),
         "epochs": row.epochs,
+        "releases": row.releases,
         "seeds": row.seeds,
         "worst": row.worst,
         "passes": row.passes,

@@ -75,7 +75,8 @@ def _lines(column: Column[Row], other: Column[Row] | None, row: Row) -> str:
 
 def _sign(row: Row) -> list[str]:
     rank = [f"rank {row.place}"] if row.rank else ["reference"] if row.reference else []
-    return [*rank, *settings(row.settings).split(), *([f"epochs={row.epochs}"] if row.epochs else [])]
+    counts = {"epochs": row.epochs, "releases": None if row.releases == row.epochs else row.releases}
+    return [*rank, *settings(row.settings).split(), *(f"{name}={n}" for name, n in counts.items() if n)]
 
 
 def verdicts(rows: Sequence[Row], console: Console) -> None:

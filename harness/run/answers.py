@@ -70,7 +70,7 @@ def of_guess(
         candidates = rows_of(guess.candidates, rows, len(release), attack)
         answers = Answers(candidates, secret.sources[rows], secret.dominant[rows])
     else:
-        answers = _of_named(attack, guess, secret, later, client.epochs)
+        answers = _of_named(attack, guess, secret, later, client.releases)
     _check_candidates(answers.images, secret.sources.shape[1], tuple(release.images.shape[1:]), attack)
     return answers.of_targets(client)
 

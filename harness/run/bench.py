@@ -48,7 +48,8 @@ class Piece:
 class Bench:
     """One data set on one device, with its records.
 
-    epochs   T: releases that utility trains on, one training epoch each, and that multi-release attacks see
+    epochs   T: training epochs of utility
+    releases R: distinct releases; epoch e trains on release e mod R, and multi-release attacks see all R. None: T
     targets  originals that are scored, drawn by content hash
     utility  settings of the evaluator of that name: model, recipe
     data_request   how the images were asked for; records keep it beside their inputs
@@ -67,11 +68,17 @@ class Bench:
     data_request: Mapping[str, Any] = field(default_factory=dict)
     release_cache: ReleaseCache = field(default_factory=ReleaseCache, repr=False)
     report: Callable[[str], None] = lambda _: None
+    releases: int | None = None
     _unfinished: dict[str, RunResult] = field(default_factory=dict, repr=False)
 
     @cached_property
     def client(self) -> Client:
-        return Client(self.splits, self.registry, self.device, self.epochs, self.targets, self.release_cache)
+        return Client(self.splits, self.registry, self.device, self.release_count, self.targets, self.release_cache)
+
+    @property
+    def release_count(self) -> int:
+        """R."""
+        return self.epochs if self.releases is None else self.releases
 
     @cached_property
     def undefended(self) -> Entry:
@@ -81,9 +88,10 @@ class Bench:
         """By its settings: `none` with other weights is a mixture."""
         return provenance.resolved(defense) == provenance.resolved(self.undefended)
 
-    def with_epochs(self, epochs: int) -> Bench:
-        """The same bench at another T: data and releases are shared."""
-        return self if self.epochs == epochs else replace(self, epochs=epochs)
+    def with_epochs(self, epochs: int, releases: int | None = None) -> Bench:
+        """The same bench at another T and R: data and releases are shared."""
+        same = (self.epochs, self.release_count) == (epochs, releases or epochs)
+        return self if same else replace(self, epochs=epochs, releases=releases)
 
     def check_utility(self) -> None:
         """Refuse an unknown model or recipe before anything runs; those of the registry are not checked."""
@@ -93,7 +101,7 @@ class Bench:
             networks.check_name(self.utility["model"])
 
     def release(self, defense: Entry, seed: int) -> RunResult:
-        """The record of the release of epoch 0. Measured again once a metric that was missing is available."""
+        """The record of the releases. Measured again once a metric that was missing is available."""
         return self._record_of(self.release_piece(defense, seed))
 
     def attack(self, defense: Entry, attack: Entry, seed: int) -> RunResult:
@@ -163,7 +171,7 @@ class Bench:
             return run_attack(self.client, piece.defense, piece.attack, piece.seed, must_learn=is_proof)
         if piece.spec.kind == "release":
             return measure_release(self.client, piece.defense, piece.seed)
-        return train_utility(self.client, self._utility_entry, piece.defense, piece.seed)
+        return train_utility(self.client, self._utility_entry, piece.defense, piece.seed, self.epochs)
 
     def release_piece(self, defense: Entry, seed: int) -> Piece:
         return Piece(self.release_spec(defense, seed), defense)
@@ -187,13 +195,13 @@ class Bench:
             "metrics": [provenance.resolved(metric) for metric in metrics],
             "judges": [provenance.resolved(entry) for entry in identity],
             "targets": self.targets,
-            "releases": self.epochs,
+            "releases": self.release_count,
         }
         return RunSpec("release", self._inputs("release", defense, seed, [*metrics, *identity]) | measured)
 
     def utility_spec(self, defense: Entry, seed: int) -> RunSpec:
         entry = self._utility_entry
-        trained = {"epochs": self.epochs, "utility": provenance.resolved(entry)}
+        trained = {"epochs": self.epochs, "releases": self.release_count, "utility": provenance.resolved(entry)}
         return RunSpec("utility", self._inputs("utility", defense, seed, [entry]) | self._arithmetic() | trained)
 
     def attack_spec(self, defense: Entry, attack: Entry, seed: int) -> RunSpec:
@@ -204,8 +212,8 @@ class Bench:
             "judges": [provenance.resolved(entry) for entry in evaluators],
             "targets": self.targets,
         }
-        sees_epochs = {"releases", "plans"} & set(attack.granted)
-        return RunSpec("attack", inputs | ({"epochs": self.epochs} if sees_epochs else {}))
+        sees_all = {"releases", "plans"} & set(attack.granted)
+        return RunSpec("attack", inputs | ({"releases": self.release_count} if sees_all else {}))
 
     def _inputs(self, kind: str, defense: Entry, seed: int, entries: list[Entry]) -> dict[str, Any]:
         distortion = (defense.mixing or {}).get("weights") == "distortion"

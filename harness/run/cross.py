@@ -20,7 +20,8 @@ from harness.statistics import accuracy_drop
 class Cell:
     """One defense, attack and seed, joined from its records.
 
-    epochs  T, the releases that utility and multi-release attacks had
+    epochs    T, training epochs of utility
+    releases  R, distinct releases that it trained on and that multi-release attacks saw
     beside  the undefended records that it is compared with: their release, their utility, the proof of the attack
     """
 
@@ -28,6 +29,7 @@ class Cell:
     attack: Entry
     seed: int
     epochs: int
+    releases: int
     release: RunResult
     attacked: RunResult
     utility: RunResult | None = None
@@ -68,6 +70,7 @@ class Cell:
             "attack": self.attack.name,
             "seed": self.seed,
             "epochs": self.epochs,
+            "releases": self.releases,
             "status": self.status,
             "reason": self.reason,
             "params": {**self.defense.params, **(self.defense.mixing or {}), "attack": dict(self.attack.params)},
@@ -104,9 +107,10 @@ class Cross:
     utility: bool
     options: RunOptions = field(default_factory=RunOptions)
 
-    def with_epochs(self, epochs: int) -> Cross:
-        """The same cross at another T. The data and the releases are shared."""
-        return replace(self, bench=self.bench.with_epochs(epochs), options=replace(self.options, epochs=epochs))
+    def with_epochs(self, epochs: int, releases: int | None = None) -> Cross:
+        """The same cross at another T and R. The data and the releases are shared."""
+        options = replace(self.options, epochs=epochs, releases=releases)
+        return replace(self, bench=self.bench.with_epochs(epochs, releases), options=options)
 
     @cached_property
     def _planned(self) -> list[list[_DefensePieces]]:
@@ -183,6 +187,7 @@ class Cross:
                         attack,
                         seed,
                         self.bench.epochs,
+                        self.bench.release_count,
                         result(pieces.release),
                         result(attacked),
                         utility,

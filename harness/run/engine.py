@@ -115,7 +115,7 @@ def crossed(
         bind(entry)
     if bench is None:
         bench = make_bench(options, registry, Records(options.records), progress, release_cache=ReleaseCache())
-    bench = replace(bench, epochs=options.epochs, report=report)
+    bench = replace(bench, epochs=options.epochs, releases=options.releases, report=report)
     if options.utility:
         bench.check_utility()
     for defense in defenses:

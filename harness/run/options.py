@@ -22,6 +22,8 @@ from harness.types import Splits
 class RunOptions:
     """The arguments of `harness run` (see there).
 
+    epochs    T, training epochs of utility
+    releases  R, distinct releases: epoch e trains on release e mod R, and multi-release attacks see all R. None: T
     seeds    how many, from 0 on, or which
     threads  of every cell. They change trained figures, so a record holds them: one by default, on any machine; several
              cells at a time use the other cores
@@ -33,6 +35,7 @@ class RunOptions:
     defense_settings: Mapping[str, Any] | None = None
     attack_settings: Mapping[str, Any] | None = None
     epochs: int = 10
+    releases: int | None = None
     seeds: int | Sequence[int] = 1
     limit: int | None = None
     targets: int = 1000
@@ -47,9 +50,10 @@ class RunOptions:
 
     def check(self) -> None:
         """HarnessError for a value that is wrong whatever the data are."""
-        for name, least in (("epochs", 1), ("seeds", 1), ("targets", 1)):
+        for name, least in (("epochs", 1), ("releases", 1), ("seeds", 1), ("targets", 1)):
             if isinstance(getattr(self, name), int) and getattr(self, name) < least:
                 raise HarnessError(f"{name} {getattr(self, name)} is too few; use {least} or more")
+        check_releases(self.epochs, self.releases)
         settings = self.attack_settings or {}
         if "train_epochs" in settings and settings["train_epochs"] < 1:
             raise HarnessError(f"train_epochs {settings['train_epochs']} is too few; use 1 or more")
@@ -58,15 +62,29 @@ class RunOptions:
         if self.threads is not None and self.threads < 1:
             raise HarnessError(f"threads {self.threads} is too few; use 1 or more")
 
+    @property
+    def release_count(self) -> int:
+        """R."""
+        return self.epochs if self.releases is None else self.releases
+
     def data_options(self) -> RunOptions:
-        """The same options with defenses, attacks, T and seeds blanked: equal for runs on one data set and device."""
+        """The same options without defenses, attacks, T, R and seeds: equal for runs on one data set and device."""
         crossed = {"defense": "", "attack": "", "defense_settings": None, "attack_settings": None}
-        return replace(self, **crossed, epochs=1, seeds=1, utility=True, records=Path())  # type: ignore[arg-type]
+        return replace(self, **crossed, epochs=1, releases=None, seeds=1, utility=True, records=Path())  # type: ignore[arg-type]
 
     def data_request(self, registry: Registry) -> dict[str, Any]:
         """How the images were asked for, so that a record can be run again; the path of a folder is left out."""
         named = self.dataset if self.dataset in registry.section("datasets") else None
         return {"dataset": named, "size": self.size, "limit": self.limit, "public_share": self.public_share}
+
+
+def check_releases(epochs: int, releases: int | None) -> None:
+    """HarnessError for more releases than epochs."""
+    if releases is not None and releases > epochs:
+        raise HarnessError(
+            f"releases {releases} is more than epochs {epochs}, and no model would train on the others; "
+            f"use releases {epochs} or fewer, or epochs {releases} or more"
+        )
 
 
 def seeds_of(given: int | Sequence[int]) -> Sequence[int]:
@@ -97,6 +115,7 @@ def make_bench(
         {name: value for name, value in chosen.items() if value is not None},
         data_request=options.data_request(registry),
         release_cache=release_cache or ReleaseCache(),
+        releases=options.releases,
     )
 
 

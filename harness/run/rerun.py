@@ -1,4 +1,4 @@
-"""Run the piece of one record again, and compare: the same data, entries, seed, T, targets, device and threads.
+"""Run the piece of one record again, and compare: the same data, entries, seed, T, R, targets, device and threads.
 
 Where nothing that a record depends on has changed, every per-image number must be the same bit for bit. Where code,
 libraries or settings differ, figures may move: each difference is paired over originals, with its interval and a
@@ -74,7 +74,8 @@ def options_of(record: RunResult, registry: Registry, given: Mapping[str, Any]) 
         chosen["dataset"] = name
     return RunOptions(
         **chosen,
-        epochs=inputs.get("releases", inputs.get("epochs", 1)),
+        epochs=inputs.get("epochs", record.spec.releases or 1),
+        releases=record.spec.releases,
         targets=inputs.get("targets", 1000),
         device=given.get("device") or inputs["device"],
         threads=inputs.get("threads"),

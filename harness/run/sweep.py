@@ -2,7 +2,8 @@
 
     dataset: [photos, ../datasets/cifar10]
     size: 64
-    epochs: [1, 5, 20]
+    epochs: 20
+    releases: [1, 5, 20]                        # distinct releases, at most as many as epochs; without: as many
     seeds: 3                                    # 0, 1 and 2; a list names them
     mixing: {intra_class: [false, true]}        # of every defense that mixes
     defenses:
@@ -32,7 +33,7 @@ from harness.run.cross import Cross
 from harness.run.engine import crossed
 from harness.run.options import RunOptions
 
-CHOICES = ("dataset", "size", "limit", "public_share", "epochs", "model", "recipe")
+CHOICES = ("dataset", "size", "limit", "public_share", "epochs", "releases", "model", "recipe")
 """Keys whose list is a choice: every combination is run."""
 SINGLE = ("seeds", "targets", "utility", "device", "threads")
 ENTRIES = ("defenses", "attacks", "mixing")

@@ -52,7 +52,7 @@ def measure_release(client: Client, defense: Entry, seed: int) -> Outcome:
             grid = grid[np.arange(len(rows)), secret.dominant[rows]][:, None]
         arrays[name] = grid[:, 0]
     scores = {name: summarise(values, units=units, proportion=False) for name, values in arrays.items()}
-    answers = [of_release(client, *client.release(defense, seed, number)) for number in range(client.epochs)]
+    answers = [of_release(client, *client.release(defense, seed, number)) for number in range(client.releases)]
     minima = Minima(client)
     for each in answers:
         minima.add(each)
@@ -81,14 +81,14 @@ def _distances(
     return np.concatenate(parts)
 
 
-def train_utility(client: Client, evaluator: Entry, defense: Entry, seed: int) -> Outcome:
-    """Accuracy on the clean test images of a model that `evaluator` trains on the client's T releases."""
+def train_utility(client: Client, evaluator: Entry, defense: Entry, seed: int, epochs: int) -> Outcome:
+    """Accuracy on the clean test images of a model that `evaluator` trains for T epochs, epoch e on release e mod R."""
     task = TrainingTask(
-        release=lambda epoch: client.release(defense, seed, epoch)[0],
+        release=lambda epoch: client.release(defense, seed, epoch % client.releases)[0],
         test_images=as_tensor(client.splits.test.images),
         test_labels=client.splits.test.labels,
         classes=len(client.splits.classes),
-        epochs=client.epochs,
+        epochs=epochs,
         key=derive(root_of(seed), "training"),
         device=client.device,
     )

@@ -35,7 +35,7 @@ class Worker:
 
     registry: Registry
     release_cache: ReleaseCache
-    _benches: dict[RunOptions, dict[int, Bench]] = field(default_factory=dict)
+    _benches: dict[RunOptions, dict[tuple[int, int], Bench]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         keep_freed_memory()
@@ -56,11 +56,11 @@ class Worker:
             while len(self._benches) >= _SETS:
                 self._benches.pop(next(iter(self._benches)))
             bench = make_bench(options, self.registry, Records.nowhere(), None, splits, self.release_cache)
-            self._benches[data] = {options.epochs: bench}
-        by_epochs = self._benches[data]
-        if options.epochs not in by_epochs:
-            by_epochs[options.epochs] = next(iter(by_epochs.values())).with_epochs(options.epochs)
-        return by_epochs[options.epochs]
+            self._benches[data] = {(options.epochs, options.release_count): bench}
+        benches, asked = self._benches[data], (options.epochs, options.release_count)
+        if asked not in benches:
+            benches[asked] = next(iter(benches.values())).with_epochs(*asked)
+        return benches[asked]
 
 
 def serve(connection: Connection, files: Sequence[Path], release_folder: Path, environment: dict[str, str]) -> None:

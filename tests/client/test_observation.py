@@ -91,7 +91,7 @@ def test_everything_the_entry_grants_can_be_read(case, data):
 
     assert torch.equal(seen.images, release.images) and torch.equal(seen.labels, release.labels)
     assert np.array_equal(seen.targets, made.client.scored(secret)[0])
-    assert len(seen.releases) == made.epochs == 3
+    assert len(seen.releases) == made.release_count == 3
     assert torch.equal(seen.releases[0].images, release.images)
     assert len({each.images.numpy().tobytes() for each in seen.releases}) == 3
     assert seen.defense.params == noisy.params and seen.defense.traits == frozenset(noisy.traits)

@@ -247,7 +247,7 @@ def test_a_rehearsal_shares_nothing_with_the_release(photographs: Bytes, classes
     """Even on the very same images: another order, other partners, other noise; and each rehearsal is another."""
     hashes = np.array([f"{row:032d}" for row in range(24)], "S32")
     photos = Dataset(photographs, classes, hashes, tuple(map(str, range(24))), ("astronaut", "chelsea", "coffee"))
-    client = Client(Splits("same", photos, photos, photos, "0" * 32), REGISTRY, "cpu", epochs=1, targets=24)
+    client = Client(Splits("same", photos, photos, photos, "0" * 32), REGISTRY, "cpu", releases=1, targets=24)
     defense = REGISTRY.get("defenses", "noise_mix").with_settings({"weights": [1.0], "sigma": 5})
     attack = Entry("rehearser", "attacks", "nowhere:attack", granted=("defense", "public"), kind="recognition")
     observation = client.observe(defense, attack, 0)
@@ -274,7 +274,7 @@ def test_a_rehearsal_shares_nothing_with_the_release(photographs: Bytes, classes
 def test_rehearsals_repeat_for_every_attack_and_differ_by_seed(photographs: Bytes, classes: Classes) -> None:
     hashes = np.array([f"{row:032d}" for row in range(24)], "S32")
     photos = Dataset(photographs, classes, hashes, tuple(map(str, range(24))), ("astronaut", "chelsea", "coffee"))
-    client = Client(Splits("same", photos, photos, photos, "0" * 32), REGISTRY, "cpu", epochs=1, targets=24)
+    client = Client(Splits("same", photos, photos, photos, "0" * 32), REGISTRY, "cpu", releases=1, targets=24)
     defense = REGISTRY.get("defenses", "shuffle_mix")
     attack = Entry("one", "attacks", "nowhere:attack", granted=("defense", "public"), kind="recognition")
 

@@ -153,8 +153,8 @@ def test_a_run_ends_with_the_verdict_on_each_requested_defense(run):
 
     last = out[out.index("mix (weights=0.5,0.5), ") :]
     assert code == 0
-    assert re.search(r"^mix \(weights=0\.5,0\.5\), \d+ originals, 1 seed$", last, re.MULTILINE)
-    assert re.search(r"^turn, \d+ originals, 1 seed$", last, re.MULTILINE)
+    assert re.search(r"^mix \(weights=0\.5,0\.5\), 10 releases, \d+ originals, 1 seed$", last, re.MULTILINE)
+    assert re.search(r"^turn, 10 releases, \d+ originals, 1 seed$", last, re.MULTILINE)
     assert not re.search(r"^none", last, re.MULTILINE)  # run only as the reference
     assert last.count("Not judged: missing a learned attack") == 2
     assert last.count("Says nothing about keyed (skipped: no credentials; set PLANTED_KEY)") == 2

@@ -42,7 +42,7 @@ REFUSED = {
     "the same epochs twice": (("--epochs", "1,5,5"), ("epochs 5 stands twice in '1,5,5'",)),
     "epochs and a hole": (("--epochs", "1,,5"), ("--epochs", "''", "as 1,2,5,10")),
     "half an epoch": (("--epochs", "1.5"), ("--epochs", "'1.5'", "whole number")),
-    "figure of one point": (("--figure", "a.png"), ("figure a.png", "--epochs 1,2,5,10,20")),
+    "figure of one point": (("--figure", "a.png"), ("figure a.png", "--epochs 10 --releases 1,2,5,10")),
     "figure of nothing": (("--epochs", "1,2", "--figure", "a.png"), ("figure a.png", "no curve", "multi_release")),
     "no seeds": (("--seeds", "0"), ("seeds 0",)),
     "no targets": (("--targets", "0"), ("targets 0",)),

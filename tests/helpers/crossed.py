@@ -59,7 +59,7 @@ def cross(seeds: int = 3, defenses: tuple = DEFENSES, dataset: dict = DATASET) -
                     "version": 1,
                     "params": {"model": "resnet18", "recipe": "default"},
                 }
-                more = {"epochs": epochs, "threads": 1, "utility": trained}
+                more = {"epochs": epochs, "releases": epochs, "threads": 1, "utility": trained}
                 results.append(_result("utility", given | more, {"utility": right}))
             for attack in ATTACKS:
                 results += _attacked(given, attack, name, seed, before, after, rng)
@@ -125,7 +125,7 @@ def _attacked(given, attack, defense, seed, before, after, rng):
         results = []
         for epochs in EPOCHS:
             mean = after + (before - after) * (EPOCHS[0] / epochs) * (0.5 if name == "oracle" else 0.8)
-            results.append(_result("attack", given | more | {"epochs": epochs}, _reconstructed(mean, rng)))
+            results.append(_result("attack", given | more | {"releases": epochs}, _reconstructed(mean, rng)))
         return results
     means = {"mean_image": 0.81, "random_other": 0.97}
     arrays = _reconstructed(means.get(name, before * (factor or 1)), rng)

@@ -56,13 +56,13 @@ def release(defense="mix", seed=0, dssim=RELEASED, dhaar=None, units=None, targe
     return record("release", arrays, inputs(defense, seed, **given), {"targets": targets}, finished=finished)
 
 
-def attacked(name, defense="mix", seed=0, dssim=RELEASED, traits=(), status="ok", granted=(), epochs=None, **given):
+def attacked(name, defense="mix", seed=0, dssim=RELEASED, traits=(), status="ok", granted=(), releases=None, **given):
     values = np.asarray(dssim, float)
     arrays = {"units": np.arange(len(values)), "attacked_dssim": values, "attacked_dhaar": values}
     entry = {"name": name, "use": "a:a", "version": 1, "params": {}, "kind": "reconstruction"}
     entry |= {"traits": list(traits)} if traits else {}
     entry |= {"granted": list(granted)} if granted else {}
-    more = {"attack": entry, "targets": 1000, "threads": 1} | ({"epochs": epochs} if epochs else {})
+    more = {"attack": entry, "targets": 1000, "threads": 1} | ({"releases": releases} if releases else {})
     reason = None if status == "ok" else "why it failed"
     return record(
         "attack", arrays if status == "ok" else {}, inputs(defense, seed, **given), more, status, reason=reason
@@ -77,10 +77,10 @@ def recognised(top1, name="cnn", defense="mix", seed=0, chance=0.5, **given):
     return record("attack", arrays, inputs(defense, seed, **given), {"attack": entry, "targets": 1000}, chance=chance)
 
 
-def trained(accuracy, defense="mix", seed=0, epochs=10, recipe="default", **given):
+def trained(accuracy, defense="mix", seed=0, epochs=10, recipe="default", releases=None, **given):
     right = np.arange(50) < round(50 * accuracy)
     utility = {"name": "utility", "use": "u:u", "version": 1, "params": {"model": "resnet18", "recipe": recipe}}
-    more = {"epochs": epochs, "threads": 1, "utility": utility}
+    more = {"epochs": epochs, "releases": releases or epochs, "threads": 1, "utility": utility}
     return record("utility", {"utility": right.astype(float)}, inputs(defense, seed, **given), more)
 
 
@@ -90,7 +90,7 @@ def complete(defense, accuracy, dssim=RELEASED, seeds=3):
     for seed in range(seeds):
         made += [release(defense, seed, dssim), trained(accuracy, defense, seed)]
         made += [recognised(np.arange(N) % 2, defense=defense, seed=seed)]
-        made += [attacked(MULTI, defense, seed, dssim, granted=("releases",), epochs=10)]
+        made += [attacked(MULTI, defense, seed, dssim, granted=("releases",), releases=10)]
         made += [attacked(name, defense, seed, dssim, traits=("control",)) for name in CONTROLS if name != "smooth"]
         made += [attacked("smooth", defense, seed, dssim)]
     return made

@@ -70,7 +70,7 @@ def test_attacks_on_one_seed_of_three_do_not_meet_the_requirements():
 
 def test_a_failed_attack_does_not_meet_the_requirements():
     kept = [each for each in complete("mix", 0.9) if each.inputs.get("attack", {}).get("name") != MULTI]
-    failed = [attacked(MULTI, seed=seed, status="failed", granted=("releases",), epochs=10) for seed in range(3)]
+    failed = [attacked(MULTI, seed=seed, status="failed", granted=("releases",), releases=10) for seed in range(3)]
 
     assert row(*kept, *failed).rank is None
 

@@ -231,12 +231,12 @@ def test_figures_do_not_depend_on_the_order_of_the_records() -> None:
     assert first.worst == again.worst and first.code_notes == again.code_notes
 
 
-def test_multi_release_attacks_are_selected_for_every_number_of_epochs() -> None:
-    attacks = [attacked(MULTI, dssim=RELEASED - 0.1 * t, granted=("releases",), epochs=t) for t in (1, 2)]
+def test_multi_release_attacks_are_selected_for_every_number_of_releases() -> None:
+    attacks = [attacked(MULTI, dssim=RELEASED - 0.1 * t, granted=("releases",), releases=t) for t in (1, 2)]
 
     (board,) = boards(of_code("today", release(), *attacks), code=At("today"))
 
-    assert sorted(row.epochs for row in board.rows) == [1, 2]
+    assert sorted(row.releases for row in board.rows) == [1, 2]
 
 
 def test_a_run_that_was_killed_before_its_release_does_not_hide_the_row_of_other_code() -> None:

@@ -173,17 +173,17 @@ def test_a_required_attack_that_does_not_suit_is_still_lacking():
     assert row(*kept, *(attacked(MULTI, seed=seed, status="inapplicable") for seed in SEEDS)).missing == [MULTI]
 
 
-# T
+# T and R
 
 
-def test_records_of_several_epochs_are_several_rows_though_no_model_was_trained():
-    """Privacy after twenty epochs is not the mean of that and of one."""
+def test_records_of_several_releases_are_several_rows_though_no_model_was_trained():
+    """Privacy after twenty releases is not the mean of that and of one."""
     left = {1: RELEASED, 5: RELEASED - 0.2, 20: RELEASED - 0.5}
-    seen = [attacked(MULTI, dssim=dssim, granted=("releases",), epochs=epochs) for epochs, dssim in left.items()]
+    seen = [attacked(MULTI, dssim=dssim, granted=("releases",), releases=number) for number, dssim in left.items()]
 
     found = rows(release(), attacked("smooth", dssim=RELEASED - 0.1), *seen)
 
-    worst = {each.epochs: each.worst["dssim"]["mean"] for each in found}
+    worst = {each.releases: each.worst["dssim"]["mean"] for each in found}
     assert worst == {
         1: pytest.approx(RELEASED.mean() - 0.1),
         5: pytest.approx(RELEASED.mean() - 0.2),
@@ -193,7 +193,7 @@ def test_records_of_several_epochs_are_several_rows_though_no_model_was_trained(
 
 
 def test_a_multi_release_attack_on_one_release_is_marked_as_no_attack():
-    looked = attacked(MULTI, granted=("releases",), epochs=1)
+    looked = attacked(MULTI, granted=("releases",), releases=1)
     found = row(release(), looked)
 
     assert named(found, MULTI).equals_release
@@ -202,8 +202,8 @@ def test_a_multi_release_attack_on_one_release_is_marked_as_no_attack():
 
 
 def test_an_attack_that_changes_the_release_is_not_marked():
-    more = attacked(MULTI, dssim=RELEASED - 0.1, granted=("releases",), epochs=1)
-    later = attacked(MULTI, granted=("releases",), epochs=2)
+    more = attacked(MULTI, dssim=RELEASED - 0.1, granted=("releases",), releases=1)
+    later = attacked(MULTI, granted=("releases",), releases=2)
 
     assert not named(row(release(), more), MULTI).equals_release
     assert not named(row(release(), later), MULTI).equals_release
@@ -224,7 +224,7 @@ def test_an_attack_that_changes_the_release_is_not_marked():
 )
 def test_beyond_smoothing_means_dssim_and_one_of_the_others(dssim, dhaar, reid, claimed):
     smooth = with_arrays(attacked("smooth"), reid_rank1=np.zeros(N))
-    linked = distances(attacked(MULTI, granted=("releases",), epochs=10), RELEASED - dssim, RELEASED - dhaar)
+    linked = distances(attacked(MULTI, granted=("releases",), releases=10), RELEASED - dssim, RELEASED - dhaar)
     found = row(release(), smooth, with_arrays(linked, reid_rank1=np.full(N, reid)))
 
     assert verdict.beyond_smoothing(named(found, MULTI)) is claimed
@@ -236,14 +236,14 @@ def test_a_gain_that_chance_explains_is_no_claim():
     """The mean is better than smooth's, the interval holds zero."""
     wild = RELEASED - np.where(np.arange(N) % 2, 0.5, -0.45)
 
-    found = row(release(), attacked("smooth"), attacked(MULTI, dssim=wild, granted=("releases",), epochs=10))
+    found = row(release(), attacked("smooth"), attacked(MULTI, dssim=wild, granted=("releases",), releases=10))
 
     assert named(found, MULTI).gain_over_smoothing["dssim"]["mean"] > 0
     assert verdict.beyond_smoothing(named(found, MULTI)) is False
 
 
 def test_without_smooth_nothing_is_claimed_beyond_it():
-    found = row(release(), attacked(MULTI, dssim=np.zeros(N), granted=("releases",), epochs=10))
+    found = row(release(), attacked(MULTI, dssim=np.zeros(N), granted=("releases",), releases=10))
 
     assert verdict.beyond_smoothing(named(found, MULTI)) is None
     assert "smooth was not run" in line(found, f"after {MULTI} alone")
@@ -255,11 +255,11 @@ def test_without_smooth_nothing_is_claimed_beyond_it():
 def test_the_verdict_names_the_worst_attack_the_worst_case_and_what_is_missing():
     smooth = attacked("smooth", dssim=np.full(N, 0.6))
     found = row(
-        release(), smooth, attacked(MULTI, dssim=np.full(N, 0.1), granted=("releases",), epochs=10), trained(0.9)
+        release(), smooth, attacked(MULTI, dssim=np.full(N, 0.1), granted=("releases",), releases=10), trained(0.9)
     )
 
     head, worst, *_ = verdict.on_row(found)
-    assert head == f"mix (weights=0.5,0.5), 10 epochs, {N} originals, 1 seed"
+    assert head == f"mix (weights=0.5,0.5), 10 epochs, 10 releases, {N} originals, 1 seed"
     assert worst.startswith(f"worst attack {MULTI}; worst case per image: dSSIM .800 -> .100 [.100, .100], p5")
     assert "below .66 for 100% [91%, 100%]" in worst
     assert ".500 [.500, .500] less than after smooth" in line(found, f"after {MULTI} alone")
@@ -317,7 +317,7 @@ def test_an_undefended_release_that_is_not_the_original_is_warned_of():
 
 
 def test_an_oracle_that_reveals_less_than_a_blind_attack_is_warned_of():
-    blind = attacked(MULTI, dssim=RELEASED - 0.3, granted=("releases",), epochs=10)
+    blind = attacked(MULTI, dssim=RELEASED - 0.3, granted=("releases",), releases=10)
     worse, better = (attacked("oracle", dssim=RELEASED - by, traits=("control",)) for by in (0.2, 0.31))
 
     assert row(release(), blind, worse).warnings == [

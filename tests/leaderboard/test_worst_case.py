@@ -69,18 +69,18 @@ def test_an_attack_on_one_seed_does_not_count_on_another():
 
 def test_a_multi_release_attack_counts_without_a_trained_model():
     """`--no-utility` must not make a defense look safer."""
-    found = row(release(), attacked(MULTI, dssim=np.full(N, 0.1), granted=("releases",), epochs=5))
+    found = row(release(), attacked(MULTI, dssim=np.full(N, 0.1), granted=("releases",), releases=5))
 
     assert found.worst["dssim"]["mean"] == pytest.approx(0.1)
 
 
 def test_an_attack_on_more_releases_than_utility_trained_on_is_in_another_row():
-    """T is one number for privacy and utility; attacks on more releases are in a row of their own."""
+    """R is one number for privacy and utility; attacks on more releases are in a row of their own."""
     found = rows(
-        release(), trained(0.9, epochs=10), attacked(MULTI, dssim=np.zeros(N), granted=("releases",), epochs=20)
+        release(), trained(0.9, epochs=10), attacked(MULTI, dssim=np.zeros(N), granted=("releases",), releases=20)
     )
 
-    left = {each.epochs: (each.worst["dssim"]["mean"], each.utility is not None) for each in found}
+    left = {each.releases: (each.worst["dssim"]["mean"], each.utility is not None) for each in found}
     assert left == {10: (pytest.approx(RELEASED.mean()), True), 20: (0, False)}
 
 

@@ -61,18 +61,18 @@ def test_rows_without_a_significant_difference_share_a_rank_and_name_each_other(
     )
 
 
-def test_a_curve_has_the_figures_of_the_attack_at_every_number_of_epochs(section):
+def test_a_curve_has_the_figures_of_the_attack_at_every_number_of_releases(section):
     curve = next(c for c in section.curves if (c.defense, c.attack) == ("mix", "multi_release"))
 
-    assert [point.epochs for point in curve.points] == list(EPOCHS)
+    assert [point.releases for point in curve.points] == list(EPOCHS)
     for point in curve.points:
-        row = next(r for r in section.board.rows if (r.defense, r.epochs) == ("mix", point.epochs))
+        row = next(r for r in section.board.rows if (r.defense, r.epochs) == ("mix", point.releases))
         assert point.attack.distances == next(a for a in row.attacks if a.name == "multi_release").distances
-        undefended = next(r for r in section.board.rows if (r.defense, r.epochs) == ("none", point.epochs))
+        undefended = next(r for r in section.board.rows if (r.defense, r.epochs) == ("none", point.releases))
         assert point.undefended == undefended.utility
 
 
-def test_a_reader_sees_the_most_epochs_first_unless_that_hides_a_defense(section):
+def test_a_reader_sees_the_most_releases_first_unless_that_hides_a_defense(section):
     assert section.shown == max(EPOCHS)
     hidden = [row for row in section.board.rows if (row.defense, row.epochs) == ("mix", 20)]
     section.board.rows.remove(hidden[0])

@@ -1,4 +1,4 @@
-"""Privacy by epoch: one command, a table, a figure, and no pooling of figures of two T."""
+"""Privacy by releases: one command, a table, a figure, and no pooling of figures of two R."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ attacks:
 
 
 def averaged(observation, rng):
-    """The mean over epochs of the most similar release: with weights .9/.1 the right one, for these few images."""
+    """The mean over releases of the most similar release: with weights .9/.1 the right one, for these few images."""
     images = [release.images.float() for release in observation.releases]
     total, targets = images[0][observation.targets], observation.targets
     for others in images[1:]:
@@ -77,7 +77,7 @@ NOISY = load_registry().get("defenses", "noise_mix").with_settings({"sigma": 40,
 
 @pytest.fixture(scope="module")
 def curves(tmp_path_factory):
-    """Averaging over 1, 2 and 4 epochs, and an attack that does not depend on them."""
+    """Averaging over 1, 2 and 4 releases, and an attack that does not depend on them."""
     attacks = [entry(averaged), entry(once, ())]
     cross = Cross(bench(tmp_path_factory.mktemp("curves"), None, *attacks), [NOISY], attacks, 1, False)
     cells = [cell for found in engine.run([cross.with_epochs(epochs) for epochs in (4, 1, 2)]) for cell in found]
@@ -103,11 +103,11 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 def test_the_distance_after_an_attack_falls_with_every_release(curves):
-    """Noise averages out over epochs."""
+    """Noise averages out over releases."""
     (curve,) = curves[1]
 
     distances = [point.attack.distances["dssim"]["mean"] for point in curve.points]
-    assert [point.epochs for point in curve.points] == [1, 2, 4]
+    assert [point.releases for point in curve.points] == [1, 2, 4]
     assert distances[0] > distances[1] > distances[2]
     assert [point.attack.equals_release for point in curve.points] == [True, False, False]
 
@@ -115,16 +115,15 @@ def test_the_distance_after_an_attack_falls_with_every_release(curves):
 def test_a_point_is_the_score_of_its_cell(curves):
     cells, (curve,) = curves
 
-    scored = {cell.epochs: cell.scores["attacked_dssim"] for cell in cells if cell.attack.name == "averaged"}
-    assert {point.epochs: point.attack.distances["dssim"] for point in curve.points} == scored
-    assert all(cell.document()["epochs"] == cell.epochs for cell in cells)
+    scored = {cell.releases: cell.scores["attacked_dssim"] for cell in cells if cell.attack.name == "averaged"}
+    assert {point.releases: point.attack.distances["dssim"] for point in curve.points} == scored
+    assert all(cell.document()["releases"] == cell.releases for cell in cells)
 
 
-def test_the_release_is_measured_once_for_all_epochs(curves):
-    """It does not depend on T, nor does an attack that sees one release."""
+def test_an_attack_that_sees_one_release_is_run_once_for_every_number_of_them(curves):
     cells, _ = curves
 
-    assert len({cell.release.spec.key for cell in cells}) == 1
+    assert len({cell.release.spec.key for cell in cells}) == 3
     assert len({cell.attacked.spec.key for cell in cells if cell.attack.name == "once"}) == 1
     assert len({cell.attacked.spec.key for cell in cells if cell.attack.name == "averaged"}) == 3
 
@@ -144,7 +143,7 @@ def test_utility_is_shown_beside_privacy_at_the_same_epochs(tmp_path, monkeypatc
     (curve,) = epoch_curves.of_run(cells, epoch_curves.pairs_of(cross))
 
     for point, cell in zip(curve.points, cells, strict=True):
-        assert point.row.epochs == point.epochs == cell.utility.inputs["epochs"]
+        assert point.row.epochs == point.releases == cell.utility.inputs["epochs"]
         assert point.row.utility["mean"] == cell.utility.scores["utility"]["mean"]
         assert point.undefended["mean"] == cell.beside[1].scores["utility"]["mean"]
         assert point.row.accuracy_drop is not None
@@ -158,11 +157,12 @@ def test_one_command_prints_and_draws_the_curve(run, tmp_path):
 
     file = tmp_path / "work" / "kept" / "spending_noise_mix_averaged.png"
     assert code == 0, err
-    assert "privacy by epoch: averaged on noise_mix" in out and "(= no" in out
+    assert "privacy by releases: averaged on noise_mix" in out and "(= no" in out
     assert "drew kept/spending_noise_mix_averaged.png" in err
     with Image.open(file) as picture:
         assert picture.size[0] > 1000
-    assert out.count("Not judged: missing") == 1 and ", 4 epochs, " in out  # the verdict is that of the most epochs
+    assert out.count("Not judged: missing") == 1  # one verdict, that of the most releases
+    assert ", 4 releases, " in " ".join(out.split())
 
 
 def test_the_document_holds_the_cells_of_every_epoch(run):
@@ -170,8 +170,8 @@ def test_the_document_holds_the_cells_of_every_epoch(run):
 
     document = json.loads(out)
     assert code == 0
-    assert [cell["epochs"] for cell in document["cells"]] == [1, 2]
-    assert [said["epochs"] for said in document["verdicts"]] == [1, 2]
+    assert [(cell["epochs"], cell["releases"]) for cell in document["cells"]] == [(1, 1), (2, 2)]
+    assert [said["releases"] for said in document["verdicts"]] == [1, 2]
 
 
 def test_the_figure_is_written_to_the_named_file(run, tmp_path):
@@ -202,7 +202,8 @@ def test_the_plan_counts_shared_work_once(run):
     _, out, _ = run("--attack", "averaged,once", "--epochs", "1,2,4", "--no-utility", "--dry-run", "--json")
 
     plan = json.loads(out)["plan"]
-    assert len({item["key"] for item in plan}) == len(plan) == 2 + 1 + 3  # two releases, once, averaged at each T
+    keys = {item["key"] for item in plan}
+    assert len(keys) == len(plan) == 3 * (2 + 1) + 1  # at each R two releases and averaged
 
 
 def test_a_curve_is_drawn_without_the_epochs_at_which_the_attack_failed(run):
@@ -210,13 +211,13 @@ def test_a_curve_is_drawn_without_the_epochs_at_which_the_attack_failed(run):
     code, out, err = run("--attack", "tired", "--epochs", "1,2,3", "--no-utility")
 
     assert code == 1 and "noise_mix x tired: failed: attack: RuntimeError: not twice" in err
-    assert "failed" in out[out.index("privacy by epoch") :]
+    assert "failed" in out[out.index("privacy by releases") :]
 
 
 def test_nothing_is_drawn_for_one_number_of_epochs(run, tmp_path):
     code, out, _ = run("--attack", "averaged", "--epochs", 2, "--no-utility")
 
-    assert code == 0 and "privacy by epoch" not in out
+    assert code == 0 and "privacy by releases" not in out
     assert not list((tmp_path / "work").rglob("*.png"))
 
 

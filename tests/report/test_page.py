@@ -214,12 +214,12 @@ def test_rows_are_filtered_by_their_judgement(page):
     assert sorted(shown(page)) == ["noise_mix", "none", "shuffle_mix"]
 
 
-def test_the_number_of_epochs_chooses_rows_grids_and_marks_together(page):
+def test_the_number_of_releases_chooses_rows_grids_and_marks_together(page):
     marks = "return document.querySelectorAll('[data-chart=utility] .scatterlayer .trace .points path').length"
     lines = "return [...document.querySelectorAll('.heat tbody tr')].filter(r => r.offsetParent !== null).length"
     before = (len(shown(page)), script(page, lines), script(page, marks))
 
-    click(page, ".epochs label:last-of-type")
+    click(page, ".releases label:last-of-type")
     wait(
         page,
         f"document.querySelectorAll('[data-chart=utility] .scatterlayer .trace .points path').length > {before[2]}",

@@ -46,7 +46,7 @@ def _figures(report: Report) -> Iterator[tuple[str, Figure]]:
         several = len(report.sections) > 1
         data = re.sub(r"[^A-Za-z0-9_.-]+", "_", str(section.board.dataset["name"]))
         suffix = f"_{section.anchor.removeprefix('board-')}_{data}" if several else ""
-        rows = [row for row in section.board.rows if section.shown in (None, row.epochs) or row.epochs is None]
+        rows = [row for row in section.board.rows if section.shown in (None, row.releases) or row.releases is None]
         if any(row.utility for row in rows):
             yield f"privacy_utility{suffix}", privacy_utility(section, [row for row in rows if row.utility])
         for grid in section.grids[:1]:
@@ -54,7 +54,7 @@ def _figures(report: Report) -> Iterator[tuple[str, Figure]]:
         if section.curves:
             points = [point for curve in section.curves for point in curve.points]
             more = f"{section.board.title}\n{basis([point.row for point in points])}; bars: 95 % intervals"
-            yield f"spending{suffix}", epoch_figure(section.curves, "Privacy by epoch", more)
+            yield f"spending{suffix}", epoch_figure(section.curves, "Privacy by releases", more)
 
 
 def _save(figure: Figure, file: Path) -> Path:

@@ -32,9 +32,9 @@ def save_curve(curve: EpochCurve, file: Path) -> Path:
     """Draw one curve to a file."""
     import matplotlib
 
-    about = f"{curve.settings}\n{curve.basis}; bars: 95 % intervals".strip()
+    about = f"{curve.chosen}\n{curve.basis}; bars: 95 % intervals".strip()
     with matplotlib.rc_context(STYLE):
-        figure = epoch_figure([curve], f"privacy by epoch: {curve.attack} on {curve.defense}", about)
+        figure = epoch_figure([curve], f"privacy by releases: {curve.attack} on {curve.defense}", about)
         try:
             figure.savefig(file, facecolor="white", metadata={"Date": None} if file.suffix == ".svg" else None)
         except OSError as error:
@@ -44,7 +44,7 @@ def save_curve(curve: EpochCurve, file: Path) -> Path:
 
 
 def epoch_figure(curves: Sequence[EpochCurve], title: str, about: str) -> Figure:
-    """All curves over the same epochs."""
+    """All curves over the same numbers of releases."""
     names = [*judged()]
     if any(point.row.utility for curve in curves for point in curve.points):
         names += [name for name, score in SCORES.items() if score.kind == "accuracy"]
@@ -59,7 +59,9 @@ def epoch_figure(curves: Sequence[EpochCurve], title: str, about: str) -> Figure
             style = {**_hue(defenses.index(_defense(curve))), "linestyle": _dashes(curve, attacks)}
             _curve(panel, curve, name, style if SCORES[name].farther else {**style, "linestyle": "solid"})
         levels = _levels(curves, name) if SCORES[name].farther else _undefended(panel, curves)
-        _axes(panel, name, sorted({point.epochs for curve in curves for point in curve.points}))
+        _axes(
+            panel, name, sorted({point.releases for curve in curves for point in curve.points}), _across(curves, name)
+        )
         highest = max([panel.get_ylim()[1], *(1.12 * y for y, _, _ in levels)])
         panel.set_ylim(0, max(highest, 0.8) if SCORES[name].farther else 1.02)
         for y, text, colour in levels if SCORES[name].farther else []:
@@ -72,7 +74,7 @@ def epoch_figure(curves: Sequence[EpochCurve], title: str, about: str) -> Figure
 
 
 def _defense(curve: EpochCurve) -> str:
-    return " ".join(filter(None, (curve.defense, curve.settings)))
+    return " ".join(filter(None, (curve.defense, curve.chosen)))
 
 
 def _once_per_defense(curves: Sequence[EpochCurve]) -> list[EpochCurve]:
@@ -104,9 +106,9 @@ def _keys(curves: Sequence[EpochCurve], defenses: Sequence[str], attacks: Sequen
 
 
 def _curve(panel: Axes, curve: EpochCurve, name: str, style: Mapping[str, Any]) -> None:
-    found = [(point.epochs, score) for point in curve.points if (score := point.score(name))]
+    found = [(point.releases, score) for point in curve.points if (score := point.score(name))]
     panel.errorbar(
-        [epochs for epochs, _ in found], [score["mean"] for _, score in found],
+        [releases for releases, _ in found], [score["mean"] for _, score in found],
         yerr=[[reach(score)[end][0] for _, score in found] for end in (0, 1)],
         markersize=5, linewidth=1.6, elinewidth=0.9, **style,
     )  # fmt: skip
@@ -127,7 +129,7 @@ def _levels(curves: Sequence[EpochCurve], name: str) -> list[Label]:
 
 def _undefended(panel: Axes, curves: Sequence[EpochCurve]) -> list[Label]:
     """Utility of the undefended model, beside a single defense."""
-    points = [(point.epochs, point.undefended["mean"]) for point in curves[0].points if point.undefended]
+    points = [(point.releases, point.undefended["mean"]) for point in curves[0].points if point.undefended]
     if len(set(map(_defense, curves))) > 1 or not points:
         return []
     x, y = zip(*points, strict=True)
@@ -135,15 +137,21 @@ def _undefended(panel: Axes, curves: Sequence[EpochCurve]) -> list[Label]:
     return [(y[-1], "undefended", PALE)]
 
 
-def _axes(panel: Axes, name: str, epochs: Sequence[int]) -> None:
+def _across(curves: Sequence[EpochCurve], name: str) -> str:
+    """Privacy is a matter of releases, accuracy of epochs; where T is the same for all points, of releases too."""
+    of_epochs = not SCORES[name].farther and all(curve.epochs is None for curve in curves)
+    return "epochs, T (log scale)" if of_epochs else "releases, R (log scale)"
+
+
+def _axes(panel: Axes, name: str, releases: Sequence[int], across: str) -> None:
     from matplotlib.ticker import NullLocator
 
     panel.set_ylabel(f"{label(name)} after attack" if SCORES[name].farther else f"{label(name)} (accuracy)")
     panel.set_xscale("log")
-    panel.set_xticks(list(epochs), [str(number) for number in epochs])
+    panel.set_xticks(list(releases), [str(number) for number in releases])
     panel.xaxis.set_minor_locator(NullLocator())
-    panel.set_xlim(min(epochs) / 1.12, max(epochs) * 1.12)
-    panel.set_xlabel("epochs released, T (log scale)")
+    panel.set_xlim(min(releases) / 1.12, max(releases) * 1.12)
+    panel.set_xlabel(across)
     panel.grid(axis="y", color="#e6e6e6", linewidth=0.7, zorder=0)
     panel.set_axisbelow(True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.leaderboard.format import settings
+from harness.leaderboard.format import settings, t_and_r
 from harness.leaderboard.row import Row
 from harness.report.collect import Section
 from harness.report.figures.style import INK, PALE, basis, new, plain, titled
@@ -84,6 +84,6 @@ def _mixed(shade: float) -> tuple[float, float, float]:
 
 
 def _line(row: Row) -> str:
-    """Two lines: the defense, then its settings with T."""
-    more = ", ".join(filter(None, (settings(row.settings), f"T = {row.epochs}" if row.epochs else "")))
+    """Two lines: the defense, then its settings with T and R."""
+    more = ", ".join(filter(None, (settings(row.settings), t_and_r(row.epochs, row.releases))))
     return f"{row.defense}{' (not judged)' if row.missing else ''}\n{more}"

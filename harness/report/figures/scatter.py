@@ -91,8 +91,11 @@ def _row(axes: Axes, row: Row, named: set[str]) -> None:
 def _fronts(axes: Axes, rows: Sequence[Row]) -> None:
     """The Pareto front of each training: stairs through the judged rows that no other beats in both."""
     named = "Pareto front"
-    for training in dict.fromkeys((row.epochs, row.training) for row in rows if row.pareto):
-        front = [row for row in rows if row.pareto and (row.epochs, row.training) == training]
+    fronts: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        if row.pareto:
+            fronts.setdefault((row.epochs, row.releases, row.training), []).append(row)
+    for front in fronts.values():
         x, y = zip(*sorted(map(_place, front)), strict=True)
         axes.step(x, y, where="pre", color=INK, linewidth=1.2, zorder=3, label=named)
         named = "_"

@@ -47,6 +47,7 @@ def _point(row: Row) -> dict[str, Any]:
         "defense": row.defense,
         "settings": settings(row.settings),
         "epochs": row.epochs,
+        "releases": row.releases,
         "training": row.training,
         "seeds": row.seeds,
         "judged": not row.missing,
@@ -75,13 +76,14 @@ def _blank(rows: Sequence[Row]) -> dict[str, float]:
 def _curve(curve: EpochCurve) -> dict[str, Any]:
     return {
         "defense": curve.defense,
-        "settings": curve.settings,
+        "settings": curve.chosen,
         "attack": curve.attack,
         "control": curve.control,
         "basis": curve.basis,
         "points": [
             {
-                "epochs": point.epochs,
+                "epochs": point.row.epochs,
+                "releases": point.releases,
                 **{name: _statistics(point.score(name)) for name, _ in scores_by_epoch()},
                 "equals_release": point.attack.equals_release,
                 "status": point.attack.status,

@@ -59,16 +59,20 @@
     };
   };
 
+  // T = 10, R = 1; where both are equal T alone.
+  const times = ({ epochs, releases }, space = " ") => [["T", epochs], ["R", releases === epochs ? null : releases]]
+    .filter(([, number]) => number).map(([name, number]) => `${name}${space}=${space}${number}`).join(`,${space}`);
+
   // Names beside their marks where there is room: the first of some places that meets no other name and no mark.
   const names = (points, measure, others, width, height, [left, right], [bottom, top]) => {
     const x = (value) => ((value - left) / (right - left)) * width;
     const y = (value) => (1 - (value - bottom) / (top - bottom)) * height;
     const marks = points.map((p) => [x(p.worst[measure].mean), y(p.utility.mean)]);
-    const several = new Set(points.map((point) => point.epochs)).size > 1;
+    const several = new Set(points.map((point) => times(point, ""))).size > 1;
     const taken = [...marks, ...others.map(([ox, oy]) => [x(ox), y(oy)])].map(([px, py]) => [px - 5, py - 5, px + 5, py + 5]);
     const meets = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
     return points.flatMap((point, at) => {
-      const named = clip(point.defense, 24) + (several ? ` T=${point.epochs}` : "");
+      const named = clip(point.defense, 24) + (several ? ` ${times(point, "")}` : "");
       const wide = 7 * named.length + 4;
       const [px, py] = marks[at];
       for (const [dx, dy] of [[9, -9], [9, 9], [-9 - wide, -9], [-9 - wide, 9], [-wide / 2, -15], [-wide / 2, 15], [9, -21], [9, 21]]) {
@@ -86,7 +90,7 @@
 
   const about = (point, measure) => [
     `<b>${plain(point.defense)}</b>${point.rank ? `, rank ${point.rank}` : ""}`,
-    plain(point.settings), plain([point.epochs ? `T = ${point.epochs}` : "", point.training || ""].filter(Boolean).join(", ")),
+    plain(point.settings), plain([times(point), point.training || ""].filter(Boolean).join(", ")),
     `worst ${labels[measure]} ${figure(point.worst[measure])} (${plain(point.by[measure])})`,
     `release ${labels[measure]} ${figure(point.release[measure])}`,
     `utility ${figure(point.utility)}${point.drop ? `, accuracy drop ${figure(point.drop)}` : ""}`,
@@ -106,8 +110,8 @@
     const plot = chart.querySelector(".plot");
     const measure = chart.querySelector("input:checked").value;
     const board = data.boards[chart.dataset.board];
-    const chosen = chart.closest(".board").querySelector(".epochs input:checked")?.value;
-    const points = board.points.filter((point) => point.utility && point.worst[measure] && (!chosen || !point.epochs || point.epochs === Number(chosen)));
+    const chosen = chart.closest(".board").querySelector(".releases input:checked")?.value;
+    const points = board.points.filter((point) => point.utility && point.worst[measure] && (!chosen || !point.releases || point.releases === Number(chosen)));
     const traces = [];
     if (chart.querySelector(".release").checked) {
       const some = points.filter((point) => point.release[measure]);
@@ -135,7 +139,7 @@
         });
       }
     }
-    const fronts = measure === data.ranking ? Object.groupBy(points.filter((p) => p.pareto), (p) => `T = ${p.epochs}, ${p.training}`) : {};
+    const fronts = measure === data.ranking ? Object.groupBy(points.filter((p) => p.pareto), (p) => `${times(p)}, ${p.training}`) : {};
     for (const [training, some] of Object.entries(fronts)) {
       const front = [...some].sort((a, b) => a.worst[measure].mean - b.worst[measure].mean);
       traces.push({
@@ -181,14 +185,14 @@
 
   const dashes = ["solid", "dash", "dashdot", "longdash"];
 
-  const epochs = (chart) => {
+  const curves = (chart) => {
     const plot = chart.querySelector(".plot");
     const measure = chart.querySelector("input:checked").value;
     const useful = measure === "utility"; // of the model, whatever the attack
     const owner = (curve) => [curve.defense, curve.settings].filter(Boolean).join(" ");
     const { curves: all } = data.boards[chart.dataset.board];
-    const curves = useful ? all.filter((curve, at) => all.findIndex((other) => owner(other) === owner(curve)) === at) : all;
-    const drawn = curves.map((curve) => ({ ...curve, points: curve.points.filter((point) => point[measure]) })).filter((curve) => curve.points.length);
+    const shown = useful ? all.filter((curve, at) => all.findIndex((other) => owner(other) === owner(curve)) === at) : all;
+    const drawn = shown.map((curve) => ({ ...curve, points: curve.points.filter((point) => point[measure]) })).filter((curve) => curve.points.length);
     const owners = [...new Set(all.map(owner))];
     const attacks = [...new Set(drawn.filter((curve) => !curve.control).map((curve) => curve.attack))];
     const style = (curve) => ({
@@ -201,11 +205,11 @@
       const scores = curve.points.map((point) => point[measure]);
       return {
         type: "scatter", mode: "lines+markers", showlegend: false, hoverinfo: "text",
-        x: curve.points.map((p) => p.epochs), y: scores.map((s) => s.mean), error_y: error(scores, tint),
+        x: curve.points.map((p) => p.releases), y: scores.map((s) => s.mean), error_y: error(scores, tint),
         line: { color: tint, width: 2, dash }, marker: { symbol, size: 8, color: tint },
         hovertext: curve.points.map((p, at) => [
           `<b>${plain(curve.defense)}</b>${useful ? "" : `, ${plain(curve.attack)}`}${curve.control && !useful ? " (control)" : ""}`,
-          plain(curve.settings), `T = ${p.epochs}: ${figure(scores[at])}, n = ${scores[at].n}`,
+          plain(curve.settings), `${times(p)}: ${figure(scores[at])}, n = ${scores[at].n}`,
           ...(p.equals_release && !useful ? ["one release: the same as no attack"] : []),
           ...(p.status !== "ok" && !useful ? [`not on every seed: ${plain(p.status)}`] : []),
         ].filter(Boolean).join("<br>")),
@@ -224,13 +228,13 @@
     const lines = keys.reduce((sum, { name }) => sum + name.split("<br>").length, 0);
     const beside = plot.clientWidth > 760;
     plot.style.height = `${beside ? Math.max(460, 60 + 19 * lines) : 380 + 19 * lines}px`;
-    const ticks = [...new Set(all.flatMap((curve) => curve.points.map((p) => p.epochs)))].sort((a, b) => a - b);
+    const ticks = [...new Set(all.flatMap((curve) => curve.points.map((p) => p.releases)))].sort((a, b) => a - b);
     const limit = data.thresholds[measure] && line("y", data.thresholds[measure], `threshold ${short(data.thresholds[measure]).replace(/0$/, "")}`, colour("pale"), "dash");
     const highest = Math.max(0.8, ...traces.flatMap((t) => t.y.map((y, at) => y + t.error_y.array[at])));
     return [plot, [...traces, ...keys], layout(plot, {
       showlegend: true,
       legend: { itemclick: false, itemdoubleclick: false, font: { size: 12 }, ...(beside ? { x: 1.02, y: 1 } : { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom" }) },
-      xaxis: axis("epochs released, T (log scale)", { type: "log", tickvals: ticks, ticktext: ticks.map(String), range: [Math.log10(ticks[0] / 1.15), Math.log10(ticks.at(-1) * 1.15)] }),
+      xaxis: axis("releases, R (log scale)", { type: "log", tickvals: ticks, ticktext: ticks.map(String), range: [Math.log10(ticks[0] / 1.15), Math.log10(ticks.at(-1) * 1.15)] }),
       yaxis: axis(data.curve_titles[measure], { range: [-0.02, Math.min(1.3, highest * 1.05)] }),
       shapes: limit ? [limit.shape] : [],
       annotations: [...(limit ? [limit.note] : []), ...(traces.length ? [] : [nothing])],
@@ -242,10 +246,10 @@
     if (annotate) await Plotly.relayout(plot, { annotations: annotate(plot._fullLayout._size) });
   };
   for (const chart of document.querySelectorAll(".chart")) {
-    const make = chart.dataset.chart === "utility" ? utility : epochs;
+    const make = chart.dataset.chart === "utility" ? utility : curves;
     charts.push(() => draw(make(chart)));
     chart.addEventListener("change", () => draw(make(chart)));
-    if (make === utility) chart.closest(".board").querySelector(".epochs")?.addEventListener("change", () => draw(make(chart)));
+    if (make === utility) chart.closest(".board").querySelector(".releases")?.addEventListener("change", () => draw(make(chart)));
   }
   const all = () => charts.forEach((chart) => chart());
   document.addEventListener("themechange", all);

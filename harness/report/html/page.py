@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from harness import __version__
 from harness.leaderboard import verdict
-from harness.leaderboard.format import settings, short, trimmed
+from harness.leaderboard.format import epochs_and_releases, settings, short, trimmed
 from harness.leaderboard.reported import table_7
 from harness.leaderboard.row import Row
 from harness.report.collect import Report, judgement, passing
@@ -40,6 +40,7 @@ def render(report: Report) -> str:
     environment.filters |= {"short": short, "trimmed": trimmed, "settings": settings, "label": label}
     environment.globals |= {"judgement": judgement, "passing": passing, "figure_cell": figure_cell}
     environment.globals |= {"page_columns": page_columns, "scores_by_epoch": scores_by_epoch()}
+    environment.globals |= {"epochs_and_releases": epochs_and_releases}
     environment.globals |= {"judged": judged(), "ranking": ranking(), "thresholds": thresholds()}
     environment.globals |= {"on_board": verdict.on_board, "on_row": verdict.on_row, "headline": verdict.headline}
     environment.tests["startswith_warning"] = lambda text: text.startswith("Warning:")

@@ -45,19 +45,19 @@ for (const table of document.querySelectorAll(".sortable")) {
   });
   filter.addEventListener("input", show);
   judgement.addEventListener("change", show);
-  table.addEventListener("epochschange", show);
+  table.addEventListener("releaseschange", show);
   show();
 }
 
-// Rows after the T that was chosen, in the grids and the table; the charts ask for it themselves.
-for (const board of document.querySelectorAll(".board:has(.epochs)")) {
+// Rows with the R that was chosen, in the grids and the table; the charts ask for it themselves.
+for (const board of document.querySelectorAll(".board:has(.releases)")) {
   const choose = () => {
-    const chosen = board.querySelector(".epochs input:checked").value;
-    for (const row of board.querySelectorAll("[data-epochs]")) {
-      row.toggleAttribute("data-off", chosen !== "" && row.dataset.epochs !== "" && row.dataset.epochs !== chosen);
+    const chosen = board.querySelector(".releases input:checked").value;
+    for (const row of board.querySelectorAll("[data-releases]")) {
+      row.toggleAttribute("data-off", chosen !== "" && row.dataset.releases !== "" && row.dataset.releases !== chosen);
     }
-    board.querySelector(".sortable").dispatchEvent(new Event("epochschange"));
+    board.querySelector(".sortable").dispatchEvent(new Event("releaseschange"));
   };
-  board.querySelector(".epochs").addEventListener("change", choose);
+  board.querySelector(".releases").addEventListener("change", choose);
   choose();
 }
