@@ -12,9 +12,8 @@ from torch.nn import functional
 
 from harness.errors import Inapplicable
 from harness.observation import Observation
-from harness.plugins.attacks.common.classifier import train_on_rehearsals
+from harness.plugins.attacks.common.classifier import Classifier, train_on_rehearsals
 from harness.plugins.attacks.linking.link import average_over_tracks, tracks_of_targets
-from harness.train import Learner
 from harness.train.memo import memoised
 from harness.types import Array, Generator, Guess, Labels, Release, Scores, Secret
 
@@ -24,8 +23,8 @@ def attribute(observation: Observation, rng: Generator, *, arch: str, train_epoc
 
     arch, train_epochs  as for `cnn`
     """
-    learner, report = _trained(observation, arch, train_epochs)
-    scores = learner.predict(observation.images[observation.targets])
+    classifier, report = _trained(observation, arch, train_epochs)
+    scores = classifier.predict(observation.images[observation.targets])
     return Guess(scores=scores * attribute_shares(observation, labels_of_targets(observation)), report=report)
 
 
@@ -36,19 +35,19 @@ def attribute_linked(observation: Observation, rng: Generator, *, arch: str, tra
     """
     _attributes(observation)
     tracks = tracks_of_targets(observation)
-    learner, report = _trained(observation, arch, train_epochs)
-    scores = average_over_tracks(tracks, observation.releases, learner.predict)
+    classifier, report = _trained(observation, arch, train_epochs)
+    scores = average_over_tracks(tracks, observation.releases, classifier.predict)
     return Guess(scores=scores * attribute_shares(observation, labels_of_targets(observation)), report=report)
 
 
-def _trained(observation: Observation, arch: str, train_epochs: int) -> tuple[Learner, dict[str, Any]]:
+def _trained(observation: Observation, arch: str, train_epochs: int) -> tuple[Classifier, dict[str, Any]]:
     """A network that reads the dominant source's attribute from a release, and the facts of its training."""
     attributes = _attributes(observation)
 
     def answer(release: Release, secret: Secret, rows: Array) -> Labels:
         return torch.from_numpy(attributes[rows[secret.dominant_rows]])
 
-    def train(key: bytes) -> tuple[Learner, dict[str, Any]]:
+    def train(key: bytes) -> tuple[Classifier, dict[str, Any]]:
         return train_on_rehearsals(observation, key, answer, len(observation.attributes), arch, train_epochs)
 
     return memoised(observation, "attribute", (arch, train_epochs), train)

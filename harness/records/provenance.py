@@ -25,7 +25,17 @@ ROOTS = {
     "attack": (("harness.run.work", "run_attack"),),
 }
 """The functions that make a figure, by kind of record; `obfuscation` makes the release that all kinds start from."""
-LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "opencv-python-headless", "piq")
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "scipy",
+    "opencv-python-headless",
+    "piq",
+    "scikit-image",
+    "scikit-learn",
+)
 EXTERNAL = "external:"
 """How the name of an outside submission begins: no plugin made it, it is only scored."""
 _SCORED = ("harness.run.scoring", "score")

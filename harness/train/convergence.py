@@ -114,7 +114,7 @@ def compared_with_constant(losses: ArrayLike, constant: ArrayLike, units: ArrayL
     units     (n,) the held-out image that each release is of; without it every release is an image of its own
     returns   for the record: learned, whether they are significantly below (one-sided p < .025); both mean losses
     """
-    loss, guess = float(np.mean(losses)), float(np.mean(constant))
+    loss, guess = (float(np.asarray(part, np.float64).mean()) for part in (losses, constant))
     if below(constant, losses, units, _WORSE):
         said = f"the held-out loss {loss:.3f} is significantly above the {guess:.3f} of the best constant guess"
         raise NotConverged(f"{said}: the training is broken")

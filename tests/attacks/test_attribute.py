@@ -52,7 +52,9 @@ def one_too_few(observation, rng):
 
 
 def entry_of(stage, **settings):
-    return stage.registry.get("attacks", "attribute").with_settings({"train_epochs": 2, **settings})
+    return stage.registry.get("attacks", "attribute").with_settings(
+        {"arch": "mcpherson_face", "train_epochs": 2, **settings}
+    )
 
 
 @pytest.fixture(scope="module")

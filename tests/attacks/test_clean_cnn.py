@@ -24,7 +24,7 @@ def stage(tmp_path_factory):
 
 
 def entry(stage, name="clean_cnn"):
-    return stage.registry.get("attacks", name).with_settings({"train_epochs": 2})
+    return stage.registry.get("attacks", name).with_settings({"arch": "mcpherson_face", "train_epochs": 2})
 
 
 def test_an_undefended_release_is_read_far_above_chance(stage):
