@@ -1,4 +1,4 @@
-"""What an attack may see: the release of epoch 0 and exactly what its registry entry is granted.
+"""What an attack may see: release 0 and exactly what its registry entry is granted.
 
 It is plain data. Arrays are copies in scratch space; no object reachable from an observation leads back to the
 originals, to seeds or to plans.
@@ -35,7 +35,7 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class Pairing:
-    """Which originals one epoch's releases mix, in released order: true (an oracle's) or guessed (by linking).
+    """Which originals the images of one release mix, in released order: true (an oracle's) or guessed (by linking).
 
     sources  (N, k) int64 numbers of originals, whatever their numbering; -1 where it is not known
     shares   (N, k) float32, each source's share
@@ -61,12 +61,12 @@ class KnownDefense:
 class Observation:
     """The adversary's view of one release.
 
-    images    (N, 3, H, W) uint8, the release of epoch 0, in released order
+    images    (N, 3, H, W) uint8, release 0, in released order
     targets   (n,) rows that will be scored; a guess has a row per target, or one per release
     classes   names of the classes
     sources   how many originals each release may mix: the most candidates a reconstruction may offer
     device    where the attack may compute
-    granted   what else it may read: labels (the public labels), releases (all T epochs), defense (with `rehearse`
+    granted   what else it may read: labels (the public labels), releases (all R), defense (with `rehearse`
               and `apply`), public (the adversary's own labelled images), gallery, plans (an oracle's alone)
     attributes  names of the second attribute that some data sets hide behind a coarse label; else empty
     """
@@ -95,7 +95,7 @@ class Observation:
 
     @property
     def releases(self) -> Sequence[Release]:
-        """Every epoch's release with its labels, epoch 0 first."""
+        """All R releases with their labels, release 0 first."""
         granted: Sequence[Release] = self._get("releases", self._releases)
         return granted
 
@@ -119,7 +119,7 @@ class Observation:
 
     @property
     def plans(self) -> Sequence[Pairing]:
-        """The true pairing and shares of every release of every epoch: for the oracle alone."""
+        """The true pairing and shares of every image of each release: for the oracle alone."""
         plans: Sequence[Pairing] = self._get("plans", self._plans)
         return plans
 

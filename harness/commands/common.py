@@ -45,7 +45,7 @@ def add_data_options(to: argparse.ArgumentParser, limit: int | None = None) -> N
         type=int,
         default=limit,
         metavar="N",
-        help=f"private images at most, other roles in proportion{fewest}",
+        help=f"private images at most, public ones in proportion{fewest}",
     )
     to.add_argument("--size", type=int, metavar="PIXELS", help="shorter side, then a centre crop")
     to.add_argument("--public-share", type=float, metavar="SHARE", help="the adversary's share of train; 0: none")

@@ -58,7 +58,7 @@ def load(
     dataset       a name or a folder; `./photos` is a folder, `photos` a name
     size          pixels of the shorter side, the centre is cropped; None: the data set's default size, or else
                   unchanged images, which must all have one size
-    limit         private images at most, the other roles in proportion
+    limit         private images at most, public ones in proportion; test images are never cut
     public_share  share of private and public together that becomes public, in [0, 1); None: the data set's own
     cache         folder for decoded and downloaded images
     entries       data sets by name: their functions; None: the built-in ones
@@ -74,7 +74,7 @@ def load(
     _check_classes(name, classes)
     attributes = _attributes(name, unread)
     key = listing_key(unread, size)
-    variant = hashlib.sha256(f"{key} {public_share} {limit}".encode()).hexdigest()[:32]
+    variant = hashlib.sha256(f"{key} {public_share} {limit} {splits.RULE}".encode()).hexdigest()[:32]
     folder = cache / "roles" / variant
 
     def write(temporary: Path) -> Facts:

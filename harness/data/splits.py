@@ -1,7 +1,8 @@
 """Split a data set into private, public and test images by class and content, never by file name or seed.
 
 Within a class, images are taken in the order of sha256(tag + content hash), so a larger limit or public share only
-adds images to those of a smaller one.
+adds images to those of a smaller one. A limit never cuts the test images: they are cheap to classify, and fewer of them
+only widen the interval of utility.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from harness.errors import HarnessError
 
 PRIVATE, PUBLIC, TEST, TRAIN = "private", "public", "test", "train"
 ROLES = (PRIVATE, PUBLIC, TEST)
+RULE = 2  # of the roles: data that were cut by another rule are not read from the cache
 TEST_SHARE = 1 / 5  # of a class in a folder without train/ and test/
 PUBLIC_SHARE = {TRAIN: 1 / 3, None: 1 / 4}  # of what is not test
 KEEP_FIRST = (TEST, PRIVATE, PUBLIC, TRAIN, None)  # of two equal images, the one whose role comes first is kept
@@ -55,7 +57,7 @@ def assign(
 
 
 def cut(labels: Sequence[str], roles: Sequence[str], hashes: Sequence[str], limit: int | None) -> dict[str, list[int]]:
-    """The rows of each role: `limit` private ones at most, the other roles cut in the same proportion."""
+    """The rows of each role: `limit` private ones at most, the public ones in the same proportion, every test one."""
     held = {role: [row for row, assigned in enumerate(roles) if assigned == role] for role in ROLES}
     classes = len(set(labels))
     if limit is None or limit >= len(held[PRIVATE]):
@@ -63,9 +65,9 @@ def cut(labels: Sequence[str], roles: Sequence[str], hashes: Sequence[str], limi
     if limit < classes:
         raise HarnessError(f"limit {limit} is less than one image for each of {classes} classes; use {classes} or more")
     scale = limit / len(held[PRIVATE])
-    return {
-        role: _proportional(rows, labels, hashes, max(classes, round(len(rows) * scale))) for role, rows in held.items()
-    }
+    for role in (PRIVATE, PUBLIC):
+        held[role] = _proportional(held[role], labels, hashes, max(classes, round(len(held[role]) * scale)))
+    return held
 
 
 def _proportional(rows: list[int], labels: Sequence[str], hashes: Sequence[str], count: int) -> list[int]:

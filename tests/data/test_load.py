@@ -68,10 +68,10 @@ def test_public_share_moves_images_between_private_and_public_only(flat, cache):
     assert set(default.test.names) == set(none.test.names) == set(half.test.names)
 
 
-def test_a_limit_cuts_all_roles_in_proportion_and_a_larger_one_only_adds(flat, cache):
+def test_a_limit_cuts_private_and_public_in_proportion_never_test_and_a_larger_one_only_adds(flat, cache):
     small, large = (load(flat, cache=cache, limit=limit) for limit in (6, 9))
 
-    assert sizes(small) == [6, 2, 2] and sizes(large) == [9, 3, 3]
+    assert sizes(small) == [6, 2, 6] and sizes(large) == [9, 3, 6]
     assert np.bincount(small.private.labels).tolist() == [4, 2]
     assert set(small.private.names) < set(large.private.names)
     assert sizes(load(flat, cache=cache, limit=500)) == [18, 6, 6]
@@ -116,6 +116,7 @@ def test_any_images_get_one_role_each_and_limits_hold(rows, share, limit, declar
 
     assert not set(held["private"]) & set(held["public"]) | set(held["test"]) & set(held["private"] + held["public"])
     assert len(held["private"]) == min(limit, final.count("private"))
+    assert len(held["test"]) == final.count("test")
     for role, its in held.items():
         assert all(final[row] == role for row in its)
         assert {labels[row] for row in its} == (set() if role == "public" and share == 0 else {"a", "b", "c"})
