@@ -21,7 +21,7 @@ from harness.leaderboard.completeness import (
 )
 from harness.leaderboard.worst_case import keys, strongest, worst_case
 from harness.records import RunResult
-from harness.scores import ANY, hit_rates, judged_variants, label, ranking, thresholds
+from harness.scores import ANY, INDEXES, hit_rates, judged_variants, label, ranking, thresholds
 from harness.statistics import accuracy_drop, over_seeds, summarise
 from harness.types import Array
 
@@ -123,7 +123,7 @@ def make_row(
     entering = [result.group for result in counted]
     utility, drop = _utility(utilities, references)
     training = utilities[0].inputs["utility"]["params"] if utilities else None
-    measured = [name for name in releases[0].arrays if name != "units"]
+    measured = [name for name in releases[0].arrays if name not in INDEXES]
     found = {name: strongest(releases, counted, name) for name in hit_rates(leading=True)}
     return Row(
         defense=entry["name"],
