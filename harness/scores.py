@@ -108,6 +108,14 @@ SCORES: dict[str, Score] = {
             of_release=True, follows="reid_rank1",
         ),
         Score(
+            "reid_invariant_rank1", "re-identified in spite of shifts, poses and colours", "hit_rate",
+            ("identity_invariant", "reidentification"), ("reconstruction",), of_release=True, follows="reid_rank1",
+        ),
+        Score(
+            "reid_histogram_rank1", "re-identified by colours", "hit_rate",
+            ("identity_histogram", "reidentification"), ("reconstruction",), of_release=True, follows="reid_rank1",
+        ),
+        Score(
             "attribute", "attribute", "hit_rate", ("attribute",), ("attribute",),
             board=True, terminal=False, attack_column="attribute_reader",
         ),

@@ -41,14 +41,22 @@ class ThumbnailEmbedding:
         floor  variance added to every principal component, as a share of the largest: components below it are noise
         """
         cells = _thumbnails(images, grid, device)
-        mean = cells.mean(0)
-        variances, components = torch.linalg.eigh((cells - mean).T @ (cells - mean) / len(cells))
-        scale = variances.clamp(min=0) + max(floor * float(variances[-1]), torch.finfo(torch.float32).tiny)
-        return cls(grid, device, mean, components / scale.sqrt())
+        return cls(grid, device, *whitening(cells, floor))
 
     def transform(self, images: Bytes) -> torch.Tensor:
         """(N, 3, H, W) uint8 -> (N, 3 grid^2) float64 of length 1, so that inner products are cosines."""
         return functional.normalize((_thumbnails(images, self.grid, self.device) - self.mean) @ self.whiten, dim=1)
+
+
+def whitening(features: torch.Tensor, floor: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean (F,) of (N, F) float64 features, and the matrix (F, F) that scales their components to variance 1.
+
+    floor  variance added to every principal component, as a share of the largest
+    """
+    mean = features.mean(0)
+    variances, components = torch.linalg.eigh((features - mean).T @ (features - mean) / len(features))
+    scale = variances.clamp(min=0) + max(floor * float(variances[-1]), torch.finfo(torch.float32).tiny)
+    return mean, components / scale.sqrt()
 
 
 def _thumbnails(images: Bytes, grid: int, device: str) -> torch.Tensor:
