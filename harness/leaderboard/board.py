@@ -92,6 +92,7 @@ def _in_no_row(records: list[RunResult]) -> list[str]:
     ok = [record for record in records if record.spec.kind == "release" and record.status == "ok"]
     finished = {defense_of(record) for record in ok}
     scored = {(defense_of(record), record.inputs["targets"]) for record in ok}
+    as_many = {(defense_of(record), record.spec.releases) for record in ok}
     why: dict[str, list[RunResult]] = defaultdict(list)
     for record in records:
         if defense_of(record) not in finished:
@@ -99,6 +100,8 @@ def _in_no_row(records: list[RunResult]) -> list[str]:
                 why["no finished release"].append(record)
         elif record.spec.kind != "utility" and (defense_of(record), record.inputs["targets"]) not in scored:
             why["scored on other targets than any of its finished releases"].append(record)
+        elif record.spec.releases and not as_many & {(defense_of(record), n) for n in (record.spec.releases, None)}:
+            why["of other numbers of releases than were measured"].append(record)
     notes = []
     for reason, some in why.items():
         names = ", ".join(sorted({record.inputs["defense"]["name"] for record in some}))

@@ -75,6 +75,13 @@ def test_what_five_releases_show_is_not_pooled_with_what_one_shows():
     assert all(each.epochs is None for each in found.values())
 
 
+def test_an_attack_on_releases_that_were_not_measured_is_left_out_and_counted():
+    (board,) = boards([measured(1), linked(1, 0.5), linked(5, 0.1)])
+
+    assert [each.releases for each in board.rows] == [1]
+    assert board.left_out == ["1 record of mix left out: of other numbers of releases than were measured"]
+
+
 def test_older_records_have_a_release_for_every_epoch():
     records = [release(), trained(0.9, epochs=10), linked(10, 0.1), linked(2, 0.4)]
 

@@ -149,6 +149,52 @@ def test_utility_is_shown_beside_privacy_at_the_same_epochs(tmp_path, monkeypatc
         assert point.row.accuracy_drop is not None
 
 
+@pytest.fixture
+def trained_alike(tmp_path, monkeypatch):
+    """Four epochs on 1, 2 and 4 releases, and one on one."""
+    monkeypatch.setattr(Learner, "epoch", lambda *_: 0.0)
+    attacks = [entry(averaged)]
+    made = bench(tmp_path, None, *attacks, utility={"model": "mcpherson_face"})
+    cross = Cross(made, [NOISY], attacks, 1, True)
+    crosses = [cross.with_epochs(*both) for both in ((4, 4), (4, 1), (4, 2), (1, 1))]
+    return crosses, [cell for found in engine.run(crosses) for cell in found]
+
+
+def test_several_releases_at_equal_training_are_a_curve_beside_that_of_a_release_for_each_epoch(trained_alike):
+    crosses, cells = trained_alike
+    by_schedule = {(cell.epochs, cell.releases): cell for cell in cells}
+
+    fresh, alike = sorted(
+        epoch_curves.of_run(cells, epoch_curves.pairs_of(crosses[0])), key=lambda curve: curve.epochs or 0
+    )
+
+    assert (fresh.epochs, [point.releases for point in fresh.points]) == (None, [1, 4])
+    assert (alike.epochs, [point.releases for point in alike.points]) == (4, [1, 2, 4])
+    assert [point.row.epochs for point in fresh.points] == [1, 4]
+    for point in alike.points:
+        cell = by_schedule[4, point.releases]
+        assert point.row.epochs == 4
+        assert point.score("utility")["mean"] == cell.utility.scores["utility"]["mean"]
+        assert point.score("dssim") == cell.scores["attacked_dssim"]
+        assert point.undefended["mean"] == cell.beside[1].scores["utility"]["mean"]
+    assert alike.title.endswith("epochs=4)") and "epochs" not in fresh.title
+    assert epoch_curves.curves_of(crosses) == [None, 4]
+
+
+def test_privacy_and_accuracy_are_drawn_over_what_they_depend_on(trained_alike, tmp_path):
+    """Accuracy of a release for each epoch is over epochs; at equal training all is over releases."""
+    crosses, cells = trained_alike
+    axes = {}
+    for curve in epoch_curves.of_run(cells, epoch_curves.pairs_of(crosses[0])):
+        panels = figures.epoch_figure([curve], "", "").axes
+        axes[curve.epochs] = [panel.get_xlabel().split(" (")[0] for panel in panels]
+        assert all(
+            [text.get_text() for text in p.get_xticklabels()] == [str(q.releases) for q in curve.points] for p in panels
+        )
+
+    assert axes == {None: ["releases, R", "releases, R", "epochs, T"], 4: ["releases, R"] * 3}
+
+
 # The command
 
 
@@ -163,6 +209,20 @@ def test_one_command_prints_and_draws_the_curve(run, tmp_path):
         assert picture.size[0] > 1000
     assert out.count("Not judged: missing") == 1  # one verdict, that of the most releases
     assert ", 4 releases, " in " ".join(out.split())
+
+
+def test_several_releases_of_one_training_are_one_figure(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(Learner, "epoch", lambda *_: 0.0)
+    schedule = ("--epochs", 4, "--releases", "4,1", "--model", "mcpherson_face")
+
+    code, out, err = run("--attack", "averaged", *schedule, "--records", "kept")
+
+    assert code == 0, err
+    assert "drew kept/spending_noise_mix_averaged_4_epochs.png" in err
+    assert [file.name for file in (tmp_path / "work" / "kept").glob("*.png")] == [
+        "spending_noise_mix_averaged_4_epochs.png"
+    ]
+    assert "4 epochs, 4 releases, " in " ".join(out.split()) and "epochs=4" in out
 
 
 def test_the_document_holds_the_cells_of_every_epoch(run):
