@@ -82,6 +82,7 @@ SCORES: dict[str, Score] = {
         Score(
             "dssim", "dSSIM", "distance", ("dssim", "reconstruction"), ("reconstruction",), judged=True,
             threshold=0.66, ceiling=2.0, tolerance=0.005, attacked_tolerance=0.02, board=True,
+            worst_metric="aligned_dssim",
         ),
         Score(
             "dhaar", "dHaar", "distance", ("dhaar", "reconstruction"), ("reconstruction",), judged=True,

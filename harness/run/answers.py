@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -41,6 +42,16 @@ class Answers:
 
     def take(self, rows: Array) -> Answers:
         return Answers(self.images[torch.from_numpy(rows)], self.sources[rows], self.dominant[rows])
+
+    def not_in(self, seen: set[tuple[bytes, bytes]]) -> Answers:
+        """Those whose images have not answered the same sources before; `seen` takes them in."""
+        images, kept = self.images.cpu().numpy(), []
+        for row in range(len(self)):
+            shown = self.sources[row].tobytes() + bytes([self.dominant[row]]), blake2b(images[row].tobytes()).digest()
+            if shown not in seen:
+                seen.add(shown)
+                kept.append(row)
+        return self if len(kept) == len(self) else self.take(np.array(kept, np.int64))
 
     def of_targets(self, client: Client) -> Answers:
         """Those that answer a release of some target."""

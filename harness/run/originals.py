@@ -88,7 +88,7 @@ class Minima:
                 _lower(self._null_any[name], rest, null[:, DERANGEMENTS:])
                 _lower(self._smallest[name], first, raw.min(1)[:, 0])
                 _lower(self._smallest_any[name], mixed, raw.min(1))
-        return {name: np.concatenate(some) for name, some in parts.items()}
+        return {name: np.concatenate(some) if some else np.empty(0) for name, some in parts.items()}
 
     def _measure(self, images: torch.Tensor, originals: torch.Tensor, k: int) -> dict[str, tuple[Array, Array]]:
         """Per judged distance: the raw (n, M, k) to the sources, and (n, M, C) of the worst case to every original."""

@@ -52,10 +52,10 @@ def measure_release(client: Client, defense: Entry, seed: int) -> Outcome:
             grid = grid[np.arange(len(rows)), secret.dominant[rows]][:, None]
         arrays[name] = grid[:, 0]
     scores = {name: summarise(values, units=units, proportion=False) for name, values in arrays.items()}
-    answers = [of_release(client, *client.release(defense, seed, number)) for number in range(client.releases)]
-    minima = Minima(client)
-    for each in answers:
-        minima.add(each)
+    minima, answers, seen = Minima(client), [], set[tuple[bytes, bytes]]()
+    for number in range(client.releases):
+        answers.append(of_release(client, *client.release(defense, seed, number)).not_in(seen))
+        minima.add(answers[-1])
     by_original = minima.arrays(raw=True)
     known, hits = identified(client, answers)
     facts = {"released": len(release), **client.splits.notes}
