@@ -157,14 +157,8 @@ def pooled(likeness: torch.Tensor, places: Array, best: torch.Tensor) -> torch.T
     if not bool(torch.isfinite(likeness).all()):
         raise NotConverged("the scores over the gallery hold NaN or infinity")
     rows = likeness.amax(1) if likeness.ndim == 3 else likeness
-    waiting = np.arange(len(places))
-    while len(waiting):  # one image of each original at a time
-        _, first = np.unique(places[waiting], return_index=True)
-        some = waiting[first]
-        into, these = (torch.from_numpy(index).to(rows.device) for index in (places[some], some))
-        best[into] = torch.maximum(best[into], rows[these])
-        waiting = np.delete(waiting, first)
-    return best
+    into = torch.from_numpy(places).to(rows.device)[:, None].expand_as(rows)
+    return best.scatter_reduce_(0, into, rows, "amax")
 
 
 def _ranked(client: Client, scores: torch.Tensor, originals: Array) -> Scored:

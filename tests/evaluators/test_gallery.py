@@ -11,8 +11,9 @@ import torch
 from harness.client import gallery
 from harness.errors import HarnessError, NotConverged
 from harness.images import to_bytes
-from harness.plugins.evaluators.reidentification import identity, pooled, reidentification
+from harness.plugins.evaluators.reidentification import identity, reidentification
 from harness.registry import Registry
+from harness.run.scoring import pooled
 from harness.types import Guess
 from tests.helpers.planted import attack, bench, splits
 
@@ -74,15 +75,14 @@ def test_a_tie_with_one_other_is_rank_two():
     assert (hits["reid_rank1"][0], hits["reid_rank5"][0]) == (0, 1)
 
 
-def test_candidates_and_releases_of_an_original_share_one_ranking():
-    """Two releases of original 7, two candidates each, one of which knows; 3 has one release, which is wrong."""
-    scores = torch.zeros(3, 2, 8)
-    scores[2, 1, 5] = 1
-    scores[1, 0, 6] = 1
+def test_candidates_share_one_ranking():
+    """Two candidates, the second knows; the chance is that of one guess."""
+    scores = torch.zeros(1, 2, 8)
+    scores[0, 1, 5] = 1
 
-    hits, chance = reidentification(scores, np.array([5, 2, 5]), np.array([7, 3, 7]))
+    hits, chance = reidentification(scores, np.array([5]))
 
-    assert hits["reid_rank1"].tolist() == [0, 1]
+    assert hits["reid_rank1"][0] == 1
     assert chance == {"reid_rank1": 1 / 8, "reid_rank5": 5 / 8}
 
 
@@ -95,24 +95,25 @@ def test_a_surer_wrong_answer_outweighs_the_right_one():
     assert hits["reid_rank1"][0] == 0
 
 
-def test_groups_are_pooled_as_numpy_pools_them():
+def test_images_of_an_original_are_pooled_as_numpy_pools_them():
+    """In two parts, candidates and releases alike."""
     rng = np.random.default_rng(3)
-    scores, groups = rng.standard_normal((40, 3, 11)), rng.integers(-4, 5, 40)
+    scores, places = rng.standard_normal((40, 3, 11)), rng.permutation(40) % 7
+    best = torch.full((7, 11), -torch.inf, dtype=torch.float64)
 
-    found = pooled(torch.from_numpy(scores), groups)
+    for rows in (slice(0, 25), slice(25, 40)):
+        pooled(torch.from_numpy(scores[rows]), places[rows], best)
 
-    expected = [scores[groups == group].reshape(-1, 11).max(0) for group in np.unique(groups)]
-    assert np.array_equal(found.numpy(), np.stack(expected))
+    expected = [scores[places == place].reshape(-1, 11).max(0) for place in range(7)]
+    assert np.array_equal(best.numpy(), np.stack(expected))
 
 
 def test_random_scores_hit_as_often_as_chance_says():
-    """Within three standard deviations, whatever the number of candidates and of releases."""
+    """Within three standard deviations, whatever the number of candidates."""
     rng, truth = torch.Generator().manual_seed(1), np.arange(4000) % 50
 
     for candidates in (1, 2, 5):
-        hits, chance = reidentification(
-            torch.rand(8000, candidates, 50, generator=rng), np.tile(truth, 2), np.tile(np.arange(4000), 2)
-        )
+        hits, chance = reidentification(torch.rand(4000, candidates, 50, generator=rng), truth)
         assert chance == {"reid_rank1": 1 / 50, "reid_rank5": 5 / 50}
         for name, expected in chance.items():
             assert abs(hits[name].mean() - expected) < 3 * (expected * (1 - expected) / 4000) ** 0.5
