@@ -50,17 +50,18 @@ def _train(observation: Observation, key: bytes, train_epochs: int, width: int, 
     train_rows, judge_rows = split(observation.public, observation)
     repeats = -(-_JUDGED // len(judge_rows))
     held_out = [_rehearsal(observation, judge_rows, -1 - repeat, key) for repeat in range(repeats)]
-    first = _rehearsal(observation, train_rows, 0, key)
+    measurement = _measured(observation, _rehearsal(observation, train_rows, 0, key))
+    varied = measurement is not None and INGREDIENTS.augmented
     rounds_per_epoch = -(-len(train_rows) // _ROUND)
     return fit(
-        lambda done: _rehearsal(observation, train_rows, done, key),
+        lambda done: _rehearsal(observation, train_rows, done, key, varied),
         Batch(*(torch.cat(parts) for parts in zip(*held_out, strict=True))),
         key=derive(key, "restorer"),
         device=observation.device,
         rounds=train_epochs * rounds_per_epoch,
         width=width,
         batch=batch,
-        measurement=_measured(observation, first),
+        measurement=measurement,
     )
 
 
@@ -73,13 +74,17 @@ def _measured(observation: Observation, rehearsed: Batch) -> Measurement | None:
     return measure(observation, to_images(rehearsed.inputs[:SAMPLE]), mixtures)
 
 
-def _rehearsal(observation: Observation, rows: Array, epoch: int, key: bytes) -> Batch:
-    """A fresh release of some of the rows, varied (to judge by, of epochs below 0: only mirrored), and its sources."""
+def _rehearsal(observation: Observation, rows: Array, epoch: int, key: bytes, varied: bool = False) -> Batch:
+    """A fresh release of some of the rows, half of them mirrored, and its sources.
+
+    varied  whether the images are moved and recoloured too: a defense whose map is fixed adds nothing random that would
+            keep a network from remembering them
+    """
     rng, public = numpy_generator(derive(key, "rehearsal", epoch)), observation.public
     if len(rows) > _ROUND:
         rows = _enough_of_a_class(rng.choice(rows, _ROUND, replace=False), observation)
     images = public.images[torch.from_numpy(rows)].to(observation.device)
-    if INGREDIENTS.augmented and epoch >= 0:
+    if varied:
         images = augmented(images, rng)
     else:
         mirrored = torch.from_numpy(rng.random(len(rows)) < 0.5).to(images.device)

@@ -31,7 +31,7 @@ SAMPLE = 256
 _STRENGTHS = (1.0, 0.1, 10.0)  # times the noise's variance; the first estimate is the one to restore
 _ERROR = 0.1  # of the images' variance is what a network's error is about, which sets the weight of the correction
 _SAME = 1e-3  # largest difference between the defense and the map
-_NOISY = 0.1  # of the images' variance: with more noise than this, it is not the map that was measured
+_NOISY = 0.1  # of the coefficients' variance: with more noise than this, it is not the map that was measured
 _CUT = 1e-4  # of the largest singular value: less is lost
 _TINY = 1e-12
 _CHUNK = 32
@@ -117,11 +117,11 @@ def measure(observation: Observation, measured: Tensor, images: Images) -> Measu
     images = images.to(observation.device)
     mean = images.mean(0)
     centred, noise = images - mean, measured[:, :3].to(images) - _both(axes, images)
-    if float(noise.square().mean()) > _NOISY * float(centred.square().mean()):
-        return None
-    analysis, synthesis, gains = _estimate(axes, centred, noise)
     seen, back, weights = _correction(axes, centred, noise)
     of_map = seen[0] @ axes[0], seen[1] @ axes[1]
+    if float(_variance(seen, noise).sum()) > _NOISY * float(_variance(of_map, centred).sum()):
+        return None
+    analysis, synthesis, gains = _estimate(axes, centred, noise)
     return Measurement(
         mean, _both(axes, mean), _float(analysis), _float(synthesis), gains.float(),
         _float(seen), _float(of_map), _float(back), weights.float(),

@@ -86,6 +86,17 @@ def test_block_means_of_shuffled_images_hold_after_the_correction():
     assert (pixelize(corrected, 4) - means).abs().max() < 1e-4
 
 
+def test_a_shuffled_release_itself_holds_its_block_means():
+    """What varies inside the blocks is no noise of what was measured."""
+    seen = Seen(shuffled, (0.75, 0.25), traits=("linear", "permutes_in_blocks"), params={"block": 4}).observation
+    own = to_images(seen.public.images)
+    released = shuffle_blocks(own, 4, torch.Generator().manual_seed(1))
+
+    corrected = measure(seen, released, own).corrected(torch.full_like(own, 0.3), released)
+
+    assert (pixelize(corrected, 4) - pixelize(own, 4)).abs().max() < 1e-4
+
+
 def test_a_correction_never_adds_what_the_blur_has_removed():
     """Noise of a frequency that the blur removes would be amplified without bounds by the inverse."""
     seen = Seen(blurred, (0.75, 0.25)).observation
