@@ -30,6 +30,7 @@ from harness.plugins.attacks.ensemble.known_linear_map import known_linear_map
 from harness.plugins.attacks.ensemble.selection import Member, Selection
 from harness.plugins.attacks.ensemble.undo import Finder, undo
 from harness.plugins.attacks.ensemble.unshuffled_order import UNSHUFFLED, order_deviations, unshuffled_order
+from harness.plugins.attacks.fresh_keys.search import fresh_keys
 from harness.plugins.attacks.interpolation import interpolation
 from harness.plugins.attacks.inversion import inversion
 from harness.plugins.attacks.invert import invert
@@ -83,7 +84,7 @@ _INVERSION = Member(
     "inversion", partial(inversion, train_epochs=20, width=24, batch=12), rehearsal.one_epoch, expensive=True
 )
 
-FINDERS: tuple[Finder, ...] = (entry_map, known_linear_map)
+FINDERS: tuple[Finder, ...] = (entry_map, known_linear_map, fresh_keys)
 """What is looked for and undone before the members run, the cheapest and most exact first."""
 
 

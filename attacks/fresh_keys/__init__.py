@@ -1,0 +1,1 @@
+"""What single releases give away although every image has a key of its own: seams, borders, bit planes, statistics."""
