@@ -17,7 +17,7 @@ from harness.images.thumbnails import whitening
 from harness.types import Bytes, Scores
 
 _CHUNK = 64
-_FINE = 32  # levels of a channel that are counted, before they are shared among the bins
+_FINE = 16  # levels of a channel that are counted, before they are shared among the bins
 _EQUAL = 1e-6  # distances below are not told apart
 
 

@@ -12,7 +12,7 @@ from harness.types import Array
 
 FLAT, TIE = np.float32(1e-5), np.float32(1e-5)  # as in evaluators.alignment
 RED, GREEN, BLUE = np.float32(0.299), np.float32(0.587), np.float32(0.114)
-HALF, TOP = np.float32(0.5), np.float32(255)
+ZERO, HALF, TOP = np.float32(0), np.float32(0.5), np.float32(255)
 
 
 @kernel
@@ -201,12 +201,12 @@ def _moments(plane: Array) -> tuple[float, float, bool]:
 @part
 def _bytes(values: Array, levels: Array) -> bool:
     """Writes 255 times the values; returns whether all are k / 255 for a whole k of 0 to 255."""
-    exact = 1
+    other = 0
     for j in range(len(values)):
         level = np.rint(values[j] * TOP)
-        exact &= int(level / TOP == values[j]) & int(level >= 0) & int(level <= TOP)
-        levels[j] = np.uint8(level) if 0 <= level <= TOP else np.uint8(0)
-    return exact == 1
+        other |= int(level / TOP != values[j]) | int(level < 0) | int(level > TOP)
+        levels[j] = np.int32(min(max(level, ZERO), TOP))
+    return other == 0
 
 
 @part

@@ -139,7 +139,7 @@ def test_colours_are_compared_as_a_plain_histogram_says(gallery: Bytes) -> None:
 
     def histogram(image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         cube = np.zeros((bins, bins, bins))
-        places = np.clip((image // 8 + 0.5) / 32 * bins - 0.5, 0, bins - 1).reshape(3, -1)
+        places = np.clip((image // 16 + 0.5) / 16 * bins - 0.5, 0, bins - 1).reshape(3, -1)
         for corner in np.ndindex(2, 2, 2):
             at = np.minimum(places.astype(int) + np.array(corner)[:, None], bins - 1)
             weight = np.where(np.array(corner)[:, None] == 1, places % 1, 1 - places % 1).prod(0)
