@@ -50,7 +50,9 @@ def interpolation_learned(observation: Observation, rng: Generator, *, steps: in
     """
     if observation.sources == 1 and not observation.defense.traits - {"linear", "reference"}:
         # The proof on undefended images: a single source as it is, all of whose pixels are unmixed.
-        return Guess(observation.images[observation.targets][:, None], report={"steps": 0, "filling": "look"})
+        return Guess(
+            observation.images[observation.targets][:, None], report={"learned": True, "steps": 0, "filling": "look"}
+        )
     p, per = _grafting(observation)
     key = key_from(rng)
     belief, facts = trained(observation, key, p=p, per=per, steps=steps)

@@ -22,6 +22,7 @@ from harness.observation import Observation
 from harness.plugins.attacks.common.classifier import fit_and_judge
 from harness.randomness import derive, key_from
 from harness.train import Learner, Recipe, fit_until_flat, prepare, seeded
+from harness.train.convergence import compared_with_constant
 from harness.types import Array, Bytes, Generator, Guess, Labels, Scores
 
 _RECIPE = Recipe("adamw", 1e-3, weight_decay=0.05, flip=True, shift=0.0625, clip=1.0)
@@ -67,11 +68,14 @@ def reid(observation: Observation, rng: Generator, *, grid: int, floor: float, t
         _reciprocal_ranks(scores, truth)
         for scores in (learner.compare(releases, candidates), _raw(embedding, releases, candidates))
     )
-    better = trained.mean() > raw.mean()
+    chance = np.full(len(truth), np.log(len(candidates)))
+    learned = compared_with_constant(learner.losses(releases, truth), chance, truth.numpy())
+    better = learned["learned"] and trained.mean() > raw.mean()
     images = observation.images[observation.targets]
     answer = learner.compare(images, gallery) if better else _raw(embedding, images, gallery)
     first = trained[: len(judge)]  # one rehearsal of each
     facts = {
+        **learned,
         "uses": "trained" if better else "raw",
         "held_out_trained": float(trained.mean()),
         "held_out_raw": float(raw.mean()),
@@ -181,13 +185,18 @@ class _Contrast(Learner):
         return loss.detach()
 
     def loss(self, images: Bytes, labels: Labels) -> float:
-        """Mean cross-entropy, in nats, of finding each release among the candidates; labels (N,) are their columns."""
-        with torch.no_grad():
-            logits = self._sharpened(self.compare(images, self.candidates)).cpu()
-            loss = float(functional.cross_entropy(logits, labels))
+        """Mean of `losses`; NotConverged where it is not finite."""
+        loss = float(self.losses(images, labels).mean())
         if not np.isfinite(loss):
             raise NotConverged(f"the held-out loss is {loss} after {self.steps} steps")
         return loss
+
+    @torch.no_grad()
+    def losses(self, images: Bytes, labels: Labels) -> Array:
+        """(N,) cross-entropy, in nats, of finding each release among the candidates; labels (N,) are their columns."""
+        logits = self._sharpened(self.compare(images, self.candidates)).cpu()
+        found: Array = functional.cross_entropy(logits, labels, reduction="none").double().numpy()
+        return found
 
     def compare(self, images: Bytes, gallery: Bytes) -> Scores:
         """(N, G) cosines on the device."""

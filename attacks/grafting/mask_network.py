@@ -13,12 +13,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 from torch import Tensor, nn
 
-from harness.errors import HarnessError, Inapplicable, NotConverged
+from harness.errors import HarnessError, Inapplicable
 from harness.images import to_images
 from harness.observation import Observation
 from harness.plugins.attacks.grafting.masks_em import CHUNK, median
 from harness.randomness import derive, numpy_generator
 from harness.train import seeded
+from harness.train.convergence import compared_with_constant
 from harness.types import Array, Bytes, Images, Secret
 
 _WIDTH = 16  # channels
@@ -49,7 +50,8 @@ def trained(
 ) -> tuple[Callable[[Images], Tensor], dict[str, Any]]:
     """A function from images (N, 3, H, W) to the probability of every pixel to be unmixed; and the facts of training.
 
-    NotConverged where it classifies no more of the held-out pixels rightly than the best constant answer.
+    Where it classifies no more of the held-out pixels rightly than the best constant answer, nothing was learned and p
+    is answered for all; NotConverged where it classifies significantly fewer (harness.train.convergence).
 
     p      share of unmixed pixels
     per    "pixel" or "channel": whether a pixel's three channels are grafted together
@@ -77,15 +79,12 @@ def trained(
         return torch.sigmoid(network(images, median(images, 3)))
 
     figures = _evaluated(belief, *_rehearsed(observation, judge, -1, outputs))
-    if not figures["held_out_accuracy"] > figures["held_out_chance"] and 0 < p < 1:
-        raise NotConverged(
-            f"{figures['held_out_accuracy']:.3f} of the held-out pixels are classified rightly, "
-            f"no more than by a constant answer ({figures['held_out_chance']:.3f})"
-        )
     last = float(torch.stack(losses[-max(1, steps // 10) :]).mean())
     parameters = sum(weights.numel() for weights in network.parameters())
-    facts = {"learned": True, "steps": steps, "parameters": parameters, "train_loss": last}
-    return belief, {**facts, **figures}
+    facts = {"steps": steps, "parameters": parameters, "train_loss": last, **figures}
+    if not figures["learned"]:
+        return lambda images: torch.full_like(images[:, :outputs], p), facts
+    return belief, facts
 
 
 def _split(observation: Observation, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -136,18 +135,21 @@ def _crops(
 
 
 def _evaluated(belief: Callable[[Images], Tensor], released: Bytes, kept: Tensor) -> dict[str, Any]:
-    """Accuracy on held-out pixels, that of the better constant answer, and the precision of the mask."""
-    right = positive = true = 0
+    """Accuracy on held-out pixels, that of the better constant answer, whether it is learned, and the precision."""
+    wrong, positive, true = [], 0, 0
     for start in range(0, len(released), CHUNK):
         truth = kept[start : start + CHUNK]
         answer = belief(to_images(released[start : start + CHUNK])) >= 0.5
-        right += int((answer == truth).sum())
+        wrong.append((answer != truth).flatten(1).double().mean(1))
         positive += int(answer.sum())
         true += int((answer & truth).sum())
-    share = float(kept.float().mean())
+    errors, mixed = torch.cat(wrong).cpu().numpy(), 1 - kept.flatten(1).double().mean(1).cpu().numpy()
+    constant = min(mixed, 1 - mixed, key=lambda shares: float(shares.mean()))
+    learned = compared_with_constant(errors, constant)
     return {
-        "held_out_accuracy": right / kept.numel(),
-        "held_out_chance": max(share, 1 - share),
+        "learned": learned["learned"] or not constant.any(),  # else there is nothing to be learned
+        "held_out_accuracy": 1 - float(errors.mean()),
+        "held_out_chance": 1 - float(constant.mean()),
         "held_out_precision": true / max(positive, 1),
         "held_out_pixels": kept.numel(),
     }
