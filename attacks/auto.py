@@ -27,6 +27,7 @@ from harness.plugins.attacks.ensemble import rehearsal
 from harness.plugins.attacks.ensemble.brightness_contrast import brightness_contrast
 from harness.plugins.attacks.ensemble.entry_maps import entry_map
 from harness.plugins.attacks.ensemble.known_linear_map import known_linear_map
+from harness.plugins.attacks.ensemble.linear_maps import linear_map
 from harness.plugins.attacks.ensemble.selection import Member, Selection
 from harness.plugins.attacks.ensemble.undo import Finder, undo
 from harness.plugins.attacks.ensemble.unshuffled_order import UNSHUFFLED, order_deviations, unshuffled_order
@@ -84,7 +85,7 @@ _INVERSION = Member(
     "inversion", partial(inversion, train_epochs=20, width=24, batch=12), rehearsal.one_epoch, expensive=True
 )
 
-FINDERS: tuple[Finder, ...] = (entry_map, known_linear_map, fresh_keys)
+FINDERS: tuple[Finder, ...] = (entry_map, linear_map, known_linear_map, fresh_keys)
 """What is looked for and undone before the members run, the cheapest and most exact first."""
 
 

@@ -27,12 +27,13 @@ _SEPARATED = 4.0  # standard errors between the two values of an entry, for it t
 _MOST_DRAWS = 16
 _LEAST_READ = 0.05  # share of entries: of fewer the order is not known
 _LEAST_RANGE = 2.0  # grey levels between the lowest and the highest value of a table that tells anything
+_UNCERTAIN = 16.0  # grey levels between those that become one value, beyond which neighbours tell more
 _SAME = 0.75  # grey levels that equal tables may differ by, beyond noise
 _REMOVED = frozenset({"keyed", "permutes_in_blocks"})
 
 
 def entry_map(observation: Observation, rng: Generator) -> Undoing | None:
-    """A finder (attacks.ensemble.undo): the order and the tables of all entries, or the tables alone."""
+    """A finder (attacks.ensemble.undo): the order and the tables of all entries, or None."""
     box = BlackBox(observation, rng)
     if _changes_nothing(box):
         return None
@@ -44,18 +45,16 @@ def entry_map(observation: Observation, rng: Generator) -> Undoing | None:
     height, width = box.shape[1:]
     read = origin >= 0
     if float(read.float().mean()) < _LEAST_READ:
-        origin = torch.arange(tables.shape[1], device=origin.device)
-        read = torch.ones_like(origin, dtype=torch.bool)
-        order = None
-    else:
-        order = _order_in_words(origin, height * width)
+        return None
+    order = _order_in_words(origin, height * width)
     tables, table = _simplest(tables, read, noise / draws**0.5)
     spread = float((tables.amax(1) - tables.amin(1)).median())
     if (order is None and table is None) or spread < _LEAST_RANGE + _SEPARATED * noise / draws**0.5:
         return None
     inverse = _inverse(tables, _typical_levels(box), noise)
     said = " and ".join(part for part in (order, table) if part)
-    return Undoing(said, _Inverted(origin, inverse, (3, height, width)), _REMOVED)
+    ranges = _ranges(tables) if noise < 0.5 else None
+    return Undoing(said, _Inverted(origin, inverse, ranges, (3, height, width)), _REMOVED)
 
 
 @dataclass(frozen=True)
@@ -64,42 +63,59 @@ class _Inverted:
 
     origin   (d,) entry of the image that each entry of a release comes from; -1 where that is not known
     inverse  (1, 256) or (d, 256) float: the grey level for every value of each entry
+    ranges   the lowest and the highest grey level that become it, of the same shape: where they are far apart (it is
+             clipped) the neighbours tell more; None where noise hides them
     """
 
     origin: Tensor
     inverse: Tensor
+    ranges: tuple[Tensor, Tensor] | None
     shape: tuple[int, int, int]
 
     def __call__(self, released: Bytes) -> Bytes:
         values = released.flatten(1).long()
         if len(self.inverse) > 1:
             values = values + _LEVELS * torch.arange(values.shape[1], device=values.device)
-        levels = self.inverse.to(released.device).view(-1)[values]
         read = self.origin >= 0
-        places = self.origin[read].to(released.device)
-        total = torch.zeros_like(levels).index_add_(1, places, levels[:, read.to(levels.device)])
-        count = torch.zeros_like(levels[0]).index_add_(0, places, torch.ones_like(levels[0, : len(places)]))
-        image = (total / count.clamp(min=1)).view(-1, *self.shape)
-        if bool((count == 0).any()):
-            image = filled(image, (count > 0).view(1, *self.shape))
+        places, values = self.origin[read].to(values.device), values[:, read.to(values.device)]
+        image, count = self._placed(self.inverse, values, places)
+        known = (count > 0).view(1, *self.shape).expand_as(image)
+        if self.ranges is not None:
+            low, high = (self._placed(end, values, places)[0] for end in self.ranges)
+            known = known & (high - low <= _UNCERTAIN)
+        if not bool(known.all()):
+            near = filled(image, known)
+            inside = near if self.ranges is None else torch.where(high > 0, near.clamp(low, high), near)
+            image = torch.where(known, image, inside)
         return image.round().clamp(0, _LEVELS - 1).to(torch.uint8)
+
+    def _placed(self, table: Tensor, values: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, 3, H, W) what a table says of each value, where it came from (a mean of several); (d,) how many."""
+        levels = table.to(values.device).view(-1)[values]
+        total = torch.zeros(len(values), len(self.origin), device=values.device).index_add_(1, places, levels)
+        count = torch.zeros_like(total[0]).index_add_(0, places, torch.ones_like(levels[0]))
+        return (total / count.clamp(min=1)).view(-1, *self.shape), count
 
 
 def filled(images: Tensor, known: Tensor) -> Tensor:
     """(n, C, H, W): unknown entries as the mean of the nearest known ones (normalised convolution, growing windows).
 
-    known  (1, C, H, W) bool
+    known  (n or 1, C, H, W) bool
     """
-    weight = known.to(images).expand(len(images), -1, -1, -1)
+    weight = known.to(images).expand_as(images)
     result, reach = torch.where(known, images, torch.zeros_like(images)), 1
     done = known.expand_as(images)
     while not bool(done.all()) and reach <= max(images.shape[2:]):
-        size = 2 * reach + 1
-        total, count = (functional.avg_pool2d(part, size, 1, reach) for part in (images * weight, weight))
-        near, now = total / count.clamp(min=1e-9), functional.max_pool2d(weight, size, 1, reach) > 0
-        result = torch.where(done, result, near)
-        done, reach = done | now, reach + 1
+        total, count = _window_mean(images * weight, reach), _window_mean(weight, reach)
+        result = torch.where(done, result, total / count.clamp(min=1e-9))
+        done, reach = done | (count > 1e-6), 2 * reach
     return result
+
+
+def _window_mean(images: Tensor, reach: int) -> Tensor:
+    """The mean over a square window of every plane, zeros beyond the border."""
+    size = 2 * reach + 1
+    return functional.avg_pool2d(functional.avg_pool2d(images, (size, 1), 1, (reach, 0)), (1, size), 1, (0, reach))
 
 
 def _changes_nothing(box: BlackBox) -> bool:
@@ -220,6 +236,17 @@ def _inverse(tables: Tensor, frequency: Tensor, noise: float) -> Tensor:
         spread = torch.exp(-((offsets[:, None] - offsets) ** 2) / (2 * noise**2))
         total, weight = total @ spread, weight @ spread
     return _nearest(total / weight.clamp(min=1e-12), weight > 1e-9)
+
+
+def _ranges(tables: Tensor) -> tuple[Tensor, Tensor]:
+    """The lowest and the highest grey level that become a value, both (1 or d, 256) float; 0 where none does."""
+    values, row = tables.round().long().clamp(0, _LEVELS - 1), torch.arange(len(tables), device=tables.device)
+    low, high = (torch.zeros(len(tables), _LEVELS, device=tables.device) for _ in range(2))
+    for level in range(_LEVELS):
+        high[row, values[:, level]] = level
+    for level in reversed(range(_LEVELS)):
+        low[row, values[:, level]] = level
+    return low, high
 
 
 def _nearest(inverse: Tensor, known: Tensor) -> Tensor:

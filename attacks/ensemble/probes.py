@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,6 +32,7 @@ class BlackBox:
         if not len(observation.public):
             raise Inapplicable("there are no public images to try the defense on (--public-share 0)")
         self._observation, self._key, self._calls, self.called = observation, key_from(rng), 0, 0
+        self._drawn = 0
         self.device, self.sources = observation.device, observation.sources
         self.shape = tuple(observation.images.shape[1:])
         self.weights = rehearse.expected_weights(observation, self._key)
@@ -60,19 +62,23 @@ class BlackBox:
 
     def public(self, count: int) -> Bytes:
         """(count, 3, H, W) uint8 public images, drawn at random; again from the first where there are fewer."""
-        rows = numpy_generator(derive(self._key, "public", self._calls)).permutation(len(self._observation.public))
+        rows = self._draws().permutation(len(self._observation.public))
         picked = torch.from_numpy(rows).repeat(-(-count // len(rows)))[:count]
         return self._observation.public.images[picked].to(self.device)
 
     def random(self, count: int) -> Bytes:
         """(count, 3, H, W) uint8 images of independent random values."""
-        rng = numpy_generator(derive(self._key, "random", self._calls))
-        return torch.from_numpy(rng.integers(0, 256, (count, *self.shape), dtype="uint8")).to(self.device)
+        return torch.from_numpy(self._draws().integers(0, 256, (count, *self.shape), dtype="uint8")).to(self.device)
 
     def flat(self, levels: Tensor) -> Bytes:
         """(n, 3, H, W) uint8 images of one grey level each, (n,)."""
         grey = levels.to(torch.uint8).to(self.device).view(-1, 1, 1, 1)
         return grey.expand(-1, *self.shape)
+
+    def _draws(self) -> np.random.Generator:
+        """Another generator each time."""
+        self._drawn += 1
+        return numpy_generator(derive(self._key, "images", self._drawn))
 
     def _chunks(self, sources: Bytes, weights: Weights) -> Iterator[tuple[Bytes, Weights]]:
         for start in range(0, len(sources), self._chunk):

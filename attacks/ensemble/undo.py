@@ -8,7 +8,7 @@ brings nothing (a table of grey levels, then an order of the pixels) are accepte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -26,7 +26,8 @@ from harness.types import Bytes, Generator, Images, Mixture, Release, Sources, W
 _REHEARSED = 48
 _GAIN = 0.02  # of mean SSIM to the plain mixtures: less is not worth a step,
 _DEVIATIONS = 3.0  # and less than so many standard errors may be chance
-_MOST = 4  # steps in all
+_MOST = 4  # steps in all, each finder's once
+_DONE = 0.99  # SSIM at which nothing remains to be undone
 _CHUNK = 64
 
 
@@ -69,23 +70,25 @@ def undo(observation: Observation, finders: Sequence[Finder], rng: Generator) ->
     key, found = key_from(rng), list[str]()
     trial = _Trial.of(observation)
     scores = [trial.score]
-    for turn in range(_MOST):
-        steps = _next_steps(observation, trial, finders, derive(key, "turn", turn))
-        for step in steps:
+    left = dict(enumerate(finders))
+    while left and len(found) < _MOST and trial.score < _DONE:
+        steps = _next_steps(observation, trial, left, derive(key, "turn", len(found)))
+        if not steps:
+            break
+        for number, step in steps:
             observation, trial = without(observation, step), trial.undone(step)
             found.append(step.said)
-        if not steps or len(found) >= _MOST:
-            break
+            del left[number]
         scores.append(trial.score)
     return Undone(observation, found, scores)
 
 
 def _next_steps(
-    observation: Observation, trial: _Trial, finders: Sequence[Finder], key: bytes, second: bool = False
-) -> list[Undoing]:
-    """The first step, or pair of steps, that rehearsals confirm."""
+    observation: Observation, trial: _Trial, finders: Mapping[int, Finder], key: bytes, second: bool = False
+) -> list[tuple[int, Undoing]]:
+    """The first step, or pair of steps, that rehearsals confirm, each with the number of its finder."""
     unconfirmed = list[tuple[int, Undoing]]()
-    for number, finder in enumerate(finders):
+    for number, finder in finders.items():
         try:
             step = finder(observation, torch_generator(derive(key, "finder", number), observation.device))
         except Inapplicable:
@@ -93,14 +96,14 @@ def _next_steps(
         if step is None:
             continue
         if trial.undone(step).better_than(trial):
-            return [step]
+            return [(number, step)]
         unconfirmed.append((number, step))
     for number, step in [] if second else unconfirmed:
-        others = [finder for other, finder in enumerate(finders) if other != number]
+        others = {other: finder for other, finder in finders.items() if other != number}
         rest = _Trial(trial.undone(step).released, trial.mixtures, trial.ssim)
         further = _next_steps(without(observation, step), rest, others, derive(key, "second", number), second=True)
         if further:
-            return [step, *further]
+            return [(number, step), *further]
     return []
 
 
