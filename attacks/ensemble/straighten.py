@@ -1,7 +1,7 @@
 """The table of grey levels over a linear map, from images on one line.
 
-Of images x + s (z - x) a linear map makes values that move in proportion to s. After a table of grey levels they do not;
-the table that makes them do so again is a least squares problem in its 256 values, the same for all of a release.
+Of images x + s (z - x) a linear map makes values that move in proportion to s. After a table of grey levels they do
+not; the table that makes them do so again is a least squares problem in its 256 values.
 """
 
 from __future__ import annotations
