@@ -68,7 +68,7 @@ def _released(scheme: Scheme, sources: torch.Tensor, weights: torch.Tensor) -> t
 def equal_metrics(registry: Registry, device: str) -> list[Line]:
     images, originals = photographs(16, 2).unbind(1)
     lines = []
-    for name in ("dssim", "dhaar", "mse", "phash"):
+    for name in ("dssim", "aligned_dssim", "dhaar", "mse", "phash"):
         metric = bind(registry.get("metrics", name))
         on_cpu, on_device = metric(images, originals), metric(images.to(device), originals.to(device)).cpu()
         difference = float(((on_cpu - on_device).abs() / on_cpu.abs().clamp(min=1)).max())

@@ -51,14 +51,14 @@ def aligned_dssim(
     check_pair("aligned_dssim", images, originals, least=window)
     if (compiled := kernels(images)) is not None:
         square, settings = images.shape[2] == images.shape[3], ssim_settings(window, sigma, k1, k2)
-        return torch.from_numpy(per_image(_with_kernels(compiled, square, settings), images, originals)).to(
-            images.dtype
-        )
+        found = per_image(_with_kernels(compiled, square, settings), images, originals)
+        return torch.from_numpy(found).to(images.dtype)
     distance = partial(dssim, window=window, sigma=sigma, k1=k1, k2=k2)
     figures = distance(images, originals)
+    size = max(1, chunk_size(images) // 4)  # eight correlations of each
     with torch.no_grad():
-        for start in range(0, len(images), chunk_size(images)):
-            rows = slice(start, start + chunk_size(images))
+        for start in range(0, len(images), size):
+            rows = slice(start, start + size)
             for laid in _matched(images[rows], originals[rows]):
                 other = distance(laid, originals[rows])
                 figures[rows] = torch.where(other < figures[rows], other, figures[rows])  # NaN stays

@@ -22,6 +22,7 @@ from skimage.metrics import structural_similarity
 
 from harness.errors import HarnessError, Skipped
 from harness.plugins.evaluators import inception
+from harness.plugins.evaluators.alignment import aligned_dssim
 from harness.plugins.evaluators.hashing import hash_bits
 from harness.plugins.evaluators.privacy import dhaar, dssim, fid, mse, phash
 from harness.train import pretrained
@@ -31,7 +32,9 @@ METRICS = yaml.safe_load((ROOT / "registry.yaml").read_text())["metrics"]
 PUBLISHED: dict[str, dict[str, Any]] = {name: entry["params"] for name, entry in METRICS.items()}
 SIZES = [(33, 33), (33, 64), (64, 47), (64, 64), (97, 96), (256, 256)]
 sizes = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-functions = pytest.mark.parametrize("metric", [dssim, dhaar, mse, phash], ids=lambda metric: metric.__name__)
+symmetric = pytest.mark.parametrize("metric", [dssim, dhaar, mse, phash], ids=lambda metric: metric.__name__)
+measured = [dssim, aligned_dssim, dhaar, mse, phash]
+functions = pytest.mark.parametrize("metric", measured, ids=lambda metric: metric.__name__)
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
@@ -75,7 +78,7 @@ def test_an_image_is_at_no_distance_from_itself(metric: Any) -> None:
     assert distance.abs().max() < 1e-12
 
 
-@functions
+@symmetric
 def test_distance_does_not_depend_on_which_image_comes_first(metric: Any) -> None:
     a, b = (stack(pixels) for pixels in pairs(40, 33))
 
