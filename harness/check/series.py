@@ -100,7 +100,7 @@ class Match:
         old, new = self.before.inputs, self.after.inputs
         differ = [part for part in _COMPARABLE if _scope(old, part) != _scope(new, part)]
         if self.before.kind == "release" and None in (_scope(old, "releases"), _scope(new, "releases")):
-            differ.remove("releases")  # older records say nothing of R; what they measured is release 0
+            differ = [part for part in differ if part != "releases"]  # older records, which measured release 0
         other = [_COMPARABLE[part] for part in differ]
         return f"{', '.join(f'other {name}' for name in other)} than the baseline's" if other else None
 
