@@ -34,7 +34,7 @@ def main() -> None:
     use_threads()
     splits = load(given.dataset, size=given.size, limit=given.limit)
     client = Bench(splits, registry, Records.nowhere(), device).client
-    attack = registry.get("attacks", "cnn").with_settings({"arch": given.arch})
+    attack = registry.get("attacks", "cnn_mcpherson").with_settings({"arch": given.arch})
     target = registry.get("defenses", "pixelize").with_settings({"grid": 16})
     others = {
         "pixelize grid=16 (the right one)": target,

@@ -26,11 +26,9 @@ from harness.plugins.attacks.common.linear_classifier import (
 from harness.randomness import derive, numpy_generator
 from harness.train import Learner, Recipe, batch_for, fit_until_flat, hits, networks, seeded
 from harness.train.convergence import compared_with_constant
-from harness.train.networks import RECIPE
+from harness.train.networks import PATCHES, RECIPE
 from harness.types import Array, Bytes, Labels, Scores
 
-PATCHES = "kmeans_patches"
-"""The `arch` of one convolutional layer, its filters found by k-means (attacks.common.features), and a linear one."""
 _HELD_OUT = 5  # one image in five judges when to stop
 _JUDGED = 300  # held-out releases, at least
 _MODERN = Recipe("adamw", 1e-3, weight_decay=0.05, flip=True, shift=0.125)

@@ -58,7 +58,7 @@ class RunOptions:
         if "train_epochs" in settings and settings["train_epochs"] < 1:
             raise HarnessError(f"train_epochs {settings['train_epochs']} is too few; use 1 or more")
         if "arch" in settings:
-            networks.check_name(str(settings["arch"]))
+            networks.check_recogniser(str(settings["arch"]))
         if self.threads is not None and self.threads < 1:
             raise HarnessError(f"threads {self.threads} is too few; use 1 or more")
 

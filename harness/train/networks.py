@@ -52,6 +52,8 @@ def cifar(classes: int, size: tuple[int, int]) -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *head, nn.Linear(512, classes))
 
 
+PATCHES = "kmeans_patches"
+"""The `arch` of recognisers that is no network to be built here: filters found by k-means, and a linear layer."""
 PUBLISHED = {"mcpherson_face": face, "mcpherson_cifar": cifar}
 _missing: dict[str, str] = {}  # why weights are not available, tried once per process
 
@@ -63,9 +65,15 @@ def check_name(name: str) -> None:
     import timm  # seconds to import, and seldom needed
 
     if not timm.is_model(name):
-        close = difflib.get_close_matches(name, [*PUBLISHED, *_torchvision(), *timm.list_models()], 1)
+        close = difflib.get_close_matches(name, [PATCHES, *PUBLISHED, *_torchvision(), *timm.list_models()], 1)
         hint = f"; did you mean {close[0]!r}?" if close else "; use a torchvision or timm model name"
         raise HarnessError(f"no network called {name!r}{hint}")
+
+
+def check_recogniser(name: str) -> None:
+    """HarnessError where an attack's `arch` is neither a network's name nor PATCHES."""
+    if name != PATCHES:
+        check_name(name)
 
 
 def build(name: str, classes: int, size: tuple[int, int], pretrained: bool = False) -> nn.Module:

@@ -87,6 +87,8 @@ def test_a_dry_run_trains_and_writes_nothing(run, place, monkeypatch):
 
     assert code == 0
     assert out.count("to run") == 9 and "turn x cnn" in out  # none, mix, turn: a release, a training, an attack each
+    for arch in ("kmeans_patches", "mcpherson_face", "resnet18"):
+        assert run("--defense", "mix", "--attack", "cnn", "-A", f"arch={arch}", "--dry-run")[0] == 0
     assert list(place.iterdir()) == []
 
 
