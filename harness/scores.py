@@ -47,6 +47,7 @@ class Score:
     board         shown as a column of every board
     terminal      shown on the terminal too, which is narrow
     attack_column the CSV column that names the strongest attack by this hit rate; NAME_attack by default
+    features      of a re-identification at rank 1, by which a row is judged: the features in words
     worst_metric  of a judged distance, the metric that its worst case is made of; the distance itself by default
     """
 
@@ -66,6 +67,7 @@ class Score:
     board: bool = False
     terminal: bool = True
     attack_column: str | None = None
+    features: str | None = None
     worst_metric: str | None = None
 
     @property
@@ -103,6 +105,7 @@ SCORES: dict[str, Score] = {
         Score(
             "reid_rank1", "re-identified (rank 1)", "hit_rate", _IDENTITY, ("reconstruction", "reidentification"),
             of_release=True, tolerance=0.02, board=True, terminal=False, attack_column="reidentifier",
+            features="thumbnails",
         ),
         Score(
             "reid_rank5", "re-identified (rank 5)", "hit_rate", _IDENTITY, ("reconstruction", "reidentification"),
@@ -167,6 +170,11 @@ def index_array(name: str) -> str:
     if not (name.startswith((WORST, NULL, "reid_")) or name.endswith(ALL)):
         return "units"
     return "held" if ANY in name else "originals"
+
+
+def reidentifications() -> dict[str, str]:
+    """The hit rates that a row is judged by as re-identified, with their features in words."""
+    return {name: score.features for name, score in SCORES.items() if score.features}
 
 
 def embeddings() -> dict[str, dict[str, str]]:

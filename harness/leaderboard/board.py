@@ -9,12 +9,13 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 from harness.leaderboard.ranking import correct, rank
 from harness.leaderboard.reported import PublishedRow
-from harness.leaderboard.row import Row, make_row
+from harness.leaderboard.row import Row, RowRecords, make_row
 from harness.leaderboard.selection import Code, UnknownCode, defense_of, measured_on, select
+from harness.leaderboard.training import Variances, pooled_variances
 from harness.records import RunResult
 
 UNDEFENDED = "none"
@@ -116,21 +117,26 @@ def _board(records: list[RunResult], code: Code) -> Board:
     selections = {defense: select(some, code) for defense, some in by_defense.items()}
     selected = [record for selection in selections.values() for record in selection.records]
     undefended = [record for record in selected if record.spec.kind == "utility" and _is_undefended(record)]
-    rows = []
+    given, notes = [], []
+    variances: Variances = {}
     for selection in selections.values():
         releases, utilities, attacks = (
             [record for record in selection.records if record.spec.kind == kind]
             for kind in ("release", "utility", "attack")
         )
         releases = [record for record in releases if record.status == "ok"]
-        for training in _trainings(utilities, attacks, releases) if releases else []:
-            used = [record for record in utilities if _training(record) == training]
-            alike = [record for record in undefended if _training(record) == training]
-            seen = [record for record in attacks if record.spec.releases in (None, training.releases)]
-            measured = _of_as_many(releases, training.releases)
-            if measured:
-                row = make_row(measured, seen, used, alike, training.epochs, training.releases)
-                rows.append(replace(row, code_notes=list(selection.notes)))
+        for training in _trainings(utilities, [*attacks, *releases]) if releases else []:
+            epochs, released, _ = training
+            seen = _of(released, releases)
+            if seen:
+                used = [record for record in utilities if _training(record) == training]
+                alike = [record for record in undefended if _training(record) == training]
+                on = [record for record in attacks if record.spec.releases in (None, released)]
+                given.append(RowRecords(seen, on, used, alike, epochs, released, variances))
+                notes.append(list(selection.notes))
+    variances |= pooled_variances(sample for each in given for sample in each.samples())
+    rows = [replace(make_row(each), code_notes=said) for each, said in zip(given, notes, strict=True)]
+    _same_recogniser(rows)
     rank(rows, UNDEFENDED)
     correct(rows)
     first = records[0].inputs
@@ -138,32 +144,39 @@ def _board(records: list[RunResult], code: Code) -> Board:
     return Board(first["dataset"], first["device"], targets, rows)
 
 
-class _Training(NamedTuple):
-    """T, R and how a model was trained; T and the way are None where none was, R where no record says it."""
+def _of(released: int | None, releases: list[RunResult]) -> list[RunResult]:
+    """The release records of R releases; of a seed without one, the older record, which is of release 0 alone."""
+    by_seed: dict[int, RunResult] = {}
+    for record in sorted(releases, key=lambda record: record.spec.releases is not None):
+        if released is None or record.spec.releases in (None, released):
+            by_seed[record.inputs["seed"]] = record
+    return [record for record in releases if by_seed.get(record.inputs["seed"]) is record]
 
-    epochs: int | None
-    releases: int | None
-    way: str | None
+
+def _same_recogniser(rows: list[Row]) -> None:
+    """A recogniser is read against the undefended row: where the board has one, the same recogniser stands there."""
+    plain = [row for row in rows if row.defense == UNDEFENDED and row.settings.get("weights") == [1.0]]
+    undefended = {(attack.name, str(attack.params)) for row in plain for attack in row.attacks if attack.group.ok_runs}
+    for row in rows if plain else []:
+        mine = row.recognisers.recogniser
+        if mine is not None and (mine.name, str(mine.entry["params"])) not in undefended:
+            row.missing.append(f"{mine.name} in row {UNDEFENDED}")
 
 
-def _trainings(utilities: list[RunResult], attacks: list[RunResult], releases: list[RunResult]) -> list[_Training]:
-    """T with each R and way of training; R alone where no model was trained on so many releases. One row for each.
+Training: TypeAlias = tuple[int | None, int | None, str | None]
+"""T, R and the way of training."""
+
+
+def _trainings(utilities: list[RunResult], others: list[RunResult]) -> list[Training]:
+    """T and R with each way of training; R alone where only attacks saw that many. One row for each.
 
     Every release reveals more, so figures of two R are never pooled.
     """
-    found = list(dict.fromkeys(map(_training, utilities)))
-    trained = {training.releases for training in found}
-    only = dict.fromkeys(record.spec.releases for record in (*attacks, *releases))
-    found += [_Training(None, number, None) for number in only if number is not None and number not in trained]
-    return found or [_Training(None, None, None)]
-
-
-def _of_as_many(records: list[RunResult], releases: int | None) -> list[RunResult]:
-    """The records that measured so many releases; older ones, which measured release 0 alone, where a seed has none."""
-    exact = [record for record in records if record.spec.releases == releases]
-    seeds = {record.inputs["seed"] for record in exact}
-    older = [r for r in records if releases is not None and r.spec.releases is None and r.inputs["seed"] not in seeds]
-    return [*exact, *older]
+    found: list[Training] = list(dict.fromkeys(map(_training, utilities)))
+    trained = {released for _, released, _ in found}
+    only = dict.fromkeys(released for record in others if (released := record.spec.releases) is not None)
+    found += [(None, released, None) for released in only if released not in trained]
+    return found or [(None, None, None)]
 
 
 def _is_undefended(record: RunResult) -> bool:
@@ -172,6 +185,6 @@ def _is_undefended(record: RunResult) -> bool:
     return bool(defense["name"] == UNDEFENDED and defense["mixing"]["weights"] == [1.0])
 
 
-def _training(record: RunResult) -> _Training:
-    way = json.dumps(record.inputs["utility"]["params"], sort_keys=True)
-    return _Training(record.inputs["epochs"], record.spec.releases, way)
+def _training(record: RunResult) -> Training:
+    params = json.dumps(record.inputs["utility"]["params"], sort_keys=True)
+    return record.inputs["epochs"], record.spec.releases, params

@@ -9,43 +9,118 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest
 
 from harness.leaderboard.attack_results import EXTERNAL, SMOOTH
-from harness.leaderboard.attack_runs import AttackRuns, pooled, pooled_hits
+from harness.leaderboard.attack_runs import AttackRuns, joined, pooled, pooled_hits
 from harness.leaderboard.format import figure, short
+from harness.leaderboard.training import Kind, Variances, p_of
 from harness.records import RunResult
-from harness.scores import ATTACKED, SCORES, judged, label, ranking
-from harness.statistics import paired
+from harness.scores import ATTACKED, SCORES, judged, label, proof_of, ranking
+from harness.statistics import paired, per_unit
+from harness.training_variance import Sample
 
 CONTROLS = ("smooth", "mean_image", "random_other", "oracle")
 """What a judged row has beside the learned and the multi-release attack. `smooth` enters the worst case: no control."""
 MULTI_RELEASE = "multi_release"
 SEEDS = 3
+FLOOR, ENSEMBLE = "floor", "ensemble"
+"""Traits of what a recogniser is compared with, and of an attack that runs all others."""
+AUTO = "auto"
+_LEVEL = 0.05
 _BY_CHANCE = 1e-4  # how often a correct harness may be warned of by chance
 _SHOWN = 5e-4  # what three decimals show; less is the rounding of float32 or of a solver
 
 
+@dataclass(frozen=True)
+class Recognisers:
+    """The recogniser of a row beside its floor, over the seeds that both have.
+
+    recogniser  the strongest that was trained through the defense; None where there is none
+    floor       the strongest with the trait `floor`: a linear model on the same rehearsals
+    below       the recogniser's hits less the floor's, per original and seed; None where one of both is missing
+    """
+
+    recogniser: AttackRuns | None
+    floor: AttackRuns | None
+    below: Sample | None
+
+    @property
+    def kind(self) -> Kind:
+        names = [group.name if group else "" for group in (self.recogniser, self.floor)]
+        return ("floor", *names)
+
+    def is_below(self, variances: Variances) -> bool:
+        """Whether the recogniser is significantly below the floor, by a paired difference that holds the trainings."""
+        if self.below is None or float(per_unit(self.below.values, self.below.units).mean()) >= 0:
+            return False
+        return p_of(self.below, self.kind, variances) < _LEVEL
+
+
+def recognisers(groups: Sequence[AttackRuns]) -> Recognisers:
+    """The recogniser of a row and its floor."""
+    name = proof_of("recognition") or ""
+    mine = [group for group in groups if group.entry.get("kind") == "recognition" and group.has(name)]
+    floors = [group for group in mine if FLOOR in group.entry.get("traits", [])]
+    trained = [group for group in mine if group not in floors and _through_the_defense(group)]
+    best, floor = (max(some, key=lambda group: group.mean(name), default=None) for some in (trained, floors))
+    if best is None or floor is None:
+        return Recognisers(best, floor, None)
+    parts = []
+    for seed in best.ok_runs.keys() & floor.ok_runs.keys():
+        a, b = best.ok_runs[seed], floor.ok_runs[seed]
+        if np.array_equal(a.arrays["units"], b.arrays["units"]):
+            units = a.arrays["units"]
+            parts.append(Sample(a.arrays[name] - b.arrays[name], units, np.full(len(units), seed)))
+    return Recognisers(best, floor, Sample(*map(np.concatenate, zip(*parts, strict=True))) if parts else None)
+
+
+def _through_the_defense(group: AttackRuns) -> bool:
+    return "learned" in group.entry.get("traits", []) and "defense" in group.granted and not group.control
+
+
+def _single_release(group: AttackRuns) -> bool:
+    """A learned inversion of one release, or the ensemble, which holds it."""
+    traits = group.entry.get("traits", [])
+    if group.entry.get("kind") != "reconstruction" or group.control:
+        return False
+    return ENSEMBLE in traits or group.name == AUTO or (_through_the_defense(group) and "releases" not in group.granted)
+
+
 def missing_requirements(
-    groups: Sequence[AttackRuns], utilities: list[RunResult], references: list[RunResult], seeds: set[int]
+    groups: Sequence[AttackRuns],
+    releases: Sequence[RunResult],
+    utilities: Sequence[RunResult],
+    references: Sequence[RunResult],
+    released: int | None,
+    variances: Variances,
 ) -> list[str]:
-    """The requirements that a row does not meet on every seed, in words; empty where it can be judged."""
+    """The requirements that a row does not meet on every seed, in words; empty where it can be judged.
+
+    released  R: with one release nothing can be linked, and the best single-release attack stands for multi_release
+    """
+    seeds = {record.inputs["seed"] for record in releases}
 
     def everywhere(holds: Callable[[AttackRuns], bool]) -> bool:
         return seeds <= {seed for group in groups if holds(group) for seed in group.ok_runs}
 
-    def through_the_defense(group: AttackRuns) -> bool:
-        whole = group.entry.get("kind") in ("recognition", "reconstruction")
-        return whole and "learned" in group.entry.get("traits", []) and "defense" in group.granted
-
     failed = {g.name for g in groups if not g.control and g.worst_failure and g.worst_failure.status == "failed"}
-    missing = [] if everywhere(through_the_defense) else ["a learned attack through the defense"]
+    known = recognisers(groups)
+    missing = [] if everywhere(_single_release) else ["inversion or auto"]
+    if not everywhere(lambda group: group is known.recogniser):
+        missing.append("a recogniser trained through the defense")
+    if not everywhere(lambda group: group is known.floor):
+        missing.append("the floor of recognition (linear)")
+    elif known.recogniser and known.floor and known.is_below(variances):
+        missing.append(f"a recogniser not below the floor ({known.recogniser.name} is below {known.floor.name})")
+    required = ([] if released == 1 else [MULTI_RELEASE]) + list(CONTROLS)
     not_everywhere = [
         name
-        for name in (MULTI_RELEASE, *CONTROLS)
+        for name in required
         if name not in failed and not everywhere(lambda group, name=name: group.name == name)  # type: ignore[misc]
     ]
     missing += [name for name in (MULTI_RELEASE, SMOOTH) if name in not_everywhere]
@@ -54,8 +129,8 @@ def missing_requirements(
     if not seeds <= {record.inputs["seed"] for record in utilities if record.status == "ok"}:
         missing.append("utility on every seed")
     for record in references:  # no accuracy drop can be measured against a model that learned nothing
-        known = record.scores.get("utility", {})
-        if known.get("low") is not None and known["low"] <= known.get("chance", 0.0):
+        score = record.scores.get("utility", {})
+        if score.get("low") is not None and score["low"] <= score.get("chance", 0.0):
             missing.append("an undefended model above chance")
     worked: dict[str, set[int]] = defaultdict(set)
     for group in groups:
@@ -63,10 +138,17 @@ def missing_requirements(
             worked[group.name] |= set(group.ok_runs)
     missing += [f"{name}, which failed" for name in sorted(failed)]
     counted = {name: on for name, on in worked.items() if name not in failed and name not in not_everywhere}
-    partly = [name for name, on in counted.items() if not seeds <= on]
-    missing += [f"{name} on every seed" for name in partly]
+    missing += [f"{name} on every seed" for name, on in counted.items() if not seeds <= on]
     missing += [f"{SEEDS} seeds (has {len(seeds)})"] if len(seeds) < SEEDS else []
     return missing
+
+
+def mismatch(releases: Sequence[RunResult]) -> list[str]:
+    """What says that the defense behaves otherwise when rehearsed; empty where nothing does."""
+    found = [record.facts.get("rehearsal", {}) for record in releases]
+    alarms = [each for each in found if each.get("mismatch")]
+    said = dict.fromkeys(words for each in alarms for words in each.get("said", []))
+    return list(said) or (["statistics of rehearsed and real releases differ"] if alarms else [])
 
 
 def not_measured_after_attacks(groups: Sequence[AttackRuns]) -> list[str]:
@@ -95,17 +177,13 @@ def _undefended(releases: Sequence[RunResult]) -> str | None:
 
 def _oracle(oracle: AttackRuns, blind: AttackRuns) -> str | None:
     array = ATTACKED + ranking()
-    seeds = [
-        seed
-        for seed in oracle.ok_runs
-        if seed in blind.ok_runs and all(array in group.ok_runs[seed].arrays for group in (oracle, blind))
-    ]
-    if not seeds:
+    seeds = sorted(oracle.ok_runs.keys() & blind.ok_runs.keys())
+    sides = [[group.ok_runs[seed] for seed in seeds] for group in (oracle, blind)]
+    if not sides[0] or not all(array in record.arrays for side in sides for record in side):
         return None
-    units = np.concatenate([oracle.ok_runs[seed].arrays["units"] for seed in seeds])
-    known, guessed = (
-        np.concatenate([group.ok_runs[seed].arrays[array] for seed in seeds]) for group in (oracle, blind)
-    )
+    (known, units, _), (guessed, others, _) = (joined(side, array) for side in sides)
+    if not np.array_equal(units, others):
+        return None
     more = paired(known, guessed, units=units)
     if more["low"] is None or more["low"] < _SHOWN:
         return None

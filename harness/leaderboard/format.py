@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.registry.settings import format_setting
-from harness.scores import label, ranking, thresholds
+from harness.scores import label, thresholds
+
+LOOK, NO_ATTACK = "look", "no attack"
+"""The registry key of the release as is, and what boards call it."""
+
+
+def attack_name(name: str) -> str:
+    """How boards write an attack."""
+    return NO_ATTACK if name == LOOK else name
 
 
 def figure(score: Mapping[str, Any] | None) -> str:
@@ -60,29 +68,22 @@ def t_and_r(epochs: int | None, releases: int | None) -> str:
 
 
 def notes() -> str:
-    """How to read a board."""
-    limits = " and ".join(f"{value} ({name})" for name, value in thresholds().items())
+    """How to read a board, in short; the rest is in docs/boards-and-statistics.md."""
+    limits = " and ".join(f"{trimmed(value)} ({label(name)})" for name, value in thresholds().items())
     return (
-        "Mean [95 % interval]; distances to the dominant original, bootstrap over n originals; proportions by Wilson. "
-        "Worst: per original the minimum over no attack (the release as is, look) and every reconstruction run, "
-        "without controls. Recognised: top-1 of the strongest recogniser against the dominant source's class; compare "
-        "it with the row none. Utility: accuracy on clean test images; accuracy drop: paired, against undefended; with "
-        "one seed the intervals do not cover what another training would change. Rank: by utility among judged rows "
-        f"that pass by {label(ranking())}, 1 + the rows that are better by a significant paired difference (Holm); =: "
-        "no significant difference to another; ref: a reference, listed and not ranked. *: on the Pareto front of both "
-        f"among judged rows. Passes: lower end of the worst case at or above {limits}, thresholds of a survey at 96 "
-        "to 256 px: at 64 px a constant image has a dSSIM of about .8 to a photograph."
+        "Mean [95 % interval]. No attack: the release as is. Worst: per original the minimum over all releases and "
+        "every attack but controls; null: the same against other originals. A row passes where it is hidden (worst "
+        f"case at or above {limits}, or near its null where images are too small for that), exposes nobody and is "
+        "not re-identified. Rank: by utility among rows that pass; =: no significant difference to another; "
+        "ref: reference, not ranked; *: Pareto front. Details: docs/boards-and-statistics.md."
     )
 
 
 LINKS = "A figure links to its record, small numbers to others behind it; a worst case to those of the named attack."
 ATTACK_NOTES = (
-    "No attack (release as is) is the baseline of every row. After attack: one attack alone, without the minimum with "
-    "the release. Gain over release, over smoothing: how much closer the attack comes, paired over originals. "
-    "Re-identified: the original comes first in a gallery. An attack reveals more than smoothing where it is closer "
-    "than smooth by the distance that ranks and also by another distance or in re-identification. Controls never enter "
-    "the worst case; an attack that failed or was skipped says nothing about the defense. †: no longer significant "
-    "after Holm's correction for all comparisons of the board with the release and with smooth."
+    "One attack alone. Gain: how much closer it comes than the release or than smooth, one guess on each side, paired "
+    "over originals. Controls never enter the worst case; an attack that failed or was skipped says nothing about the "
+    "defense. †: not significant after Holm's correction for all comparisons of the board."
 )
 REPORTED_NOTES = (
     "As printed, on the authors' images and by their attacks: not measured here, without intervals, never ranked, and "

@@ -1,8 +1,8 @@
-"""Rank, ties and the Pareto front: by utility among the judged rows that pass, within one way of training.
+"""Rank, ties and the Pareto front: by utility among the rows that pass, within one way of training on R releases.
 
-A row is better than another where the paired difference over the same test images is significant: its interval excludes
-zero and its p-value stays below 5 % after Holm's correction for the pairs of that training. Two rows without a
-significant difference are tied. The rank is 1 + the number of better rows.
+A row is better than another where the paired difference over the same test images is significant: its interval, which
+holds the trainings, excludes zero and its p-value stays below 5 % after Holm's correction for the pairs of that
+training. Two rows without a significant difference are tied. The rank is 1 + the number of better rows.
 
 A board compares every attack with the release as is and with smoothing; these comparisons are corrected for their
 number.
@@ -13,25 +13,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
 from harness.leaderboard.format import settings
-from harness.leaderboard.row import Row
+from harness.leaderboard.row import Row, over_images
+from harness.leaderboard.training import Kind, Variances, compared, p_of
 from harness.scores import ranking
-from harness.statistics import holm, paired, paired_p
-from harness.types import Array
+from harness.statistics import holm
 
 LEVEL = 0.05
 
 
 def rank(rows: list[Row], undefended: str) -> None:
     """Rank and mark rows in place, and sort them: the ranked, then references, then the most private first."""
-    for training in dict.fromkeys(_training(row) for row in rows):
-        judged = [row for row in rows if _training(row) == training and not row.missing]
-        _mark_front(judged)
-        _place([row for row in judged if row.passes[ranking()] and row.utility and not row.reference])
+    for training in dict.fromkeys((row.epochs, row.releases, row.training) for row in rows):
+        alike = [row for row in rows if (row.epochs, row.releases, row.training) == training]
+        _mark_front([row for row in alike if not row.missing])
+        _place([row for row in alike if row.passing and row.utility and not row.reference])
     rows.sort(
         key=lambda row: (
             row.rank or math.inf,
@@ -44,10 +43,6 @@ def rank(rows: list[Row], undefended: str) -> None:
             named(row),
         )
     )
-
-
-def _training(row: Row) -> tuple[Any, ...]:
-    return row.epochs, row.releases, row.training
 
 
 def named(row: Row) -> str:
@@ -69,23 +64,35 @@ def _dominates(a: tuple[float, float], b: tuple[float, float]) -> bool:
 
 def _place(ranked: list[Row]) -> None:
     pairs = list(combinations(sorted(ranked, key=lambda row: -(row.utility or {})["mean"]), 2))
-    hits = [_same_images(better, worse) for better, worse in pairs]
-    corrected = holm([paired_p(*both) for both in hits])
+    differences = [_difference(better, worse) for better, worse in pairs]
+    corrected = holm([p for _, p in differences])
     for row in ranked:
         row.rank, row.tied = 1, []
-    for (better, worse), both, p in zip(pairs, hits, corrected, strict=True):
-        if p < LEVEL and (paired(*both)["low"] or 0.0) > 0:
+    for (better, worse), (low, _), p in zip(pairs, differences, corrected, strict=True):
+        if p < LEVEL and low > 0:
             worse.rank = (worse.rank or 1) + 1
         else:
             better.tied.append(named(worse))
             worse.tied.append(named(better))
 
 
-def _same_images(one: Row, other: Row) -> tuple[Array, Array]:
-    """Accuracy per test image of both, over the seeds that both were trained with; over all where they share none."""
+def _difference(one: Row, other: Row) -> tuple[float, float]:
+    """The lower end of the difference in accuracy and its p-value, paired over test images; both hold the trainings.
+
+    Over the seeds that both were trained with; over all of each where they share none.
+    """
     shared = sorted(set(one.hits) & set(other.hits))
-    first, second = (np.mean([row.hits[seed] for seed in shared or sorted(row.hits)], axis=0) for row in (one, other))
-    return first, second
+    kind: Kind = ("utility",)
+    variances: Variances = {kind: one.training_variance}
+    if shared:
+        apart = over_images({seed: one.hits[seed] - other.hits[seed] for seed in shared})
+        share = 2 / len(shared)
+    else:
+        mean = np.mean(list(other.hits.values()), axis=0)
+        apart = over_images({seed: hits - mean for seed, hits in one.hits.items()})
+        share = 1 / len(one.hits) + 1 / len(other.hits)
+    low = compared(apart, kind, variances, share)["low"]
+    return low or 0.0, p_of(apart, kind, variances, share)
 
 
 def correct(rows: Sequence[Row]) -> None:

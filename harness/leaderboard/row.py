@@ -1,29 +1,103 @@
 """One row of a board: what its records say together, over seeds and attacks.
 
-Privacy is judged per original: the minimum over the release as is and every attack that is not a control.
+Privacy is judged per original: the minimum over the releases as they are and every attack that is not a control.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+
+from harness.leaderboard import judgement
 from harness.leaderboard.attack_results import AttackResult, attack_results, strongest_first
-from harness.leaderboard.attack_runs import grouped, pooled
+from harness.leaderboard.attack_runs import AttackRuns, grouped, pooled
 from harness.leaderboard.completeness import (
     CONTROLS,
     MULTI_RELEASE,
     SEEDS,
+    Recognisers,
     failed_sanity_checks,
+    mismatch,
     missing_requirements,
     not_measured_after_attacks,
+    recognisers,
 )
-from harness.leaderboard.worst_case import keys, strongest, worst_case
+from harness.leaderboard.format import attack_name
+from harness.leaderboard.judgement import Judgement
+from harness.leaderboard.per_original import shown_scores
+from harness.leaderboard.training import Kind, Variances, compared, summarised
+from harness.leaderboard.worst_case import WorstCase, keys, strongest, worst_case, worst_values
 from harness.records import RunResult
-from harness.scores import ANY, INDEXES, hit_rates, judged_variants, label, ranking, thresholds
-from harness.statistics import accuracy_drop, over_seeds, summarise
+from harness.scores import hit_rates, judged_variants, label, ranking
+from harness.training_variance import Sample, TrainingVariance
 from harness.types import Array
+
+
+@dataclass(frozen=True)
+class RowRecords:
+    """The records of one defense after one way of training on R releases.
+
+    references  the undefended model's, trained alike
+    variances   of a training, by kind of figure; the board fills it from all of its rows before it makes the first
+    """
+
+    releases: Sequence[RunResult]
+    attacks: Sequence[RunResult] = ()
+    utilities: Sequence[RunResult] = ()
+    references: Sequence[RunResult] = ()
+    epochs: int | None = None
+    released: int | None = None
+    variances: Variances = field(default_factory=dict)
+
+    @cached_property
+    def groups(self) -> list[AttackRuns]:
+        return grouped(self.releases, self.attacks)
+
+    @cached_property
+    def results(self) -> list[AttackResult]:
+        return attack_results(self.releases, self.groups, self.variances)
+
+    @cached_property
+    def entering(self) -> list[AttackRuns]:
+        """The attacks that enter the worst case: no controls."""
+        return [group for group in self.groups if not group.control]
+
+    @cached_property
+    def cases(self) -> dict[str, WorstCase]:
+        """The worst case by each judged distance and variant that the release was measured by."""
+        found = {name: worst_values(self.releases, self.entering, name) for name in judged_variants()}
+        return {name: case for name, case in found.items() if case is not None}
+
+    @cached_property
+    def recognisers(self) -> Recognisers:
+        return recognisers(self.groups)
+
+    @property
+    def training(self) -> str | None:
+        params = self.utilities[0].inputs["utility"]["params"] if self.utilities else None
+        return f"{params['model']}, {params['recipe']}" if params else None
+
+    def worst_kind(self, metric: str) -> Kind | None:
+        """Of the worst case, where a trained attack is in it."""
+        trained = any(group.trained for group in self.cases[metric].attacks.values())
+        return ("worst", metric, self.released) if trained else None
+
+    @property
+    def utility_kind(self) -> Kind:
+        return ("utility", self.epochs, self.released, self.training)
+
+    def samples(self) -> list[tuple[Kind, Sample]]:
+        """Every figure that a training enters, with its kind."""
+        found = [(kind, case.sample) for name, case in self.cases.items() if (kind := self.worst_kind(name))]
+        found += [sample for result in self.results for sample in result.samples()]
+        if self.recognisers.below is not None:
+            found.append((self.recognisers.kind, self.recognisers.below))
+        hits = hits_of(self.utilities)
+        return [*found, (self.utility_kind, over_images(hits))] if hits else found
 
 
 @dataclass
@@ -36,11 +110,15 @@ class Row:
     scores, worst, strongest, utility, accuracy_drop
                   figures, each with the keys of its own `records`
     scores        of the release as is, by name
-    worst         per judged distance and variant the worst case: its statistics, the share of originals below the
-                  threshold, and the attack that lowers the mean most, with that attack's records
+    worst         per judged distance and variant the worst case: its statistics, those of its null, the share of
+                  originals below the threshold, the best single attack and the one chosen on half of the originals
+    judgements    the parts of the verdict: hidden by each distance, exposed, reidentified
+    mismatch      what says that the defense behaves otherwise when rehearsed
+    recognisers   the recogniser beside its floor
     strongest     per hit rate the attack, or look, that reaches most beyond chance, and under `beside` the hit rates
                   that follow it; a hit rate that nothing has is absent
     accuracy_drop utility of the undefended model minus this one's, paired over test images
+    training_variance  of one training's utility, pooled over the board
     missing       requirements that the row does not meet; it is judged where there is none
     attacks       every attack by itself
     not_run       attacks that failed or were skipped, with the reason: the row says nothing about them
@@ -56,7 +134,6 @@ class Row:
     defense: str
     settings: dict[str, Any]
     epochs: int | None
-    releases: int | None
     training: str | None
     seeds: int
     scores: dict[str, Any]
@@ -66,7 +143,12 @@ class Row:
     accuracy_drop: dict[str, Any] | None
     missing: list[str]
     granted: list[str]
-    attacks: list[AttackResult] = field(default_factory=list)
+    judgements: dict[str, Judgement]
+    recognisers: Recognisers = field(repr=False)
+    releases: int | None = None
+    mismatch: list[str] = field(default_factory=list)
+    training_variance: TrainingVariance | None = field(default=None, repr=False)
+    attacks: list[AttackResult] = field(default_factory=list, repr=False)
     not_run: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     not_measured: tuple[str, ...] = ()
@@ -90,60 +172,75 @@ class Row:
         return int(self.worst[ranking()]["n"])
 
     @property
-    def passes(self) -> dict[str, bool]:
-        """Whether the lower end of the mean worst case reaches the threshold, per judged distance.
+    def passes(self) -> dict[str, bool | None]:
+        """Of each part of the verdict; None where it is not judged."""
+        return {name: part.passes for name, part in self.judgements.items()}
 
-        For the source that gave the label and for the nearest one, since a defense says itself which of them dominates.
-        Not where an attack was not measured by that distance.
-        """
-        return {
-            name: name in self.worst
-            and name not in self.not_measured
-            and all(low >= threshold for low in self._lows(name))
-            for name, threshold in thresholds().items()
-        }
+    @property
+    def passing(self) -> bool | None:
+        """Whether every part passes; None where requirements are missing, or a part that could fail is not judged."""
+        return None if self.missing else judgement.passing(self.passes.values())
 
-    def _lows(self, metric: str) -> list[float]:
-        return [self.worst[name]["low"] or 0.0 for name in (metric, ANY + metric) if name in self.worst]
+    @property
+    def single(self) -> dict[str, Any]:
+        """The best single attack, by the distance that ranks."""
+        return dict(self.worst[ranking()]["single"])
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The attack chosen on one half of the originals and scored on the other."""
+        return dict(self.worst[ranking()]["chosen"])
+
+    @property
+    def exposed(self) -> Mapping[str, Any]:
+        return self.judgements[judgement.EXPOSED].figures
+
+    @property
+    def reidentified(self) -> Mapping[str, Any]:
+        return self.judgements[judgement.REIDENTIFIED].figures
 
 
-def make_row(
-    releases: list[RunResult],
-    attacks: list[RunResult],
-    utilities: list[RunResult],
-    references: list[RunResult],
-    epochs: int | None = None,
-    number_of_releases: int | None = None,
-) -> Row:
-    """All records are of one defense, one T and one R; `references` are the undefended model's, trained alike."""
+def make_row(given: RowRecords) -> Row:
+    """What the records of a row say."""
+    releases, groups, variances = given.releases, given.groups, given.variances
     entry = releases[0].inputs["defense"]
-    groups = grouped(releases, attacks)
-    results = attack_results(releases, groups)
-    counted = [result for result in results if not result.group.control]
-    entering = [result.group for result in counted]
-    utility, drop = _utility(utilities, references)
-    training = utilities[0].inputs["utility"]["params"] if utilities else None
-    measured = [name for name in releases[0].arrays if name not in INDEXES]
+    counted = [result for result in given.results if not result.group.control]
     found = {name: strongest(releases, counted, name) for name in hit_rates(leading=True)}
+    worst = {
+        name: worst_case(case, releases, name, given.worst_kind(name), variances) for name, case in given.cases.items()
+    }
+    not_measured = not_measured_after_attacks(given.entering)
+    utility, drop = _utility(given)
+    cheats = mismatch(releases)
     return Row(
         defense=entry["name"],
         settings={**entry["params"], **_mixing_in_short(entry)},
-        epochs=epochs,
-        releases=number_of_releases,
-        training=f"{training['model']}, {training['recipe']}" if training else None,
+        epochs=given.epochs,
+        releases=given.released,
+        training=given.training,
         seeds=len({record.inputs["seed"] for record in releases}),
-        scores={name: _of_release(releases, name) for name in measured},
-        worst={name: worst_case(releases, entering, name) for name in judged_variants() if name in measured},
+        scores={name: _of_release(releases, name) for name in shown_scores(releases[0])},
+        worst=worst,
         strongest={name: best for name, best in found.items() if best},
         utility=utility,
         accuracy_drop=drop,
+        training_variance=variances.get(given.utility_kind),
         missing=[
-            *missing_requirements(groups, utilities, references, {record.inputs["seed"] for record in releases}),
-            *(f"{label(name)} after every attack" for name in not_measured_after_attacks(entering)),
+            *missing_requirements(groups, releases, given.utilities, given.references, given.released, variances),
+            *(f"{label(name)} after every attack" for name in not_measured),
+            *_no_null(given.cases),
+            *(["rehearsals that match the releases"] if cheats else []),
         ],
-        not_measured=tuple(not_measured_after_attacks(entering)),
-        granted=sorted({grant for group in entering if group.ok_runs for grant in group.granted}),
-        attacks=strongest_first(results),
+        mismatch=cheats,
+        judgements={
+            **judgement.hidden(worst, not_measured),
+            judgement.EXPOSED: judgement.exposed(given.cases),
+            judgement.REIDENTIFIED: judgement.reidentified(releases, given.entering),
+        },
+        recognisers=given.recognisers,
+        not_measured=tuple(not_measured),
+        granted=sorted({grant for group in given.entering if group.ok_runs for grant in group.granted}),
+        attacks=strongest_first(given.results),
         not_run=[
             f"{group.name} ({failure.status}: {failure.reason})"
             for group in groups
@@ -152,16 +249,25 @@ def make_row(
         warnings=failed_sanity_checks(entry, releases, groups),
         failures=[
             f"{record.inputs.get('attack', {}).get('name', record.spec.kind)}: {record.reason}"
-            for record in (*attacks, *utilities)
+            for record in (*given.attacks, *given.utilities)
             if record.status == "failed"
         ],
-        records=keys((*releases, *attacks, *utilities)),
+        records=keys((*releases, *given.attacks, *given.utilities)),
         reference="reference" in entry.get("traits", []),
-        hits=_hits(utilities),
+        hits=hits_of(given.utilities),
     )
 
 
-def _of_release(releases: list[RunResult], name: str) -> dict[str, Any]:
+def _no_null(cases: Mapping[str, WorstCase]) -> list[str]:
+    """The null is missing where a record of older code entered: which."""
+    lacking = dict.fromkeys(name for case in cases.values() for name in case.lacking)
+    if not lacking:
+        return []
+    names = [attack_name(name) for name in lacking]
+    return [f"null (not measured for {', '.join(names) if len(names) < 4 else f'{len(names)} records of older code'})"]
+
+
+def _of_release(releases: Sequence[RunResult], name: str) -> dict[str, Any]:
     score = pooled(releases, name, None if name in hit_rates() else False)
     return {**score, "records": keys(releases, name)}
 
@@ -181,25 +287,33 @@ def _mixing_in_short(entry: Mapping[str, Any]) -> dict[str, Any]:
     return short
 
 
-def _utility(
-    utilities: list[RunResult], references: list[RunResult]
-) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def _utility(given: RowRecords) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """Accuracy over seeds per test image, and its paired drop from the undefended model's."""
-    mine, theirs = _hits(utilities), _hits(references)
+    mine, theirs = hits_of(given.utilities), hits_of(given.references)
     if not mine:
         return None, None
-    own = [record.spec.key for record in utilities if record.inputs["seed"] in mine]
-    accuracy = {**summarise(over_seeds(mine.values())), "records": own}
+    own = [record.spec.key for record in given.utilities if record.inputs["seed"] in mine]
+    figures = summarised(over_images(mine), None, given.utility_kind, given.variances)
+    accuracy = {**figures, "records": own}
     both = sorted(set(mine) & set(theirs))
     if not both:
         return accuracy, None
-    drop = accuracy_drop([theirs[seed] for seed in both], [mine[seed] for seed in both])
-    compared = [record.spec.key for record in (*utilities, *references) if record.inputs["seed"] in both]
-    return accuracy, {**drop, "records": list(dict.fromkeys(compared))}
+    apart = over_images({seed: theirs[seed] - mine[seed] for seed in both})
+    drop = compared(apart, given.utility_kind, given.variances, 2 / len(both))
+    found = [record.spec.key for record in (*given.utilities, *given.references) if record.inputs["seed"] in both]
+    return accuracy, {**drop, "records": list(dict.fromkeys(found))}
 
 
-def _hits(utilities: Iterable[RunResult]) -> dict[int, Array]:
+def hits_of(utilities: Iterable[RunResult]) -> dict[int, Array]:
+    """(n_test,) by seed: whether each test image was classified correctly."""
     return {record.inputs["seed"]: record.arrays["utility"] for record in utilities if record.status == "ok"}
 
 
-__all__ = ["CONTROLS", "MULTI_RELEASE", "SEEDS", "Row", "make_row"]
+def over_images(figures: Mapping[int, Array]) -> Sample:
+    """Figures per test image, by seed."""
+    seeds, values = list(figures), list(figures.values())
+    images = [np.arange(len(each)) for each in values]
+    return Sample(np.concatenate(values), np.concatenate(images), np.repeat(seeds, [len(each) for each in values]))
+
+
+__all__ = ["CONTROLS", "MULTI_RELEASE", "SEEDS", "Row", "RowRecords", "make_row"]

@@ -11,18 +11,20 @@ from typing import Any
 
 from harness.leaderboard.attack_results import SMOOTH, AttackResult
 from harness.leaderboard.board import Board
-from harness.leaderboard.format import count, epochs_and_releases, figure, short, trimmed
+from harness.leaderboard.format import LOOK, NO_ATTACK, attack_name, count, epochs_and_releases, figure, short, trimmed
+from harness.leaderboard.judgement import EXPOSED, REIDENTIFIED
 from harness.leaderboard.ranking import LEVEL, named
 from harness.leaderboard.row import MULTI_RELEASE, Row
-from harness.leaderboard.worst_case import LOOK
-from harness.scores import ANY, hit_rates, judged, label, ranking, threshold
+from harness.scores import hit_rates, judged, label, ranking, threshold
 
-NO_ATTACK = "no attack (release as is)"
+AS_IS = f"{NO_ATTACK} (release as is)"
+PARTS = {EXPOSED: "exposed", REIDENTIFIED: "re-identified"}
 
 
 def on_board(board: Board) -> list[str]:
     """What a reader must know before quoting the table."""
     lines = [f"Warning: {row.defense}: {text}." for row in board.rows for text in row.warnings]
+    lines += [_mismatch(row) for row in board.rows if row.mismatch]
     for text in dict.fromkeys(text for row in board.rows for text in row.code_notes):
         names = dict.fromkeys(named(row) for row in board.rows if text in row.code_notes)
         lines.append(f"Records: {', '.join(names)}: {text}.")
@@ -30,13 +32,16 @@ def on_board(board: Board) -> list[str]:
     for missing in dict.fromkeys("; ".join(row.missing) for row in board.rows if row.missing):
         names = dict.fromkeys(row.defense for row in board.rows if "; ".join(row.missing) == missing)
         lines.append(f"Not yet judged, so not ranked: {', '.join(map(repr, names))}. Missing: {missing}.")
+    if any(row.seeds == 1 for row in board.rows):
+        lines.append("Rows of one seed: intervals of trained figures are of this training only; none is significant.")
     lines += [_tied(row) for row in board.rows if row.tied]
-    if any(not row.missing for row in board.rows) and not any(row.rank for row in board.rows):
-        first = ranking()
-        lines.append(
-            f"No defense passes: every worst-case {label(first)} is below {threshold(first)}. Rows are not ranked."
-        )
+    if any(not row.missing for row in board.rows) and not any(row.passing for row in board.rows):
+        lines.append("No defense passes: each fails at least one part, or is not judged by it. Rows are not ranked.")
     return lines
+
+
+def _mismatch(row: Row) -> str:
+    return f"Not judged: {named(row)}: its rehearsals do not match its releases: {'; '.join(row.mismatch)}."
 
 
 def _tied(row: Row) -> str:
@@ -45,27 +50,44 @@ def _tied(row: Row) -> str:
 
 
 def on_row(row: Row) -> list[str]:
-    """The verdict on one defense: a headline, then a line for each result."""
-    lines = [headline(row), _worst(row)]
-    nearest = [name for name in judged() if ANY + name in row.worst]
-    if nearest and len(row.settings.get("weights", [])) != 1:
-        cases = ", ".join(f"{label(name)} {figure(row.worst[ANY + name])}" for name in nearest)
-        lines.append(f"worst case to the nearest source: {cases}")
+    """The verdict on one defense: a headline, whether it passes and by which parts, then a line for each result."""
+    lines = [headline(row), _judgement(row), *parts(row), _worst(row), *_chosen(row)]
     worst = (row.worst[name]["attack"] for name in judged() if name in row.worst)
     shown = dict.fromkeys((*worst, MULTI_RELEASE, SMOOTH))
     lines += [_alone(attack) for name in shown for attack in row.attacks if attack.name == name and attack.distances]
     lines += [_strongest(row, name) for name in hit_rates(leading=True) if name in row.strongest]
-    lines += [text for text in (_useful(row), _judgement(row)) if text]
+    lines += [text for text in (_useful(row),) if text]
     if row.not_run:
         lines.append(f"Says nothing about {'; '.join(row.not_run)}.")
     lines += [f"Records: {text}." for text in row.code_notes]
     return [*lines, *(f"Warning: {text}." for text in row.warnings)]
 
 
+def parts(row: Row) -> list[str]:
+    """hidden by dSSIM: no (.540 of null .750, threshold .66), and so on for each part of the verdict."""
+    lines = []
+    for name, part in row.judgements.items():
+        if name in (EXPOSED, REIDENTIFIED):
+            lines.append(f"{PARTS[name]}: {part.words} ({_passed(part.passes)})")
+        else:
+            answer = {True: "yes", False: "no", None: "not judged"}[part.passes]
+            lines.append(f"hidden by {label(name)}: {answer} ({part.words})")
+    return lines
+
+
+def failure(name: str) -> str:
+    """How the failure of a part is written: not hidden by dSSIM, exposed, re-identified."""
+    return PARTS.get(name) or f"not hidden by {label(name)}"
+
+
+def _passed(passes: bool | None) -> str:
+    return {True: "passes", False: "fails", None: "not judged"}[passes]
+
+
 def headline(row: Row) -> str:
     """noise_mix (sigma=20 weights=0.75,0.25), 10 epochs, 1 release, 500 originals, 3 seeds"""
-    parts = [named(row), epochs_and_releases(row.epochs, row.releases)]
-    return ", ".join([*filter(None, parts), count(row.originals, "original"), count(row.seeds, "seed")])
+    about = [named(row), epochs_and_releases(row.epochs, row.releases)]
+    return ", ".join([*filter(None, about), count(row.originals, "original"), count(row.seeds, "seed")])
 
 
 def beyond_smoothing(attack: AttackResult) -> bool | None:
@@ -88,30 +110,33 @@ def significant(more: Mapping[str, Any]) -> bool:
 
 
 def _worst(row: Row) -> str:
-    """Per image the minimum over the release and every attack; named is the attack that lowers the mean most."""
-    names = [name for name in judged() if name in row.worst]
-    first = row.worst[ranking()]["attack"]
-    alone = f"worst attack {first}" if first != LOOK else "no attack alone lowers the mean"
-    if all(_unmoved(row, name) for name in names):
-        alone = NO_ATTACK
-    others = dict.fromkeys(row.worst[name]["attack"] for name in names[1:])
-    further = [other for other in others if other not in (first, LOOK)]
-    text = f"{alone}; worst case per image: {'; '.join(_reduced(row, name) for name in names)}"
-    return text + (f" (most by {', '.join(further)})" if further else "")
+    """Per original the minimum over the releases and every attack, beside its null."""
+    return f"worst case: {'; '.join(_reduced(row, name) for name in judged() if name in row.worst)}"
+
+
+def _chosen(row: Row) -> list[str]:
+    """The best single attack, and the one chosen on half of the originals, by each distance."""
+    lines = []
+    for name in judged():
+        if name in row.worst:
+            single, chosen = row.worst[name]["single"], row.worst[name]["chosen"]
+            names = " or ".join(map(attack_name, chosen["attacks"]))
+            lines.append(
+                f"best single attack by {label(name)}: {attack_name(single['attack'])} {figure(single)}; "
+                f"chosen on half of the originals, scored on the other: {names} {figure(chosen)}"
+            )
+    return lines
 
 
 def _reduced(row: Row, name: str) -> str:
     worst, limit = row.worst[name], threshold(name)
-    before = "" if _unmoved(row, name) else f"{short(row.scores[name]['mean'])} -> "
-    text = f"{label(name)} {before}{figure(worst)}, p5 {short(worst['p5'])}, min {short(worst['min'])}"
-    if limit is None:
-        return text
-    share = f"{worst['below']:.0%} [{worst['below_low']:.0%}, {worst['below_high']:.0%}]"
-    return f"{text}, below {trimmed(limit)} for {share}"
-
-
-def _unmoved(row: Row, name: str) -> bool:
-    return bool(row.worst[name]["mean"] == row.scores[name]["mean"])
+    before = "" if name not in row.scores else f"{short(row.scores[name]['mean'])} -> "
+    null = f" of null {short(worst['null']['mean'])}" if worst["null"] else ""
+    text = f"{label(name)} {before}{figure(worst)}{null}, p5 {short(worst['p5'])}, min {short(worst['min'])}"
+    if limit is not None:
+        share = f"{worst['below']:.0%} [{worst['below_low']:.0%}, {worst['below_high']:.0%}]"
+        text += f", below {trimmed(limit)} for {share}"
+    return text
 
 
 def _alone(attack: AttackResult) -> str:
@@ -127,14 +152,14 @@ def _alone(attack: AttackResult) -> str:
             more = attack.gain_over_smoothing.get(name)
             beyond = f", {figure(more)} more often than after smooth{_doubt(more)}" if more else ""
             parts.append(f"{label(name)} {figure(attack.hit_rates[name])}{beyond}")
-    named = f"after {attack.name}{' (= no attack)' if attack.equals_release else ''} alone"
+    named = f"after {attack.name}{f' (= {NO_ATTACK})' if attack.equals_release else ''} alone"
     line = f"{NO_ATTACK if attack.name == LOOK else named}: {'; '.join(parts)}"
     if attack.name in (LOOK, SMOOTH) or attack.equals_release:
         return line
     claim = {
         True: "reveals more than smoothing",
         False: "not shown to reveal more than smoothing",
-        None: "smooth was not run, so nothing is claimed beyond smoothing",
+        None: "not compared with smooth: it was not run, or the numbers of guesses differ",
     }
     return f"{line}: {claim[beyond_smoothing(attack)]}"
 
@@ -156,11 +181,27 @@ def _than(more: dict[str, Any]) -> str:
 
 
 def _strongest(row: Row, name: str) -> str:
+    """The strongest attack by a hit rate with the rates that follow it, its chance, its floor, and without attack."""
     best = row.strongest[name]
-    before = f", no attack {figure(row.scores[name])}" if name in row.scores and best["attack"] != LOOK else ""
-    chance = f", chance {short(best['chance'])}" if best["chance"] is not None else ""
-    attack = NO_ATTACK if best["attack"] == LOOK else best["attack"]
-    return f"{label(name)}: {attack} {figure(best)}{chance}{before}"
+    said = [f"{attack_name(best['attack'])} {figure(best)}"]
+    said += [f"{label(other)} {figure(score)}" for other, score in best["beside"].items() if score]
+    said += [f"chance {short(best['chance'])}"] if best["chance"] is not None else []
+    if name in row.scores and best["attack"] != LOOK:
+        said.append(f"{NO_ATTACK} {figure(row.scores[name])}")
+    line = f"{label(name)}: {', '.join(said)}"
+    floor = floor_of(row, name)
+    if floor is not None:
+        rates = [figure(floor.hit_rates[name])]
+        rates += [f"{label(other)} {figure(floor.hit_rates.get(other))}" for other in best["beside"]]
+        line += f"; floor {floor.name} {', '.join(rates)}"
+    return line
+
+
+def floor_of(row: Row, name: str) -> AttackResult | None:
+    """The floor that a recogniser is read beside; None for other hit rates, and where it was not run."""
+    floor = row.recognisers.floor
+    found = [attack for attack in row.attacks if floor is not None and attack.group is floor]
+    return next((attack for attack in found if name in attack.hit_rates), None)
 
 
 def _useful(row: Row) -> str | None:
@@ -172,9 +213,11 @@ def _useful(row: Row) -> str | None:
 
 
 def _judgement(row: Row) -> str:
+    failed = [failure(name) for name, passes in row.passes.items() if passes is False]
+    open_ = [failure(name) for name, passes in row.passes.items() if passes is None]
     if row.missing:
-        return f"Not judged: missing {'; '.join(row.missing)}."
-    passed = [label(name) for name, yes in row.passes.items() if yes]
-    if not passed:
-        return f"Does not pass, by {' or by '.join(map(label, row.passes))}."
-    return f"Passes by {' and by '.join(passed)}{'' if len(passed) == len(row.passes) else ' alone'}."
+        said = f" It fails whatever is missing: {', '.join(failed)}." if failed else ""
+        return f"Not judged: missing {'; '.join(row.missing)}.{said}"
+    if failed:
+        return f"Does not pass: {', '.join(failed)}."
+    return f"Not judged by {', '.join(open_)}." if open_ else "Passes: every part."

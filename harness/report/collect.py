@@ -24,7 +24,6 @@ from harness.report import epoch_curves
 from harness.report.epoch_curves import EpochCurve
 from harness.report.heatmap import Grid, grids
 from harness.report.provenance_table import Origins, origins
-from harness.scores import label, ranking
 from harness.system.files import write_atomically
 
 DRAWN = "spending_"
@@ -147,20 +146,13 @@ def write(out: Path, page: str) -> None:
 
 
 def judgement(row: Row) -> str:
-    """passes (by the distance that ranks), fails, or unjudged where a requirement is missing."""
-    if row.missing:
-        return "unjudged"
-    return "passes" if row.passes[ranking()] else "fails"
+    """passes, fails, or unjudged where a requirement is missing or a part is not judged."""
+    return {True: "passes", False: "fails", None: "unjudged"}[row.passing]
 
 
 def passing(row: Row) -> str:
-    """The same in words, for every judged distance."""
-    if row.missing:
-        return "not judged"
-    passed = [label(name) for name, yes in row.passes.items() if yes]
-    if len(passed) == len(row.passes):
-        return "passes both" if len(passed) == 2 else "passes"
-    return f"{', '.join(passed)} only" if passed else "does not pass"
+    """The same in words."""
+    return {True: "passes", False: "does not pass", None: "not judged"}[row.passing]
 
 
 def _named(row: Row) -> tuple[str, str]:

@@ -8,14 +8,25 @@ marked for boards there needs no edit here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
 from harness.leaderboard.attack_results import AttackResult
-from harness.leaderboard.format import epochs_and_releases, figure, settings, short, trimmed
+from harness.leaderboard.format import NO_ATTACK, attack_name, epochs_and_releases, figure, settings, short, trimmed
 from harness.leaderboard.row import Row
-from harness.leaderboard.verdict import beyond_smoothing, significant
-from harness.scores import ANY, SCORES, followers, hit_rates, judged_variants, label, on_boards, ranking
+from harness.leaderboard.training import HOLDS
+from harness.leaderboard.verdict import beyond_smoothing, failure, floor_of, parts, significant
+from harness.scores import (
+    ANY,
+    SCORES,
+    followers,
+    hit_rates,
+    judged_variants,
+    label,
+    on_boards,
+    ranking,
+    reidentifications,
+)
 from harness.scores import threshold as threshold_of
 
 Summary = Mapping[str, Any]
@@ -36,6 +47,7 @@ class TableCell:
     by       the attack that the figure is of
     detail   what else names that attack, where there is room
     chance   what the best constant guess scores, or nothing
+    null     of a worst case: the same against other originals, or nothing
     records  keys of the records behind it, the first that of the first seed
     value    what a table sorts by
     """
@@ -45,6 +57,7 @@ class TableCell:
     by: str = ""
     detail: str = ""
     chance: str = ""
+    null: str = ""
     records: Sequence[str] = ()
     value: float | str | None = None
 
@@ -99,7 +112,8 @@ def figure_cell(score: Summary | None, by: str = "", detail: str = "", doubt: st
     words, _, interval = (figure(score) + doubt).partition(" [")
     chance = short(score["chance"]) if score.get("chance") is not None else ""
     keys = score.get("attack_records", score.get("records", []))
-    return TableCell(words, interval and f"[{interval}", by, detail, chance, keys, score["mean"])
+    null = short(score["null"]["mean"]) if score.get("null") else ""
+    return TableCell(words, interval and f"[{interval}", by, detail, chance, null, keys, score["mean"])
 
 
 def row_columns(rows: Sequence[Row]) -> list[Column[Row]]:
@@ -119,8 +133,7 @@ def row_columns(rows: Sequence[Row]) -> list[Column[Row]]:
             data=lambda row: {"settings": settings(row.settings)}, page="defense",
         ),
         Column(
-            "training", "training", _training,
-            data=lambda row: {"epochs": row.epochs, "releases": row.releases, "training": row.training},
+            "training", "training", _training, data=_training_data,
             page="defense",
         ),
         Column("n", "n", lambda row: TableCell(str(row.originals), value=row.originals)),
@@ -132,7 +145,7 @@ def row_columns(rows: Sequence[Row]) -> list[Column[Row]]:
         Column(
             "requirements", "requirements",
             lambda row: TableCell(f"missing: {'; '.join(row.missing)}" if row.missing else "met"),
-            data=lambda row: {"lacks": "; ".join(row.missing)}, page=ELSEWHERE,
+            data=lambda row: {"lacks": "; ".join(row.missing), "mismatch": "; ".join(row.mismatch)}, page=ELSEWHERE,
         ),
         Column(
             "granted", "granted", lambda row: TableCell(", ".join(row.granted) or "-"),
@@ -144,9 +157,11 @@ def row_columns(rows: Sequence[Row]) -> list[Column[Row]]:
             "passes",
             "passes",
             _passes,
-            data=lambda row: {f"passes_{name}": yes for name, yes in row.passes.items()},
+            terminal=True,
+            data=lambda row: {"passes": row.passing, **{f"passes_{name}": yes for name, yes in row.passes.items()}},
             page="rank",
         ),
+        Column("verdict", "", lambda row: NOTHING, data=lambda row: {"verdict": "; ".join(parts(row))}),
         *map(_attack_of, hit_rates(leading=True)),
         Column("not_run", "", lambda row: NOTHING, data=lambda row: {"unjudged": "; ".join(row.not_run)}),
         Column("warnings", "", lambda row: NOTHING, data=lambda row: {"warnings": "; ".join(row.warnings)}),
@@ -165,9 +180,21 @@ def _training(row: Row) -> TableCell:
     return TableCell(", ".join(filter(None, (counts, row.training))) or "-")
 
 
+def _training_data(row: Row) -> dict[str, Any]:
+    interval = (row.utility or {}).get(HOLDS)
+    return {
+        "epochs": row.epochs,
+        "releases": row.releases,
+        "training": row.training,
+        "trained_intervals_hold": interval,
+    }
+
+
 def _passes(row: Row) -> TableCell:
-    passed = [name for name, yes in row.passes.items() if yes]
-    return TableCell("not judged" if row.missing else ", ".join(passed) or "no")
+    """Whether it passes; where it does not, the parts that fail, which no missing record could mend."""
+    failed = [failure(name) for name, yes in row.passes.items() if yes is False]
+    words = {True: "yes", False: "no", None: "not judged"}[row.passing]
+    return TableCell(words, by=", ".join(failed))
 
 
 def _figures(rows: Sequence[Row]) -> list[Column[Row]]:
@@ -179,9 +206,12 @@ def _figures(rows: Sequence[Row]) -> list[Column[Row]]:
         columns.append(_worst(name, name in shown))
         if name == ranking() and threshold_of(name) is not None:
             columns.append(_below(name))
+    columns += [_exposed(), _reidentified()]
     for name in hit_rates(leading=True):
+        recognition = "recognition" in SCORES[name].attack_kinds
         columns.append(_hit_rate(name, name, SCORES[name].board))
-        columns += [_hit_rate(follower, name, False) for follower in followers(name)]
+        columns += [_hit_rate(follower, name, recognition, under=name) for follower in followers(name)]
+        columns += [_floor(name)] if recognition else []
     for name in on_boards("accuracy"):
         columns.append(_figure(name, label(name), lambda row: row.utility, _ENDS, terminal=SCORES[name].terminal))
     columns.append(_figure("utility_gap", "accuracy drop", lambda row: row.accuracy_drop, _ENDS, under="utility"))
@@ -213,10 +243,75 @@ def _of_release(name: str, shown: bool) -> Column[Row]:
 
 def _worst(name: str, shown: bool) -> Column[Row]:
     head, parts = f"worst {label(name)}" if shown else "", (*_ENDS, "p5", "min", "below", "attack")
-    return _figure(
+    column = _figure(
         f"worst_{name}", head, lambda row: row.worst.get(name), parts,
-        lambda row: (row.worst[name]["attack"], ""), name == ranking(),
+        lambda row: (attack_name(row.worst[name]["attack"]), ""), shown and SCORES[name].terminal,
     )  # fmt: skip
+
+    def data(row: Row) -> dict[str, Any]:
+        worst = row.worst.get(name)
+        if worst is None:
+            return {}
+        beside = {
+            f"worst_{name}_{part}_{end}": (worst[part] or {}).get(end)
+            for part in ("null", "single", "chosen")
+            for end in _ENDS
+        }
+        return {**column.data(row), **beside, f"worst_{name}_chosen_attacks": " ".join(worst["chosen"]["attacks"])}
+
+    return replace(column, data=data)
+
+
+def _exposed() -> Column[Row]:
+    """How many originals are exposed, of how many."""
+
+    def cell(row: Row) -> TableCell:
+        if "share" not in row.exposed:
+            return NOTHING
+        words = f"{row.exposed['share'] * row.exposed['n']:.1f}".removesuffix(".0")
+        return TableCell(f"{words} of {row.exposed['n']}", by=_seen(row), value=row.exposed["share"])
+
+    def data(row: Row) -> dict[str, Any]:
+        return {f"exposed_{part}": row.exposed.get(part) for part in ("share", "low", "high", "n", "seen")}
+
+    return Column("exposed", "exposed", cell, "figure", True, data=data)
+
+
+def _seen(row: Row) -> str:
+    return f"{row.exposed['seen']} seen" if row.exposed["seen"] else ""
+
+
+def _reidentified() -> Column[Row]:
+    """The largest share of originals that come first in the gallery, by any embedding and after any attack."""
+
+    def cell(row: Row) -> TableCell:
+        found = row.reidentified
+        if "share" not in found:
+            return NOTHING
+        by = f"{reidentifications()[found['embedding']]}, {attack_name(found['attack'])}"
+        words = short(found["share"]) if found["above_chance"] else "nobody"
+        return TableCell(
+            words, by=by if found["above_chance"] else "", chance=short(found["chance"]), value=found["share"]
+        )
+
+    def data(row: Row) -> dict[str, Any]:
+        parts = ("share", "low", "high", "n", "chance", "holm", "attack", "embedding")
+        return {f"reidentified_{part}": row.reidentified.get(part) for part in parts}
+
+    return Column("reidentified", "most re-identified", cell, "figure", True, data=data)
+
+
+def _floor(name: str) -> Column[Row]:
+    """The linear recogniser that the strongest one is read beside."""
+
+    def get(row: Row) -> Summary | None:
+        floor = floor_of(row, name)
+        return {**floor.hit_rates[name], "records": floor.records} if floor else None
+
+    def by(row: Row) -> tuple[str, str]:
+        return (floor.name if (floor := floor_of(row, name)) else "", "")
+
+    return _figure(f"{name}_floor", "recogniser's floor", get, (*_ENDS, "chance"), by, under=name)
 
 
 def _below(name: str) -> Column[Row]:
@@ -230,7 +325,7 @@ def _below(name: str) -> Column[Row]:
     return Column(f"below_{name}", f"below {trimmed(threshold_of(name) or 0.0)}", cell, "figure")
 
 
-def _hit_rate(name: str, leading: str, shown: bool) -> Column[Row]:
+def _hit_rate(name: str, leading: str, shown: bool, under: str = "") -> Column[Row]:
     """A hit rate of the strongest attack by `leading`: itself, or the one that it follows."""
     prefix = "worst_" if SCORES[name].of_release else ""  # the name alone is that of the release
 
@@ -242,10 +337,10 @@ def _hit_rate(name: str, leading: str, shown: bool) -> Column[Row]:
 
     def by(row: Row) -> tuple[str, str]:
         best = row.strongest[leading]
-        return best["attack"], best["arch"] or ""
+        return (attack_name(best["attack"]), best["arch"] or "") if name == leading else ("", "")
 
-    terminal = shown and SCORES[name].terminal
-    return _figure(prefix + name, label(name) if shown else "", get, (*_ENDS, "chance"), by, terminal)
+    terminal = shown and SCORES[name].terminal and name == leading
+    return _figure(prefix + name, label(name) if shown else "", get, (*_ENDS, "chance"), by, terminal, under)
 
 
 def _attack_of(name: str) -> Column[Row]:
@@ -282,7 +377,7 @@ def attack_columns() -> list[AttackColumn]:
     shown = [name for name in on_boards("distance") if SCORES[name].judged]
     return [
         AttackColumn(
-            "attack", "attack", _attack_name, "row", before=lambda row: TableCell("no attack"),
+            "attack", "attack", _attack_name, "row", before=lambda row: TableCell(NO_ATTACK),
             data=lambda attack: {"attack": attack.name, "params": dict(attack.params)},
         ),
         AttackColumn("status", "status", _status, "row", before=lambda row: TableCell("baseline"), data=_status_data),
@@ -321,7 +416,7 @@ def _scores_data(attack: AttackResult) -> dict[str, Any]:
 
 
 def _attack_name(attack: AttackResult) -> TableCell:
-    parts = (attack.name, settings(attack.params), "(= no attack)" if attack.equals_release else "")
+    parts = (attack_name(attack.name), settings(attack.params), f"(= {NO_ATTACK})" if attack.equals_release else "")
     return TableCell(" ".join(filter(None, parts)))
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from harness.leaderboard.attack_results import AttackResult
 from harness.leaderboard.board import Board
-from harness.leaderboard.format import figure, settings, short, t_and_r
+from harness.leaderboard.format import attack_name, figure, settings, short, t_and_r
 from harness.leaderboard.row import Row
-from harness.leaderboard.verdict import NO_ATTACK
+from harness.leaderboard.verdict import AS_IS
 from harness.scores import SCORES, label, on_boards
 
 WORST, STRONGEST = "worst case", "strongest"
@@ -182,7 +182,7 @@ def _release(row: Row, measure: Measure) -> Mark:
     score = row.scores.get(measure.name)
     if not score or score["mean"] is None:
         return Mark("absent", "–", f"{row_label(row)}: the release as is has no figure here")
-    return _measured(f"{row_label(row)}, {NO_ATTACK}", score, measure)
+    return _measured(f"{row_label(row)}, {AS_IS}", score, measure)
 
 
 def _worst(row: Row, measure: Measure) -> Mark:
@@ -191,7 +191,7 @@ def _worst(row: Row, measure: Measure) -> Mark:
         score, by = row.worst.get(measure.name), "per original the minimum over the release and every attack"
     else:
         score = row.strongest.get(measure.name)
-        by = f"by {score['attack']}" if score else ""
+        by = f"by {attack_name(score['attack'])}" if score else ""
     if not score:
         return Mark("absent", "–", f"{row_label(row)}: no figure")
     return _measured(f"{row_label(row)}, worst case ({by})", score, measure)

@@ -89,9 +89,10 @@ def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _written(cell: TableCell, records: str) -> str:
     """A figure with its interval and attack that links to its record, to those of the other seeds by a small number
-    behind it, then its chance."""
+    behind it, then its null or its chance."""
     text = " ".join(filter(None, (cell.words, cell.interval, cell.by, cell.detail)))
     if cell.records and cell.words != "-":
         first, *others = (f"({records}/{key}.json)" for key in cell.records)
         text = f"[{text}]{first}" + "".join(f"[{str(n).translate(_RAISED)}]{to}" for n, to in enumerate(others, 2))
-    return text + (f", chance {cell.chance}" if cell.chance else "")
+    beside = (("null", cell.null), ("chance", cell.chance))
+    return text + "".join(f", {name} {value}" for name, value in beside if value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from textwrap import wrap
 
@@ -27,7 +28,10 @@ def show(boards: Sequence[Board], console: Console) -> None:
     for board in boards:
         every = displayed_of(board.rows)
         columns = [column for column in every if column.terminal]
-        beside = {column.under: column for column in every if column.under}
+        beside: dict[str, list[Column[Row]]] = defaultdict(list)
+        for column in every:
+            if column.under:
+                beside[column.under].append(column)
         at_once = max(1, (console.width - _FIRST) // _EACH)
         for start in range(0, max(1, len(columns)), at_once):
             table = Table(
@@ -40,7 +44,7 @@ def show(boards: Sequence[Board], console: Console) -> None:
                 table.add_column("\n".join(wrap(column.head, _EACH)), justify="right", no_wrap=True)
             for row in board.rows:
                 sign = [row.defense + (" *" if row.pareto else ""), *_sign(row), f"n={row.originals}"]
-                cells = [_lines(column, beside.get(column.name), row) for column in some]
+                cells = [_lines(column, beside[column.name], row) for column in some]
                 table.add_row("\n".join(sign), *cells, end_section=True)
             console.print(table)
         console.print(notes(), style="dim", highlight=False)
@@ -49,27 +53,29 @@ def show(boards: Sequence[Board], console: Console) -> None:
 
 
 def _broken(name: str) -> list[str]:
-    """A name in lines of a column's width, broken after an underscore where it can be."""
+    """A name in lines of a column's width, broken after a blank or an underscore where it can be."""
     lines = [""]
-    for part in name.replace("_", "_ ").split():
-        if lines[-1] and len(lines[-1] + part) > _EACH:
+    for part in name.replace("_", "_\0").replace(" ", " \0").split("\0"):
+        if lines[-1] and len(lines[-1] + part.rstrip()) > _EACH:
             lines.append("")
         lines[-1] += part
     return [line for part in lines if part for line in wrap(part, _EACH)]
 
 
-def _lines(column: Column[Row], other: Column[Row] | None, row: Row) -> str:
-    """A cell, one part to a line, and under it that of another column."""
+def _lines(column: Column[Row], others: Sequence[Column[Row]], row: Row) -> str:
+    """A cell, one part to a line, and under it those of other columns."""
     cell = column.cell(row)
     parts = [
         cell.words,
         cell.interval.replace(", ", " "),
         *_broken(cell.by),
+        f"null {cell.null}" if cell.null else "",
         f"chance {cell.chance}" if cell.chance else "",
     ]
-    if other and (below := other.cell(row)) != NOTHING:
-        first, _, last = other.head.rpartition(" ")
-        parts += [first, f"{last} {below.words}", below.interval.replace(", ", " ")]
+    for other in others:
+        if (below := other.cell(row)) != NOTHING:
+            first, _, last = other.head.rpartition(" ")
+            parts += [*wrap(first, _EACH), f"{last} {below.words}", below.interval.replace(", ", " ")]
     return "\n".join(filter(None, parts))
 
 

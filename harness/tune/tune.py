@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from harness.errors import HarnessError
 from harness.leaderboard.format import figure, short
-from harness.leaderboard.row import make_row
+from harness.leaderboard.row import RowRecords, make_row
 from harness.registry import Entry
 from harness.registry.tune_field import CONTINUOUS, WEIGHTS
 from harness.run.bench import Bench
@@ -53,7 +53,7 @@ class KnobMeasurements:
             if record.status != "ok":
                 what = record.inputs["attack"]["name"] if record.spec.kind == "attack" else "the release"
                 raise NotMeasured(record.status, f"{self.named(value)}: {what} is {record.status}: {record.reason}")
-        worst = make_row(records[:1], records[1:], [], []).worst[options.metric]
+        worst = make_row(RowRecords(records[:1], records[1:])).worst[options.metric]
         score = {name: worst[name] for name in ("mean", "low", "high", "n", "attack")}
         if score[options.by] is None:
             raise HarnessError("one original has no interval; use more --targets, or --by mean")

@@ -73,7 +73,7 @@ def test_controls_are_after_every_attack_that_counts(section):
 
 
 def test_recognisers_have_a_grid_of_their_own_with_chance_unshaded(section):
-    assert [column.name for column in grid(section, "top1").columns] == ["cnn"]
+    assert [column.name for column in grid(section, "top1").columns] == ["cnn", "linear"]
     assert "chance .100" in mark(section, "mix", "cnn", "top1").title
     assert all(m.shade is None or m.shade <= 0 for _, marks in grid(section, "top1").lines for m in marks)
 

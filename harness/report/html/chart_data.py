@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.leaderboard.format import settings
+from harness.leaderboard.format import attack_name, settings
 from harness.leaderboard.reported import PublishedRow, table_7
 from harness.leaderboard.row import Row
 from harness.report.collect import Report, Section
@@ -50,14 +50,15 @@ def _point(row: Row) -> dict[str, Any]:
         "releases": row.releases,
         "training": row.training,
         "seeds": row.seeds,
-        "judged": not row.missing,
-        "passes": row.passes,
+        "judged": row.passing is not None,
+        "passes": {} if row.passing is None else dict.fromkeys(thresholds(), row.passing),
         "rank": row.place if row.rank else "",
         "pareto": row.pareto,
         "missing": "; ".join(row.missing),
         "release": {name: _statistics(row.scores.get(name)) for name in judged()},
         "worst": {name: _statistics(row.worst.get(name)) for name in judged()},
-        "by": {name: row.worst[name]["attack"] for name in judged() if name in row.worst},
+        "null": {name: _statistics(row.worst[name]["null"]) for name in judged() if name in row.worst},
+        "by": {name: attack_name(row.worst[name]["attack"]) for name in judged() if name in row.worst},
         "utility": _statistics(row.utility),
         "drop": _statistics(row.accuracy_drop),
     }

@@ -1,0 +1,195 @@
+"""Whether a defense passes: hidden by each distance, nobody exposed, not re-identified. Passing needs all of them.
+
+hidden         the lower end of the mean worst case is at or above the threshold, to the dominant original and to the
+               nearest source (a defense says itself which source dominates). Where the null's mean is below the
+               threshold + .05, images of this size cannot be judged by the paper's threshold: at or above the null
+               - .05 instead.
+exposed        an original is exposed where its worst case is below half of its own null. The upper Wilson end of the
+               share exposed is at most .02, which takes 189 originals; one original below .05 whose null is above .3
+               fails the row. By the distance that ranks, to the dominant original and to the nearest source.
+re-identified  for every attack, and the release as is, and every embedding: the hits on each seed against chance
+               (exact binomial), the smallest p-value times the number of seeds, then Holm over attacks and embeddings.
+               Passes where none is above chance, or where the largest share has an upper Wilson end of at most .05.
+
+With several seeds the unit stays the original: a share is the mean over seeds of a seed's share, its Wilson interval is
+of as many originals as one seed has. Seeds may repeat each other's hits (an attack that always answers the same image
+does), so their hits are not added up as if they were more originals; the smallest of S p-values times S holds whatever
+their dependence (Bonferroni).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from harness.leaderboard.attack_runs import AttackRuns
+from harness.leaderboard.format import LOOK, attack_name, short, trimmed
+from harness.leaderboard.per_original import units_of
+from harness.leaderboard.worst_case import WorstCase
+from harness.records import RunResult
+from harness.scores import ANY, label, ranking, reidentifications, thresholds
+from harness.statistics import holm, wilson
+from harness.types import Array
+
+EXPOSED, REIDENTIFIED = "exposed", "reidentified"
+NEAR_NULL = 0.05  # how far below its null a worst case may be where the threshold says nothing
+HALF = 0.5  # of its own null: an original whose worst case is below is exposed
+MOST_EXPOSED, MOST_REIDENTIFIED = 0.02, 0.05  # upper Wilson ends
+LEAST_ORIGINALS = 189  # none exposed of fewer has an upper end above .02
+SEEN, UNSEEN = 0.05, 0.3  # one original below the first whose null is above the second fails the row
+LEVEL = 0.05
+NO_NULL = "not measured: null"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One part of the verdict.
+
+    passes   None: not judged, and the words say why
+    words    for a reader, without the name of the part
+    figures  what it was decided by, JSON-able
+    """
+
+    passes: bool | None
+    words: str
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+def passing(parts: Iterable[bool | None]) -> bool | None:
+    """False where a part fails, else None where one is not judged."""
+    found = list(parts)
+    return False if False in found else None if None in found else True
+
+
+def hidden(worst: Mapping[str, Any], not_measured: Sequence[str] = ()) -> dict[str, Judgement]:
+    """By each distance with a threshold. `not_measured`: distances that some attack was not measured by."""
+    found = {}
+    for name, threshold in thresholds().items():
+        variants = [variant for variant in (name, ANY + name) if variant in worst]
+        if name in not_measured or name not in variants:
+            found[name] = Judgement(None, f"not measured after every attack by {label(name)}")
+            continue
+        parts = [_hidden(worst[variant], threshold) for variant in variants]
+        words = "; nearest source ".join(part.words for part in parts)
+        found[name] = Judgement(passing(part.passes for part in parts), words, {"limit": parts[0].figures["limit"]})
+    return found
+
+
+def _hidden(worst: Mapping[str, Any], threshold: float) -> Judgement:
+    low, null = worst["low"] if worst["low"] is not None else worst["mean"], worst["null"]
+    if null is None:
+        return Judgement(None, f"{short(worst['mean'])}, {NO_NULL}", {"limit": None})
+    of = f"{short(worst['mean'])} of null {short(null['mean'])}"
+    if null["mean"] >= threshold + NEAR_NULL:
+        return Judgement(bool(low >= threshold), f"{of}, threshold {trimmed(threshold)}", {"limit": threshold})
+    limit = null["mean"] - NEAR_NULL
+    said = f"{of}, at least null - .05: this size cannot be judged by the paper's threshold {trimmed(threshold)}"
+    return Judgement(bool(low >= limit), said, {"limit": limit})
+
+
+def exposed(cases: Mapping[str, WorstCase]) -> Judgement:
+    """`cases`: worst cases by distance and variant; those by the distance that ranks decide."""
+    mine = {name: cases[name] for name in (ranking(), ANY + ranking()) if name in cases}
+    parts = [_exposed(case) for case in mine.values()]
+    if not parts:
+        return Judgement(None, NO_NULL)
+    verdict = passing(part.passes for part in parts)
+    decisive = next((part for part in parts if part.passes is verdict), parts[0])
+    worse = max(parts, key=lambda part: part.figures.get("share", 0.0)) if verdict else decisive
+    nearest = " to the nearest source" if len(parts) > 1 and worse is parts[1] else ""
+    return Judgement(verdict, worse.words + nearest, worse.figures)
+
+
+def _exposed(case: WorstCase) -> Judgement:
+    if case.null is None:
+        return Judgement(None, NO_NULL)
+    known = np.isfinite(case.null)
+    values, null, seeds = case.values[known], case.null[known], case.seeds[known]
+    n = len(np.unique(case.units[known]))
+    if n == 0:
+        return Judgement(None, NO_NULL)
+    seen = int(((values < SEEN) & (null > UNSEEN)).sum())
+    share = float(np.mean([np.mean(values[seeds == seed] < HALF * null[seeds == seed]) for seed in np.unique(seeds)]))
+    low, high = wilson(share * n, n)
+    figures = {"share": share, "low": low, "high": high, "n": n, "seen": seen}
+    several = f" (mean of {len(np.unique(seeds))} seeds)" if len(np.unique(seeds)) > 1 else ""
+    count = f"{_number(share * n)} of {n}{several}"
+    if seen:
+        said = f"{count}; {seen} below {trimmed(SEEN)} where the null is above {trimmed(UNSEEN)}"
+        return Judgement(False, said, figures)
+    if n < LEAST_ORIGINALS:
+        return Judgement(None, f"{count}; too few originals, needs {LEAST_ORIGINALS}", figures)
+    return Judgement(bool(high is not None and high <= MOST_EXPOSED), f"{count}, upper end {short(high)}", figures)
+
+
+def _number(count: float) -> str:
+    return f"{count:.1f}".removesuffix(".0")
+
+
+def reidentified(releases: Sequence[RunResult], attacks: Sequence[AttackRuns]) -> Judgement:
+    """Of the releases as they are and of every attack that is no control, by every embedding."""
+    runs = [(LOOK, list(releases)), *((group.name, list(group.ok_runs.values())) for group in attacks)]
+    tried = [
+        (name, embedding, trial)
+        for name, records in runs
+        for embedding in reidentifications()
+        if (trial := _trial(records, embedding)) is not None
+    ]
+    lacking = [name for name in reidentifications() if not all(name in release.arrays for release in releases)]
+    if not tried:
+        return Judgement(None, "not measured")
+    corrected = holm([trial["p"] for *_, trial in tried])
+    above = [at for at, p in enumerate(corrected) if p < LEVEL]
+    at = max(above or range(len(tried)), key=lambda at: (tried[at][2]["share"], -corrected[at], -at))
+    name, embedding, trial = tried[at]
+    figures = {
+        "attack": name,
+        "embedding": embedding,
+        **trial,
+        "holm": float(corrected[at]),
+        "above_chance": bool(above),
+    }
+    most = max(trial["high"] for *_, trial in tried)
+    if above and most > MOST_REIDENTIFIED:
+        return Judgement(False, _reached(figures), figures)
+    if lacking:
+        return Judgement(None, f"not measured: {', '.join(reidentifications()[each] for each in lacking)}", figures)
+    if above:
+        said = f"{_reached(figures)}, upper end {short(most)} of at most {trimmed(MOST_REIDENTIFIED)}"
+        return Judgement(True, said, figures)
+    return Judgement(True, f"nobody: at chance {short(trial['chance'])} after each of {len(tried)} attempts", figures)
+
+
+def _reached(figures: Mapping[str, Any]) -> str:
+    share, features = short(figures["share"]), reidentifications()[figures["embedding"]]
+    return f"{share} by {features} after {attack_name(figures['attack'])} (chance {short(figures['chance'])})"
+
+
+def _trial(records: Sequence[RunResult], name: str) -> dict[str, Any] | None:
+    """One attack by one embedding: the share of originals that come first, and its p-value against chance."""
+    measured = [record for record in records if name in record.arrays and record.scores.get(name, {}).get("chance")]
+    if not measured:
+        return None
+    hits = [_hits(record, name) for record in measured]
+    chances = [record.scores[name]["chance"] for record in measured]
+    p = [_above(each, chance) for each, chance in zip(hits, chances, strict=True)]
+    share, n = float(np.mean([each.mean() for each in hits])), max(map(len, hits))
+    low, high = wilson(share * n, n)
+    bounded = {"share": share, "low": low, "high": high, "n": n, "chance": float(np.mean(chances))}
+    return {**bounded, "p": min(1.0, len(p) * min(p))}
+
+
+def _above(hits: Array, chance: float) -> float:
+    return float(binomtest(int(hits.sum()), len(hits), chance, alternative="greater").pvalue)
+
+
+def _hits(record: RunResult, name: str) -> Array:
+    """(n,) whether an original came first; in older records in any of its rows."""
+    units, rows = np.unique(units_of(record, name), return_inverse=True)
+    found = np.zeros(len(units))
+    np.maximum.at(found, rows, record.arrays[name])
+    return found
