@@ -311,7 +311,7 @@ def _floor(name: str) -> Column[Row]:
     def by(row: Row) -> tuple[str, str]:
         return (floor.name if (floor := floor_of(row, name)) else "", "")
 
-    return _figure(f"{name}_floor", "recogniser's floor", get, (*_ENDS, "chance"), by, under=name)
+    return _figure(f"{name}_floor", "floor of recognition", get, (*_ENDS, "chance"), by, under=name)
 
 
 def _below(name: str) -> Column[Row]:
