@@ -1,6 +1,6 @@
 """The columns of a board: each names its head, its cell, and what it writes to CSV and JSON, in one object.
 
-`row_columns` are those of a row (a defense), `attack_columns` those of an attack on it. The terminal, Markdown, CSV,
+`row_columns` are those of a row (a defense); those of an attack on it are in `attack_columns`. The terminal, Markdown, CSV,
 JSON and the page all read these lists. The columns of scores are made from `harness.scores`: a score that is
 marked for boards there needs no edit here.
 """
@@ -11,13 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
-from harness.leaderboard.attack_results import AttackResult
-from harness.leaderboard.format import NO_ATTACK, attack_name, epochs_and_releases, figure, settings, short, trimmed
+from harness.leaderboard.format import attack_name, epochs_and_releases, figure, settings, short, trimmed
 from harness.leaderboard.row import Row
 from harness.leaderboard.training import HOLDS
-from harness.leaderboard.verdict import beyond_smoothing, failure, floor_of, parts, significant
+from harness.leaderboard.verdict import failure, floor_of, parts
 from harness.scores import (
-    ANY,
     SCORES,
     followers,
     hit_rates,
@@ -360,95 +358,3 @@ def _attack_of(name: str) -> Column[Row]:
         )
 
     return Column(column, "", lambda row: NOTHING, data=data)
-
-
-@dataclass(frozen=True)
-class AttackColumn(Column[AttackResult]):
-    """A column of the attacks on one row.
-
-    before  what it shows of the release as is, before any attack
-    """
-
-    before: Callable[[Row], TableCell] = lambda _: NOTHING
-
-
-def attack_columns() -> list[AttackColumn]:
-    """All columns of an attack, in the order of JSON."""
-    shown = [name for name in on_boards("distance") if SCORES[name].judged]
-    return [
-        AttackColumn(
-            "attack", "attack", _attack_name, "row", before=lambda row: TableCell(NO_ATTACK),
-            data=lambda attack: {"attack": attack.name, "params": dict(attack.params)},
-        ),
-        AttackColumn("status", "status", _status, "row", before=lambda row: TableCell("baseline"), data=_status_data),
-        AttackColumn(
-            "granted", "granted", lambda attack: TableCell(", ".join(attack.group.granted) or "-"),
-            data=lambda attack: {"granted": list(attack.group.granted)},
-        ),
-        AttackColumn("runs", "", lambda attack: NOTHING, data=_runs_data),
-        *(_after(name) for name in (*shown, ANY + ranking())),
-        *(_gain(name, "release") for name in shown),
-        *(_gain(name, "smoothing") for name in shown),
-        *(_attack_hit_rate(name) for name in on_boards("hit_rate")),
-        AttackColumn("scores", "", lambda attack: NOTHING, data=_scores_data),
-    ]  # fmt: skip
-
-
-def _status_data(attack: AttackResult) -> dict[str, Any]:
-    about = {"status": attack.status, "reason": attack.reason}
-    return {**about, "control": attack.group.control, "external": attack.external}
-
-
-def _runs_data(attack: AttackResult) -> dict[str, Any]:
-    seeds = sorted(attack.group.ok_runs)
-    return {"releases": attack.group.releases, "seeds": seeds, "is_look": attack.equals_release}
-
-
-def _scores_data(attack: AttackResult) -> dict[str, Any]:
-    return {
-        "left": attack.distances,
-        "read": attack.hit_rates,
-        "from_look": attack.gain_over_release,
-        "from_smooth": attack.gain_over_smoothing,
-        "beyond_smoothing": beyond_smoothing(attack),
-        "records": attack.records,
-    }
-
-
-def _attack_name(attack: AttackResult) -> TableCell:
-    parts = (attack_name(attack.name), settings(attack.params), f"(= {NO_ATTACK})" if attack.equals_release else "")
-    return TableCell(" ".join(filter(None, parts)))
-
-
-def _status(attack: AttackResult) -> TableCell:
-    status = attack.status + (f": {attack.reason}" if attack.reason else "")
-    return TableCell(status + (", control" if attack.group.control else ", external" if attack.external else ""))
-
-
-def _of_attack(attack: AttackResult, score: Summary | None, doubt: str = "") -> TableCell:
-    return figure_cell({**score, "records": attack.records} if score else None, doubt=doubt)
-
-
-def _after(name: str) -> AttackColumn:
-    return AttackColumn(
-        name, f"{label(name)} after attack", lambda attack: _of_attack(attack, attack.distances.get(name)), "figure",
-        before=lambda row: figure_cell(row.scores.get(name)),
-    )  # fmt: skip
-
-
-def _gain(name: str, over: Literal["release", "smoothing"]) -> AttackColumn:
-    """How much closer the attack comes; † where Holm's correction takes the significance away."""
-
-    def cell(attack: AttackResult) -> TableCell:
-        more = (attack.gain_over_release if over == "release" else attack.gain_over_smoothing).get(name)
-        doubtful = more and not significant(more) and (more["low"] or -1) * (more["high"] or 0) > 0
-        return _of_attack(attack, more, " †" if doubtful else "")
-
-    return AttackColumn(f"{name}_over_{over}", f"{label(name)}: gain over {over}", cell, "figure")
-
-
-def _attack_hit_rate(name: str) -> AttackColumn:
-    before = (lambda row: figure_cell(row.scores.get(name))) if SCORES[name].of_release else (lambda row: NOTHING)
-    return AttackColumn(
-        name, label(name), lambda attack: _of_attack(attack, attack.hit_rates.get(name)), "figure", before=before
-    )

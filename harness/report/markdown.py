@@ -9,7 +9,8 @@ from harness.leaderboard.board import Board
 from harness.leaderboard.format import ATTACK_NOTES, LINKS, REPORTED_NOTES, notes, settings
 from harness.leaderboard.reported import PublishedRow, figure_names
 from harness.leaderboard.row import Row
-from harness.report.columns import AttackColumn, TableCell, attack_columns, displayed, displayed_of
+from harness.report.attack_columns import AttackColumn, attack_columns
+from harness.report.columns import TableCell, displayed, displayed_of
 
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 

@@ -13,7 +13,8 @@ from harness.leaderboard.board import Board
 from harness.leaderboard.format import settings
 from harness.leaderboard.row import Row
 from harness.leaderboard.verdict import on_board, on_row
-from harness.report.columns import Column, attack_columns, row_columns
+from harness.report.attack_columns import attack_columns
+from harness.report.columns import Column, row_columns
 
 
 def csv_text(boards: Sequence[Board]) -> str:

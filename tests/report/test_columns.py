@@ -17,8 +17,9 @@ from harness.cli import main
 from harness.leaderboard.board import boards
 from harness.records import Records
 from harness.report import columns, terminal
+from harness.report.attack_columns import attack_columns
 from harness.report.collect import collect
-from harness.report.columns import ELSEWHERE, Column, TableCell, attack_columns, displayed_of, row_columns
+from harness.report.columns import ELSEWHERE, Column, TableCell, displayed_of, row_columns
 from harness.report.figures.draw import draw
 from harness.report.html.page import render
 from harness.report.markdown import page
