@@ -1,4 +1,4 @@
-"""The columns of an attack on one row, in the form of `harness.report.columns`: Markdown, JSON and the page read them."""
+"""The columns of an attack on one row, in the form of `harness.report.columns`; Markdown and JSON read them."""
 
 from __future__ import annotations
 

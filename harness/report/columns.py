@@ -1,7 +1,7 @@
 """The columns of a board: each names its head, its cell, and what it writes to CSV and JSON, in one object.
 
-`row_columns` are those of a row (a defense); those of an attack on it are in `attack_columns`. The terminal, Markdown, CSV,
-JSON and the page all read these lists. The columns of scores are made from `harness.scores`: a score that is
+`row_columns` are those of a row (a defense); those of an attack on it are in `attack_columns`. The terminal, Markdown,
+CSV, JSON and the page all read these lists. The columns of scores are made from `harness.scores`: a score that is
 marked for boards there needs no edit here.
 """
 
