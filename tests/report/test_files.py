@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import random
@@ -68,13 +69,13 @@ def test_verify_writes_nothing(made, tables):
 
 def test_a_figure_that_was_edited_by_hand_is_found_by_row_and_column_with_both_values(tables, capsys):
     path = tables / "stripes.csv"
-    head, *lines = path.read_text().splitlines()
-    place = head.split(",").index("utility_mean")
-    row = next(number for number, line in enumerate(lines) if ",good," in line)
-    cells = lines[row].split(",")  # no cell before this one holds a comma but the quoted settings
-    shift = len(cells) - len(head.split(","))
-    right, cells[place + shift] = cells[place + shift], "0.99"
-    path.write_text("\n".join([head, *lines[:row], ",".join(cells), *lines[row + 1 :]]) + "\n")
+    with path.open(newline="") as file:
+        head, *lines = csv.reader(file)
+    place = head.index("utility_mean")
+    row = next(number for number, line in enumerate(lines) if "good" in line)
+    right, lines[row][place] = lines[row][place], "0.99"
+    with path.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([head, *lines])
 
     assert verify(tables) == 3
 
