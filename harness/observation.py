@@ -12,8 +12,8 @@ from typing import Any
 
 from harness.errors import NotGranted
 from harness.randomness import derive
-from harness.release import Scheme, obfuscate
-from harness.types import Array, Bytes, Generator, Images, Labels, Mixture, Release, Secret, Sources, Weights
+from harness.release import Scheme, apply, obfuscate
+from harness.types import Array, Bytes, Generator, Images, Labels, Release, Secret, Sources, Weights
 
 GRANTS = ("labels", "releases", "defense", "public", "gallery", "plans")
 
@@ -130,9 +130,7 @@ class Observation:
         weights  (N, k)
         """
         scheme: Scheme = self._get("defense", self._scheme)
-        output = scheme.function(sources, weights, rng)
-        images: Images = output.images if isinstance(output, Mixture) else output
-        return images
+        return apply(scheme, sources, weights, rng)
 
     def rehearse(self, images: Bytes, labels: Array, epoch: int) -> tuple[Release, Secret]:
         """The same defense on the adversary's own images, with separate randomness: training data of learned attacks.

@@ -2,13 +2,18 @@
 
 A defense runs in canonical chunks, each with its own generator. Their size depends on the images and the kind of
 device, never on a user's batch size or worker count: a seed gives the same bytes however it is run.
+
+A defense is to behave alike whoever runs it. Its generators are keyed with the content of the whole set beside the
+seed, so that those of the benchmark's seeds cannot be listed without the set, and it runs in a thread of its own, whose
+call stack does not say for whom. What code in the same process can still find out is in docs/defenses.md.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +24,13 @@ from harness.errors import HarnessError
 from harness.images import average, to_bytes, to_images
 from harness.mixing import plan, source_count
 from harness.randomness import derive, numpy_generator, torch_generator
+from harness.system.threads import in_thread
 from harness.types import Array, Bytes, Images, Labels, Mixture, Plan, Release, Secret, Weights
 
 _CHUNK_FLOATS = {"cpu": 2**19, "cuda": 2**26}  # 2 MiB of sources and their intermediates fit into a CPU's cache
 _IN_MEMORY = 2**29  # bytes; a larger release goes to a scratch file
 _EQUAL_SHARES = 1e-6
+_SAMPLED = 64  # bytes of each image that enter the key
 
 
 @dataclass(frozen=True)
@@ -55,18 +62,28 @@ def obfuscate(
     key      all randomness is derived from it (see harness.randomness)
     returns  release.images on the device, or in a scratch memory map where they are many
     """
+    key = derive(key, "content", _content(images, labels))
     pairs = plan(labels, scheme.mixing, numpy_generator(derive(key, "plan")), _distances(scheme, images, device))
     shape = (len(pairs), *images.shape[1:])
     released = empty(shape, device)
     shares = np.empty(pairs.weights.shape, np.float32)
     step = chunk_size(scheme.sources, shape, device)
-    for chunk, start in enumerate(range(0, len(pairs), step)):
-        rows = slice(start, start + step)
-        rng = torch_generator(derive(key, "chunk", chunk), device)
-        weights = torch.from_numpy(pairs.weights[rows]).to(device)
-        mixture = _apply(scheme, gather(images, pairs.sources[rows], device), weights, rng)
+    slices = [slice(start, start + step) for start in range(0, len(pairs), step)]
+
+    def chunks() -> Iterator[tuple[torch.Tensor, Weights, torch.Generator]]:
+        for number, rows in enumerate(slices):
+            weights = torch.from_numpy(pairs.weights[rows]).to(device)
+            rng = torch_generator(derive(key, "chunk", number), device)
+            yield gather(images, pairs.sources[rows], device), weights, rng
+
+    def keep(output: Images | Mixture) -> None:
+        rows = unfilled.pop()
+        mixture = _checked(output, torch.from_numpy(pairs.weights[rows]).to(device), shape[1:])
         released[rows] = to_bytes(mixture.images)
         shares[rows] = mixture.shares.cpu().numpy()
+
+    unfilled = slices[::-1]
+    _call(scheme, chunks(), keep)
     dominant = _dominant(shares, pairs)
     return (
         Release(released, _public_labels(scheme, labels[pairs.sources], shares, dominant, classes)),
@@ -89,34 +106,78 @@ def gather(images: Array | Bytes, rows: Array, device: str) -> Images:
     return to_images(picked.to(device))
 
 
+def apply(scheme: Scheme, sources: torch.Tensor, weights: Weights, rng: torch.Generator) -> Images:
+    """What the defense makes of any stacks, before rounding and unchecked, called as for a release. Gradients pass.
+
+    sources  (N, k, 3, H, W) float32 in [0, 1]
+    weights  (N, k)
+    """
+    outputs: list[Images | Mixture] = []
+    _call(scheme, iter([(sources, weights, rng)]), outputs.append)
+    return outputs[0].images if isinstance(outputs[0], Mixture) else outputs[0]
+
+
+def _call(
+    scheme: Scheme,
+    chunks: Iterator[tuple[torch.Tensor, Weights, torch.Generator]],
+    keep: Callable[[Images | Mixture], None],
+) -> None:
+    """Call the defense on every chunk and hand on what it returns, in a thread that does not say for whom."""
+    gradients, function = torch.is_grad_enabled(), scheme.function
+
+    def run() -> None:
+        with torch.set_grad_enabled(gradients):  # a setting of each thread
+            for chunk in chunks:
+                keep(function(*chunk))
+
+    try:
+        in_thread(run)
+    except HarnessError as error:
+        raise HarnessError(f"{scheme.name}: {error}") from None
+
+
+def _content(images: Array | Bytes, labels: Array) -> str:
+    """Hash of the labels and of some bytes of every image: a defense, which sees a chunk, cannot compute it."""
+    flat = images.reshape(len(images), -1)
+    places = np.linspace(0, flat.shape[1] - 1, _SAMPLED).astype(np.int64)
+    if isinstance(flat, torch.Tensor):
+        sample = flat[:, torch.from_numpy(places).to(flat.device)].cpu().numpy()
+    else:
+        sample = flat[:, places]
+    digest = hashlib.sha256(np.ascontiguousarray(sample).tobytes())
+    digest.update(np.ascontiguousarray(labels, np.int64).tobytes())
+    return digest.hexdigest()
+
+
 def try_out(scheme: Scheme, size: tuple[int, int]) -> None:
     """Run the defense once on two grey images, so that a wrong knob is refused before anything starts."""
     images = torch.full((2, scheme.sources, 3, *size), 0.5)
     weights = torch.full((2, scheme.sources), 1 / scheme.sources)
-    _apply(scheme, images, weights, torch_generator(derive(b"", "try"), "cpu"))
+    rng = torch_generator(derive(b"", "try"), "cpu")
+
+    def check(output: Images | Mixture) -> None:
+        _checked(output, weights, (3, *size))
+
+    _call(scheme, iter([(images, weights, rng)]), check)
 
 
-def _apply(scheme: Scheme, sources: torch.Tensor, weights: Weights, rng: torch.Generator) -> Mixture:
-    try:
-        output = scheme.function(sources, weights, rng)
-    except HarnessError as error:
-        raise HarnessError(f"{scheme.name}: {error}") from None
+def _checked(output: Images | Mixture, weights: Weights, shape: tuple[int, ...]) -> Mixture:
+    """What a defense returned, as a mixture; HarnessError unless it is `len(weights)` images of this shape."""
     mixture = output if isinstance(output, Mixture) else Mixture(output, weights)
-    expected = (sources.shape[0], *sources.shape[2:])
-    _check_tensor(scheme.name, "images", mixture.images, expected)
-    _check_tensor(scheme.name, "shares", mixture.shares, tuple(weights.shape))
+    _check_tensor("images", mixture.images, (len(weights), *shape))
+    _check_tensor("shares", mixture.shares, tuple(weights.shape))
     sums = mixture.shares.sum(1)
     if bool((mixture.shares < 0).any()) or bool(((sums - 1).abs() > 1e-3).any()):
-        raise HarnessError(f"{scheme.name}: shares of a mixture must be 0 or more and sum to 1; fix the defense")
+        raise HarnessError("shares of a mixture must be 0 or more and sum to 1; fix the defense")
     return mixture
 
 
-def _check_tensor(name: str, what: str, tensor: Any, expected: tuple[int, ...]) -> None:
+def _check_tensor(what: str, tensor: Any, expected: tuple[int, ...]) -> None:
     if not isinstance(tensor, torch.Tensor) or tuple(tensor.shape) != expected or tensor.dtype != torch.float32:
         got = f"{tensor.dtype} {tuple(tensor.shape)}" if isinstance(tensor, torch.Tensor) else type(tensor).__name__
-        raise HarnessError(f"{name}: returned {what} of {got}; a defense returns torch.float32 {expected}")
+        raise HarnessError(f"returned {what} of {got}; a defense returns torch.float32 {expected}")
     if tensor.numel() and not bool(torch.isfinite(torch.stack(tensor.aminmax())).all()):  # NaN is its own minimum
-        raise HarnessError(f"{name}: the release holds NaN or infinity in its {what}; fix the defense")
+        raise HarnessError(f"the release holds NaN or infinity in its {what}; fix the defense")
 
 
 def _dominant(shares: Array, pairs: Plan) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,8 @@ from harness import release as release_module
 from harness.client.client import Client
 from harness.errors import HarnessError
 from harness.images import average, cpu
-from harness.randomness import derive, root_of
+from harness.observation import Observation
+from harness.randomness import derive, root_of, torch_generator
 from harness.registry import Entry, bind
 from harness.release import Scheme, as_tensor, chunk_size, obfuscate, try_out
 from harness.types import Dataset, Mixture, Release, Secret, Splits
@@ -71,6 +73,45 @@ def test_values_beyond_the_range_are_clipped() -> None:
     values = release.images.double()
     assert abs(float((values == 0).double().mean()) - 0.505) < 0.02
     assert abs(float(values.mean()) - 40 / np.sqrt(2 * np.pi)) < 0.5
+
+
+def test_the_generators_of_a_seed_cannot_be_listed_without_the_data(photographs: Bytes, classes: Classes) -> None:
+    """No state that derives from seed, epoch and chunk alone; another picture anywhere in the set gives another one."""
+    states: list[bytes] = []
+
+    def spying(sources: torch.Tensor, weights: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        states.append(rng.get_state().numpy().tobytes())
+        return average(sources, weights)
+
+    spied = replace(scheme("none"), function=spying)
+    for key in (derive(root_of(0), "release", 0), derive(root_of(0), "release", 0)):
+        obfuscate(spied, photographs, classes, 3, key)
+    darker = photographs.copy()
+    darker[-1] //= 2
+    obfuscate(spied, darker, classes, 3, derive(root_of(0), "release", 0))
+
+    without_data = torch_generator(derive(derive(root_of(0), "release", 0), "chunk", 0), "cpu").get_state()
+    assert states[0] == states[1]
+    assert len({states[0], states[2], without_data.numpy().tobytes()}) == 3
+
+
+def test_the_call_stack_of_a_defense_does_not_tell_rehearsals_from_releases(
+    photographs: Bytes, classes: Classes
+) -> None:
+    stacks: list[list[str]] = []
+
+    def spying(sources: torch.Tensor, weights: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        stacks.append([f"{frame.filename}:{frame.name}" for frame in traceback.extract_stack()])
+        return average(sources, weights)
+
+    spied = replace(scheme("none"), function=spying)
+    obfuscate(spied, photographs, classes, 3, KEY)
+    own = as_tensor(photographs)
+    seen = Observation(own, np.arange(24), ("a", "b", "c"), 1, "cpu", frozenset({"defense"}), _scheme=spied, _key=KEY)
+    seen.rehearse(own, classes, 0)
+    seen.apply(own[:, None] / 255, torch.ones(24, 1), torch_generator(KEY, "cpu"))
+
+    assert stacks[0] == stacks[1] == stacks[2]
 
 
 # ---- order -----------------------------------------------------------------------------------------------------------
