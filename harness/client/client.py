@@ -79,15 +79,16 @@ class Client:
         key = (str(settings | {"mixing": defense.mixing}), seed)
         if self.device == "cpu":
             name, size = f"{self.splits.fingerprint} {key}", self.releases * self.splits.private.images.nbytes
-            return self.release_cache.get_or_make(name, number, size, lambda: self._obfuscate(defense, seed, number))
+            return self.release_cache.get_or_make(name, number, size, lambda: self.make_release(defense, seed, number))
         if number:
-            return self._obfuscate(defense, seed, number)
+            return self.make_release(defense, seed, number)
         if key not in self._release_0:
             self._release_0.clear()
-            self._release_0[key] = self._obfuscate(defense, seed, 0)
+            self._release_0[key] = self.make_release(defense, seed, 0)
         return self._release_0[key]
 
-    def _obfuscate(self, defense: Entry, seed: int, number: int) -> tuple[Release, Secret]:
+    def make_release(self, defense: Entry, seed: int, number: int) -> tuple[Release, Secret]:
+        """The same made anew, from no cache and for none."""
         private, key = self.splits.private, derive(root_of(seed), "release", number)
         return obfuscate(self.scheme(defense), self._resident, private.labels, len(private.classes), key, self.device)
 

@@ -37,7 +37,7 @@ class _SecretRootClient(Client):
 
     root: bytes = b""
 
-    def _obfuscate(self, defense: Entry, seed: int, number: int) -> tuple[Release, Secret]:
+    def make_release(self, defense: Entry, seed: int, number: int) -> tuple[Release, Secret]:
         private, key = self.splits.private, derive(self.root, "release", number)
         return obfuscate(self.scheme(defense), private.images, private.labels, len(private.classes), key, self.device)
 

@@ -20,6 +20,7 @@ from harness.registry import Entry, bind
 from harness.release import as_tensor
 from harness.run.answers import of_release
 from harness.run.originals import Minima, summaries
+from harness.run.rehearsal_check import compare, compare_scores
 from harness.run.scoring import identified, must_beat_chance, score
 from harness.scores import judged
 from harness.statistics import summarise
@@ -58,7 +59,8 @@ def measure_release(client: Client, defense: Entry, seed: int) -> Outcome:
         minima.add(answers[-1])
     by_original = minima.arrays(raw=True)
     known, hits = identified(client, answers)
-    facts = {"released": len(release), **client.splits.notes}
+    rehearsal = compare(client, defense, seed)
+    facts = {"released": len(release), "rehearsal": rehearsal, **client.splits.notes}
     scores |= {**summaries(by_original), **known, **missing}
     return scores, {"units": units, **arrays, **by_original, **hits}, facts
 
@@ -110,4 +112,5 @@ def run_attack(client: Client, defense: Entry, attack: Entry, seed: int, *, must
     )
     if must_learn:
         must_beat_chance(attack, guess.report, scores)
-    return scores, arrays, dict(guess.report)
+    rehearsal = compare_scores(guess.report, arrays)
+    return scores, arrays, dict(guess.report) | ({"rehearsal": rehearsal} if rehearsal else {})

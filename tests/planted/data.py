@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +20,7 @@ from harness.plugins.evaluators.privacy import dssim
 from harness.randomness import derive, numpy_generator, torch_generator
 from harness.registry import load_registry
 from harness.release import Scheme, obfuscate
-from harness.types import Release
+from harness.types import Dataset, Release, Splits
 from tests.planted.table import Context, Planted
 
 KEY = b"k" * 32
@@ -86,6 +87,19 @@ def pictures(count: int, seed: int, size: int = 32) -> np.ndarray:
         colour = rng.normal(0, 0.25, (count, 1, 1, 1)) + rng.normal(0, 0.12, (count, 3, 1, 1))
         images += spot * colour * (1 + waves(4))
     return (images.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def splits_of(data: Data) -> Splits:
+    """As a data set of the harness; the private images are the test images too."""
+    classes = tuple(map(str, range(data.classes)))
+
+    def role(images: np.ndarray, labels: np.ndarray) -> Dataset:
+        hashes = np.array([hashlib.sha256(image.tobytes()).hexdigest()[:32] for image in images], "S32")
+        return Dataset(images, labels.astype(np.int64), hashes, tuple(map(str, range(len(images)))), classes)
+
+    private, public = role(data.private, data.private_labels), role(data.public, data.public_labels)
+    fingerprint = hashlib.sha256(b"".join((*private.hashes, *public.hashes))).hexdigest()[:32]
+    return Splits("planted", private, public, private, fingerprint)
 
 
 # What an adversary sees
