@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -181,14 +182,18 @@ def _rehearsals(client: Client, defense: Entry, seed: int) -> Iterator[list[tupl
     """Some rehearsals of as many public images as there are private ones, and some of fewer, as attacks make them."""
     observation, public = client.observe(defense, _REHEARSES, seed), client.splits.public
     for size, count in enumerate((len(client.splits.private), _FEW)):
-        made = []
+        made: list[tuple[Release, Secret, Originals]] = []
         for number in range(_REHEARSED):
             key = derive(b"", "rehearsed", size, number)
             rows = _drawn(public.labels, count, observation, numpy_generator(key))
             own = torch.from_numpy(public.images[rows]).to(client.device)
             release, secret = observation.rehearse(own, public.labels[rows], _FIRST + _REHEARSED * size + number)
-            made.append((release, secret, lambda some, own=own: own[torch.from_numpy(some).to(own.device)]))
+            made.append((release, secret, partial(_picked, own)))
         yield made
+
+
+def _picked(images: Bytes, rows: Array) -> Bytes:
+    return images[torch.from_numpy(rows).to(images.device)]
 
 
 def _drawn(labels: Array, count: int, observation: Observation, rng: np.random.Generator) -> Array:
@@ -265,14 +270,14 @@ def _luminance(images: Images) -> Tensor:
 
 def _correlation(one: Tensor, other: Tensor) -> Tensor:
     """(N,) of (N, H, W) each; 0 where one does not vary."""
-    product: Tensor = _normalised(one) * _normalised(other)
-    return product.sum(1)
+    return (_normalised(one) * _normalised(other)).sum(1)
 
 
 def _normalised(values: Tensor) -> Tensor:
     flat = values.flatten(1)
     centred = flat - flat.mean(1, keepdim=True)
-    return centred / centred.norm(dim=1, keepdim=True).clamp(min=1e-9)
+    unit: Tensor = centred / centred.norm(dim=1, keepdim=True).clamp(min=1e-9)
+    return unit
 
 
 def _alike(grey: Tensor) -> Tensor:

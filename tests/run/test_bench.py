@@ -360,7 +360,7 @@ def test_one_target_that_dominates_nothing_is_inapplicable_not_a_crash(tmp_path)
     on_stripes = bench(tmp_path, None, entry, targets=1)
     mix = on_stripes.registry.get("defenses", "mix")
 
-    results = [(on_stripes.release(mix, seed), on_stripes.attack(mix, entry, seed)) for seed in range(8)]
+    results = [(on_stripes.release(mix, seed), on_stripes.attack(mix, entry, seed)) for seed in range(16)]
 
     assert any(not len(shown.arrays.get("units", ())) for shown, _ in results)  # it does happen here
     for result in (each for both in results for each in both):
