@@ -63,12 +63,15 @@ def learn_restoration(
         before = _loss(held_out)
         if before < _GOOD:
             return Restoration(None, {"held_out_before": before})
-        rehearsals = _Rehearsals(observation, solver, train_rows, key)
+        rehearsals = _Rehearsals(observation, solver, train_rows, key, INGREDIENTS.augmented)
         first = rehearsals.of(0)
+        measurement = measure(observation, floats(first.inputs[:SAMPLE]), to_images(first.truths[:SAMPLE, 0]))
+        if measurement is None:  # then rehearsals are random enough, and the network does not remember their images
+            rehearsals = _Rehearsals(observation, solver, train_rows, key, varied=False)
         restorer = fit(
             lambda done: _mirrored(rehearsals.of(done), numpy_generator(derive(key, "mirror", done))),
             held_out,
-            measurement=measure(observation, floats(first.inputs[:SAMPLE]), to_images(first.truths[:SAMPLE, 0])),
+            measurement=measurement,
             key=derive(key, "restorer"),
             device=observation.device,
             rounds=train_epochs,
@@ -83,11 +86,14 @@ def learn_restoration(
 
 
 class _Rehearsals:
-    """Rehearsed solutions of varied public images: a new one every few passes, or a fixed number of them in turn."""
+    """Rehearsed solutions of public images: a new one every few passes, or a fixed number of them in turn.
 
-    def __init__(self, observation: Observation, solver: Solver, rows: Array, key: bytes):
+    varied  whether the images are varied before each
+    """
+
+    def __init__(self, observation: Observation, solver: Solver, rows: Array, key: bytes, varied: bool):
         self._observation, self._solver, self._rows, self._key = observation, solver, rows, key
-        self._bank: dict[int, Batch] = {}
+        self._varied, self._bank = varied, dict[int, Batch]()
 
     def of(self, done: int) -> Batch:
         """The data of the pass after so many."""
@@ -96,7 +102,7 @@ class _Rehearsals:
         if number not in self._bank:
             if fresh:
                 self._bank.clear()  # frees the old one before the new one is made
-            rng = numpy_generator(derive(self._key, "augmentation", number)) if INGREDIENTS.augmented else None
+            rng = numpy_generator(derive(self._key, "augmentation", number)) if self._varied else None
             self._bank[number] = _rehearsed(self._observation, self._solver, self._rows, number, rng)
         return self._bank[number]
 

@@ -149,7 +149,10 @@ def fit(
     """
     with seeded(key, device):
         constant, constant_losses = best_constant(rehearsed(0).truths, held_out, device)
-        trainer = _Trainer(held_out, key, device, width, batch, constant, measurement)
+        as_is = _losses_of(held_out, device, dominated(held_out.weights))
+        # where the input is nearer to the originals, the share's large steps would only shake it
+        blended = float(as_is.mean()) > float(constant_losses.mean())
+        trainer = _Trainer(held_out, key, device, width, batch, constant, blended, measurement)
         untrained = trainer.loss(held_out)
         report = follow_until_flat(
             trainer,
@@ -158,8 +161,7 @@ def fit(
             rounds=rounds,
             guess=float(constant_losses.mean()),
         )
-    as_is, units = _losses_of(held_out, device, trainer.ordered), image_numbers(held_out.truths[:, 0])
-    own = trainer.losses(held_out)
+    own, units = trainer.losses(held_out), image_numbers(held_out.truths[:, 0])
     facts = {"untrained_loss": untrained, **report, **_verdict(own, constant_losses, as_is, units)}
     return Restorer(trainer.model.eval(), trainer.images, device, facts, constant)
 
@@ -187,6 +189,7 @@ class _Trainer:
         width: int,
         batch: int,
         constant: Tensor,
+        blended: bool,
         measurement: Measurement | None,
     ):
         self.images, self.device, self.batch, self.steps = example.truths.shape[1], device, batch, 0
@@ -199,6 +202,7 @@ class _Trainer:
         self._network: nn.Module = whole.to(memory_format=torch.channels_last)
         self._averaged = AveragedModel(self._network, multi_avg_fn=self._average)
         self.model: nn.Module = self._averaged.module
+        network.share.requires_grad_(blended)
         others = [weights for weights in network.parameters() if weights is not network.share]
         groups: list[dict[str, Any]] = [{"params": others}, {"params": [network.share], "lr": _SHARE_RATE * _RATE}]
         self._optimizer = torch.optim.Adam(groups, _RATE, fused=True)

@@ -18,8 +18,9 @@ _FOLD = 2  # pixels a side that are one position of the finest level
 class UNet(nn.Module):
     """(n, C, H, W) float in [0, 1] -> (n, images * 3, H, W): the first three planes plus what the network adds.
 
-    The planes are blended with a constant image by a learned share, which begins at 1. Where they hold nothing of the
-    originals, it falls to 0: the network then answers the constant, which its convolutions could not cancel noise to.
+    The planes are blended with a constant image by a share, which begins at 1 and may be learned. Where they hold
+    nothing of the originals, it falls to 0: the network then answers the constant, which its convolutions could not
+    cancel noise to.
 
     planes  C, three or more; the first three are the image to restore
     images  k, how many images are restored from one

@@ -10,13 +10,14 @@ import torch
 
 from harness.images import blur, pixelize, shuffle_blocks, to_images
 from harness.observation import LabelledImages
-from harness.plugins.attacks.restoration import training
+from harness.plugins.attacks.multi_release import multi_release
+from harness.plugins.attacks.restoration import linked, training
 from harness.plugins.attacks.restoration.augmentation import augmented
 from harness.plugins.attacks.restoration.measurement import measure
 from harness.plugins.attacks.restoration.training import Batch, fit
 from harness.registry import load_registry
 from harness.train import convergence
-from tests.helpers.epochs import Seen, graft, mixed, noisy, shuffled, waves
+from tests.helpers.epochs import Seen, generator, graft, mixed, noisy, shuffled, waves
 
 NOISE = 0.002
 
@@ -146,6 +147,23 @@ def test_varied_images_are_the_images_moved_and_recoloured():
     assert torch.equal(one, same) and not torch.equal(one, other)
     assert (one != images).flatten(1).any(1).float().mean() > 0.95
     assert (to_images(one).mean((1, 2, 3)) - to_images(images).mean((1, 2, 3))).abs().mean() < 0.1
+
+
+@pytest.mark.parametrize(("function", "varied"), [(cells, True), (noisy, False)])
+def test_images_are_varied_where_a_fixed_map_was_measured(monkeypatch, function, varied):
+    """Elsewhere the defense's own draws vary what the network sees."""
+    monkeypatch.setattr(convergence, "LEAST_STEPS", 40)
+    monkeypatch.setattr(convergence, "_LEAST_FALL", 1.0)
+    seen, trained_on = Seen(function, (0.75, 0.25), epochs=2), []
+    fitted = linked.fit
+    monkeypatch.setattr(linked, "fit", lambda rehearsed, *rest, **more: trained_on.append(rehearsed(0)) or fitted(
+        rehearsed, *rest, **more))  # fmt: skip
+
+    multi_release(seen.observation, generator(), train_epochs=1, width=8, batch=8)
+
+    own = {image.tobytes() for image in seen.observation.public.images.numpy()}
+    own |= {image.tobytes() for image in seen.observation.public.images.flip(-1).contiguous().numpy()}
+    assert all(image.tobytes() in own for image in trained_on[0].truths[:, 0].contiguous().numpy()) is not varied
 
 
 # Restored images
