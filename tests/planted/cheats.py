@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -122,7 +122,7 @@ def by_clock(private, seconds=0.5):
     began = []
 
     def is_release(sources, rng):
-        began.append(time.monotonic())
+        began.append(monotonic())
         return began[-1] - began[0] < seconds
 
     return by_call(is_release)
