@@ -6,10 +6,12 @@
    (attacks.ensemble.rehearsal), so that all have the same score: mean SSIM of the best candidate to the dominant
    source. Faults of the protocol do not show in ordinary rehearsals; they are looked for in the real releases, and
    rehearsed where they are found.
-3. The best member attacks the real releases; the next best fill the candidates that it leaves free.
+3. The best member attacks the real releases; the next best fill the candidates that it leaves free. Later releases are
+   answered by the best members that work on single releases.
 
-Members refuse by what a defense declares: deconvolution requires `blurs`, interpolation `keeps_pixels`, descent
-`linear`, and so on. None looks for a particular defense.
+Members refuse by traits: deconvolution requires `blurs`, interpolation `keeps_pixels`, descent `linear`, and so on. The
+traits are probed (attacks.ensemble.traits), so that a missing or a wrong one protects nothing. None looks for a
+particular defense.
 """
 
 from __future__ import annotations
@@ -25,10 +27,12 @@ from harness.plugins.attacks.deconvolution import deconvolution
 from harness.plugins.attacks.denoise import denoise_tuned
 from harness.plugins.attacks.ensemble import rehearsal
 from harness.plugins.attacks.ensemble.brightness_contrast import brightness_contrast
+from harness.plugins.attacks.ensemble.call_masks import call_mask
 from harness.plugins.attacks.ensemble.entry_maps import entry_map
 from harness.plugins.attacks.ensemble.known_linear_map import known_linear_map
 from harness.plugins.attacks.ensemble.linear_maps import linear_map
 from harness.plugins.attacks.ensemble.selection import Member, Selection
+from harness.plugins.attacks.ensemble.traits import probed
 from harness.plugins.attacks.ensemble.undo import Finder, undo
 from harness.plugins.attacks.ensemble.unshuffled_order import UNSHUFFLED, order_deviations, unshuffled_order
 from harness.plugins.attacks.fresh_keys.search import fresh_keys
@@ -85,7 +89,7 @@ _INVERSION = Member(
     "inversion", partial(inversion, train_epochs=20, width=24, batch=12), rehearsal.one_epoch, expensive=True
 )
 
-FINDERS: tuple[Finder, ...] = (entry_map, linear_map, known_linear_map, fresh_keys)
+FINDERS: tuple[Finder, ...] = (call_mask, entry_map, linear_map, known_linear_map, fresh_keys)
 """What is looked for and undone before the members run, the cheapest and most exact first."""
 
 
@@ -95,19 +99,22 @@ def auto(observation: Observation, rng: Generator) -> Guess:
     Budget: at most two trainings, and 600 rehearsed public images an epoch to choose between the members; what a member
     rehearses to tune itself is not counted. The budget is in counts, not in seconds, and so the same on every machine.
     """
-    undone = undo(observation, FINDERS, rng)
-    bare = undone.observation
+    undone = undo(probed(observation, rng), FINDERS, rng)
+    bare = probed(undone.observation, rng) if undone.found else undone.observation
     selection = Selection(bare, key_from(rng))
     for member in members_for(bare):
         selection.rehearse(member)
     candidates, chosen = selection.attack()
-    return Guess(
-        candidates, report={"found": undone.found, "undone_ssim": undone.scores, "chosen": chosen, **selection.report()}
-    )
+    report = {"found": undone.found, "undone_ssim": undone.scores, "traits": sorted(bare.defense.traits)}
+    report |= {"chosen": chosen, **selection.report()}
+    if len(bare.releases) == 1:
+        return Guess(candidates, report=report)
+    answers, named = selection.attack_others(candidates)
+    return Guess(answers, releases=named, report=report)
 
 
 def members_for(observation: Observation) -> Iterator[Member]:
-    """The members that the defense's declared traits and the releases call for, the cheap ones first."""
+    """The members that the defense's probed traits and the releases call for, the cheap ones first."""
     traits, several = observation.defense.traits, len(observation.releases) > 1
     yield from (_LOOK, _SMOOTH, _BRIGHTNESS_CONTRAST)
     if "additive_noise" in traits or measured_noise(observation) > _NOISE_THRESHOLD:

@@ -26,6 +26,7 @@ class BlackBox:
     """Calls the defense on chosen images; counts them.
 
     called  images that were obfuscated so far, without those that only fill a chunk up
+    chunk   images that the client obfuscates in one call
     """
 
     def __init__(self, observation: Observation, rng: Generator):
@@ -36,7 +37,7 @@ class BlackBox:
         self.device, self.sources = observation.device, observation.sources
         self.shape = tuple(observation.images.shape[1:])
         self.weights = rehearse.expected_weights(observation, self._key)
-        self._chunk = chunk_size(self.sources, (0, *self.shape), self.device)
+        self.chunk = chunk_size(self.sources, (0, *self.shape), self.device)
 
     def __call__(self, images: Bytes) -> Bytes:
         """(n, 3, H, W) uint8: the releases of mixtures all of whose sources are the same image, (n, 3, H, W) uint8.
@@ -81,15 +82,15 @@ class BlackBox:
         return numpy_generator(derive(self._key, "images", self._drawn))
 
     def _chunks(self, sources: Bytes, weights: Weights) -> Iterator[tuple[Bytes, Weights]]:
-        for start in range(0, len(sources), self._chunk):
-            yield sources[start : start + self._chunk], weights[start : start + self._chunk]
+        for start in range(0, len(sources), self.chunk):
+            yield sources[start : start + self.chunk], weights[start : start + self.chunk]
 
     def _release(self, sources: Bytes, weights: Weights) -> Bytes:
         """One call of the defense: the chunk is filled up, in random order, so that it looks like a client's."""
         self._calls += 1
         key, count = derive(self._key, "call", self._calls), len(sources)
         rng = numpy_generator(key)
-        missing = self._chunk - count
+        missing = self.chunk - count
         stack, shares = sources.to(self.device), weights.to(self.device)
         if missing:
             rows = torch.from_numpy(rng.integers(0, len(self._observation.public), (missing, self.sources)))

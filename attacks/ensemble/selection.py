@@ -9,18 +9,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 
 from harness.errors import Inapplicable, NotConverged
 from harness.observation import Observation
-from harness.plugins.attacks.ensemble.rehearsal import Rehearsal
+from harness.plugins.attacks.ensemble.rehearsal import Rehearsal, one_epoch
 from harness.randomness import derive, torch_generator
-from harness.types import Bytes, Generator, Guess
+from harness.release import empty
+from harness.types import Array, Bytes, Generator, Guess
 
 TRAININGS = 2
 """The budget: networks that may be trained, at most,"""
 REHEARSED = 600
 """and public images rehearsed to choose between the members, for each epoch."""
+FEW_ANSWERS = 1000
+"""Images of all releases together up to which members that train or descend answer the later ones, too."""
 _SOLVED = 0.95  # rehearsed SSIM beyond which no expensive member is tried,
 _EXPLAINED = 0.9  # and no second training
 
@@ -104,6 +108,49 @@ class Selection:
             chosen.append(name)
             free -= candidates[-1].shape[1]
         return torch.cat(candidates, 1), chosen
+
+    def attack_others(self, candidates: Bytes) -> tuple[Bytes, Array]:
+        """The later releases, each by the best members that work on single releases; appended to those of release 0.
+
+        Members that train or descend answer them only where there are few: the rest of their budget is spent.
+
+        candidates  (n, M, 3, H, W) of the targets of release 0
+        returns     (P, M, 3, H, W) candidates; (P, 2) which release and which image in it each row answers
+        """
+        releases, targets = self._observation.releases, self._observation.targets
+        named = [np.stack([np.zeros_like(targets), targets], 1)]
+        named += [np.stack([np.full(len(r), n), np.arange(len(r))], 1) for n, r in enumerate(releases) if n]
+        every = np.concatenate(named)
+        answered = empty((len(every), *candidates.shape[1:]), "cpu")
+        answered[: len(targets)] = candidates
+        start = len(targets)
+        for number in range(1, len(releases)):
+            count = len(releases[number])
+            answered[start : start + count] = self._of_release(number, candidates.shape[1], len(every))
+            start += count
+        return answered, every
+
+    def _of_release(self, number: int, count: int, rows: int) -> Bytes:
+        """(N, count, 3, H, W) candidates for all images of one of the later releases, the best first."""
+        release = self._observation.releases[number]
+        images = release.images.to(self._observation.images.device)
+        view = replace(
+            self._observation, images=images, targets=np.arange(len(release)), _releases=[release], _labels=None
+        )
+        single = [result for result in self._results if result.member.rehearsal is one_epoch]
+        tried = list[Bytes]()
+        for result in sorted(single, key=lambda result: -result.score):
+            if result.member.expensive and rows > FEW_ANSWERS:
+                continue
+            try:
+                guess = result.member.attack(view, self._rng(result.member))
+            except (Inapplicable, NotConverged):
+                continue
+            tried.append(guess.candidates[:, : count - sum(part.shape[1] for part in tried)].cpu())
+            if sum(part.shape[1] for part in tried) == count:
+                return torch.cat(tried, 1)
+        missing = count - sum(part.shape[1] for part in tried)
+        return torch.cat([*tried, release.images.cpu()[:, None].expand(-1, missing, -1, -1, -1)], 1)
 
     def report(self) -> dict[str, Any]:
         """For the record: the scores, which members were left out and why, and how much of the budget was used."""

@@ -1,9 +1,10 @@
 """What a defense does to every image alike is found by probing it, and undone before the members run.
 
 A finder probes the defense (attacks.ensemble.probes) and answers how to undo what it found, or None. What it answers is
-accepted only where it brings rehearsed releases closer to the plain mixtures of their sources. It is then undone in all
-releases and in all rehearsals, and the finders are asked again about what remains. Two steps of which the first alone
-brings nothing (a table of grey levels, then an order of the pixels) are accepted together.
+accepted only where it brings rehearsed releases closer to the plain mixtures of their sources, and closer than
+smoothing does. It is then undone in all releases and in all rehearsals, and the finders are asked again about what
+remains. Two steps of which the first alone brings nothing (a table of grey levels, then an order of the pixels) are
+accepted together.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 from harness.errors import Inapplicable
 from harness.images import average, to_bytes, to_images
 from harness.observation import Observation
-from harness.plugins.attacks.common import rehearse
+from harness.plugins.attacks.common import filters, rehearse
 from harness.randomness import derive, key_from, torch_generator
 from harness.release import Scheme, empty
 from harness.types import Bytes, Generator, Images, Mixture, Release, Sources, Weights
@@ -28,6 +29,7 @@ _GAIN = 0.02  # of mean SSIM to the plain mixtures: less is not worth a step,
 _DEVIATIONS = 3.0  # and less than so many standard errors may be chance
 _MOST = 4  # steps in all, each finder's once
 _DONE = 0.99  # SSIM at which nothing remains to be undone
+_WIDTHS = (0.7, 1.0, 1.5, 2.0, 3.0, 5.0)  # of Gaussian filters, in pixels
 _CHUNK = 64
 
 
@@ -57,7 +59,7 @@ class Undone:
     """The observation with everything undone that was found.
 
     found   in words, in the order in which it was undone
-    scores  mean rehearsed SSIM to the plain mixtures: before, and after each accepted step
+    scores  mean rehearsed SSIM to the plain mixtures, smoothed as suits best: before, and after each accepted step
     """
 
     observation: Observation
@@ -111,7 +113,8 @@ def _next_steps(
 class _Trial:
     """Rehearsed releases beside the plain mixtures of their sources.
 
-    ssim  (n,) of each release to its mixture, or what is to be exceeded
+    ssim  (n,) of each release to its mixture, smoothed by the width that suits all best, or what is to be exceeded: what
+          only smooths brings nothing that smoothing does not
     """
 
     released: Bytes
@@ -125,7 +128,7 @@ class _Trial:
         release, secret = observation.rehearse(own, observation.public.labels[rows], 0)
         shares = torch.from_numpy(secret.shares).to(own.device)
         mixtures = to_bytes(average(to_images(own[torch.from_numpy(secret.sources).to(own.device)]), shares))
-        return cls(release.images, mixtures, rehearse.best_ssim(release.images, mixtures))
+        return cls(release.images, mixtures, _ssim_smoothed(release.images, mixtures))
 
     @property
     def score(self) -> float:
@@ -133,13 +136,18 @@ class _Trial:
 
     def undone(self, step: Undoing) -> _Trial:
         released = step.invert(self.released)
-        return _Trial(released, self.mixtures, rehearse.best_ssim(released, self.mixtures))
+        return _Trial(released, self.mixtures, _ssim_smoothed(released, self.mixtures))
 
     def better_than(self, other: _Trial) -> bool:
         """By a paired comparison over the rehearsed releases."""
         gain = self.ssim - other.ssim
         error = gain.std() / len(gain) ** 0.5
         return float(gain.mean()) > max(_GAIN, _DEVIATIONS * float(error))
+
+
+def _ssim_smoothed(released: Bytes, mixtures: Bytes) -> Tensor:
+    tried = [released, *(filters.smoothed(released, ("gaussian", width)) for width in _WIDTHS)]
+    return max((rehearse.best_ssim(images, mixtures) for images in tried), key=lambda ssim: float(ssim.mean()))
 
 
 def without(observation: Observation, undoing: Undoing) -> Observation:

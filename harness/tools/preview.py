@@ -105,6 +105,9 @@ def _reconstructed(client: Client, defense: Entry, attack: Entry) -> dict[int, B
     """Row of the release -> (M, 3, H, W) candidates."""
     observation = client.observe(defense, attack, 0)
     guess = bind(attack)(observation, torch_generator(derive(root_of(0), "attack", attack.name), client.device))
+    if guess.releases is not None:
+        named = zip(guess.releases, guess.candidates, strict=True)
+        return {int(row): candidates for (release, row), candidates in named if release == 0}
     rows = observation.targets if len(guess.candidates) == len(observation.targets) else range(len(guess.candidates))
     return dict(zip(map(int, rows), guess.candidates, strict=True))
 
