@@ -113,8 +113,8 @@ def _next_steps(
 class _Trial:
     """Rehearsed releases beside the plain mixtures of their sources.
 
-    ssim  (n,) of each release to its mixture, smoothed by the width that suits all best, or what is to be exceeded: what
-          only smooths brings nothing that smoothing does not
+    ssim  (n,) of each release to its mixture, smoothed by the width that suits all best, so that a step which only
+          smooths gains nothing; or what is to be exceeded
     """
 
     released: Bytes
