@@ -101,6 +101,12 @@ def _parts(count: int) -> Iterator[Unpacking]:
             yield Unpacking(f"a tile of {count} x {count}", partial(_tile, count=count, at=at))
 
 
+def low_bits(images: Bytes, count: int) -> Bytes:
+    """(n, 3, H, W) uint8: the lowest bits of every value, as grey levels from 0 to 255."""
+    most = 2**count - 1
+    return torch.floor_divide((images & most).int() * 255, most).to(torch.uint8)
+
+
 def _alternated(images: Bytes, down: int, across: int) -> Bytes:
     rows = torch.arange(images.shape[2], device=images.device).unsqueeze(1)
     columns = torch.arange(images.shape[3], device=images.device)

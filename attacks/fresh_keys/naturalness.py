@@ -30,6 +30,7 @@ _GRID = 4  # cells a side of the thumbnail
 _LUMINANCE = (0.299, 0.587, 0.114)
 _CHUNK = 256
 _LEAST = 1e-4  # of a mean difference, in images of range 1: below it lies less than rounding
+_AS_SMOOTH = 1.02  # times the total variation of the smoothest variant, at most
 _EVERY = 4  # one row in so many is enough to tell rough variants from smooth ones
 
 
@@ -94,6 +95,25 @@ class Naturalness:
         chosen = values.gather(1, scores.argmax(1, keepdim=True).to(values.device)).squeeze(1)
         return family.change(images, chosen), chosen
 
+    def best_by_channel(self, images: Bytes, family: Family, keep: int = 8) -> Bytes:
+        """The same where every channel has a value of its own: one channel is improved after the other, twice round.
+
+        The family must treat all channels alike. Returns (n, 3, H, W) uint8.
+        """
+        planes = [images[:, channel : channel + 1].expand(images.shape) for channel in range(3)]
+        values = [_smoothest(plane, family, keep) for plane in planes]
+        result = torch.cat([family.change(p, v[:, 0])[:, :1] for p, v in zip(planes, values, strict=True)], 1)
+        highest = self(result)
+        for channel in (0, 1, 2) * 2:
+            for column in values[channel].T:
+                tried = result.clone()
+                tried[:, channel] = family.change(planes[channel], column)[:, 0]
+                score = self(tried)
+                better = score > highest
+                result = torch.where(better.to(images.device).view(-1, 1, 1, 1), tried, result)
+                highest = torch.where(better, score, highest)
+        return result
+
     def _contrasted(self, public: Bytes, family: Family) -> Naturalness:
         values = torch.linspace(0, family.count - 1, min(family.count, _VARIANTS)).long().unique()
         variants = [family.change(public, value.expand(len(public)).to(public.device)) for value in values]
@@ -124,14 +144,20 @@ class Naturalness:
 
 
 def _smoothest(images: Bytes, family: Family, keep: int) -> Tensor:
-    """(n, keep) values whose variants vary least from pixel to pixel, in increasing order; or all of them."""
+    """(n, keep) values whose variants vary hardly more from pixel to pixel than the smoothest; or all of them.
+
+    In increasing order, spread over those values; some may come twice.
+    """
     everything = torch.arange(family.count, device=images.device)
     if family.count <= keep:
         return everything.expand(len(images), -1)
     rows = images[:, :, ::_EVERY]
     rough = [family.change(rows, value.expand(len(rows))).short().diff(dim=3) for value in everything]
     variation = torch.stack([differences.abs().sum((1, 2, 3), dtype=torch.long) for differences in rough], 1)
-    return variation.topk(keep, largest=False).indices.sort(1).values
+    smooth = variation <= _AS_SMOOTH * variation.amin(1, keepdim=True)
+    sorted_values = everything.masked_fill(~smooth, family.count).sort(1).values
+    spread = torch.linspace(0, 1, keep, device=images.device) * (smooth.sum(1, keepdim=True) - 1)
+    return sorted_values.gather(1, spread.round().long())
 
 
 def luminance(images: Tensor) -> Tensor:

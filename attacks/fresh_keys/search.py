@@ -8,7 +8,7 @@ mirrored or inverted may be put right by the next step. Learned rules are fitted
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -35,11 +35,17 @@ _DEVIATIONS = 3.0  # standard errors that a gain must exceed
 _LIKE = 0.5  # correlation that the right value of a key must reach, wherever the image has been shifted,
 _LIKER = 0.08  # and by which it must exceed the release as it is, for a family to be fitted
 _FEW = 8  # images on which a rule must show something before all are tried
+_FOUND = 0.9  # SSIM after a rule beyond which no other is tried in the same round,
+_LARGE = 0.2  # if the rule has gained so much
 _SOLVED = 0.95  # SSIM beyond which nothing more is looked for
 _TABLES = 3  # unpackings whose tables are learned
 _JUDGED_KEYS = 24  # images on which it is asked whether a family could help
 _RANKED = 12  # images by which unpackings are ranked
 _SIDE = 16  # pixels a side of what is correlated
+
+
+_SMOOTHER = 0.3  # correlation of neighbours that low bits must gain to be looked at
+_BYTES = 128  # values from which on a family is one of bytes
 
 
 @dataclass(frozen=True)
@@ -75,11 +81,12 @@ class Prior:
         self._levels = self._levels or TypicalLevels.of(self.public)
         return self._levels
 
-    def most_natural(self, images: Bytes, family: Family) -> Bytes:
-        """The most natural variant of each image."""
+    def most_natural(self, images: Bytes, family: Family, by_channel: bool = False) -> Bytes:
+        """The most natural variant of each image; by channel: where each has a value of its own."""
         if family.said not in self._naturalness:
             self._naturalness[family.said] = Naturalness.fit(self.public, self.device, family)
-        return self._naturalness[family.said].best(images, family)[0]
+        score = self._naturalness[family.said]
+        return score.best_by_channel(images, family) if by_channel else score.best(images, family)[0]
 
 
 @dataclass(frozen=True)
@@ -125,8 +132,9 @@ class Trial:
         half = len(self.released) // 2
         before, truth = self.released[half:], self.mixtures[half:]
         after, others = step.invert(before), truth.roll(1, 0)
-        own, other = (_ssim(after, goal)[1] - _ssim(before, goal)[1] for goal in (truth, others))
-        return float((own - other).mean())
+        now, then = ([torch.stack(_ssim(images, goal)) for goal in (truth, others)] for images in (after, before))
+        gains = [(new - old).mean(1) for new, old in zip(now, then, strict=True)]  # plain and aligned
+        return float((gains[0] - gains[1]).max())
 
     def after(self, step: Step) -> Trial:
         """The same with the step undone."""
@@ -161,6 +169,8 @@ def fresh_keys(observation: Observation, rng: Generator) -> Undoing | None:
             gain = trial.gain_of(step)
             if gain > highest:
                 best, highest = step, gain
+            if gain > _LARGE and gain + float(trial.aligned.mean()) > _FOUND:
+                break  # no other rule can do much better
         if best is None:
             break
         steps.append(best)
@@ -207,10 +217,13 @@ def _chained(steps: list[Step], releases: Bytes) -> Bytes:
 def _steps(trial: Trial, prior: Prior) -> Iterator[Step]:
     height, width = trial.released.shape[2:]
     yield from _shifts(trial, prior)
+    yield from _same_pose(trial)
     for family in families(height, width):
         if _could_gain(trial, family):
             yield Step(family.said, partial(prior.most_natural, family=family))
+    yield from _keys_of_channels(trial, prior)
     yield from _permutations(trial)
+    yield from _low_bits(trial, prior)
     yield from _carriers(trial)
     for setting in SETTINGS[1:]:
         said = f"levels of its own for every image ({setting})"
@@ -230,6 +243,51 @@ def _shifts(trial: Trial, prior: Prior) -> Iterator[Step]:
         "circular shifts of its own for every column",
         lambda x: seam.roll_back(shifts.roll_back_columns(x), columns=False),
     )
+
+
+def _same_pose(trial: Trial) -> Iterator[Step]:
+    """Poses that all images share, and the negative: tried where images in their best pose are much nearer."""
+    if float((trial.aligned - trial.plain).mean()) < _GAIN:
+        return
+    for value in range(1, 8 if trial.released.shape[2] == trial.released.shape[3] else 4):
+        yield Step("one flip or turn of all images", partial(_changed, posed, value))
+    yield Step("the negatives of all images", partial(_changed, inverted, 1))
+
+
+def _low_bits(trial: Trial, prior: Prior) -> Iterator[Step]:
+    """Low bits that are much smoother than whole bytes, as they are and rolled back: of a shifted picture."""
+    before = _smoothness(trial.released)
+    for count in range(1, 7):
+        if _smoothness(carriers.low_bits(trial.released, count)) > before + _SMOOTHER:
+            unpack = partial(carriers.low_bits, count=count)
+            yield Step(f"the picture in the {count} low bits", unpack)
+            said = f"the picture in the {count} low bits; then a circular shift of its own for every image"
+            yield Step(said, partial(_rolled_back, unpack, prior.seam))
+
+
+def _rolled_back(unpack: Callable[[Bytes], Bytes], seam: shifts.Seam, releases: Bytes) -> Bytes:
+    return seam.roll_back(unpack(releases))
+
+
+def _changed(change: Callable[[Bytes, Tensor], Bytes], value: int, releases: Bytes) -> Bytes:
+    return change(releases, torch.full((len(releases),), value, device=releases.device))
+
+
+def _smoothness(images: Bytes) -> float:
+    """Mean correlation of neighbouring pixels, -1 to 1."""
+    planes = to_images(images).flatten(0, 1)
+    return float((_unit(planes[:, :, 1:].flatten(1)) * _unit(planes[:, :, :-1].flatten(1))).sum(1).mean())
+
+
+def _keys_of_channels(trial: Trial, prior: Prior) -> Iterator[Step]:
+    """Bytes that every channel has of its own: tried where one channel is brought nearer by its right byte."""
+    height, width = trial.released.shape[2:]
+    released, mixtures = (stack[:, 1:2].expand(stack.shape) for stack in (trial.released, trial.mixtures))
+    green = replace(trial, released=released, mixtures=mixtures)
+    for family in families(height, width):
+        if family.count >= _BYTES and _could_gain(green, family):
+            said = f"{family.said}, and for every channel"
+            yield Step(said, partial(prior.most_natural, family=family, by_channel=True))
 
 
 def _permutations(trial: Trial) -> Iterator[Step]:

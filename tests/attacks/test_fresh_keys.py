@@ -75,7 +75,7 @@ CASES = {  # name: (scheme, largest mean dSSIM after, what the words must say)
     "xor": (planted(xored), 0.35, "exclusive or with a byte"),
     "multiplication": (planted(multiplied), 0.25, "multiplied modulo 256"),
     "sums of channels": (planted(sums_of_channels), 0.35, "channels modulo 256"),
-    "shifted low bits": (planted(low_bits_shifted), 0.6, "; then "),
+    "shifted low bits": (planted(low_bits_shifted), 0.35, "4 low bits; then "),
     **{
         name: (PLANTED[name], PLANTED[name].limit + 0.1, words)
         for name, words in {
@@ -86,6 +86,10 @@ CASES = {  # name: (scheme, largest mean dSSIM after, what the words must say)
             "corner": "tile",
             "fresh_shift": "circular shift",
             "fresh_blocks": "order of blocks",
+            "fresh_rows": "order of the rows",
+            "fresh_xor": "every channel",
+            "fresh_caesar": "every channel",
+            "rolled_low_bits": "low bits",
             "telling_brightness": "levels",
         }.items()
     },
