@@ -83,7 +83,7 @@ def from_blocks(blocks: Tensor, height: int, width: int) -> Tensor:
     """The inverse of `to_blocks`."""
     side = blocks.shape[-1]
     grid = blocks.unflatten(1, (height // side, width // side))
-    return grid.permute(0, 3, 1, 4, 2, 5).reshape(len(blocks), -1, height, width)
+    return torch.reshape(grid.permute(0, 3, 1, 4, 2, 5), (len(blocks), -1, height, width))
 
 
 def border_costs(blocks: Tensor, turned: bool = False) -> Tensor:
