@@ -149,7 +149,8 @@ def _checked(
     constant = ClassShares(shares)
     images, labels = held_out
     own, other = (_losses(each.predict(images), labels.cpu()) for each in (learner, constant))
-    facts = {**report, **compared_with_constant(own, other, units), **held_out_hits(learner, *first)}
+    right = held_out_hits(learner, *first)
+    facts = {**report, **compared_with_constant(own, other, units, right), **right}
     return (learner if facts["learned"] else constant), facts
 
 

@@ -158,17 +158,15 @@ def fit_classifier(
     for fold in np.unique(bank.folds):
         held = bank.folds == fold
         constant[held] = -np.log(class_shares(bank.labels[~held], classes))[bank.labels[held]]
-    facts = compared_with_constant(losses[chosen], constant, bank.units)
     first = bank.first
     correct = hits(torch.from_numpy(tried[chosen][first]), bank.labels[first])
-    report = {
-        "uses": chosen[0],
-        "strength": chosen[1],
-        **facts,
+    counted: dict[str, float] = {
         "held_out_hits": int(correct.sum()),
         "held_out_n": len(correct),
         "held_out_chance": float(np.bincount(bank.labels[first]).max() / first.sum()),
     }
+    facts = compared_with_constant(losses[chosen], constant, bank.units, counted)
+    report = {"uses": chosen[0], "strength": chosen[1], **facts, **counted}
     classifier = replace(trained, featurise=lambda images: np.concatenate([function(images) for function in kind], 1))
     prior = None if facts["learned"] else class_shares(bank.labels, classes)
     return replace(classifier, prior=prior), report

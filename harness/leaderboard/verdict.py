@@ -56,11 +56,23 @@ def on_row(row: Row) -> list[str]:
     shown = dict.fromkeys((*worst, MULTI_RELEASE, SMOOTH))
     lines += [_alone(attack) for name in shown for attack in row.attacks if attack.name == name and attack.distances]
     lines += [_strongest(row, name) for name in hit_rates(leading=True) if name in row.strongest]
+    lines += _learned_nothing(row)
     lines += [text for text in (_useful(row),) if text]
     if row.not_run:
         lines.append(f"Says nothing about {'; '.join(row.not_run)}.")
     lines += [f"Records: {text}." for text in row.code_notes]
     return [*lines, *(f"Warning: {text}." for text in row.warnings)]
+
+
+def _learned_nothing(row: Row) -> list[str]:
+    """learned nothing: cnn on 3 of 3 seeds, no better than the constant guess that it answers"""
+    lines = []
+    for attack in row.attacks:
+        learned = [run.facts.get("learned") for run in attack.group.ok_runs.values()]
+        if nothing := learned.count(False):
+            on = f"on {nothing} of {count(len(learned), 'seed')}"
+            lines.append(f"learned nothing: {attack.name} {on}, no better than the constant guess that it answers")
+    return lines
 
 
 def parts(row: Row) -> list[str]:

@@ -9,10 +9,11 @@ not make a defense look private.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from scipy.special import bdtrc as binomial_tail
 
 from harness.errors import NotConverged
 from harness.statistics import paired_p, per_unit
@@ -26,6 +27,7 @@ _EVALUATIONS = 20  # of the held-out loss during the least number of steps
 _SLOW = 4  # times the least steps: how long a loss may stay at that of a constant guess before it counts as flat
 _LONGEST = 8  # times the least steps: how long it may fall
 _BETTER, _WORSE = 0.025, 0.001  # one-sided p-values; the first is that of a 95 % interval which excludes 0
+_CLEAR = 0.001  # of hits: stricter than for losses, since what is held out also chose the settings
 
 
 class Trainee(Protocol):
@@ -104,7 +106,9 @@ def _last_quarter_fall(history: list[tuple[int, float]]) -> float:
     return min(early) - min(loss for _, loss in history)
 
 
-def compared_with_constant(losses: ArrayLike, constant: ArrayLike, units: ArrayLike | None = None) -> dict[str, Any]:
+def compared_with_constant(
+    losses: ArrayLike, constant: ArrayLike, units: ArrayLike | None = None, hits: Mapping[str, float] | None = None
+) -> dict[str, Any]:
     """Whether a training learned anything: its held-out losses against those of the best constant guess.
 
     NotConverged where they are significantly above (one-sided p < .001, paired t-test over held-out images).
@@ -112,13 +116,19 @@ def compared_with_constant(losses: ArrayLike, constant: ArrayLike, units: ArrayL
     losses    (n,) of the trained network on held-out releases
     constant  (n,) of the best constant guess on the same releases
     units     (n,) the held-out image that each release is of; without it every release is an image of its own
+    hits      of a recogniser: its held_out_hits, held_out_n and held_out_chance. A few confident errors cost more loss
+              than many right answers gain, so hits clearly above chance (binomial p < .001) are learning too
     returns   for the record: learned, whether they are significantly below (one-sided p < .025); both mean losses
     """
     loss, guess = (float(np.asarray(part, np.float64).mean()) for part in (losses, constant))
     if below(constant, losses, units, _WORSE):
         said = f"the held-out loss {loss:.3f} is significantly above the {guess:.3f} of the best constant guess"
         raise NotConverged(f"{said}: the training is broken")
-    return {"learned": below(losses, constant, units), "held_out_loss": loss, "constant_loss": guess}
+    learned = below(losses, constant, units)
+    if hits and hits["held_out_hits"] and not learned:
+        right, n, chance = (hits[name] for name in ("held_out_hits", "held_out_n", "held_out_chance"))
+        learned = bool(binomial_tail(right - 1, n, chance) < _CLEAR)
+    return {"learned": learned, "held_out_loss": loss, "constant_loss": guess}
 
 
 def below(losses: ArrayLike, others: ArrayLike, units: ArrayLike | None = None, level: float = _BETTER) -> bool:

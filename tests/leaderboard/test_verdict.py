@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -310,6 +311,14 @@ def test_a_complete_row_says_by_what_it_passes():
 
     assert line(passing, "Passes") == "Passes: every part."
     assert line(failing, "Does not pass") == "Does not pass: not hidden by dSSIM, not hidden by dHaar, exposed."
+
+
+def test_an_attack_that_learned_nothing_is_named():
+    runs = [replace(recognised(np.zeros(N), seed=seed), facts={"learned": seed == 0}) for seed in SEEDS]
+
+    found = row(*(release(seed=seed) for seed in SEEDS), *runs)
+
+    assert line(found, "learned nothing").startswith("learned nothing: cnn on 2 of 3 seeds")
 
 
 # Self-checks

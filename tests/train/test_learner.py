@@ -156,6 +156,14 @@ def test_the_levels_are_those_of_a_one_sided_paired_t_test():
             assert compared_with_constant(own, constant)["learned"] == lower
 
 
+def test_hits_above_chance_are_learning_whatever_a_few_confident_errors_cost():
+    """17 of 50 where chance is .1: p is 4e-6; 11 of 50: p is .009."""
+    tie, few = losses(0.0), {"held_out_n": 50, "held_out_chance": 0.1}
+
+    assert compared_with_constant(*tie, hits={"held_out_hits": 17, **few})["learned"] is True
+    assert compared_with_constant(*tie, hits={"held_out_hits": 11, **few})["learned"] is False
+
+
 def test_several_releases_of_an_image_are_one_piece_of_evidence():
     """Five images, each four times: not twenty that agree."""
     own, constant = losses(0.0, n=5, seed=1)
