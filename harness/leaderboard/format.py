@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from harness.leaderboard.training import HOLDS
 from harness.registry.settings import format_setting
 from harness.scores import label, thresholds
+from harness.training_variance import THIS_TRAINING
 
+ONE_TRAINING = "‡"
 LOOK, NO_ATTACK = "look", "no attack"
 """The registry key of the release as is, and what boards call it."""
 
@@ -18,12 +21,13 @@ def attack_name(name: str) -> str:
 
 
 def figure(score: Mapping[str, Any] | None) -> str:
-    """.71 [.69, .73]"""
+    """.71 [.69, .73]; with a mark where the interval is of one training alone."""
     if not score or score["mean"] is None:
         return "-"
     if score["low"] is None:
         return short(score["mean"])
-    return f"{short(score['mean'])} [{short(score['low'])}, {short(score['high'])}]"
+    mark = ONE_TRAINING if score.get(HOLDS) == THIS_TRAINING else ""
+    return f"{short(score['mean'])} [{short(score['low'])}, {short(score['high'])}]{mark}"
 
 
 def stacked(score: Mapping[str, Any] | None) -> str:
@@ -71,8 +75,9 @@ def notes() -> str:
     """How to read a board, in short; the rest is in docs/boards-and-statistics.md."""
     limits = " and ".join(f"{trimmed(value)} ({label(name)})" for name, value in thresholds().items())
     return (
-        "Mean [95 % interval]. No attack: the release as is. Worst: per original the minimum over all releases and "
-        "every attack but controls; null: the same against other originals. A row passes where it is hidden (worst "
+        f"Mean [95 % interval]; {ONE_TRAINING}: of this training only (one seed). No attack: the release as is. Worst: "
+        "per original the minimum over all releases and every attack but controls; null: the same against other "
+        "originals. A row passes where it is hidden (worst "
         f"case at or above {limits}, or near its null where images are too small for that), exposes nobody and is "
         "not re-identified. Rank: by utility among rows that pass; =: no significant difference to another; "
         "ref: reference, not ranked; *: Pareto front. Details: docs/boards-and-statistics.md."

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from harness.leaderboard import verdict
 from harness.leaderboard.board import Board
-from harness.leaderboard.format import notes, settings
+from harness.leaderboard.format import ONE_TRAINING, notes, settings
 from harness.leaderboard.row import Row
 from harness.report.columns import NOTHING, Column, displayed_of
 
@@ -67,7 +67,7 @@ def _lines(column: Column[Row], others: Sequence[Column[Row]], row: Row) -> str:
     cell = column.cell(row)
     parts = [
         cell.words,
-        cell.interval.replace(", ", " "),
+        _narrow(cell.interval),
         *_broken(cell.by),
         f"null {cell.null}" if cell.null else "",
         f"chance {cell.chance}" if cell.chance else "",
@@ -75,8 +75,13 @@ def _lines(column: Column[Row], others: Sequence[Column[Row]], row: Row) -> str:
     for other in others:
         if (below := other.cell(row)) != NOTHING:
             first, _, last = other.head.rpartition(" ")
-            parts += [*wrap(first, _EACH), f"{last} {below.words}", below.interval.replace(", ", " ")]
+            parts += [*wrap(first, _EACH), f"{last} {below.words}", _narrow(below.interval)]
     return "\n".join(filter(None, parts))
+
+
+def _narrow(interval: str) -> str:
+    """Within a column; that it is of one training is said under the board."""
+    return interval.replace(", ", " ").removesuffix(ONE_TRAINING)
 
 
 def _sign(row: Row) -> list[str]:

@@ -257,7 +257,7 @@ def test_without_smooth_nothing_is_claimed_beyond_it():
 def test_the_verdict_names_the_worst_attack_the_worst_case_and_what_is_missing():
     smooth = attacked("smooth", dssim=np.full(N, 0.6))
     found = row(
-        release(), smooth, attacked(MULTI, dssim=np.full(N, 0.1), granted=("releases",), epochs=10), trained(0.9)
+        release(), smooth, attacked(MULTI, dssim=np.full(N, 0.1), granted=("releases",), releases=10), trained(0.9)
     )
 
     head, judged, *_ = verdict.on_row(found)
