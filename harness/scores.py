@@ -114,10 +114,12 @@ SCORES: dict[str, Score] = {
         Score(
             "reid_invariant_rank1", "re-identified in spite of shifts, poses and colours", "hit_rate",
             ("identity_invariant", "reidentification"), ("reconstruction",), of_release=True, follows="reid_rank1",
+            features="invariant features",
         ),
         Score(
             "reid_histogram_rank1", "re-identified by colours", "hit_rate",
             ("identity_histogram", "reidentification"), ("reconstruction",), of_release=True, follows="reid_rank1",
+            features="histogram",
         ),
         Score(
             "attribute", "attribute", "hit_rate", ("attribute",), ("attribute",),
