@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from harness.errors import Inapplicable
 from harness.images import average, to_bytes, to_images
 from harness.observation import Observation
 from harness.plugins.attacks.common import rehearse
+from harness.plugins.attacks.common.filters import smoothed
 from harness.plugins.attacks.ensemble.brightness_contrast import SETTINGS, TypicalLevels
 from harness.plugins.attacks.ensemble.undo import Undoing
 from harness.plugins.attacks.fresh_keys import carriers, permutations, shifts
@@ -44,6 +45,7 @@ _RANKED = 12  # images by which unpackings are ranked
 _SIDE = 16  # pixels a side of what is correlated
 
 
+_SMOOTHINGS = (0.7, 1.0, 1.5, 2.5)  # standard deviations in pixels
 _SMOOTHER = 0.3  # correlation of neighbours that low bits must gain to be looked at
 _BYTES = 128  # values from which on a family is one of bytes
 
@@ -123,9 +125,15 @@ class Trial:
         if self._gain(step, slice(half, half + _FEW)) < step.gain / 2:
             return 0.0
         gain = self._gain(step, slice(half, None))
-        if gain <= step.gain or self._gain_over_others(step) < step.gain / 2:
+        if gain <= max(step.gain, self.gain_by_smoothing) or self._gain_over_others(step) < step.gain / 2:
             return 0.0
         return gain
+
+    @cached_property
+    def gain_by_smoothing(self) -> float:
+        """What a Gaussian gains: a rule that gains no more only removes noise, which the members do better."""
+        rows = slice(len(self.released) // 2, None)
+        return max(self._gain(Step("", partial(smoothed, setting=("gaussian", width))), rows) for width in _SMOOTHINGS)
 
     def _gain_over_others(self, step: Step) -> float:
         """How much more the step gains against the right mixtures than against others: nothing for a mean image."""

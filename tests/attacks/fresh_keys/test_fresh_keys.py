@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.images import to_images
+from harness.images import to_bytes, to_images
 from harness.plugins.attacks.ensemble.brightness_contrast import SETTINGS, TypicalLevels
 from harness.plugins.attacks.fresh_keys import carriers, families, permutations, shifts
 from harness.plugins.attacks.fresh_keys.naturalness import Naturalness
@@ -118,6 +118,13 @@ def test_a_fresh_key_is_found_and_undone(name):
 @pytest.mark.parametrize("name", SOUND)
 def test_nothing_is_found_where_nothing_is(name):
     assert fresh_keys(seen(name).observation, generator()) is None
+
+
+def test_noise_is_left_to_the_members_that_remove_it():
+    def noisy(images, rng):
+        return to_bytes(to_images(images) + torch.from_numpy(rng.normal(0, 40 / 255, images.shape)).float())
+
+    assert fresh_keys(observed(planted(noisy), photographs()).observation, generator()) is None
 
 
 def test_nothing_is_found_in_undefended_photographs():
