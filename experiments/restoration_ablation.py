@@ -44,7 +44,7 @@ SAID = {
     "mirrored": "mean with the restored mirror image",
 }
 ALL, NONE = "all", "none"
-ROUNDS = ((ALL, "mirrored"), ("estimates",), ("augmented",), ("corrected",), ("fresh",), ("floats",), (NONE,))
+ROUNDS = ((ALL, "mirrored"), ("estimates",), ("augmented",), (NONE,), ("corrected",), ("fresh",), ("floats",))
 """What is switched off, in the order in which it is measured; the mirrored mean shares the training before it."""
 HEADS = ("defense", "without", "dSSIM after attack", "more than with all (paired)", "dHaar after attack", "CPU-seconds")
 CHUNK = 64
