@@ -30,6 +30,7 @@ STATUS_CHANGED = "status changed"
 NOT_COMPARABLE = "not comparable"
 FIGURE_MOVED = "figure moved"
 ORDER_NOT_RANDOM = "release order is not random"
+VERDICT_MISSING = "not judged any more"
 FAILING = (
     PRIVACY_LOST,
     PRIVACY_GAINED,
@@ -40,12 +41,13 @@ FAILING = (
     NOT_COMPARABLE,
     FIGURE_MOVED,
     ORDER_NOT_RANDOM,
+    VERDICT_MISSING,
 )
 
 
 @dataclass(frozen=True)
 class Change:
-    """One line of the comparison: a score of a cell, or a change of the cell's status (score "status").
+    """One line of the comparison: a score of a cell, a part of its verdict, or its status (score "status").
 
     what        the verdict, one of the constants above
     before, after, change, low, high  the figure, and the 95 % interval of the change (not corrected)
@@ -117,7 +119,7 @@ def tolerance_of(kind: str, score: str, before: float, overrides: Mapping[str, f
     if score in overrides:
         return overrides[score]
     if kind == "release":
-        known = scores.SCORES.get(score)
+        known = scores.SCORES.get(scores.base(score))
         return known.tolerance if known and known.tolerance is not None else _RELATIVE_TOLERANCE * abs(before)
     declared = scores.SCORES.get(scores.base(score))
     return declared.attacked_tolerance if declared else scores.Score.attacked_tolerance

@@ -9,8 +9,9 @@ and larger than its tolerance. A version that was raised in the registry explain
                               by the defense's version
     utility                   utility lost              reported
 
-A version of a metric or an evaluator explains like a defense's: gains alone. Explained changes are reported and do not
-fail; other intended changes go into the baseline with --update.
+A version of a metric or an evaluator explains like a defense's: gains alone. A null says nothing of what is seen: any
+version explains it. Explained changes are reported and do not fail; other intended changes go into the baseline with
+--update. The verdict itself is compared too (harness.check.verdicts).
 
 Every release is also checked for its order. "If index i always held x_i, averaging epochs would undo everything"
 (Raynal et al. 2020, section 2, as read here), so a release is shuffled anew each epoch. A record lists the originals in
@@ -25,7 +26,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from scipy.special import ndtr
@@ -54,7 +54,8 @@ from harness.check.changes import (
     tolerance_of,
 )
 from harness.check.noise import SeriesChange, seed_variance, series_change
-from harness.check.series import Match, Series, match_series
+from harness.check.series import Match, Series, match_series, raised
+from harness.check.verdicts import verdict_changes
 from harness.records import RunResult
 from harness.scores import farther
 from harness.statistics import holm
@@ -82,6 +83,7 @@ def compare(
     """
     matches = sorted(match_series(before, after), key=_sort_key)
     changes = [change for match in matches for change in _status_changes(match)]
+    changes += verdict_changes(matches)
     figures = [figure for match in matches for figure in _figures(match, matches, tolerances or {})]
     orders = [
         _order_change(match)
@@ -123,7 +125,7 @@ def _status_changes(match: Match) -> list[Change]:
     started = was.status == "inapplicable" and not old.ok_records and bool(new.ok_records)
     if not stopped and not started:
         return [Change(match.name, "status", WITHIN, (statuses,))]
-    versions = _raised(old.attack, new.attack) or _raised(old.defense, new.defense)
+    versions = raised(old.attack, new.attack) or raised(old.defense, new.defense)
     explained = bool(versions) and now.status in ("ok", "inapplicable")
     return [Change(match.name, "status", EXPLAINED if explained else STATUS_CHANGED, (statuses, *versions))]
 
@@ -183,22 +185,16 @@ def _verdict(old: Series, new: Series, score: str, rose: bool) -> tuple[str, tup
     if old.kind == "utility":
         return (UTILITY_GAINED, ()) if rose else (UTILITY_LOST, ())
     was, now = entries_measuring(old, score), entries_measuring(new, score)
-    metrics = [text for name in sorted(was.keys() & now.keys()) for text in _raised(was[name], now[name])]
-    hiding_versions = (*_raised(old.defense, new.defense), *metrics)
-    larger_hides_more = farther(score)
+    metrics = [text for name in sorted(was.keys() & now.keys()) for text in raised(was[name], now[name])]
+    hiding_versions = (*raised(old.defense, new.defense), *metrics)
+    larger_hides_more, attack_versions = farther(score), raised(old.attack, new.attack)
     if larger_hides_more is None:
-        return (EXPLAINED if hiding_versions else FIGURE_MOVED), hiding_versions
+        versions = (*hiding_versions, *attack_versions)
+        return (EXPLAINED if versions else FIGURE_MOVED), versions
     if rose != larger_hides_more:
-        attack_versions = _raised(old.attack, new.attack)
         return (EXPLAINED if attack_versions else PRIVACY_LOST), attack_versions
     unexplained = PRIVACY_GAINED if old.kind == "release" else ATTACK_WEAKER
     return (EXPLAINED if hiding_versions else unexplained), hiding_versions
-
-
-def _raised(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> tuple[str, ...]:
-    if not old or not new or new["version"] <= old["version"]:
-        return ()
-    return (f"version of {new['name']} raised, {old['version']} -> {new['version']}",)
 
 
 # Order of the release

@@ -29,7 +29,7 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 def headline(comparison: Comparison, baseline: str) -> str:
     """One sentence: how many comparisons fail, of how many."""
     failed, compared = len(comparison.failed), comparison.compared
-    same = sum(change.what == UNCHANGED for change in comparison.changes)
+    same = sum(change.what == UNCHANGED and change.p is not None for change in comparison.changes)
     verdict = f"{failed} of the comparisons fail" if failed else "nothing fails"
     return f"{verdict}: {compared} figures against {baseline}, {same} of them the same to the last digit"
 

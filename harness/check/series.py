@@ -50,6 +50,20 @@ class Series:
         return self.inputs.get("attack")
 
     @property
+    def entries(self) -> list[Mapping[str, Any]]:
+        """Of the defense and of what measures it: the registry entries whose versions explain a gain in privacy."""
+        return [self.defense, *self.inputs.get("metrics", []), *self.inputs.get("judges", [])]
+
+    def attacks(self, release: Series) -> bool:
+        """Whether it is an attack on this release; one that is not granted all R releases says nothing of R."""
+        if self.kind != "attack" or self.defense != release.defense:
+            return False
+        alike = all(
+            _scope(self.inputs, part) == _scope(release.inputs, part) for part in ("dataset", "device", "targets")
+        )
+        return alike and _scope(self.inputs, "releases") in (None, _scope(release.inputs, "releases"))
+
+    @property
     def names(self) -> tuple[str, ...]:
         return (self.kind, self.defense["name"], self.attack["name"] if self.attack else "")
 
@@ -136,6 +150,13 @@ def _series_key(record: RunResult) -> str:
     series = Series({0: record})
     scope = [_scope(record.inputs, part) for part in _COMPARABLE]
     return json.dumps([series.names, series.settings, scope], sort_keys=True)
+
+
+def raised(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """What to say of a registry entry whose version was raised; nothing of another."""
+    if not old or not new or new["version"] <= old["version"]:
+        return ()
+    return (f"version of {new['name']} raised, {old['version']} -> {new['version']}",)
 
 
 def _scope(inputs: Mapping[str, Any], part: str) -> Any:

@@ -1,0 +1,135 @@
+"""The verdict on each defense, before and after: what passed and does not any more, and what passes now.
+
+Every figure may stay within its tolerance while the verdict turns, so the parts of the verdict
+(harness.leaderboard.judgement), and whether rehearsals match the releases, are compared as they stand.
+
+A verdict near its limit turns by chance. The baseline's seeds say whether it does: they are judged in groups of as many
+as the new run has, and a verdict on which the groups do not agree may turn without failing the check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from harness.check.changes import (
+    EXPLAINED,
+    PRIVACY_GAINED,
+    PRIVACY_LOST,
+    UNCHANGED,
+    VERDICT_MISSING,
+    WITHIN,
+    Change,
+)
+from harness.check.series import Match, Series, raised
+from harness.leaderboard.row import Row, RowRecords, make_row
+from harness.leaderboard.training import Variances, pooled_variances
+from harness.records import RunResult
+
+REHEARSAL = "rehearsal"
+"""The part beside those of a row's verdict: whether nothing says that the defense behaves otherwise when rehearsed."""
+_WORDS = {True: "passes", False: "does not pass", None: "not judged"}
+
+Part: TypeAlias = tuple[bool | None, str]
+"""Whether it passes, and the words."""
+
+
+def verdict_changes(matches: Sequence[Match]) -> list[Change]:
+    """A line for each part of the verdict on each defense that both sides have released."""
+    pairs = [
+        (match, match.before, match.after)
+        for match in matches
+        if match.before and match.after and not match.not_comparable and match.after.kind == "release"
+    ]
+    pairs = [(match, old, new) for match, old, new in pairs if old.ok_records and new.ok_records]
+    if not pairs:
+        return []
+    before, after = ([side for match in matches if (side := part(match))] for part in (_before, _after))
+    seeds = {seed for *_, new in pairs for seed in new.ok_records}
+    known = {seed for _, old, _ in pairs for seed in old.ok_records}
+    now = _verdicts([new for *_, new in pairs], after, seeds)
+    groups = [_verdicts([old for _, old, _ in pairs], before, group) for group in _groups(known, seeds)]
+    changes = []
+    for at, (match, old, new) in enumerate(pairs):
+        versions = _versions(_row_of(old, before), _row_of(new, after))
+        for part, found in now[at].items():
+            was = [group[at][part] for group in groups if part in group[at]]
+            if was:
+                changes.append(_change(match, part, was, found, versions))
+    return changes
+
+
+def _before(match: Match) -> Series | None:
+    return match.before
+
+
+def _after(match: Match) -> Series | None:
+    return match.after
+
+
+def _groups(known: Collection[int], seeds: Collection[int]) -> list[set[int]]:
+    """The baseline's seeds in groups of as many as there are new ones, the new run's own first."""
+    own = set(seeds) if set(seeds) <= set(known) else set()
+    rest, size = sorted(set(known) - own), len(seeds)
+    parts = [set(rest[at : at + size]) for at in range(0, len(rest) - size + 1, size)]
+    return [own, *parts] if own else parts or [set(known)]
+
+
+def _row_of(release: Series, side: Iterable[Series]) -> list[Series]:
+    """The release and the attacks on it."""
+    return [release, *(each for each in side if each.attacks(release))]
+
+
+def _verdicts(releases: Sequence[Series], side: Sequence[Series], seeds: Collection[int]) -> list[dict[str, Part]]:
+    """Of the row of each release, on these seeds alone. A seed that one of them lacks is not in its row."""
+    variances: Variances = {}
+    given = []
+    for release in releases:
+        attacks = [record for each in _row_of(release, side)[1:] for record in _of_seeds(each.records, seeds)]
+        given.append(RowRecords(_of_seeds(release.ok_records, seeds), attacks, variances=variances))
+    variances |= pooled_variances(sample for each in given if each.releases for sample in each.samples())
+    return [_verdict(make_row(each)) if each.releases else {} for each in given]
+
+
+def _of_seeds(records: Mapping[int, RunResult], seeds: Collection[int]) -> list[RunResult]:
+    return [record for seed, record in records.items() if seed in seeds]
+
+
+def _verdict(row: Row) -> dict[str, Part]:
+    parts = {name: (judgement.passes, judgement.words) for name, judgement in row.judgements.items()}
+    return {**parts, REHEARSAL: (not row.mismatch, "; ".join(row.mismatch) or "matches the release")}
+
+
+def _change(
+    match: Match,
+    part: str,
+    before: Sequence[tuple[bool | None, str]],
+    now: tuple[bool | None, str],
+    versions: Mapping[bool, list[str]],
+) -> Change:
+    """`before`: the verdict of each group of the baseline's seeds; the first is what the new run is compared with."""
+    name, part, (was, words) = match.name, f"verdict ({part})", before[0]
+    if was is now[0]:
+        return Change(name, part, UNCHANGED)
+    turned = f"{_WORDS[was]} -> {_WORDS[now[0]]} ({words} -> {now[1]})"
+    if was is None:  # nothing was claimed before
+        return Change(name, part, WITHIN, (turned,))
+    if any(each[0] is not was for each in before):
+        return Change(name, part, WITHIN, (f"{turned}; the baseline's seeds do not agree on it",))
+    if now[0] is None:
+        return Change(name, part, VERDICT_MISSING, (turned,))
+    what, explaining = PRIVACY_LOST if was else PRIVACY_GAINED, versions[not was]
+    return Change(name, part, EXPLAINED if explaining else what, (turned, *explaining))
+
+
+def _versions(old: Sequence[Series], new: Sequence[Series]) -> dict[bool, list[str]]:
+    """The raised versions of a row that explain a loss (False): an attack's; and a gain (True): all others."""
+    found = {}
+    for gain in (False, True):
+        was, now = ({entry["name"]: entry for each in side for entry in _entries(each, gain)} for side in (old, new))
+        found[gain] = [text for name, entry in now.items() for text in raised(was.get(name), entry)]
+    return found
+
+
+def _entries(series: Series, gain: bool) -> list[Mapping[str, Any]]:
+    return series.entries if gain else [series.attack] if series.attack else []
