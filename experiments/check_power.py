@@ -44,14 +44,50 @@ _SHUFFLE = "sources = sources[rng.permutation(len(sources))]"
 _MORE = (*_NOISE, "weights[:, 0], 1.25 * sigma / 255)")
 _RAISED = ("registry.yaml", "version: 2\n    params: {sigma: 20", "version: 3\n    params: {sigma: 20")
 _HAAR = ("registry.yaml", "{c: 30.0,", "{c: 25.0,")
-_SSIM = ("registry.yaml", "{window: 11, sigma: 1.5,", "{window: 11, sigma: 1.2,")
+_DSSIM = "privacy:dssim\n    version: 1\n    higher_is: farther\n    params: {window: 11, sigma: "
+_SSIM = ("registry.yaml", _DSSIM + "1.5,", _DSSIM + "1.2,")
+_RELEASED = "obfuscate(self.scheme(defense), self._resident, private.labels, len(private.classes), key, self.device)"
+_SHOWN = """
+        if number == 2:
+            made[0].images[::EVERY] = self.originals(made[1].dominant_rows[::EVERY])
+        return made"""
+
+
+def _leak(every: int) -> tuple[str, str, str]:
+    """Release 2 of four shows one original in so many verbatim; a rehearsal, and every other release, is sound."""
+    shown = _SHOWN.replace("EVERY", str(every))
+    return "harness/client/client.py", f"return {_RELEASED}", f"made = {_RELEASED}{shown}"
+
+
+_READ = "attacks/common/linear_classifier.py"
+_LABELS = "labels_, units, folds_, first = (np.concatenate(column) for column in zip(*parts, strict=True))\n"
+_WRONG = "    labels_ = numpy_generator(derive(key, 'wrong')).permutation(labels_)\n"
+_STRENGTHS = "STRENGTHS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)"
+_TRAINED = "learner.epoch(release.images, release.labels)"
+_THIRD = "learner.epoch(release.images, torch.where(torch.arange(len(release)) % 3 == 0, 0, release.labels))"
+_DERIVE = "from harness.randomness import derive"
+_EVALUATED, _IN_TRAINING = "self.model.eval()", "self.model.train()"
+_RATE = '"default": Recipe("adam", 1e-'
 
 FAULTS = (
     Fault("a defense: the noise of `noise_mix` halved", ((*_NOISE, "weights[:, 0], sigma / 510)"),)),
+    Fault("a leak: one release of four shows every original", (_leak(1),)),
+    Fault("a leak: one release of four shows one original in twenty", (_leak(20),)),
     Fault(
         "an attack: trainings stop after some 40 steps",
         (("harness/train/convergence.py", _FLAT, "if trainee.steps >= 40:"),),
     ),
+    Fault("`cnn` and `linear`: a permutation of the labels to learn from", ((_READ, _LABELS, _LABELS + _WRONG),)),
+    Fault("`cnn` and `linear`: the strongest penalty alone", ((_READ, _STRENGTHS, "STRENGTHS = (1e-6,)"),)),
+    Fault(
+        "utility: evaluated in training mode",
+        (("harness/train/learner.py", _EVALUATED, _IN_TRAINING),),
+    ),
+    Fault(
+        "utility: wrong labels for a third of the images",
+        (("evaluators/utility.py", _TRAINED, _THIRD), ("evaluators/utility.py", _DERIVE, f"import torch\n{_DERIVE}")),
+    ),
+    Fault("utility: a hundredth of the rate", (("harness/train/learner.py", f"{_RATE}3", f"{_RATE}5"),)),
     Fault("the order: mixtures are not shuffled", (("harness/mixing.py", _SHUFFLE, "rng.permutation(len(sources))"),)),
     Fault("a metric: HaarPSI's constant C 25 for 30", (_HAAR,)),
     Fault("a metric: SSIM's window narrowed, sigma 1.2 for 1.5", (_SSIM,)),
