@@ -4,12 +4,12 @@ Statistics of every release of the private images are compared with the same sta
 public images by the function that attacks call. Two tests: Kolmogorov and Smirnov's for the distribution, Rosenbaum's
 (1954, "Tables for a nonparametric test of location") for a few images beyond all of the other side.
 
-Private and public images differ a little without any defense. A difference therefore counts only as far as it exceeds
-the largest that any statistic has between their plain mixtures, by the same plans and in the same rows: the distance of
-the distributions, or the number of images beyond, less that margin, has the p-value that it would have by itself. Each
-release is compared with several rehearsals (a defense may draw something once for a whole release), of two sizes: the
-distance to the nearest of each size counts, and the images beyond all rehearsals together. Holm's correction is over
-all statistics, releases and tests.
+Private and public images differ a little without any defense, and a defense may draw something once for a whole
+release. A difference therefore counts only as far as it exceeds both the largest that any statistic has between their
+plain mixtures, by the same plans and in the same rows, and the largest that this statistic has between two rehearsals:
+the distance of the distributions, or the number of images beyond, less that margin, has the p-value that it would have
+by itself. Each release is compared with three rehearsals of each of two sizes: the distance to the nearest of a size
+counts, and the images beyond all rehearsals together. Holm's correction is over all statistics, releases and tests.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ _CHANGED = 0.001  # share of its bytes that may differ then
 _WORSE, _BETTER = 0.2, 0.4  # mean SSIM by which a real score must differ from the rehearsed one to count; other members
 # of an ensemble may add candidates to the one that was rehearsed, so that more is allowed upwards
 _REHEARSES = Entry("rehearsal_check", "attacks", "", granted=("defense",))
+_OF_THE_WHOLE = {"alike"}  # one image that is shown raises it for others: no independent outliers
 _WORDS = {
     "mean_red": "mean of red", "mean_green": "mean of green", "mean_blue": "mean of blue",
     "deviation_red": "deviation of red", "deviation_green": "deviation of green", "deviation_blue": "deviation of blue",
@@ -80,9 +82,8 @@ def compare(client: Client, defense: Entry, seed: int) -> dict[str, Any]:
         release, secret = client.release(defense, seed, number)
         real = measure(release, secret, client.originals)
         for size, some in enumerate(rehearsals):
-            tried = [distances(real, each) for each in some]
-            p_values |= {(name, number, size): max(each[name] for each in tried) for name in real.released}
-        beyond = outliers(real, _joined([each for some in rehearsals for each in some]))
+            p_values |= {(name, number, size): p for name, p in distances(real, some).items()}
+        beyond = outliers(real, [each for some in rehearsals for each in some])
         p_values |= {(name, number, len(rehearsals)): p for name, p in beyond.items()}
     corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
     figures: dict[str, dict[str, float]] = {}
@@ -117,28 +118,45 @@ def compare_scores(report: Mapping[str, Any], arrays: Mapping[str, Array]) -> di
 # Two samples
 
 
-def distances(real: Sample, rehearsed: Sample) -> dict[str, float]:
-    """By statistic the p-value of Kolmogorov and Smirnov's distance, less the largest between plain mixtures."""
-    margin = max(_distance(real.plain[name], rehearsed.plain[name]) for name in real.plain)
+def distances(real: Sample, rehearsals: Sequence[Sample]) -> dict[str, float]:
+    """By statistic the p-value of Kolmogorov and Smirnov's distance to the nearest rehearsal, less the margin."""
+    plain = _plain_distance(real, rehearsals)
     found = {}
     for name, values in real.released.items():
-        excess = _distance(values, rehearsed.released[name]) - margin
-        n, m = len(values), len(rehearsed.released[name])
+        nearest = min((each.released[name] for each in rehearsals), key=partial(_distance, values))
+        excess = _distance(values, nearest) - max(plain, _spread(rehearsals, name))
+        n, m = len(values), len(nearest)
         found[name] = float(stats.kstwo.sf(excess, max(round(n * m / (n + m)), 1))) if excess > 0 else 1.0
     return found
 
 
-def outliers(real: Sample, rehearsed: Sample) -> dict[str, float]:
-    """By statistic the p-value of the number of images beyond all rehearsed, less the largest of plain mixtures."""
-    margin = max(max(_counts_beyond(real.plain[name], rehearsed.plain[name])) for name in real.plain)
-    found = {}
-    for name, values in real.released.items():
-        excess = max(_counts_beyond(values, rehearsed.released[name])) - margin
-        found[name] = min(1.0, 2 * _chance_beyond(max(excess, 0), len(values), len(rehearsed.released[name])))
+def outliers(real: Sample, rehearsals: Sequence[Sample]) -> dict[str, float]:
+    """By statistic the p-value of the number of images beyond all those rehearsed, less the margin.
+
+    Where rehearsals differ from each other, as many images as these distances stand for are no news.
+    """
+    joined = _joined(rehearsals)
+    plain = max(_beyond(real.plain[name], joined.plain[name]) for name in real.plain)
+    plain_distance, found = _plain_distance(real, rehearsals), {}
+    for name in sorted(set(real.released) - _OF_THE_WHOLE):
+        values, n = real.released[name], len(real.released[name])
+        among = n * max(_spread(rehearsals, name) - plain_distance, 0.0)
+        excess = _beyond(values, joined.released[name]) - max(plain, round(among))
+        found[name] = min(1.0, 2 * _chance_beyond(max(excess, 0), n, len(joined.released[name])))
     return found
 
 
-def _joined(samples: list[Sample]) -> Sample:
+def _plain_distance(real: Sample, rehearsals: Sequence[Sample]) -> float:
+    return max(_distance(real.plain[name], each.plain[name]) for name in real.plain for each in rehearsals)
+
+
+def _spread(rehearsals: Sequence[Sample], name: str) -> float:
+    """The largest distance of a statistic between two rehearsals."""
+    pairs = combinations([each.released[name] for each in rehearsals], 2)
+    return max((_distance(one, other) for one, other in pairs), default=0.0)
+
+
+def _joined(samples: Sequence[Sample]) -> Sample:
     def along(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -152,9 +170,9 @@ def _distance(one: Array, other: Array) -> float:
     return float(np.abs(shares[0] - shares[1]).max())
 
 
-def _counts_beyond(one: Array, other: Array) -> tuple[int, int]:
-    """How many of `one` are below, and above, all of the other."""
-    return int((one < other.min()).sum()), int((one > other.max()).sum())
+def _beyond(one: Array, other: Array) -> int:
+    """How many of `one` are below, or above, all of the other: the larger of the two numbers."""
+    return int(max((one < other.min()).sum(), (one > other.max()).sum()))
 
 
 def _chance_beyond(count: int, n: int, m: int) -> float:

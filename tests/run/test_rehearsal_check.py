@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from functools import partial
 from math import comb
 from types import ModuleType
 
@@ -94,6 +95,14 @@ def test_clean_defenses_raise_no_alarm(name, compared):
     for seed in (0, 1):
         found = compared(REGISTRY.get("defenses", name).with_settings(settings), seed)
         assert not found["mismatch"], found["said"]
+
+
+@pytest.mark.parametrize("name", ["noise_of_the_release", "sometimes_verbatim", "some_verbatim", "fresh_gamma"])
+def test_what_is_drawn_for_a_release_or_leaks_in_rehearsals_too_is_no_mismatch(name, compared):
+    """A broken defense does not cheat by that."""
+    planted = PLANTED[name]
+
+    assert not compared(partial(planted.function, **planted.params), mixing=planted.mixing)["mismatch"]
 
 
 def test_distances_are_those_of_scipy():
