@@ -47,6 +47,13 @@ class BlackBox:
         stacks = images.unsqueeze(1).expand(-1, self.sources, -1, -1, -1)
         return self.mixed(stacks, self.weights.expand(len(images), -1))
 
+    def in_order(self, images: Bytes) -> Bytes:
+        """The same with nothing between the images of a call: for what a defense carries from one image to the next."""
+        self.called += len(images)
+        stacks = images.unsqueeze(1).expand(-1, self.sources, -1, -1, -1)
+        parts = [self._call(*chunk) for chunk in self._chunks(stacks, self.weights.expand(len(images), -1))]
+        return torch.cat(parts)
+
     def repeated(self, images: Bytes, draws: int) -> Tensor:
         """(draws, n, 3, H, W) uint8: releases of the same images by different random generators."""
         return torch.stack([self(images) for _ in range(draws)])
@@ -87,9 +94,8 @@ class BlackBox:
 
     def _release(self, sources: Bytes, weights: Weights) -> Bytes:
         """One call of the defense: the chunk is filled up, in random order, so that it looks like a client's."""
-        self._calls += 1
-        key, count = derive(self._key, "call", self._calls), len(sources)
-        rng = numpy_generator(key)
+        count = len(sources)
+        rng = numpy_generator(derive(self._key, "call", self._calls, "order"))
         missing = self.chunk - count
         stack, shares = sources.to(self.device), weights.to(self.device)
         if missing:
@@ -97,9 +103,14 @@ class BlackBox:
             stack = torch.cat([stack, self._observation.public.images[rows].to(self.device)])
             shares = torch.cat([shares, self.weights.to(self.device).expand(missing, -1)])
         order = torch.from_numpy(rng.permutation(len(stack))).to(self.device)
-        generator = torch_generator(derive(key, "defense"), self.device)
-        with torch.no_grad():
-            images = self._observation.apply(to_images(stack[order]), shares[order], generator)
         released = torch.empty((len(stack), *self.shape), dtype=torch.uint8, device=self.device)
-        released[order] = to_bytes(images)
+        released[order] = self._call(stack[order], shares[order])
         return released[:count]
+
+    def _call(self, sources: Bytes, weights: Weights) -> Bytes:
+        """The defense's own, of at most one chunk, with a generator of its own."""
+        self._calls += 1
+        generator = torch_generator(derive(self._key, "call", self._calls, "defense"), self.device)
+        with torch.no_grad():
+            images = self._observation.apply(to_images(sources.to(self.device)), weights.to(self.device), generator)
+        return to_bytes(images)

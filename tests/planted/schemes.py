@@ -8,6 +8,7 @@ it, while the scheme that an adversary rehearses is a normal one.
 from __future__ import annotations
 
 from tests.planted.cheats import CHEATS
+from tests.planted.combined import COMBINED
 from tests.planted.composed import COMPOSED, PROTOCOL
 from tests.planted.fresh import FRESH
 from tests.planted.hidden import HIDDEN
@@ -20,7 +21,7 @@ from tests.planted.table import Planted
 from tests.planted.tables import TABLES
 
 PLANTED: dict[str, Planted] = {
-    **TABLES, **MOVES, **MASKS, **LINEAR_MAPS, **FRESH, **HIDDEN, **LEAKS, **COMPOSED, **PROTOCOL,
+    **TABLES, **MOVES, **MASKS, **LINEAR_MAPS, **FRESH, **HIDDEN, **LEAKS, **COMBINED, **COMPOSED, **PROTOCOL,
 }  # fmt: skip
 FIRST_TEN = tuple(name for name, planted in PLANTED.items() if planted.auto is not None)
 """Those that the ensemble was first built against, with the largest dSSIM allowed after it."""
