@@ -7,8 +7,8 @@ below return is not to be computed when a module is imported: the table may have
 A judged distance has variants, named by a prefix: `any_dssim` (to the nearest source), `every_dssim` (mean over the
 sources), `attacked_dssim` (of an attack's best candidate), `attacked_any_dssim` and `first_dssim` (of its first
 candidate alone). Over everything that was released or answered stand, per original, `dssim_all` (the smallest),
-`worst_dssim` (the smallest by the metric that the worst case is made of) and `null_dssim` (the same against another
-original), each also to the nearest source: `worst_any_dssim`.
+`worst_dssim` (the smallest by the metric that the worst case is made of) and `null_dssim` (the same of
+what answers another original), each also to the nearest source: `worst_any_dssim`.
 
 Thresholds: the stricter of t_acc and cut-off over both data sets, Raynal et al. 2020, Tables 2 and 3, on unattacked
 releases.

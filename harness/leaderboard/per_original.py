@@ -24,8 +24,8 @@ class PerOriginal:
 
     units   (m,) private rows, sorted
     values  (m,) over releases, rows and candidates
-    null    (m, d) the same against another original of the same class, for each of d derangements, NaN where that
-            original is in every row; None where it was not measured
+    null    (m, d) the same of what answers another original of the class, for each of d derangements, NaN where
+            this one is in every such row; None where it was not measured
     """
 
     units: Array

@@ -1,9 +1,9 @@
 """How much a release reveals at most: the worst case per original beside its null, and the attacks that reach most.
 
 Per original the minimum over the releases as they are and every attack that is no control. The null is the same minimum
-against another original of the same class: as many tries, nothing seen. Because the minimum over attacks chooses with
-the truth in hand, the best single attack stands beside it, and the attack that is chosen on one half of the originals
-and scored on the other, both ways. Every figure names the records that it comes from.
+of what answers another original of the same class: as many tries, nothing seen of this one. Because the minimum over
+attacks chooses with the truth in hand, the best single attack stands beside it, and the attack that is chosen on one
+half of the originals and scored on the other, both ways. Every figure names the records that it comes from.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def keys(records: Iterable[RunResult], array: str | None = None) -> list[str]:
 class WorstCase:
     """The worst case of each original on each seed, by one distance.
 
-    values, null  (M,) the minimum over everything, and the mean over derangements of the same minimum against another
-                  original, NaN where there is none; the null is None where some record has none
+    values, null  (M,) the minimum over everything, and the mean over derangements of the same minimum of what
+                  answers another original, NaN where there is none; the null is None where some record has none
     units, seeds  (M,) the original and the seed of each
     alone         (M,) of the releases as they are (None) and of each attack by itself, by its place
     attacks       the attacks that entered, by place

@@ -1,9 +1,10 @@
 """How close an adversary comes to each original at most, over everything that was released or answered.
 
-Per original: the smallest distance of every image that answers a release of it, and, beside it, the same minimum with
-the same images against another original of the same class (the null): as many tries, nothing seen. An original counts
-where it dominates a release; because a defense says itself which source dominates, the same is measured over every
-release that holds it.
+Per original: the smallest distance of every image that answers a release of it, and, beside it, the same minimum of the
+images that answer another original of the same class (the null): as many tries, nothing seen of it. The null is of the
+very original, because a plain one (sky, a wall) is near anything grey: compared with what its answers have to others,
+it would count as exposed whatever is released. An original counts where it dominates a release; because a defense says
+itself which source dominates, the same is measured over every release that holds it.
 """
 
 from __future__ import annotations
@@ -27,19 +28,24 @@ DERANGEMENTS = 5
 _PAIR_FLOATS = 2**24  # numbers of one stack of image pairs: 64 MiB
 
 
-def others_of(private: Dataset) -> Array:
+def others_of(private: Dataset, is_target: Array) -> Array:
     """(N, 5) for every original five others of its class, as far as there are so many: no column leaves one in place.
 
-    The images of a class stand in a circle in the order of a hash of their content; column t is t + 1 steps further. A
-    class of one image is compared with the next image of the whole set.
+    The targets of a class stand in a circle in the order of a hash of their content, and so do its other images: only
+    what answers targets is measured. Column t is t + 1 steps further. A circle of one image is compared with the next
+    image of the whole set.
     """
     order = np.array(
         sorted(range(len(private)), key=lambda row: hashlib.sha256(b"null " + bytes(private.hashes[row])).digest())
     )
     others = np.empty((len(private), DERANGEMENTS), np.int64)
     place = np.empty(len(private), np.int64)
-    for label in np.unique(private.labels):
-        own = order[private.labels[order] == label]
+    groups = 2 * private.labels + is_target
+    names, sizes = np.unique(groups, return_counts=True)
+    single = np.isin(groups, names[sizes == 1])
+    groups = np.where(single, is_target - 2, groups)
+    for group in np.unique(groups):
+        own = order[groups[order] == group]
         circle = own if len(own) > 1 else order
         place[circle] = np.arange(len(circle))
         steps = 1 + np.arange(DERANGEMENTS) % max(1, len(circle) - 1)
@@ -51,7 +57,7 @@ class Minima:
     """The smallest distances per original, and their null, gathered from any number of answers."""
 
     def __init__(self, client: Client):
-        self._client, self._others = client, others_of(client.splits.private)
+        self._client, self._others = client, others_of(client.splits.private, client.is_target)
         self._metrics = {name: bind(client.registry.get("metrics", worst_metric(name))) for name in judged()}
         self._raw = {name: bind(client.registry.get("metrics", name)) for name in judged()}
         n = len(client.splits.private)
@@ -83,9 +89,10 @@ class Minima:
                 null = np.where(seen_too, np.inf, nearest[:, k:])
                 _lower(self._worst[name], first, nearest[:, 0])
                 _lower(self._worst_any[name], mixed, nearest[:, :k])
-                _lower(self._null[name], first, null[:, :DERANGEMENTS])
-                _lower(self._null_any[name], first, null[:, 0])
-                _lower(self._null_any[name], rest, null[:, DERANGEMENTS:])
+                for column in range(DERANGEMENTS):
+                    _lower(self._null[name][:, column], unseen[:, column], null[:, column])
+                _lower(self._null_any[name], unseen[:, 0], null[:, 0])
+                _lower(self._null_any[name], unseen[:, DERANGEMENTS:], null[:, DERANGEMENTS:])
                 _lower(self._smallest[name], first, raw.min(1)[:, 0])
                 _lower(self._smallest_any[name], mixed, raw.min(1))
         return {name: np.concatenate(some) if some else np.empty(0) for name, some in parts.items()}

@@ -74,40 +74,65 @@ def test_a_release_that_shows_its_lesser_source_counts_for_that_one():
     assert arrays["any_dssim_all"] == pytest.approx([100, 0]) and arrays["dssim_all"] == pytest.approx([100])
 
 
-def test_the_null_is_the_same_minimum_against_others_of_the_class():
-    """Six originals of one class: with one guess of 100 the null is the mean distance of the others."""
-    levels = [100, 110, 120, 130, 140, 150]
+def of_each(levels, *guesses):
+    """Minima with one answer by each row of guesses, (N,) levels, for every original."""
     one = client(levels)
-    others = others_of(one.splits.private)
     minima = Minima(one)
+    for guess in guesses:
+        minima.add(answers(np.array(guess)[:, None], np.arange(len(levels))[:, None], np.zeros(len(levels), int)))
+    return one, minima
 
-    minima.add(answers([[100]], [[0]], [0]))
+
+def test_the_null_is_the_same_minimum_of_what_answers_others_of_the_class():
+    """Six originals of one class, each answered by itself: the null of one is its distance to the other five."""
+    levels = [100, 110, 120, 130, 140, 150]
+
+    _, minima = of_each(levels, levels)
 
     null = minima.arrays()["null_dssim"]
-    expected = [abs(levels[other] - 100) for other in others[0]]
-    assert sorted(expected) == [10, 20, 30, 40, 50]
-    assert null == pytest.approx(np.array([expected]))
-    assert summaries(minima.arrays())["null_dssim"]["mean"] == pytest.approx(30)
+    assert sorted(null[0]) == pytest.approx([10, 20, 30, 40, 50])
+    assert sorted(null[2]) == pytest.approx([10, 10, 20, 20, 30])
+    assert summaries(minima.arrays())["null_dssim"]["mean"] == pytest.approx(
+        np.abs(np.subtract.outer(levels, levels)).sum() / 30
+    )
 
 
 def test_the_null_has_as_many_guesses_as_the_worst_case():
-    levels = [100, 110, 120, 130, 140, 150]
-    one = client(levels)
-    others = others_of(one.splits.private)
+    """Column t of the null of an original is the least distance of both answers to the one whose t-th other it is."""
+    levels = np.array([100, 110, 120, 130, 140, 150])
+
+    one, minima = of_each(levels, levels, levels[::-1].copy())
+
+    others, null = others_of(one.splits.private, one.is_target), minima.arrays()["null_dssim"]
+    for stranger, columns in enumerate(others):
+        for column, original in enumerate(columns):
+            expected = min(abs(levels[original] - levels[stranger]), abs(levels[original] - levels[::-1][stranger]))
+            assert null[original, column] == pytest.approx(expected)
+
+
+def test_a_plain_original_is_as_near_to_what_answers_others():
+    """One grey for all, which one original happens to be: its worst case is 0, and so is its null."""
+    _, minima = of_each([100, 200, 210, 220, 230, 240, 250], [100] * 7)
+
+    arrays = minima.arrays()
+    assert arrays["worst_dssim"][0] == 0 and (arrays["null_dssim"][0] == 0).all()
+    assert arrays["null_dssim"] == pytest.approx(np.broadcast_to(arrays["worst_dssim"][:, None], (7, 5)))
+    assert arrays["null_any_dssim"] == pytest.approx(arrays["worst_any_dssim"])
+
+
+def test_every_target_has_a_null_where_few_originals_are_targets():
+    one = client(np.arange(40) * 6, [0, 1] * 20, targets=10)
     minima = Minima(one)
+    minima.add(answers(np.arange(40)[:, None], np.arange(40)[:, None], np.zeros(40, int)).of_targets(one))
 
-    minima.add(answers([[100]], [[0]], [0]))
-    minima.add(answers([[150]], [[0]], [0]))
-
-    expected = [min(abs(levels[other] - 100), abs(levels[other] - 150)) for other in others[0]]
-    assert minima.arrays()["null_dssim"] == pytest.approx(np.array([expected]))
+    assert np.isfinite(minima.arrays()["null_dssim"]).all() and len(minima.arrays()["null_dssim"]) == 10
 
 
 def test_an_image_of_the_same_mixture_is_no_stranger():
     """Every other of the class is mixed into the release: its null is unknown, and left out of the summary."""
     minima = Minima(client([100, 110]))
 
-    minima.add(answers([[100]], [[0, 1]], [0]))
+    minima.add(answers([[100], [110]], [[0, 1], [1, 0]], [0, 0]))
 
     arrays = minima.arrays()
     assert np.isnan(arrays["null_dssim"]).all()
@@ -118,7 +143,7 @@ def test_an_image_of_the_same_mixture_is_no_stranger():
 def test_others_are_of_the_same_class_and_never_the_image_itself(labels):
     data = client(np.arange(len(labels)) * 7, labels).splits.private
 
-    others = others_of(data)
+    others = others_of(data, np.ones(len(labels), bool))
 
     assert others.shape == (len(labels), DERANGEMENTS)
     assert (others != np.arange(len(labels))[:, None]).all()
