@@ -70,6 +70,11 @@ class Entry:
     tune: dict[str, Any] | None = None
 
     @property
+    def sees_all_releases(self) -> bool:
+        """Whether an attack is granted something of every release: what it does then depends on R."""
+        return not {"releases", "plans"}.isdisjoint(self.granted)
+
+    @property
     def noun(self) -> str:
         return SECTIONS[self.section]
 

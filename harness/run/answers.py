@@ -101,10 +101,11 @@ def _of_named(
         raise HarnessError(f"{attack.name}: an image is answered by several rows; put the candidates in one row")
     sources = np.empty((len(named), secret.sources.shape[1]), np.int64)
     dominant = np.empty(len(named), np.int64)
-    count = releases if later else 1
+    count = releases if later and attack.sees_all_releases else 1
     for number in np.unique(named[:, 0]).tolist():
         if not 0 <= number < count:
-            raise HarnessError(f"{attack.name}: answers release {number}; there are {count}, and the first is 0")
+            seen = "is granted" if count < releases else "there are"
+            raise HarnessError(f"{attack.name}: answers release {number}; {seen} {count}, and the first is 0")
         its = secret if number == 0 or later is None else later(number)[1]
         rows = np.flatnonzero(named[:, 0] == number)
         places = named[rows, 1]

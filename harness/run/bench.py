@@ -212,8 +212,7 @@ class Bench:
             "judges": [provenance.resolved(entry) for entry in evaluators],
             "targets": self.targets,
         }
-        sees_all = {"releases", "plans"} & set(attack.granted)
-        return RunSpec("attack", inputs | ({"releases": self.release_count} if sees_all else {}))
+        return RunSpec("attack", inputs | ({"releases": self.release_count} if attack.sees_all_releases else {}))
 
     def _inputs(self, kind: str, defense: Entry, seed: int, entries: list[Entry]) -> dict[str, Any]:
         distortion = (defense.mixing or {}).get("weights") == "distortion"

@@ -209,7 +209,7 @@ def test_one_ranking_per_original_takes_the_best_of_its_images():
 
 
 def entry():
-    return planted.attack("the_release")
+    return planted.attack("the_release", granted=("releases",))
 
 
 def against_mix(releases=3):
@@ -264,6 +264,15 @@ def test_wrong_names_of_releases_are_refused(named, said):
 
     with pytest.raises(HarnessError, match=said):
         of_guess(one, entry(), guess, *release(0), release)
+
+
+def test_an_attack_that_is_not_granted_the_releases_answers_the_first_alone():
+    """Its record does not depend on R, so its figures would be read beside any number of releases."""
+    one, release = against_mix()
+    guess = Guess(release(0)[0].images[:2, None], releases=np.array([[0, 0], [1, 0]]))
+
+    with pytest.raises(HarnessError, match="answers release 1; is granted 1, and the first is 0"):
+        of_guess(one, planted.attack("the_release"), guess, *release(0), release)
 
 
 def test_only_reconstructions_name_releases():
