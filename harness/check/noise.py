@@ -3,7 +3,8 @@
 A change must be significant against both. Over originals: the paired differences, each original's figure in the new run
 minus its figure in the baseline, every original weighing the same. Over seeds: another seed pairs, draws and trains
 anew, which moves all originals together, so resampling originals does not show it; it is estimated from the baseline's
-own seeds. Where the same seeds were run again and nothing was trained, only the first applies: a release is a function
+own seeds, and the new run's mean is compared with that of all of them: another training is no nearer to the one of its
+own seed. Where the same seeds were run again and nothing was trained, only the first applies: a release is a function
 of its seed, and so is what a filter makes of it. Trainings differ from machine to machine.
 
 References: Student 1908; Cohen 1988, section 2 (power); the mean square within groups is that of the analysis of
@@ -92,10 +93,10 @@ def series_change(
 
     over_seeds  variance of a seed's mean and its degrees of freedom (see `seed_variance`); None: not known
     """
-    old, new = before.ok_records, after.ok_records
-    same_seeds = set(new) <= set(old)
-    if same_seeds:  # compared with themselves, not with the baseline's other seeds
-        old = {seed: old[seed] for seed in new}
+    every, new = before.ok_records, after.ok_records
+    same_seeds = set(new) <= set(every)
+    # compared with themselves, not with the baseline's other seeds
+    old = {seed: every[seed] for seed in new} if same_seeds else every
     old_figures, new_figures = (by_original(side.values(), array) for side in (old, new))
     both = sorted(old_figures.keys() & new_figures.keys())
     if not both:
@@ -107,8 +108,10 @@ def series_change(
     p = paired_p(b, a)
     if over_seeds is not None and (not same_seeds or _trained(before) or _trained(after)):
         variance, freedom = over_seeds
-        spreads.append(Spread(math.sqrt(variance * (1 / len(old) + 1 / len(new))), freedom))
-        p = max(p, spreads[-1].p(float((b - a).mean())))
+        figures = by_original(every.values(), array)  # another training is no nearer to that of its own seed
+        apart = [new_figures[unit] - figures[unit] for unit in figures.keys() & new_figures.keys()]
+        spreads.append(Spread(math.sqrt(variance * (1 / len(every) + 1 / len(new))), freedom))
+        p = max(p, spreads[-1].p(float(np.mean(apart))))
     return SeriesChange(float(a.mean()), float(b.mean()), p, tuple(spreads), len(both))
 
 

@@ -10,6 +10,7 @@ as the new run has, and a verdict on which the groups do not agree may turn with
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, TypeAlias
 
 from harness.check.changes import (
@@ -45,10 +46,11 @@ def verdict_changes(matches: Sequence[Match]) -> list[Change]:
     if not pairs:
         return []
     before, after = ([side for match in matches if (side := part(match))] for part in (_before, _after))
-    seeds = {seed for *_, new in pairs for seed in new.ok_records}
-    known = {seed for _, old, _ in pairs for seed in old.ok_records}
+    seeds = [_seeds_of_all(_row_of(new, after)) for *_, new in pairs]
+    known = [_seeds_of_all(_row_of(old, before)) for _, old, _ in pairs]
     now = _verdicts([new for *_, new in pairs], after, seeds)
-    groups = [_verdicts([old for _, old, _ in pairs], before, group) for group in _groups(known, seeds)]
+    grouped = list(zip_longest(*map(_groups, known, seeds), fillvalue=frozenset[int]()))
+    groups = [_verdicts([old for _, old, _ in pairs], before, group) for group in grouped]
     changes = []
     for at, (match, old, new) in enumerate(pairs):
         versions = _versions(_row_of(old, before), _row_of(new, after))
@@ -67,12 +69,17 @@ def _after(match: Match) -> Series | None:
     return match.after
 
 
-def _groups(known: Collection[int], seeds: Collection[int]) -> list[set[int]]:
+def _seeds_of_all(row: Iterable[Series]) -> frozenset[int]:
+    """The seeds that the release and every attack on it were run on."""
+    return frozenset.intersection(*(frozenset(each.records) for each in row))
+
+
+def _groups(known: Collection[int], seeds: Collection[int]) -> list[frozenset[int]]:
     """The baseline's seeds in groups of as many as there are new ones, the new run's own first."""
-    own = set(seeds) if set(seeds) <= set(known) else set()
-    rest, size = sorted(set(known) - own), len(seeds)
-    parts = [set(rest[at : at + size]) for at in range(0, len(rest) - size + 1, size)]
-    return [own, *parts] if own else parts or [set(known)]
+    own = frozenset(seeds) if set(seeds) <= set(known) else frozenset[int]()
+    rest, size = sorted(set(known) - own), max(1, len(seeds))
+    parts = [frozenset(rest[at : at + size]) for at in range(0, len(rest) - size + 1, size)]
+    return [own, *parts] if own else parts or [frozenset(known)]
 
 
 def _row_of(release: Series, side: Iterable[Series]) -> list[Series]:
@@ -80,13 +87,15 @@ def _row_of(release: Series, side: Iterable[Series]) -> list[Series]:
     return [release, *(each for each in side if each.attacks(release))]
 
 
-def _verdicts(releases: Sequence[Series], side: Sequence[Series], seeds: Collection[int]) -> list[dict[str, Part]]:
-    """Of the row of each release, on these seeds alone. A seed that one of them lacks is not in its row."""
+def _verdicts(
+    releases: Sequence[Series], side: Sequence[Series], seeds: Sequence[Collection[int]]
+) -> list[dict[str, Part]]:
+    """Of the row of each release on its seeds; of one that has none of them, nothing."""
     variances: Variances = {}
     given = []
-    for release in releases:
-        attacks = [record for each in _row_of(release, side)[1:] for record in _of_seeds(each.records, seeds)]
-        given.append(RowRecords(_of_seeds(release.ok_records, seeds), attacks, variances=variances))
+    for release, mine in zip(releases, seeds, strict=True):
+        attacks = [record for each in _row_of(release, side)[1:] for record in _of_seeds(each.records, mine)]
+        given.append(RowRecords(_of_seeds(release.ok_records, mine), attacks, variances=variances))
     variances |= pooled_variances(sample for each in given if each.releases for sample in each.samples())
     return [_verdict(make_row(each)) if each.releases else {} for each in given]
 
@@ -124,7 +133,7 @@ def _change(
 
 def _versions(old: Sequence[Series], new: Sequence[Series]) -> dict[bool, list[str]]:
     """The raised versions of a row that explain a loss (False): an attack's; and a gain (True): all others."""
-    found = {}
+    found: dict[bool, list[str]] = {}
     for gain in (False, True):
         was, now = ({entry["name"]: entry for each in side for entry in _entries(each, gain)} for side in (old, new))
         found[gain] = [text for name, entry in now.items() for text in raised(was.get(name), entry)]

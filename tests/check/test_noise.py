@@ -53,6 +53,18 @@ def test_a_repeated_training_is_compared_with_the_spread_over_seeds_too() -> Non
     assert low < 0 < high
 
 
+def test_a_training_is_compared_with_those_of_all_the_baselines_seeds() -> None:
+    """By chance it is no nearer to the one of its own seed: Student's t of two means, of five and of one."""
+    old = [attack(0.5 + 0.02 * seed + noise(seed), seed) for seed in range(5)]
+    again = attack(0.6 + noise(0), 0)
+
+    found = series_change(series(*old), series(again), "attacked_dssim", over_seeds=(0.02**2, 12))
+
+    apart = (0.6 + noise(0)).mean() - np.mean([0.5 + 0.02 * seed + noise(seed).mean() for seed in range(5)])
+    assert found is not None and found.change == pytest.approx(0.1)
+    assert found.p == pytest.approx(2 * scipy.stats.t.sf(apart / (0.02 * (1 + 1 / 5) ** 0.5), 12))
+
+
 def test_an_attack_that_trains_nothing_is_paired_like_a_release() -> None:
     """A filter on the same release does the same again."""
     before, after = attacked(distance=0.3), attacked(distance=0.35 + noise(2, 0.01))
