@@ -8,6 +8,7 @@ Every built-in defense, ten seeds each, on the photographs of the data set `phot
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 
 from harness.client.client import Client
 from harness.data.load import load
@@ -23,15 +24,16 @@ def main() -> None:
     arguments.add_argument("--releases", type=int, default=2)
     options = arguments.parse_args()
     splits, registry = load("photos", size=options.size, limit=options.limit), load_registry()
-    alarms = runs = 0
+    alarms, runs = Counter[str](), 0
     for name, defense in registry.section("defenses").items():
         for seed in range(options.seeds):
             client = Client(splits, registry, "cpu", options.releases, options.limit)
             found = compare(client, defense, seed)
-            alarms, runs = alarms + found["mismatch"], runs + 1
+            alarms[name] += found["mismatch"]
+            runs += 1
             least = min(figures["p"] for figures in found["statistics"].values())
             print(f"{name} {seed}: smallest p {least:.3g} {', '.join(found['said'])}", flush=True)
-    print(f"{alarms} alarms in {runs} runs ({len(splits.private)} private images of {options.size} px)")
+    print(f"{alarms.total()} alarms in {runs} runs ({len(splits.private)} private images of {options.size} px)")
 
 
 if __name__ == "__main__":

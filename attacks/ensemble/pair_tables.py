@@ -137,7 +137,8 @@ def _explaining(images: Bytes, released: Bytes, chunk: int, period: int) -> tupl
     by_released = {each: _explained(images, released, each.of(released, chunk), classes, period) for each in _RELEASED}
     best, highest = None, 0.0
     for before in (None, *_BEFORE):
-        choices: dict[_Other | None, Tensor] = {None: alone, **by_released}
+        choices = dict[_Other | None, Tensor]({None: alone})
+        choices.update((each, share) for each, share in by_released.items())
         if before is not None:
             choices[before] = _explained(images, released, before.of(images, chunk), classes, period)
         share, chosen = torch.stack(list(choices.values())).max(0)
