@@ -31,6 +31,7 @@ from harness.images import average, to_images
 from harness.observation import Observation
 from harness.randomness import derive, numpy_generator
 from harness.registry import Entry, bind
+from harness.run.row_check import SAID, depends_on_others
 from harness.statistics import holm
 from harness.types import Array, Bytes, Images, Release, Secret
 
@@ -73,6 +74,7 @@ def compare(client: Client, defense: Entry, seed: int) -> dict[str, Any]:
              differs, in words
     """
     said = [] if _repeats(client, defense, seed) else ["the same key gives other bytes"]
+    said += [SAID] if depends_on_others(client, defense, seed) else []
     if not len(client.splits.public):
         return {"mismatch": bool(said), "statistics": {}, "said": [*said, "not compared: there are no public images"]}
     measure = _measurer(client)
