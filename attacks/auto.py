@@ -29,6 +29,7 @@ from harness.plugins.attacks.ensemble import rehearsal
 from harness.plugins.attacks.ensemble.brightness_contrast import brightness_contrast
 from harness.plugins.attacks.ensemble.call_masks import call_mask
 from harness.plugins.attacks.ensemble.entry_maps import entry_map
+from harness.plugins.attacks.ensemble.keys_of_calls import keys_of_calls
 from harness.plugins.attacks.ensemble.known_linear_map import known_linear_map
 from harness.plugins.attacks.ensemble.linear_maps import linear_map
 from harness.plugins.attacks.ensemble.pair_tables import pair_table
@@ -90,7 +91,15 @@ _INVERSION = Member(
     "inversion", partial(inversion, train_epochs=20, width=24, batch=12), rehearsal.one_epoch, expensive=True
 )
 
-FINDERS: tuple[Finder, ...] = (call_mask, entry_map, pair_table, linear_map, known_linear_map, fresh_keys)
+FINDERS: tuple[Finder, ...] = (
+    call_mask,
+    entry_map,
+    pair_table,
+    keys_of_calls,
+    linear_map,
+    known_linear_map,
+    fresh_keys,
+)
 """What is looked for and undone before the members run, the cheapest and most exact first."""
 
 

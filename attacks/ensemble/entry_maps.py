@@ -10,6 +10,7 @@ Neither gradients nor linearity nor knowledge of the function's inside is needed
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -41,7 +42,7 @@ def entry_map(observation: Observation, rng: Generator) -> Undoing | None:
     if factor > max(0.5, _SEPARATED * noise / 100):
         return None  # what varies is the brightness of whole images: nothing fixed that a table could undo
     draws, tables = _tables(box, noise)
-    origin = _origins(box, tables, noise, draws, numpy_generator(key_from(rng)).permutation(tables.shape[1]))
+    origin = origins(box, tables, noise, draws, numpy_generator(key_from(rng)).permutation(tables.shape[1]))
     height, width = box.shape[1:]
     read = origin >= 0
     if float(read.float().mean()) < _LEAST_READ:
@@ -51,14 +52,14 @@ def entry_map(observation: Observation, rng: Generator) -> Undoing | None:
     spread = float((tables.amax(1) - tables.amin(1)).median())
     if (order is None and table is None) or spread < _LEAST_RANGE + _SEPARATED * noise / draws**0.5:
         return None
-    inverse = _inverse(tables, _typical_levels(box), noise)
+    inverse = _inverse(tables, typical_levels(box), noise)
     said = " and ".join(part for part in (order, table) if part)
     ranges = _ranges(tables) if noise < 0.5 else None
-    return Undoing(said, _Inverted(origin, inverse, ranges, (3, height, width)), _REMOVED)
+    return Undoing(said, Inverted(origin, inverse, ranges, (3, height, width)), _REMOVED)
 
 
 @dataclass(frozen=True)
-class _Inverted:
+class Inverted:
     """Puts every entry back where it came from, and its value back to the likeliest grey level.
 
     origin   (d,) entry of the image that each entry of a release comes from; -1 where that is not known
@@ -70,7 +71,7 @@ class _Inverted:
     origin: Tensor
     inverse: Tensor
     ranges: tuple[Tensor, Tensor] | None
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
 
     def __call__(self, released: Bytes) -> Bytes:
         values = released.flatten(1).long()
@@ -145,12 +146,23 @@ def _tables(box: BlackBox, noise: float) -> tuple[int, Tensor]:
     return draws, total / draws
 
 
-def _origins(box: BlackBox, tables: Tensor, noise: float, draws: int, numbers: Array) -> Tensor:
-    """(d,) the entry that each entry of a release comes from, -1 where the digits contradict each other.
+class Function(Protocol):
+    """What may be called on (n, 3, H, W) uint8 images; its result has n rows of any shape."""
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(3, H, W)."""
+
+    def __call__(self, images: Bytes) -> Bytes: ...
+
+
+def origins(box: Function, tables: Tensor, noise: float, draws: int, numbers: Array) -> Tensor:
+    """(p,) the entry that each entry of a release comes from, -1 where the digits contradict each other.
+
+    tables   (256, p)
     numbers  (d,) the number that is written at each entry: a permutation, so that the pictures look like noise
     """
-    count, device = tables.shape[1], tables.device
+    count, device = len(numbers), tables.device
     low, high = _two_levels(tables, noise / draws**0.5)
     number = torch.from_numpy(numbers).to(device)
     digits = torch.stack([number >> place & 1 for place in range(max(1, (count - 1).bit_length()))])
@@ -213,7 +225,7 @@ def _simplest(tables: Tensor, read: Tensor, error: float) -> tuple[Tensor, str |
     return tables.T, "a table of grey levels for each place (a fixed pad or mask)"
 
 
-def _typical_levels(box: BlackBox) -> Tensor:
+def typical_levels(box: BlackBox) -> Tensor:
     """(256,) how frequent each grey level is among public images; none is impossible."""
     counts = torch.bincount(box.public(64).flatten().long(), minlength=_LEVELS).float()
     return counts / counts.sum() + 1e-5
@@ -236,6 +248,12 @@ def _inverse(tables: Tensor, frequency: Tensor, noise: float) -> Tensor:
         spread = torch.exp(-((offsets[:, None] - offsets) ** 2) / (2 * noise**2))
         total, weight = total @ spread, weight @ spread
     return _nearest(total / weight.clamp(min=1e-12), weight > 1e-9)
+
+
+def inverted(origin: Tensor, tables: Bytes, frequency: Tensor, shape: tuple[int, ...]) -> Inverted:
+    """The inverse of an order (d,) and of tables (1 or d, 256) that are known exactly."""
+    values = tables.float()
+    return Inverted(origin, _inverse(values, frequency, 0.0), _ranges(values), shape)
 
 
 def _ranges(tables: Tensor) -> tuple[Tensor, Tensor]:

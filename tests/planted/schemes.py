@@ -12,6 +12,7 @@ from tests.planted.combined import COMBINED
 from tests.planted.composed import COMPOSED, PROTOCOL
 from tests.planted.fresh import FRESH
 from tests.planted.hidden import HIDDEN
+from tests.planted.keys import KEYS
 from tests.planted.leaks import LEAKS
 from tests.planted.linear import LINEAR_MAPS
 from tests.planted.masks import MASKS
@@ -21,7 +22,7 @@ from tests.planted.table import Planted
 from tests.planted.tables import TABLES
 
 PLANTED: dict[str, Planted] = {
-    **TABLES, **MOVES, **MASKS, **LINEAR_MAPS, **FRESH, **HIDDEN, **LEAKS, **COMBINED, **COMPOSED, **PROTOCOL,
+    **TABLES, **MOVES, **MASKS, **LINEAR_MAPS, **FRESH, **HIDDEN, **LEAKS, **COMBINED, **KEYS, **COMPOSED, **PROTOCOL,
 }  # fmt: skip
 FIRST_TEN = tuple(name for name, planted in PLANTED.items() if planted.auto is not None)
 """Those that the ensemble was first built against, with the largest dSSIM allowed after it."""
