@@ -30,7 +30,6 @@ MULTI_RELEASE = "multi_release"
 SEEDS = 3
 FLOOR, ENSEMBLE = "floor", "ensemble"
 """Traits of what a recogniser is compared with, and of an attack that runs all others."""
-AUTO = "auto"
 _LEVEL = 0.05
 _BY_CHANCE = 1e-4  # how often a correct harness may be warned of by chance
 _SHOWN = 5e-4  # what three decimals show; less is the rounding of float32 or of a solver
@@ -88,7 +87,7 @@ def _single_release(group: AttackRuns) -> bool:
     traits = group.entry.get("traits", [])
     if group.entry.get("kind") != "reconstruction" or group.control:
         return False
-    return ENSEMBLE in traits or group.name == AUTO or (_through_the_defense(group) and "releases" not in group.granted)
+    return ENSEMBLE in traits or (_through_the_defense(group) and "releases" not in group.granted)
 
 
 def missing_requirements(
