@@ -196,7 +196,14 @@ def page(reruns: dict[tuple[int, int], dict[str, Any]], faults: dict[Fault, dict
         "## Planted",
         "",
         *grid(
-            ("planted", "exit code", "failing", "what", "largest change, against its tolerance"),
+            (
+                "planted",
+                "exit code",
+                "failing",
+                "what",
+                "verdicts that turned",
+                "largest change, against its tolerance",
+            ),
             [(fault.name, str(found["code"]), *_failures(found["document"])) for fault, found in faults.items()],
         ),
         "## Clean reruns, two seeds each",
@@ -214,7 +221,7 @@ def page(reruns: dict[tuple[int, int], dict[str, Any]], faults: dict[Fault, dict
     return "\n".join(lines)
 
 
-def _failures(document: dict[str, Any]) -> tuple[str, str, str]:
+def _failures(document: dict[str, Any]) -> tuple[str, str, str, str]:
     failed = [change for change in document["changes"] if change["failed"]]
     kinds = Counter(change["what"] for change in failed)
     moved = [change for change in failed or document["changes"] if change["change"] is not None and change["tolerance"]]
@@ -223,8 +230,18 @@ def _failures(document: dict[str, Any]) -> tuple[str, str, str]:
     return (
         f"{len(failed)} of {document['compared']}",
         ", ".join(f"{what} ({number})" for what, number in kinds.most_common()) or "-",
+        _verdicts(failed),
         largest if most and most["change"] else "none",
     )
+
+
+def _verdicts(failed: list[dict[str, Any]]) -> str:
+    """noise_mix release: dssim, exposed"""
+    turned: dict[str, list[str]] = {}
+    for change in failed:
+        if change["score"].startswith("verdict"):
+            turned.setdefault(change["cell"], []).append(change["score"].split("(")[1].rstrip(")"))
+    return "; ".join(f"{cell}: {', '.join(parts)}" for cell, parts in turned.items()) or "-"
 
 
 def _smallest_p(document: dict[str, Any]) -> tuple[str, str, str]:
