@@ -8,7 +8,8 @@ A judged distance has variants, named by a prefix: `any_dssim` (to the nearest s
 sources), `attacked_dssim` (of an attack's best candidate), `attacked_any_dssim` and `first_dssim` (of its first
 candidate alone). Over everything that was released or answered stand, per original, `dssim_all` (the smallest),
 `worst_dssim` (the smallest by the metric that the worst case is made of) and `null_dssim` (the same of
-what answers another original), each also to the nearest source: `worst_any_dssim`.
+what answers another original), each also to the nearest source: `worst_any_dssim`. `any_reid_rank1` is of every
+original that anything holds, as whichever source, by one image alone.
 
 Thresholds: the stricter of t_acc and cut-off over both data sets, Raynal et al. 2020, Tables 2 and 3, on unattacked
 releases.
@@ -140,7 +141,8 @@ def base(name: str) -> str:
         shorter = name.removeprefix(prefix)
         if shorter != name and base(shorter) in SCORES and SCORES[base(shorter)].judged:
             return base(shorter)
-    return name
+    as_any = name.removeprefix(ANY)
+    return as_any if as_any in SCORES and SCORES[as_any].features else name
 
 
 def label(name: str) -> str:
@@ -169,7 +171,7 @@ def index_array(name: str) -> str:
     originals  one for every target that dominates a release
     held       one for every target that a release holds
     """
-    if not (name.startswith((WORST, NULL, "reid_")) or name.endswith(ALL)):
+    if not (name.startswith((WORST, NULL, "reid_", f"{ANY}reid_")) or name.endswith(ALL)):
         return "units"
     return "held" if ANY in name else "originals"
 

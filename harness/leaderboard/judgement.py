@@ -9,7 +9,10 @@ exposed        an original is exposed where its worst case is below half of its 
                fails the row. By the distance that ranks, to the dominant original and to the nearest source.
 re-identified  for every attack, and the release as is, and every embedding: the hits on each seed against chance
                (exact binomial), the smallest p-value times the number of seeds, then Holm over attacks and embeddings.
-               Passes where none is above chance, or where the largest share has an upper Wilson end of at most .05.
+               All images of the original that dominates in one ranking, and one image of any source by itself. Of the
+               release also elsewhere: images that do not hold an original are most like one of them more often than
+               like one of the gallery's distractors (Fisher's exact test); the share is the excess.
+               Passes where none is above chance, or where all that are have an upper Wilson end of at most .05.
 
 With several seeds the unit stays the original: a share is the mean over seeds of a seed's share, its Wilson interval is
 of as many originals as one seed has. Seeds may repeat each other's hits (an attack that always answers the same image
@@ -24,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import binomtest, fisher_exact
 
 from harness.leaderboard.attack_runs import AttackRuns
 from harness.leaderboard.format import LOOK, attack_name, short, trimmed
@@ -43,6 +46,7 @@ LEAST_ORIGINALS = 189  # none exposed of fewer has an upper end above .02
 SEEN, UNSEEN = 0.05, 0.3  # one original below the first whose null is above the second fails the row
 LEVEL = 0.05
 NO_NULL = "not measured: null"
+ANY_SOURCE, ELSEWHERE = " as any source", " in images that do not hold them"
 
 
 @dataclass(frozen=True)
@@ -133,18 +137,24 @@ def _number(count: float) -> str:
 def reidentified(releases: Sequence[RunResult], attacks: Sequence[AttackRuns]) -> Judgement:
     """Of the releases as they are and of every attack that is no control, by every embedding."""
     runs = [(LOOK, list(releases)), *((group.name, list(group.ok_runs.values())) for group in attacks)]
-    tried = [
+    found = [
         (name, embedding, trial)
         for name, records in runs
         for embedding in reidentifications()
-        if (trial := _trial(records, embedding)) is not None
+        for trial in (_trial(records, embedding), _trial(records, ANY + embedding))
     ]
-    lacking = [name for name in reidentifications() if not all(name in release.arrays for release in releases)]
+    found += [(LOOK, embedding, _elsewhere(releases, embedding)) for embedding in reidentifications()]
+    tried = [(name, embedding, trial) for name, embedding, trial in found if trial is not None]
+    judged_by = [each for name in reidentifications() for each in (name, ANY + name)]
+    lacking = dict.fromkeys(
+        name.removeprefix(ANY) for name in judged_by if not all(name in release.arrays for release in releases)
+    )
     if not tried:
         return Judgement(None, "not measured")
     corrected = holm([trial["p"] for *_, trial in tried])
     above = [at for at, p in enumerate(corrected) if p < LEVEL]
-    at = max(above or range(len(tried)), key=lambda at: (tried[at][2]["share"], -corrected[at], -at))
+    shares = [at for at, (*_, trial) in enumerate(tried) if trial["as"] != ELSEWHERE]  # an excess of none is noise
+    at = max(above or shares, key=lambda at: (tried[at][2]["share"], -corrected[at], -at))
     name, embedding, trial = tried[at]
     figures = {
         "attack": name,
@@ -153,7 +163,7 @@ def reidentified(releases: Sequence[RunResult], attacks: Sequence[AttackRuns]) -
         "holm": float(corrected[at]),
         "above_chance": bool(above),
     }
-    most = max(trial["high"] for *_, trial in tried)
+    most = max((tried[at][2]["high"] for at in above), default=0.0)
     if above and most > MOST_REIDENTIFIED:
         return Judgement(False, _reached(figures), figures)
     if lacking:
@@ -166,7 +176,8 @@ def reidentified(releases: Sequence[RunResult], attacks: Sequence[AttackRuns]) -
 
 def _reached(figures: Mapping[str, Any]) -> str:
     share, features = short(figures["share"]), reidentifications()[figures["embedding"]]
-    return f"{share} by {features} after {attack_name(figures['attack'])} (chance {short(figures['chance'])})"
+    by = f"{features}{figures['as']}"
+    return f"{share} by {by} after {attack_name(figures['attack'])} (chance {short(figures['chance'])})"
 
 
 def _trial(records: Sequence[RunResult], name: str) -> dict[str, Any] | None:
@@ -180,7 +191,25 @@ def _trial(records: Sequence[RunResult], name: str) -> dict[str, Any] | None:
     share, n = float(np.mean([each.mean() for each in hits])), max(map(len, hits))
     low, high = wilson(share * n, n)
     bounded = {"share": share, "low": low, "high": high, "n": n, "chance": float(np.mean(chances))}
-    return {**bounded, "p": min(1.0, len(p) * min(p))}
+    return {**bounded, "p": min(1.0, len(p) * min(p)), "as": ANY_SOURCE if name.startswith(ANY) else ""}
+
+
+def _elsewhere(releases: Sequence[RunResult], name: str) -> dict[str, Any] | None:
+    """By one embedding: the share of originals that images show which do not hold them, beyond that of distractors."""
+    counts = [found for release in releases if (found := release.facts.get("elsewhere", {}).get(name))]
+    counts = [each for each in counts if each["distractors"]]
+    if not counts:
+        return None
+    p, shares = [], []
+    for each in counts:
+        table = [(each["named"], each["targets"]), (each["distractors_named"], each["distractors"])]
+        p.append(float(fisher_exact([[hits, n - hits] for hits, n in table], alternative="greater").pvalue))
+        mine, chance = (hits / n for hits, n in table)
+        shares.append(max(0.0, (mine - chance) / (1 - chance)) if chance < 1 else 0.0)
+    share, n = float(np.mean(shares)), max(each["targets"] for each in counts)
+    low, high = wilson(share * n, n)
+    bounded = {"share": share, "low": low, "high": high, "n": n, "chance": 0.0}
+    return {**bounded, "p": min(1.0, len(p) * min(p)), "as": ELSEWHERE}
 
 
 def _above(hits: Array, chance: float) -> float:

@@ -10,10 +10,11 @@ import torch
 
 from harness.client.client import Client
 from harness.errors import HarnessError, Inapplicable, NotConverged
+from harness.randomness import derive, numpy_generator
 from harness.registry import Entry, bind
 from harness.run.answers import Answers, Epoch, of_guess, rows_of
 from harness.run.originals import Minima, summaries
-from harness.scores import ANY, ATTACKED, FIRST, embeddings, label, proof_of
+from harness.scores import ANY, ATTACKED, FIRST, embeddings, label, proof_of, reidentifications
 from harness.statistics import summarise, wilson
 from harness.types import Array, Guess, Release, Secret
 
@@ -69,7 +70,7 @@ def _reconstruction(client: Client, guess: Guess, answers: Answers) -> Scored:
     scores = {
         name: summarise(values, units=units, proportion=False) for name, values in of_rows.items() if name != "units"
     }
-    known, hits = identified(client, [answers])
+    known, hits, _ = identified(client, [answers])
     return {**scores, **summaries(of_originals), **known}, {**of_rows, **of_originals, **hits}
 
 
@@ -123,8 +124,13 @@ def _attribute(client: Client, attack: Entry, guess: Guess, release: Release, se
     return {"attribute": {**figures["attribute"], "chance_constant": chance["constant"]}}, arrays
 
 
-def identified(client: Client, answers: Sequence[Answers]) -> Scored:
-    """Re-identification by every fixed embedding: one ranking per original, of all images that answer its releases."""
+def identified(client: Client, answers: Sequence[Answers]) -> tuple[dict[str, Any], dict[str, Array], dict[str, Any]]:
+    """Re-identification by every fixed embedding: one ranking per original, of all images that answer its releases.
+
+    Beside it `any_reid_rank1` and the like: every original that is mixed into anything, by one image alone, which is
+    drawn among those that hold it. A defense says itself which source dominates, and pictures of others hide nothing
+    there. `facts` has `elsewhere`, see `_elsewhere`.
+    """
     rows = [np.flatnonzero(client.is_target[each.dominant_rows]) for each in answers]
     units = np.concatenate([each.dominant_rows[some] for each, some in zip(answers, rows, strict=True)])
     originals, places = np.unique(units, return_inverse=True)
@@ -132,6 +138,8 @@ def identified(client: Client, answers: Sequence[Answers]) -> Scored:
         raise Inapplicable(f"none of the {client.targets} targets dominates a release; use a larger --targets")
     scores: dict[str, Any] = {}
     arrays: dict[str, Array] = {"originals": originals}
+    elsewhere: dict[str, Any] = {}
+    held, single, sources = _single_images(client, answers)
     for embedding, names in embeddings().items():
         likeness = _evaluator(client, embedding)
         best, done = torch.full((len(originals), len(client.gallery)), -torch.inf, device=client.device), 0
@@ -144,7 +152,55 @@ def identified(client: Client, answers: Sequence[Answers]) -> Scored:
         figures, hits = _ranked(client, best, originals)
         scores |= {name: figures[rank] for name, rank in names.items()}
         arrays |= {name: hits[rank] for name, rank in names.items()}
-    return scores, arrays
+        alone = torch.full((len(held), len(client.gallery)), -torch.inf, device=client.device)
+        for start in range(0, len(held), _RANKED):
+            some_rows = slice(start, start + _RANKED)
+            these = likeness(single[some_rows], client.gallery.images, client.device)
+            pooled(these, np.arange(len(these)) + start, alone)
+        figures, hits = _ranked(client, alone, held)
+        for name, rank in names.items():
+            if name in reidentifications():
+                scores[ANY + name], arrays[ANY + name] = figures[rank], hits[rank]
+                elsewhere[name] = _elsewhere(client, alone, sources)
+    return scores, arrays, {"elsewhere": elsewhere}
+
+
+def _single_images(client: Client, answers: Sequence[Answers]) -> tuple[Array, torch.Tensor, Array]:
+    """(q,) every target that something holds, one image (q, M, 3, H, W) that holds it, and (q, k) that one's sources.
+
+    The image is drawn among all that hold the original, whichever of its sources it is.
+    """
+    sources = np.concatenate([each.sources for each in answers])
+    ends = np.cumsum([len(each) for each in answers])
+    pairs = numpy_generator(derive(b"", "single image", *sources.shape)).permutation(sources.size)
+    pairs = pairs[client.is_target[sources.ravel()[pairs]]]
+    held, first = np.unique(sources.ravel()[pairs], return_index=True)
+    rows = pairs[first] // sources.shape[1]
+    part = np.searchsorted(ends, rows, "right")
+    inside = rows - (ends - np.diff(ends, prepend=0))[part]
+    images = [answers[at].images[int(row)] for at, row in zip(part.tolist(), inside, strict=True)]
+    return held, torch.stack(images), sources[rows]
+
+
+def _elsewhere(client: Client, likeness: torch.Tensor, sources: Array) -> dict[str, int]:
+    """Whether images show originals that are not mixed into them: how many of the gallery are the most alike to some.
+
+    A scheme that gives every image the picture of another one hides it from all distances to its sources. Originals
+    and distractors are images of one kind: what reveals nothing is as often most like a distractor as like an original.
+
+    likeness  (q, G) of the images that `_single_images` drew
+    sources   (q, k) what each holds, which is left out
+    returns   targets and distractors of the gallery, and how many of each are the most alike to some image
+    """
+    columns = torch.from_numpy(client.gallery.columns[sources]).to(likeness.device)
+    others = torch.cat([likeness, likeness.new_empty(len(likeness), 1)], 1)  # a place for what is not in the gallery
+    others.scatter_(1, torch.where(columns < 0, likeness.shape[1], columns), -torch.inf)
+    named = others[:, :-1].argmax(1).unique().cpu().numpy()
+    targets = np.zeros(likeness.shape[1], bool)
+    targets[client.gallery.columns[client.is_target]] = True
+    hits, count = int(targets[named].sum()), int(targets.sum())
+    others_named = {"distractors": len(targets) - count, "distractors_named": len(named) - hits}
+    return {"targets": count, "named": hits, **others_named}
 
 
 def pooled(likeness: torch.Tensor, places: Array, best: torch.Tensor) -> torch.Tensor:

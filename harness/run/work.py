@@ -58,9 +58,9 @@ def measure_release(client: Client, defense: Entry, seed: int) -> Outcome:
         answers.append(of_release(client, *client.release(defense, seed, number)).not_in(seen))
         minima.add(answers[-1])
     by_original = minima.arrays(raw=True)
-    known, hits = identified(client, answers)
+    known, hits, found = identified(client, answers)
     rehearsal = compare(client, defense, seed)
-    facts = {"released": len(release), "rehearsal": rehearsal, **client.splits.notes}
+    facts = {"released": len(release), "rehearsal": rehearsal, **found, **client.splits.notes}
     scores |= {**summaries(by_original), **known, **missing}
     return scores, {"units": units, **arrays, **by_original, **hits}, facts
 

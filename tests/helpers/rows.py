@@ -9,7 +9,7 @@ import numpy as np
 from harness.leaderboard.board import boards
 from harness.leaderboard.row import CONTROLS
 from harness.records import RunResult, RunSpec
-from harness.scores import reidentifications
+from harness.scores import ANY, reidentifications
 from harness.statistics import summarise
 
 N = 200  # of fewer originals none can be shown not to be exposed
@@ -121,7 +121,7 @@ def trained(accuracy, defense="mix", seed=0, epochs=10, recipe="default", releas
 
 def never_found(record):
     """The record with hits of every embedding: none."""
-    for name in reidentifications():
+    for name in [each for found in reidentifications() for each in (found, ANY + found)]:
         record.arrays[name] = np.zeros(len(record.arrays["originals"]))
         record.scores[name] = {"mean": 0.0, "low": 0.0, "high": 0.02, "n": N, "chance": 0.004, "corrected": 0.0}
     return record

@@ -99,6 +99,26 @@ def test_an_embedding_that_was_not_measured_leaves_the_part_open():
     assert row(kept).passes["reidentified"] is None
 
 
+def test_originals_found_as_any_source_count():
+    found = row(hits(release(dssim=FAR), 60, name="any_reid_histogram_rank1"))
+
+    assert found.passes["reidentified"] is False
+    assert ".300 by histogram as any source" in found.judgements["reidentified"].words
+
+
+@pytest.mark.parametrize(("named", "passes"), [(40, True), (48, True), (120, False)])
+def test_originals_found_in_images_that_do_not_hold_them_count(named, passes):
+    """200 originals and 1,000 distractors, of which 200 are the most alike to some image: chance is .2."""
+    kept = never_found(release(dssim=FAR))
+    counts = {"targets": 200, "named": named, "distractors": 1000, "distractors_named": 200}
+    kept.facts["elsewhere"] = {"reid_rank1": counts}
+
+    found = row(kept)
+
+    assert found.passes["reidentified"] is passes
+    assert passes or ".500 by thumbnails in images that do not hold them" in found.judgements["reidentified"].words
+
+
 def test_attacks_at_chance_raise_no_false_alarm_in_more_than_five_of_a_hundred():
     """Ten attacks by three embeddings on three seeds; hits that the seeds share, and hits that they do not.
 
