@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from harness.leaderboard.ranking import correct, rank
 from harness.leaderboard.reported import PublishedRow
 from harness.leaderboard.row import Row, RowRecords, make_row
-from harness.leaderboard.selection import Code, UnknownCode, defense_of, measured_on, select
+from harness.leaderboard.selection import Code, UnknownCode, alike, defense_of, measured_by, measured_on, select
 from harness.leaderboard.training import Variances, pooled_variances
 from harness.records import RunResult
 
@@ -69,23 +69,36 @@ def boards(
 
 
 def _by_targets(records: list[RunResult], code: Code) -> list[Board]:
-    """Figures over other targets, or by other metrics, are not averaged; utility is the same beside each."""
-    choices = dict.fromkeys(measured_on(record) for record in records if record.spec.kind == "release")
+    """Figures over other targets, or by other metrics or evaluators, do not meet; utility is the same beside each."""
+    choices = _measurements([record for record in records if record.spec.kind == "release"])
     left_out = _in_no_row(records)
     if not choices:
         return [replace(_board(records, code), left_out=left_out)]
     boards = []
-    for choice in choices:
+    for choice, by in choices:
         targets = json.loads(choice)[0]
         kept = [
             record
             for record in records
             if record.spec.kind == "utility"
-            or (record.spec.kind == "release" and measured_on(record) == choice)
-            or (record.spec.kind == "attack" and record.inputs["targets"] == targets)
+            or (record.spec.kind == "release" and measured_on(record) == choice and alike(by, measured_by(record)))
+            or (record.spec.kind == "attack" and record.inputs["targets"] == targets and alike(by, measured_by(record)))
         ]
         boards.append(replace(_board(kept, code), left_out=left_out))
     return boards
+
+
+def _measurements(releases: list[RunResult]) -> list[tuple[str, dict[str, str]]]:
+    """The targets and metrics by which releases were measured, with the settings of everything that measured them.
+
+    A record that does not name an evaluator goes with those that do.
+    """
+    found: list[tuple[str, dict[str, str]]] = []
+    for record in sorted(releases, key=lambda record: len(measured_by(record)), reverse=True):
+        choice, mine = measured_on(record), measured_by(record)
+        if not any(choice == other and alike(by, mine) for other, by in found):
+            found.append((choice, mine))
+    return found
 
 
 def _in_no_row(records: list[RunResult]) -> list[str]:

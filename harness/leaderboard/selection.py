@@ -128,6 +128,17 @@ def measured_on(record: RunResult) -> str:
     return json.dumps([record.inputs["targets"], _unversioned(record.inputs.get("metrics"))], sort_keys=True)
 
 
+def measured_by(record: RunResult) -> dict[str, str]:
+    """By name the metrics and evaluators that the figures of a release or an attack come from, with their settings."""
+    entries = [*(record.inputs.get("metrics") or ()), *(record.inputs.get("judges") or ())]
+    return {each["name"]: json.dumps(_unversioned(each), sort_keys=True) for each in entries}
+
+
+def alike(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether no metric or evaluator of one name has other settings."""
+    return all(other.get(name, entry) == entry for name, entry in one.items())
+
+
 def _unversioned(value: Any) -> Any:
     """An entry without what says which code it was: its version, and in older records the place of its function."""
     return _without(value, ("version", "use"))

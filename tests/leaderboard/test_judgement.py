@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binom
 
 from harness.leaderboard import judgement, verdict
+from harness.leaderboard.board import boards
+from harness.records import RunSpec
 from harness.scores import reidentifications
 from tests.helpers.rows import N, attacked, complete, never_found, older, release, row, rows
 
@@ -139,6 +143,30 @@ def test_seeds_that_repeat_each_other_s_hits_are_no_more_evidence():
 
     assert thrice.reidentified["p"] == pytest.approx(min(1, 3 * once.reidentified["p"]))
     assert thrice.reidentified["n"] == N and thrice.reidentified["share"] == once.reidentified["share"]
+
+
+def judged_by(record, grid):
+    """The record, made by thumbnails of this many cells a side."""
+    judges = [{"name": "identity", "version": 1, "params": {"grid": grid}}, {"name": "reidentification", "params": {}}]
+    return replace(record, spec=RunSpec(record.spec.kind, {**record.inputs, "judges": judges}))
+
+
+def test_figures_by_other_settings_of_an_evaluator_do_not_meet():
+    """An embedding of 2 by 2 cells finds nobody: its release and its attacks are a board of their own."""
+    strong, weak = release(dssim=FAR), hits(release(dssim=FAR, seed=1), 0)
+    found = boards(
+        [judged_by(hits(strong, 60), 8), judged_by(attacked("peek", dssim=FAR, seed=1), 2), judged_by(weak, 2)]
+    )
+
+    assert [board.rows[0].seeds for board in found] == [1, 1]
+    assert sorted(bool(board.rows[0].attacks) for board in found) == [False, True]
+    assert {board.rows[0].passes["reidentified"] for board in found} == {True, False}
+
+
+def test_a_record_that_names_no_evaluator_goes_with_those_that_do():
+    (board,) = boards([judged_by(release(dssim=FAR), 8), release(dssim=FAR, seed=1), attacked("peek", dssim=FAR)])
+
+    assert board.rows[0].seeds == 2 and [attack.name for attack in board.rows[0].attacks] == ["peek"]
 
 
 def leaking(records, count):
