@@ -145,7 +145,7 @@ def fit_classifier(
     """
     functions = {function: function(bank.images) for kind in featurisers.values() for function in kind}
     tried: dict[tuple[str, float], Array] = {}
-    with threadpool_limits(torch.get_num_threads()):
+    with threadpool_limits(1):  # the matrices are small: where cores are busy, threads wait a minute for each other
         for name, kind in featurisers.items():
             features = np.concatenate([functions[function] for function in kind], 1)
             for strength, held_out in zip(STRENGTHS, _cross_validated(features, bank, classes), strict=True):

@@ -34,30 +34,27 @@ _SAME = 0.99  # share of entries in which equal orders or tables agree
 class _SameCall:
     """The defense called with the same random numbers every time, each time on copies of one image."""
 
-    observation: Observation
+    box: BlackBox
     key: bytes
-    weights: Tensor
     copies: int
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self.observation.images.shape[1:])
+        return self.box.shape
 
     @property
     def device(self) -> str:
-        return self.observation.device
+        return self.box.device
 
     def __call__(self, images: Bytes) -> Bytes:
         """(n, 3, H, W) -> (n, copies, 3, H, W) uint8."""
         return torch.stack([self._released(image) for image in images])
 
     def _released(self, image: Bytes) -> Bytes:
-        sources = self.observation.sources
+        sources = self.box.sources
         stack = to_images(image.to(self.device)).expand(self.copies, sources, *self.shape)
-        weights = self.weights.to(self.device).expand(self.copies, -1)
-        with torch.no_grad():
-            made = self.observation.apply(stack.contiguous(), weights, torch_generator(self.key, self.device))
-        return to_bytes(made)
+        weights = self.box.weights.to(self.device).expand(self.copies, -1)
+        return to_bytes(self.box.apply(stack.contiguous(), weights, torch_generator(self.key, self.device)))
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ def keys_of_calls(observation: Observation, rng: Generator) -> Undoing | None:
     box = BlackBox(observation, rng)
     entries = observation.images[0].numel()
     copies = max(2, min(_KEYS, _MOST_ENTRIES // (_LEVELS * entries)))
-    call = _SameCall(observation, derive(key_from(rng), "same call"), box.weights, copies)
+    call = _SameCall(box, derive(key_from(rng), "same call"), copies)
     images = torch.cat([box.public(2), box.random(1)])
     first = call(images)
     if not torch.equal(first, call(images)) or bool((first == first[:, :1]).all()):

@@ -19,7 +19,7 @@ from harness.observation import Observation
 from harness.plugins.attacks.common import rehearse
 from harness.randomness import derive, key_from, numpy_generator, torch_generator
 from harness.release import chunk_size
-from harness.types import Bytes, Generator, Weights
+from harness.types import Bytes, Generator, Images, Sources, Weights
 
 
 class BlackBox:
@@ -111,6 +111,12 @@ class BlackBox:
         """The defense's own, of at most one chunk, with a generator of its own."""
         self._calls += 1
         generator = torch_generator(derive(self._key, "call", self._calls, "defense"), self.device)
-        with torch.no_grad():
-            images = self._observation.apply(to_images(sources.to(self.device)), weights.to(self.device), generator)
-        return to_bytes(images)
+        return to_bytes(self.apply(to_images(sources.to(self.device)), weights.to(self.device), generator))
+
+    def apply(self, sources: Sources, weights: Weights, rng: Generator) -> Images:
+        """The defense itself, without gradients. Inapplicable where it raises an error: it refuses what was chosen."""
+        try:
+            with torch.no_grad():
+                return self._observation.apply(sources, weights, rng)
+        except Exception as reason:  # whatever a plugin raises on images that no client has
+            raise Inapplicable(f"the defense refuses a chosen image: {reason}") from reason

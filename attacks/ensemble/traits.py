@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from harness.errors import Inapplicable
 from harness.images import blur, pixelize, to_images
 from harness.observation import KnownDefense, Observation
 from harness.plugins.attacks.ensemble.probes import BlackBox
@@ -25,6 +26,7 @@ _LINEAR = 1.5  # grey levels that a linear defense may be off by, where it round
 _FITS = 1.0  # grey levels that a known filter may be off by, on average
 _KEPT = (0.02, 0.98)  # shares of pixels of the first source between which they count as kept
 _IMAGES = 8
+_Answer = TypeVar("_Answer")
 
 
 def probed(observation: Observation, rng: Generator) -> Observation:
@@ -33,7 +35,9 @@ def probed(observation: Observation, rng: Generator) -> Observation:
     Traits that cannot be probed (keyed, sign_flip) stay as declared.
     """
     box, known = BlackBox(observation, rng), observation.defense
-    found = _found(observation, box, key_from(rng))
+    found = _answered(lambda: _found(box, key_from(rng)), None)
+    if found is None:
+        return observation  # it refuses even ordinary images: the declared traits are all there is
     traits = known.traits - PROBED | frozenset(found)
     params = {**known.params, **{name: value for given in found.values() for name, value in given.items()}}
     return replace(observation, _known=KnownDefense(params, known.mixing, traits))
@@ -44,15 +48,15 @@ def probed_traits(observation: Observation, rng: Generator) -> frozenset[str]:
     return probed(observation, rng).defense.traits
 
 
-def _found(observation: Observation, box: BlackBox, key: bytes) -> dict[str, dict[str, Any]]:
+def _found(box: BlackBox, key: bytes) -> dict[str, dict[str, Any]]:
     """Each trait that holds, with its parameters."""
     grey, images = box.flat(torch.tensor([64, 128, 192])), box.public(_IMAGES)
-    noise = float(box.repeated(grey, 4).float().std(0).mean())
+    noise = _answered(lambda: float(box.repeated(grey, 4).float().std(0).mean()), 0.0)
     mean = box.repeated(images, 4).float().mean(0)
     found: dict[str, dict[str, Any]] = {}
     if noise > _NOISE:
         found["additive_noise"] = {}
-    if _is_linear(observation, box, key):
+    if _answered(lambda: _is_linear(box, key), False):
         found["linear"] = {}
     side = min(box.shape[1:])
     unchanged = float((mean - images.float()).abs().mean())
@@ -63,26 +67,33 @@ def _found(observation: Observation, box: BlackBox, key: bytes) -> dict[str, dic
         found["pixelizes"] = {"grid": grid}
     elif kernel is not None:
         found["blurs"] = {"kernel": kernel}
-    block = _block(box, noise)
+    block = _answered(lambda: _block(box, noise), None)
     if block is not None:
         found["permutes_in_blocks"] = {"block": block}
-    kept = _kept(box)
+    kept = _answered(lambda: _kept(box), None)
     if kept is not None:
         found["keeps_pixels"] = kept
     return found
 
 
-def _is_linear(observation: Observation, box: BlackBox, key: bytes) -> bool:
+def _answered(ask: Callable[[], _Answer], otherwise: _Answer) -> _Answer:
+    """What probing says; `otherwise` where the defense refuses the chosen images."""
+    try:
+        return ask()
+    except Inapplicable:
+        return otherwise
+
+
+def _is_linear(box: BlackBox, key: bytes) -> bool:
     """Whether a mean of two stacks becomes the mean of what they become, with the same random numbers."""
     count = max(2, min(2 * _IMAGES, box.chunk))
     stacks = [0.25 + to_images(box.public(count * box.sources)).unflatten(0, (count, box.sources)) / 2 for _ in "ab"]
     stacks = [(stack + to_images(box.random(count))[:, None] / 4).clamp(0, 1) for stack in stacks]
     weights = box.weights.to(box.device).expand(count, -1)
-    with torch.no_grad():
-        first, second, middle = (
-            observation.apply(stack, weights, torch_generator(derive(key, "linear"), box.device))
-            for stack in (*stacks, (stacks[0] + stacks[1]) / 2)
-        )
+    first, second, middle = (
+        box.apply(stack, weights, torch_generator(derive(key, "linear"), box.device))
+        for stack in (*stacks, (stacks[0] + stacks[1]) / 2)
+    )
     off, apart = (middle - (first + second) / 2).abs(), (first - second).abs()
     return float(apart.mean()) > 1 / 255 and float(off.mean()) < min(_LINEAR / 255, float(apart.mean()) / 4)
 

@@ -8,6 +8,7 @@ import torch
 from skimage.feature import hog
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_info
 
 from harness.errors import HarnessError, Inapplicable, NotConverged
 from harness.plugins.attacks.common import linear_classifier
@@ -209,3 +210,22 @@ def test_a_brighter_image_and_one_of_more_contrast_have_the_same_responses():
     one, other = (filters(part.round().byte()) for part in (images, images * 1.5 + 30))
 
     assert np.abs(one - other).mean() < 0.1 * one.mean()
+
+
+def test_the_regressions_run_on_one_thread_whatever_torch_is_set_to(monkeypatch):
+    """On busy cores, threads that wait for each other took minutes where one takes a second."""
+    threads, trained = [], linear_classifier._trained
+
+    def recorded(*arguments):
+        threads.extend(pool["num_threads"] for pool in threadpool_info())
+        return trained(*arguments)
+
+    monkeypatch.setattr(linear_classifier, "_trained", recorded)
+    labels = np.arange(40) % 2
+    folds = np.arange(40) // 2 % 2
+    images = torch.zeros(40, 3, 8, 8, dtype=torch.uint8)
+    bank = linear_classifier.Bank(images, labels, folds, np.arange(40), np.ones(40, bool))
+    features = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    linear_classifier.fit_classifier(bank, {"some": [lambda images: features[: len(images)]]}, 2)
+
+    assert threads and set(threads) == {1}

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from harness.images import average, to_bytes, to_images
+from harness.plugins.attacks.auto import FINDERS
 from harness.plugins.attacks.ensemble.entry_maps import entry_map, filled
 from harness.plugins.attacks.ensemble.probes import BlackBox
+from harness.plugins.attacks.ensemble.traits import probed
 from harness.plugins.attacks.ensemble.undo import Undoing, undo
 from harness.randomness import torch_generator
 from tests.planted.cheats import shown
@@ -173,3 +175,22 @@ def test_unknown_entries_take_the_mean_of_the_nearest_known_ones():
     known = image > 0
 
     assert filled(image, known)[0, 0, 2].tolist() == [2, 2, 3, 4, 4]
+
+
+def refuses_flat(sources, weights, rng):
+    if bool((sources.flatten(1).std(1) < 1e-6).any()):
+        raise ValueError("a flat image")
+    return 1 - average(sources, weights)
+
+
+def refuses_small(sources, weights, rng):
+    if len(sources) < 20:
+        raise ValueError("few images")
+    return 1 - average(sources, weights)
+
+
+@pytest.mark.parametrize("function", [refuses_flat, refuses_small])
+def test_a_defense_that_refuses_chosen_images_does_not_stop_the_attack(function):
+    observation, _ = attacked(function)
+
+    undo(probed(observation, generator()), FINDERS, generator())
