@@ -257,7 +257,8 @@ def _power(document: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     groups: dict[tuple[str, str], list[float]] = {}
     for change in document["changes"]:
         if change["detectable"] is not None:
-            work = change["cell"].partition(" x ")[2] or change["cell"].rpartition(" ")[2]
+            cell = change["cell"].partition(" (")[0]  # without settings
+            work = cell.partition(" x ")[2] or cell.rpartition(" ")[2]
             groups.setdefault((work, change["score"]), []).append(change["detectable"])
     return [(*names, short(min(some)), short(max(some))) for names, some in sorted(groups.items())]
 

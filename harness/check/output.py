@@ -57,7 +57,8 @@ def power(comparison: Comparison) -> list[str]:
     groups: dict[str, dict[str, list[float]]] = {}
     for change in comparison.changes:
         if change.detectable is not None:
-            work = change.cell.partition(" x ")[2] or change.cell.rpartition(" ")[2]
+            cell = change.cell.partition(" (")[0]  # without settings
+            work = cell.partition(" x ")[2] or cell.rpartition(" ")[2]
             groups.setdefault(work, {}).setdefault(change.score, []).append(change.detectable)
     return [
         f"{work}: " + ", ".join(f"{score} {_span(values)}" for score, values in sorted(scores.items()))
