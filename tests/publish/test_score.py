@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -173,7 +174,8 @@ def test_a_submission_for_one_seed_leaves_the_row_in_the_ranking(place, tmp_path
 
     _, row = row_of(tmp_path / "records", published=False)
     (group,) = [attack.group for attack in row.attacks if attack.name == "external:Doe 2027"]
-    assert not any("external" in text for text in missing_requirements([group], [], [], {0, 1, 2}))
+    seeds = [SimpleNamespace(inputs={"seed": seed}) for seed in range(3)]
+    assert not any("external" in text for text in missing_requirements([group], seeds, [], [], 1, {}))
 
 
 def test_several_guesses_of_one_image_count_with_their_best(place, tmp_path, score):
