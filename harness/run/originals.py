@@ -64,7 +64,7 @@ class Minima:
         self._worst = {name: np.full(n, np.inf) for name in judged()}
         self._worst_any = {name: np.full(n, np.inf) for name in judged()}
         self._null = {name: np.full((n, DERANGEMENTS), np.inf) for name in judged()}
-        self._null_any = {name: np.full(n, np.inf) for name in judged()}
+        self._null_any = {name: np.full((n, DERANGEMENTS), np.inf) for name in judged()}
         self._smallest = {name: np.full(n, np.inf) for name in judged()}
         self._smallest_any = {name: np.full(n, np.inf) for name in judged()}
 
@@ -77,7 +77,7 @@ class Minima:
             first = sources[np.arange(len(sources)), dominant]
             rest = sources[np.arange(k) != dominant[:, None]].reshape(len(sources), k - 1)
             mixed = np.concatenate([first[:, None], rest], 1)
-            unseen = np.concatenate([self._others[first], self._others[rest, 0]], 1)
+            unseen = np.concatenate([self._others[first], self._others[rest].reshape(len(rest), -1)], 1)
             device = self._client.device
             images = to_images(answers.images[rows].to(device))
             originals = to_images(self._client.originals(np.concatenate([mixed, unseen], 1)).to(device))
@@ -90,9 +90,9 @@ class Minima:
                 _lower(self._worst[name], first, nearest[:, 0])
                 _lower(self._worst_any[name], mixed, nearest[:, :k])
                 for column in range(DERANGEMENTS):
+                    every = slice(column, None, DERANGEMENTS)
                     _lower(self._null[name][:, column], unseen[:, column], null[:, column])
-                _lower(self._null_any[name], unseen[:, 0], null[:, 0])
-                _lower(self._null_any[name], unseen[:, DERANGEMENTS:], null[:, DERANGEMENTS:])
+                    _lower(self._null_any[name][:, column], unseen[:, every], null[:, every])
                 _lower(self._smallest[name], first, raw.min(1)[:, 0])
                 _lower(self._smallest_any[name], mixed, raw.min(1))
         return {name: np.concatenate(some) if some else np.empty(0) for name, some in parts.items()}
@@ -108,7 +108,7 @@ class Minima:
     def _chunks(self, answers: Answers) -> Iterator[slice]:
         if not len(answers):
             return
-        pairs = int(np.prod(answers.images.shape[1:])) * (2 * answers.sources.shape[1] + DERANGEMENTS - 1)
+        pairs = int(np.prod(answers.images.shape[1:])) * answers.sources.shape[1] * (1 + DERANGEMENTS)
         step = max(1, _PAIR_FLOATS // pairs)
         yield from (slice(start, start + step) for start in range(0, len(answers), step))
 

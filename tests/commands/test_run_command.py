@@ -158,7 +158,7 @@ def test_a_run_ends_with_the_verdict_on_each_requested_defense(run):
     assert re.search(r"^mix \(weights=0\.5,0\.5\), 10 releases, \d+ originals, 1 seed$", last, re.MULTILINE)
     assert re.search(r"^turn, 10 releases, \d+ originals, 1 seed$", last, re.MULTILINE)
     assert not re.search(r"^none", last, re.MULTILINE)  # run only as the reference
-    assert last.count("Not judged: missing a learned attack") == 2
+    assert last.count("Not judged: missing inversion or auto") == 2
     assert last.count("Says nothing about keyed (skipped: no credentials; set PLANTED_KEY)") == 2
 
 

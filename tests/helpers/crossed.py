@@ -95,7 +95,7 @@ def _per_original(dssim):
     made = {"originals": np.arange(N), "held": np.arange(N)}
     for name, values in (("dssim", dssim), ("dhaar", dssim * HAAR)):
         made |= {f"worst_{name}": values, f"worst_any_{name}": values}
-        made |= {f"null_{name}": np.full((N, 5), 0.9), f"null_any_{name}": np.full(N, 0.9)}
+        made |= {f"null_{name}": np.full((N, 5), 0.9), f"null_any_{name}": np.full((N, 5), 0.9)}
     return made
 
 

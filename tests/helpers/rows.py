@@ -72,7 +72,7 @@ def per_original(arrays, null, names, prefix=""):
         np.minimum.at(least, rows, arrays[prefix + name])
         columns = np.broadcast_to(np.asarray(null, float).reshape(-1, 1), (len(originals), 5))
         made |= {f"worst_{name}": least, f"null_{name}": columns}
-        made |= {f"worst_any_{name}": least, f"null_any_{name}": columns[:, 0]}
+        made |= {f"worst_any_{name}": least, f"null_any_{name}": columns}
     return made
 
 

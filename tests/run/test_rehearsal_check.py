@@ -69,7 +69,7 @@ def test_a_cheat_in_one_later_release_is_noticed(compared):
 
     def function(sources, weights, rng):
         calls[0] += 1
-        return (scrambled if calls[0] == 13 else plain)(sources, weights, rng)  # after 4 of release 0 and 6 rehearsals
+        return (scrambled if calls[0] == 17 else plain)(sources, weights, rng)  # 4 of release 0, 4 of rows, 6 rehearsed
 
     assert compared(function, releases=5, mixing={**MIXING, "weights": [1.0]})["mismatch"]
 
