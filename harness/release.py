@@ -138,7 +138,7 @@ def _call(
 
 def _content(images: Array | Bytes, labels: Array) -> str:
     """Hash of the labels and of some bytes of every image: a defense, which sees a chunk, cannot compute it."""
-    flat = images.reshape(len(images), -1)
+    flat = images.reshape(len(images), int(np.prod(images.shape[1:])))
     places = np.linspace(0, flat.shape[1] - 1, _SAMPLED).astype(np.int64)
     if isinstance(flat, torch.Tensor):
         sample = flat[:, torch.from_numpy(places).to(flat.device)].cpu().numpy()

@@ -44,7 +44,9 @@ def checks(entry: Entry, function: Callable[..., Any], registry: Registry) -> It
         require(isinstance(guesses[0], Guess), f"returned {type(guesses[0]).__name__}, expected harness.types.Guess")
 
     def kind_and_shape() -> None:
-        score(bench.client, entry, first_guess(), release, secret)
+        score(
+            bench.client, entry, first_guess(), release, secret, lambda number: bench.client.release(defense, 0, number)
+        )
 
     def deterministic() -> None:
         guess = first_guess()

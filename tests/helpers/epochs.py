@@ -34,13 +34,13 @@ class Seen:
 
     def __init__(
         self, function, weights=(0.5, 0.5), *, count=40, epochs=6, size=16, public=60, traits=("linear",), params=None,
-        granted=GRANTED, images=None, device="cpu", **mixing,
+        granted=GRANTED, images=None, device="cpu", draw=0, **mixing,
     ):  # fmt: skip
         mixing = {"weights": weights, "pairing": "permutation", "intra_class": False, "label": "dominant", **mixing}
         scheme = Scheme("planted", function, mixing)
         self.images = waves(count, 1, size) if images is None else images
         made = [
-            obfuscate(scheme, self.images, np.arange(count) % 2, 2, KEY + bytes([epoch]), device)
+            obfuscate(scheme, self.images, np.arange(count) % 2, 2, KEY + bytes([epoch]) + bytes(draw), device)
             for epoch in range(epochs)
         ]
         releases, self.secrets = [release for release, _ in made], [secret for _, secret in made]

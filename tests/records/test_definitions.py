@@ -281,7 +281,7 @@ def test_a_function_of_a_library_is_known_by_its_name() -> None:
 def test_a_defense_depends_on_what_makes_a_release_and_not_on_registry_or_records() -> None:
     modules = {reference.module for reference in reached([("harness.release", "obfuscate")])}
 
-    assert Reference("harness.release", "_apply") in reached([("harness.release", "obfuscate")])
+    assert Reference("harness.release", "_call") in reached([("harness.release", "obfuscate")])
     assert {"harness.mixing", "harness.images.ops", "harness.randomness"} <= modules
     assert not modules & {"harness.registry.load", "harness.records.store", "harness.leaderboard.board"}
 

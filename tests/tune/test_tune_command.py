@@ -13,14 +13,16 @@ from harness.registry import load_registry
 from tests.helpers.planted import picture_folder
 
 DUSK = '''
+import torch
+
 from harness.errors import HarnessError
 
 
 def dusk(sources, weights, rng, *, amount: float, lines: int):
-    """Grey over everything: amount of it, 0 to 1."""
+    """Noise over everything: amount of it, 0 to 1."""
     if not 0 <= amount <= 1:
         raise HarnessError(f"amount {amount} is no share; use 0 to 1")
-    return sources[:, 0] * (1 - amount) + 0.5 * amount
+    return sources[:, 0] * (1 - amount) + amount * torch.rand(sources[:, 0].shape, generator=rng)
 
 
 def nothing(observation, rng):
@@ -85,7 +87,7 @@ def test_a_knob_with_steps_ends_at_the_least_that_reaches_as_a_run_measures_it(c
     for block in (1, 2, 4, 8, 16):
         arguments = ["--defense", "shuffle_mix", "-D", f"block={block}", "--attack", "look", "--no-utility", "--json"]
         main(["run", "--dataset", str(pictures), "--threads", "1", "--records", "others", *arguments])
-        means[block] = json.loads(capsys.readouterr().out)["cells"][0]["scores"]["dssim"]["mean"]
+        means[block] = json.loads(capsys.readouterr().out)["verdicts"][0]["worst"]["dssim"]["mean"]
     target = (means[2] + means[4]) / 2
 
     code, said, _ = command("--defense", "shuffle_mix", "--target", f"dssim={target}", "--json")
@@ -130,7 +132,7 @@ def test_all_defenses_are_in_the_table_with_their_status(command):
 
 
 def test_a_knob_of_which_nothing_is_known_is_bracketed_by_doubling(command):
-    """A dusk of grey: the answer is the least of a thousand amounts that reaches, up to what is near enough."""
+    """Noise: the answer is the least of a thousand amounts that reaches, up to what is near enough."""
     code, said, _ = command("--defense", "dusk", "--knob", "amount", "--target", "dssim=0.2", "--json")
 
     found = tuned_of(said)["dusk"]
