@@ -189,7 +189,7 @@ def _training_data(row: Row) -> dict[str, Any]:
 
 
 def _passes(row: Row) -> TableCell:
-    """Whether it passes; where it does not, the parts that fail, which no missing record could mend."""
+    """Whether it passes, and the parts that fail."""
     failed = [failure(name) for name, yes in row.passes.items() if yes is False]
     words = {True: "yes", False: "no", None: "not judged"}[row.passing]
     return TableCell(words, by=", ".join(failed))

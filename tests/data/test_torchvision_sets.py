@@ -22,7 +22,7 @@ from harness.data.sources import torchvision_sets
 from harness.errors import HarnessError
 
 sets = pytest.importorskip("torchvision.datasets")
-DICE = np.random.default_rng(1)
+RNG = np.random.default_rng(1)
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -56,7 +56,7 @@ def archive(path, files):
 
 
 def images(count, side):
-    return DICE.integers(0, 256, (count, 3, side, side), dtype=np.uint8)
+    return RNG.integers(0, 256, (count, 3, side, side), dtype=np.uint8)
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def pets(server, monkeypatch):
 
     def jpeg(side):
         buffer = io.BytesIO()
-        Image.fromarray(DICE.integers(0, 256, (side, side + 8, 3), dtype=np.uint8)).save(buffer, "JPEG")
+        Image.fromarray(RNG.integers(0, 256, (side, side + 8, 3), dtype=np.uint8)).save(buffer, "JPEG")
         return buffer.getvalue()
 
     photographs = {f"images/{breed}_{n}.jpg": jpeg(20 + n) for breed in ("Bengal", "beagle") for n in range(8)}
@@ -175,7 +175,7 @@ def nette(server, monkeypatch):
         for split, count in (("train", 6), ("val", 3)):
             for number in range(count):
                 buffer = io.BytesIO()
-                pixels = DICE.integers(0, 256, (20 + number, 28, 3), dtype=np.uint8)
+                pixels = RNG.integers(0, 256, (20 + number, 28, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(buffer, "JPEG")
                 photographs[f"imagenette2-160/{split}/{wnid}/{split}_{number}.JPEG"] = buffer.getvalue()
     digest = archive(www / "imagenette2-160.tgz", photographs)

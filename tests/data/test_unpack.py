@@ -175,15 +175,15 @@ def test_a_path_that_occurs_twice_is_refused(make, second, tmp_path, target):
 
 @pytest.mark.parametrize("make", [make_zip, make_tar, make_tgz])
 def test_a_damaged_archive_is_one_line(make, tmp_path, target):
-    archive = make(tmp_path / "pets", {"a.jpg": DICE, "b.jpg": DICE})
+    archive = make(tmp_path / "pets", {"a.jpg": NOISE, "b.jpg": NOISE})
     content = bytearray(archive.read_bytes())
-    content[len(DICE) // 2 : len(DICE) // 2 + 600] = bytes(600)
+    content[len(NOISE) // 2 : len(NOISE) // 2 + 600] = bytes(600)
     archive.write_bytes(content[: len(content) // 2] if make is make_tar else content)
 
     assert "pets" in refusal(archive, target)
 
 
-DICE = bytes(hashlib.shake_256(b"noise").digest(4000))
+NOISE = bytes(hashlib.shake_256(b"noise").digest(4000))
 
 
 def test_a_file_that_is_no_archive_is_one_line(tmp_path, target):

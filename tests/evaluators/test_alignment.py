@@ -161,7 +161,7 @@ def test_another_photograph_stays_another() -> None:
 
     figures = torch.stack([aligned(other, originals) for other in others])
 
-    assert figures.min() > 0.3  # ten times what is left of any planted change
+    assert figures.min() > 0.3  # ten times the largest figure of a planted change
     assert figures.mean() > 0.75 * torch.stack([raw(other, originals) for other in others]).mean()
 
 

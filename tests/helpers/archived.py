@@ -18,14 +18,14 @@ from harness.data.sources.archives import class_folders
 from harness.registry import load_registry
 from tests.helpers.folders import parts
 
-DICE = np.random.default_rng(3)
+RNG = np.random.default_rng(3)
 BREEDS = ["basset", "german_shepherd", "golden_retriever", "husky", "pembroke", "poodle", "pug", "rottweiler"]
 BREEDS += ["saint_bernard", "whippet"]
 
 
 def image_bytes(side=20):
     buffer = io.BytesIO()
-    Image.fromarray(DICE.integers(0, 256, (side, side + 4, 3), dtype=np.uint8)).save(buffer, "JPEG")
+    Image.fromarray(RNG.integers(0, 256, (side, side + 4, 3), dtype=np.uint8)).save(buffer, "JPEG")
     return buffer.getvalue()
 
 

@@ -9,11 +9,11 @@ from PIL import Image
 from harness.data.load import load
 from harness.errors import HarnessError
 
-DICE = np.random.default_rng(0)
+RNG = np.random.default_rng(0)
 
 
 def noise(height=16, width=16):
-    return DICE.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return RNG.integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def write(path, pixels=None):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from harness.randomness import derive, root_of
 from harness.registry import bind, load_registry
@@ -32,3 +33,12 @@ def tiny(n: int, classes: int = 10) -> tuple[Bytes, Classes]:
 
 def released(name: str, images: Any, labels: Classes, key: bytes = KEY, **settings: Any) -> tuple[Release, Secret]:
     return obfuscate(scheme(name, **settings), images, labels, 10, key)
+
+
+def noise_of(release: Release, secret: Secret, images: Bytes) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """What was added to each original, in released order: (N, pixels)."""
+    return (release.images.numpy().astype(float) - images[secret.dominant_rows]).reshape(len(release), -1)
+
+
+def same(one: tuple[Release, Secret], other: tuple[Release, Secret]) -> bool:
+    return torch.equal(one[0].images, other[0].images) and torch.equal(one[0].labels, other[0].labels)
