@@ -146,8 +146,9 @@ def reidentified(releases: Sequence[RunResult], attacks: Sequence[AttackRuns]) -
     found += [(LOOK, embedding, _elsewhere(releases, embedding)) for embedding in reidentifications()]
     tried = [(name, embedding, trial) for name, embedding, trial in found if trial is not None]
     judged_by = [each for name in reidentifications() for each in (name, ANY + name)]
+    answers = [*releases, *(record for group in attacks if _reconstructs(group) for record in group.ok_runs.values())]
     lacking = dict.fromkeys(
-        name.removeprefix(ANY) for name in judged_by if not all(name in release.arrays for release in releases)
+        name.removeprefix(ANY) for name in judged_by if not all(name in record.arrays for record in answers)
     )
     if not tried:
         return Judgement(None, "not measured")
@@ -172,6 +173,11 @@ def reidentified(releases: Sequence[RunResult], attacks: Sequence[AttackRuns]) -
         said = f"{_reached(figures)}, upper end {short(most)} of at most {trimmed(MOST_REIDENTIFIED)}"
         return Judgement(True, said, figures)
     return Judgement(True, f"nobody: at chance {short(trial['chance'])} after each of {len(tried)} attempts", figures)
+
+
+def _reconstructs(attack: AttackRuns) -> bool:
+    """Whether it answers with images, which every embedding ranks."""
+    return attack.entry.get("kind") == "reconstruction"
 
 
 def _reached(figures: Mapping[str, Any]) -> str:

@@ -98,10 +98,10 @@ def attacked(
     entry |= {"traits": list(traits)} if traits else {}
     entry |= {"granted": list(granted)} if granted else {}
     more = {"attack": entry, "targets": 1000, "threads": 1} | ({"releases": releases} if releases else {})
-    reason = None if status == "ok" else "why it failed"
-    return record(
-        "attack", arrays if status == "ok" else {}, inputs(defense, seed, **given), more, status, reason=reason
-    )
+    given_to = inputs(defense, seed, **given) | more
+    if status != "ok":
+        return record("attack", {}, given_to, {}, status, reason="why it failed")
+    return never_found(record("attack", arrays, given_to, {}))
 
 
 def recognised(top1, name="cnn", defense="mix", seed=0, chance=0.5, traits=("learned",), **given):

@@ -11,7 +11,7 @@ from scipy.stats import binom
 from harness.leaderboard import judgement, verdict
 from harness.leaderboard.board import boards
 from harness.records import RunSpec
-from harness.scores import reidentifications
+from harness.scores import ANY, reidentifications
 from tests.helpers.rows import N, attacked, complete, never_found, older, release, row, rows
 
 FAR = np.full(N, 0.84)
@@ -101,6 +101,15 @@ def test_an_embedding_that_was_not_measured_leaves_the_part_open():
     del kept.arrays[last]
 
     assert row(kept).passes["reidentified"] is None
+
+
+def test_an_attack_that_was_not_ranked_by_an_embedding_leaves_the_part_open():
+    *_, last = reidentifications()
+    answered = attacked("peek", dssim=FAR)
+    for name in (last, ANY + last):
+        del answered.arrays[name]
+
+    assert row(never_found(release(dssim=FAR)), answered).passes["reidentified"] is None
 
 
 def test_originals_found_as_any_source_count():
