@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
+from harness.leaderboard.attack_runs import AttackRuns
 from harness.leaderboard.ranking import correct, rank
 from harness.leaderboard.reported import PublishedRow
 from harness.leaderboard.row import Row, RowRecords, make_row
@@ -149,7 +150,7 @@ def _board(records: list[RunResult], code: Code) -> Board:
                 notes.append(list(selection.notes))
     variances |= pooled_variances(sample for each in given for sample in each.samples())
     rows = [replace(make_row(each), code_notes=said) for each, said in zip(given, notes, strict=True)]
-    _same_recogniser(rows)
+    _same_recogniser(rows, variances)
     rank(rows, UNDEFENDED)
     correct(rows)
     first = records[0].inputs
@@ -166,14 +167,34 @@ def _of(released: int | None, releases: list[RunResult]) -> list[RunResult]:
     return [record for record in releases if by_seed.get(record.inputs["seed"]) is record]
 
 
-def _same_recogniser(rows: list[Row]) -> None:
-    """A recogniser is read against the undefended row: where the board has one, the same recogniser stands there."""
+def _same_recogniser(rows: list[Row], variances: Variances) -> None:
+    """A recogniser is read against the undefended row: where the board has one, the same recogniser stands there.
+
+    Under a strong defense a weak recogniser ties with the floor. One that ties must not be below it undefended.
+    """
     plain = [row for row in rows if row.defense == UNDEFENDED and row.settings.get("weights") == [1.0]]
-    undefended = {(attack.name, str(attack.params)) for row in plain for attack in row.attacks if attack.group.ok_runs}
+
+    def undefended(group: AttackRuns) -> list[tuple[Row, AttackRuns]]:
+        settings = group.name, group.entry["params"]
+        found = [(row, other) for row in plain for other in row.recognisers.trained]
+        return [(row, other) for row, other in found if (other.name, other.entry["params"]) == settings]
+
+    def holds(row: Row, group: AttackRuns) -> bool:
+        there = undefended(group)
+        return not row.recognisers.is_below(variances, group) and any(
+            each.recognisers.floor is not None and not each.recognisers.is_below(variances, other)
+            for each, other in there
+        )
+
     for row in rows if plain else []:
         mine = row.recognisers.recogniser
-        if mine is not None and (mine.name, str(mine.entry["params"])) not in undefended:
+        if mine is None:
+            continue
+        others = [group for group in row.recognisers.trained if group.ok_runs.keys() >= mine.ok_runs.keys()]
+        if not undefended(mine):
             row.missing.append(f"{mine.name} in row {UNDEFENDED}")
+        elif row not in plain and not any(holds(row, group) for group in others):
+            row.missing.append(f"a recogniser not below the floor in row {UNDEFENDED} ({mine.name} is)")
 
 
 Training: TypeAlias = tuple[int | None, int | None, str | None]

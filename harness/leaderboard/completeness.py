@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from harness.leaderboard.attack_runs import AttackRuns, joined, pooled, pooled_h
 from harness.leaderboard.format import figure, short
 from harness.leaderboard.training import Kind, Variances, p_of
 from harness.records import RunResult
+from harness.registry import builtin_file, read_registry
+from harness.registry.entry import BUILT_IN
 from harness.scores import ATTACKED, SCORES, judged, label, proof_of, ranking
 from harness.statistics import paired, per_unit
 from harness.training_variance import Sample
@@ -30,6 +33,8 @@ MULTI_RELEASE = "multi_release"
 SEEDS = 3
 FLOOR, ENSEMBLE = "floor", "ensemble"
 """Traits of what a recogniser is compared with, and of an attack that runs all others."""
+_FLOOR_IS_GRANTED = {"defense", "public"}
+"""A recogniser that is granted the public labels, or every release, is no match for one that is not."""
 _LEVEL = 0.05
 _BY_CHANCE = 1e-4  # how often a correct harness may be warned of by chance
 _SHOWN = 5e-4  # what three decimals show; less is the rounding of float32 or of a solver
@@ -37,45 +42,77 @@ _SHOWN = 5e-4  # what three decimals show; less is the rounding of float32 or of
 
 @dataclass(frozen=True)
 class Recognisers:
-    """The recogniser of a row beside its floor, over the seeds that both have.
+    """The recognisers of a row beside their floor, compared over the seeds that both have.
 
-    recogniser  the strongest that was trained through the defense; None where there is none
-    floor       the strongest with the trait `floor`: a linear model on the same rehearsals
-    below       the recogniser's hits less the floor's, per original and seed; None where one of both is missing
+    trained  those that were trained through the defense and are granted no more than the floor is: first those on the
+             most seeds, of these the strongest
+    floor    the built-in attack with the trait `floor`, by its registered settings: a linear model on rehearsals. A
+             plugin's, or one with other knobs, could be as weak as is wished
     """
 
-    recogniser: AttackRuns | None
+    trained: tuple[AttackRuns, ...]
     floor: AttackRuns | None
-    below: Sample | None
 
     @property
-    def kind(self) -> Kind:
-        names = [group.name if group else "" for group in (self.recogniser, self.floor)]
-        return ("floor", *names)
+    def recogniser(self) -> AttackRuns | None:
+        return self.trained[0] if self.trained else None
 
-    def is_below(self, variances: Variances) -> bool:
-        """Whether the recogniser is significantly below the floor, by a paired difference that holds the trainings."""
-        if self.below is None or float(per_unit(self.below.values, self.below.units).mean()) >= 0:
+    def is_below(self, variances: Variances, group: AttackRuns | None = None) -> bool:
+        """Whether it is significantly below the floor, by a paired difference that holds the trainings.
+
+        group  of `trained`; None: the first
+        """
+        group = group or self.recogniser
+        below = self._less_floor(group) if group else None
+        if group is None or below is None or float(per_unit(below.values, below.units).mean()) >= 0:
             return False
-        return p_of(self.below, self.kind, variances) < _LEVEL
+        return p_of(below, self._kind(group), variances) < _LEVEL
+
+    def samples(self) -> list[tuple[Kind, Sample]]:
+        """What the variance of their difference to the floor is pooled from."""
+        found = [(self._kind(group), self._less_floor(group)) for group in self.trained]
+        return [(kind, sample) for kind, sample in found if sample is not None]
+
+    def _kind(self, group: AttackRuns) -> Kind:
+        return ("floor", group.name, self.floor.name if self.floor else "")
+
+    def _less_floor(self, group: AttackRuns) -> Sample | None:
+        """The recogniser's hits less the floor's, per original and seed; None where no seed has both."""
+        floor = self.floor.ok_runs if self.floor else {}
+        name, parts = _proof(), []
+        for seed in group.ok_runs.keys() & floor.keys():
+            a, b = group.ok_runs[seed], floor[seed]
+            if np.array_equal(a.arrays["units"], b.arrays["units"]):
+                units = a.arrays["units"]
+                parts.append(Sample(a.arrays[name] - b.arrays[name], units, np.full(len(units), seed)))
+        return Sample(*map(np.concatenate, zip(*parts, strict=True))) if parts else None
 
 
 def recognisers(groups: Sequence[AttackRuns]) -> Recognisers:
-    """The recogniser of a row and its floor."""
-    name = proof_of("recognition") or ""
+    """The recognisers of a row and their floor."""
+    name = _proof()
     mine = [group for group in groups if group.entry.get("kind") == "recognition" and group.has(name)]
-    floors = [group for group in mine if FLOOR in group.entry.get("traits", [])]
-    trained = [group for group in mine if group not in floors and _through_the_defense(group)]
-    best, floor = (max(some, key=lambda group: group.mean(name), default=None) for some in (trained, floors))
-    if best is None or floor is None:
-        return Recognisers(best, floor, None)
-    parts = []
-    for seed in best.ok_runs.keys() & floor.ok_runs.keys():
-        a, b = best.ok_runs[seed], floor.ok_runs[seed]
-        if np.array_equal(a.arrays["units"], b.arrays["units"]):
-            units = a.arrays["units"]
-            parts.append(Sample(a.arrays[name] - b.arrays[name], units, np.full(len(units), seed)))
-    return Recognisers(best, floor, Sample(*map(np.concatenate, zip(*parts, strict=True))) if parts else None)
+    floors = [group for group in mine if _registered_floors().get(group.name) == group.entry["params"]]
+    trained = [
+        group
+        for group in mine
+        if FLOOR not in group.entry.get("traits", [])
+        and _through_the_defense(group)
+        and set(group.granted) <= _FLOOR_IS_GRANTED
+    ]
+    trained.sort(key=lambda group: (-len(group.ok_runs), -group.mean(name)))
+    return Recognisers(tuple(trained), floors[0] if floors else None)
+
+
+def _proof() -> str:
+    return proof_of("recognition") or ""
+
+
+@cache
+def _registered_floors() -> Mapping[str, Mapping[str, Any]]:
+    """The settings of the built-in attacks with the trait `floor`, by name."""
+    built_in = read_registry(builtin_file(), BUILT_IN)
+    return {entry.name: entry.params for entry in built_in if entry.section == "attacks" and FLOOR in entry.traits}
 
 
 def _through_the_defense(group: AttackRuns) -> bool:

@@ -94,8 +94,7 @@ class RowRecords:
         """Every figure that a training enters, with its kind."""
         found = [(kind, case.sample) for name, case in self.cases.items() if (kind := self.worst_kind(name))]
         found += [sample for result in self.results for sample in result.samples()]
-        if self.recognisers.below is not None:
-            found.append((self.recognisers.kind, self.recognisers.below))
+        found += self.recognisers.samples()
         hits = hits_of(self.utilities)
         return [*found, (self.utility_kind, over_images(hits))] if hits else found
 
@@ -114,7 +113,7 @@ class Row:
                   originals below the threshold, the best single attack and the one chosen on half of the originals
     judgements    the parts of the verdict: hidden by each distance, exposed, reidentified
     mismatch      what says that the defense behaves otherwise when rehearsed
-    recognisers   the recogniser beside its floor
+    recognisers   those trained through the defense beside their floor
     strongest     per hit rate the attack, or look, that reaches most beyond chance, and under `beside` the hit rates
                   that follow it; a hit rate that nothing has is absent
     accuracy_drop utility of the undefended model minus this one's, paired over test images

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.records import Records, RunResult, RunSpec
+from harness.registry import load_registry
 from harness.scores import ANY, reidentifications
 from harness.statistics import summarise
 
@@ -112,7 +113,8 @@ def _around(mean, rng):
 
 def _attacked(given, attack, defense, seed, before, after, rng):
     name, kind, traits, granted, factor = attack
-    entry = {"name": name, "use": f"attacks.{name}:{name}", "version": 1, "params": {}, "kind": kind}
+    params = load_registry().get("attacks", name).params if name == "linear" else {}
+    entry = {"name": name, "use": f"attacks.{name}:{name}", "version": 1, "params": params, "kind": kind}
     entry |= {"traits": traits} if traits else {}
     entry |= {"granted": granted} if granted else {}
     more = {"attack": entry, "targets": 1000, "threads": 1}

@@ -9,6 +9,7 @@ import numpy as np
 from harness.leaderboard.board import boards
 from harness.leaderboard.row import CONTROLS
 from harness.records import RunResult, RunSpec
+from harness.registry import load_registry
 from harness.scores import ANY, reidentifications
 from harness.statistics import summarise
 
@@ -104,11 +105,23 @@ def attacked(
     return never_found(record("attack", arrays, given_to, {}))
 
 
-def recognised(top1, name="cnn", defense="mix", seed=0, chance=0.5, traits=("learned",), **given):
+def recognised(
+    top1,
+    name="cnn",
+    defense="mix",
+    seed=0,
+    chance=0.5,
+    traits=("learned",),
+    granted=("defense", "public"),
+    params=None,
+    **given,
+):
+    """A recogniser; the settings of `linear` are the registered ones."""
     values = np.asarray(top1, float)
     arrays = {"units": np.arange(len(values)), "top1": values, "any_source": values, "released": values}
-    entry = {"name": name, "use": "a:a", "version": 1, "params": {"arch": "tiny"}, "kind": "recognition"}
-    entry |= {"traits": list(traits), "granted": ["defense", "public"]}
+    settings = params or (load_registry().get("attacks", name).params if name == "linear" else {"arch": "tiny"})
+    entry = {"name": name, "use": "a:a", "version": 1, "params": settings, "kind": "recognition"}
+    entry |= {"traits": list(traits), "granted": list(granted)}
     return record("attack", arrays, inputs(defense, seed, **given), {"attack": entry, "targets": 1000}, chance=chance)
 
 
