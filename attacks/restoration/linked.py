@@ -20,9 +20,10 @@ from harness.observation import Observation, Pairing
 from harness.plugins.attacks.common.rehearse import split
 from harness.plugins.attacks.linking.solve import Solution
 from harness.plugins.attacks.restoration.augmentation import augmented
+from harness.plugins.attacks.restoration.finish import floats
 from harness.plugins.attacks.restoration.loss import restoration_loss
 from harness.plugins.attacks.restoration.measurement import SAMPLE, measure
-from harness.plugins.attacks.restoration.training import INGREDIENTS, Batch, Restorer, fit, floats, in_training
+from harness.plugins.attacks.restoration.training import INGREDIENTS, Batch, Restorer, fit, in_training
 from harness.randomness import derive, numpy_generator
 from harness.train.memo import memoised
 from harness.types import Array, Bytes, Release
@@ -68,8 +69,14 @@ def learn_restoration(
         measurement = measure(observation, floats(first.inputs[:SAMPLE]), to_images(first.truths[:SAMPLE, 0]))
         if measurement is None:  # then rehearsals are random enough, and the network does not remember their images
             rehearsals = _Rehearsals(observation, solver, train_rows, key, varied=False)
+
+        def rehearsed(done: int) -> Batch:
+            if measurement is not None and not measurement.symmetric:
+                return rehearsals.of(done)
+            return _mirrored(rehearsals.of(done), numpy_generator(derive(key, "mirror", done)))
+
         restorer = fit(
-            lambda done: _mirrored(rehearsals.of(done), numpy_generator(derive(key, "mirror", done))),
+            rehearsed,
             held_out,
             measurement=measurement,
             key=derive(key, "restorer"),
@@ -130,7 +137,7 @@ def _planes(solution: Solution) -> Tensor:
 
 
 def _mirrored(data: Batch, rng: np.random.Generator) -> Batch:
-    """Half of the images mirrored, chosen at random."""
+    """Half of the solved images mirrored, chosen at random: for defenses that treat both sides alike."""
     flip = torch.from_numpy(rng.random(len(data.inputs)) < 0.5)
     inputs = torch.where(flip.view(-1, 1, 1, 1), data.inputs.flip(-1), data.inputs)
     truths = torch.where(flip.view(-1, 1, 1, 1, 1), data.truths.flip(-1), data.truths)

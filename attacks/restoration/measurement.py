@@ -50,6 +50,7 @@ class Measurement:
     map       (r, H) and (s, W) the same from an image
     back      (H, r) and (W, s) from the coefficients to the image
     weights   (r, s) of the correction
+    symmetric whether the map of a mirrored image is the mirrored map
     """
 
     mean: Tensor
@@ -61,6 +62,7 @@ class Measurement:
     map: Pair
     back: Pair
     weights: Tensor
+    symmetric: bool
 
     @property
     def planes(self) -> int:
@@ -80,28 +82,25 @@ class Measurement:
 
 
 class MeasuredUNet(nn.Module):
-    """A U-Net, with the linear estimates before its input, whose images are corrected towards what was measured.
+    """A U-Net with the linear estimates before its input.
 
     (n, C, H, W) float32, of which the first three planes were measured -> (n, k, 3, H, W) float32, not clipped.
 
     network     for C planes, and those of the estimates
-    estimating  where there are estimates; correcting: where there is a correction, for k = 1 alone
+    estimating  where there are estimates
     """
 
-    def __init__(self, network: UNet, estimating: Measurement | None, correcting: Measurement | None):
+    def __init__(self, network: UNet, estimating: Measurement | None):
         super().__init__()
-        self.network, self.estimating, self.correcting = network, estimating, correcting
+        self.network, self.estimating = network, estimating
 
     def forward(self, inputs: Tensor) -> Tensor:
-        planes, measured, kind = inputs, inputs[:, :3], inputs.device.type
+        planes, kind = inputs, inputs.device.type
         if self.estimating is not None:
             with torch.autocast(kind, enabled=False):
-                planes = torch.cat([self.estimating.estimates(measured), inputs], 1)
+                planes = torch.cat([self.estimating.estimates(inputs[:, :3]), inputs], 1)
         restored = self.network(planes.contiguous(memory_format=torch.channels_last)).float()
         pictures: Tensor = restored.unflatten(1, (self.network.images, 3))
-        if self.correcting is not None:
-            with torch.autocast(kind, enabled=False):
-                pictures = self.correcting.corrected(pictures, measured.unsqueeze(1))
         return pictures
 
 
@@ -125,6 +124,7 @@ def measure(observation: Observation, measured: Tensor, images: Images) -> Measu
     return Measurement(
         mean, _both(axes, mean), _float(analysis), _float(synthesis), gains.float(),
         _float(seen), _float(of_map), _float(back), weights.float(),
+        symmetric=float((axes[1] - axes[1].flip(0, 1)).abs().max()) < _SAME,
     )  # fmt: skip
 
 
@@ -140,7 +140,11 @@ def _estimate(axes: Pair, centred: Images, noise: Images) -> tuple[Pair, Pair, T
 
 
 def _correction(axes: Pair, centred: Images, noise: Images) -> tuple[Pair, Pair, Tensor]:
-    """From measured images to the coefficients of the map, from these to images, and their weights."""
+    """From measured images to the coefficients of the map, from these to images, and their weights.
+
+    Each weight is of least squared error where the restored image's own error has a tenth of the images' variance in
+    its coefficient, and depends neither on the noise nor on other coefficients.
+    """
     (left, values, right), (left2, values2, right2) = map(_svd, axes)
     gain, seen, back = torch.outer(values, values2), (left.T, left2.T), (right, right2)
     error = _ERROR * _variance((right.T, right2.T), centred)

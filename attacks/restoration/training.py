@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple, dataclass, replace
-from itertools import permutations
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from harness.images import to_bytes, to_images
+from harness.plugins.attacks.restoration.finish import AS_TRAINED, Finish, choose_finish, floats, restored
 from harness.plugins.attacks.restoration.loss import dominated, restoration_loss
 from harness.plugins.attacks.restoration.measurement import MeasuredUNet, Measurement
 from harness.plugins.attacks.restoration.unet import UNet
@@ -48,10 +48,10 @@ class Ingredients:
 
     floats      solutions are floats, not rounded to bytes
     estimates   linear estimates of least squared error beside the input (measurement.py)
-    corrected   restored images are corrected towards what was measured (measurement.py)
+    corrected   restored images are corrected towards what was measured, where that helps (finish.py)
     fresh       rehearsals are repeated during the training
     augmented   the adversary's images are varied before each rehearsal (augmentation.py)
-    mirrored    the mean of a restored image and of its restored mirror image
+    mirrored    the mean of a restored image and of its restored mirror image, where that helps (finish.py)
     """
 
     floats: bool = True
@@ -66,8 +66,8 @@ INGREDIENTS = Ingredients()
 
 
 def in_training() -> tuple[bool, ...]:
-    """The ingredients that a trained network depends on: all but the mirrored mean."""
-    return astuple(replace(INGREDIENTS, mirrored=True))
+    """The ingredients that a trained network depends on: all but those that come after it."""
+    return astuple(replace(INGREDIENTS, corrected=True, mirrored=True))
 
 
 class Batch(NamedTuple):
@@ -91,6 +91,8 @@ class Restorer:
     report  `answers` says what it restores with: the network, the first three planes of the input as they are
             (release), or one image for all (constant), where these are better on held-out images
     constant  (3, H, W) the best constant guess
+    finish    what a network's images are finished with
+    measurement  what an input holds exactly, if anything
     """
 
     network: nn.Module
@@ -98,27 +100,33 @@ class Restorer:
     device: str
     report: Mapping[str, Any]
     constant: Tensor
+    finish: Finish = AS_TRAINED
+    measurement: Measurement | None = None
 
     @torch.no_grad()
     def restore(self, inputs: Tensor) -> Bytes:
-        """(n, C, H, W) as in training -> (n, k, 3, H, W) uint8, a few dozen at a time.
-
-        A network's answer is the mean of a restored image and of its restored mirror image; with several images, those
-        of the mirror image are matched to the others first.
-        """
-        restored = empty((len(inputs), self.images, 3, *inputs.shape[2:]), self.device)
+        """(n, C, H, W) as in training -> (n, k, 3, H, W) uint8, a few dozen at a time."""
+        answers = empty((len(inputs), self.images, 3, *inputs.shape[2:]), self.device)
         for rows in _chunks(len(inputs)):
-            restored[rows] = to_bytes(self._answer(inputs[rows]))
-        return restored
+            answers[rows] = to_bytes(self._answer(inputs[rows]))
+        return answers
+
+    @torch.no_grad()
+    def with_finish(self, held_out: Batch, measurement: Measurement | None) -> Restorer:
+        """With the finish that is best on held-out data; what was measured of a mixture corrects no single source."""
+        known, chunks = measurement if self.images == 1 else None, _chunks(len(held_out.inputs))
+        finish, facts = choose_finish(self._network, held_out.inputs, held_out.truths, chunks, known)
+        return replace(self, finish=finish, measurement=known, report={**self.report, **facts})
+
+    def _network(self, inputs: Tensor) -> Tensor:
+        return _forward(self.network, inputs, self.device)
 
     def _answer(self, inputs: Tensor) -> Tensor:
         """(n, k, 3, H, W) float32."""
         if self.report["answers"] == "network":
-            pictures = _forward(self.network, inputs, self.device)
-            if not INGREDIENTS.mirrored:
-                return pictures
-            again = _forward(self.network, inputs.flip(-1), self.device).flip(-1)
-            return (pictures + _matched(again, pictures)) / 2
+            strength = self.finish.strength if INGREDIENTS.corrected else 0.0
+            finish = Finish(self.finish.mirrored and INGREDIENTS.mirrored, strength)
+            return restored(self._network, inputs, finish, self.measurement)
         as_is = self.report["answers"] == "release"
         one = floats(inputs[:, :3].to(self.device)) if as_is else self.constant.expand(len(inputs), -1, -1, -1)
         return one[:, None].expand(-1, self.images, -1, -1, -1)
@@ -163,7 +171,8 @@ def fit(
         )
     own, units = trainer.losses(held_out), image_numbers(held_out.truths[:, 0])
     facts = {"untrained_loss": untrained, **report, **_verdict(own, constant_losses, as_is, units)}
-    return Restorer(trainer.model.eval(), trainer.images, device, facts, constant)
+    restorer = Restorer(trainer.model.eval(), trainer.images, device, facts, constant)
+    return restorer.with_finish(held_out, measurement) if facts["answers"] == "network" else restorer
 
 
 def _verdict(losses: Tensor, constant: Tensor, as_is: Tensor, units: Array) -> dict[str, Any]:
@@ -195,10 +204,9 @@ class _Trainer:
         self.images, self.device, self.batch, self.steps = example.truths.shape[1], device, batch, 0
         self.ordered = dominated(example.weights)
         estimating = measurement if INGREDIENTS.estimates else None
-        correcting = measurement if INGREDIENTS.corrected and self.images == 1 else None
         planes = example.inputs.shape[1] + (0 if estimating is None else estimating.planes)
         network = UNet(planes, self.images, width, constant=constant)
-        whole = MeasuredUNet(network, estimating, correcting).to(device)
+        whole = MeasuredUNet(network, estimating).to(device)
         self._network: nn.Module = whole.to(memory_format=torch.channels_last)
         self._averaged = AveragedModel(self._network, multi_avg_fn=self._average)
         self.model: nn.Module = self._averaged.module
@@ -259,23 +267,6 @@ def _forward(network: nn.Module, inputs: Tensor, device: str) -> Tensor:
     with autocast(device, low_precision(device)):
         pictures: Tensor = network(floats(inputs.to(device, non_blocking=True)))
     return pictures
-
-
-def floats(planes: Tensor) -> Tensor:
-    """Planes of any type as float32, bytes scaled to [0, 1]."""
-    return to_images(planes) if planes.dtype == torch.uint8 else planes.float()
-
-
-def _matched(again: Tensor, pictures: Tensor) -> Tensor:
-    """(n, k, 3, H, W): `again` in the order in which it is, in all, nearest to the pictures."""
-    count = pictures.shape[1]
-    if count == 1:
-        return again
-    distance = (pictures.unsqueeze(2) - again.unsqueeze(1)).abs().mean((-3, -2, -1))  # (n, picture, again)
-    orders = torch.tensor(list(permutations(range(count))), device=pictures.device)
-    totals = torch.stack([distance[:, torch.arange(count), order].sum(1) for order in orders], 1)
-    rows = torch.arange(len(pictures), device=pictures.device).unsqueeze(1)
-    return again[rows, orders[totals.argmin(1)]]
 
 
 def _chunks(count: int) -> Iterator[slice]:
