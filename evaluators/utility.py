@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from harness.randomness import derive
-from harness.train import Learner, TrainingTask, batch_for, hits, networks, recipe_named, seeded, steps_per_epoch
+from harness.train import (
+    Learner,
+    TrainingTask,
+    batch_for,
+    hits,
+    networks,
+    recipe_named,
+    require_evaluation_mode,
+    seeded,
+    steps_per_epoch,
+)
 from harness.types import Array
 
 
 def utility(task: TrainingTask, *, model: str, recipe: str) -> tuple[Array, dict[str, float]]:
     """Train on a fresh release every epoch, then classify the clean test images.
+
+    HarnessError where an image's class depends on the images beside it (see harness.train.require_evaluation_mode).
 
     model    a torchvision or timm network, from scratch
     recipe   "default" or "paper" (see harness.train.RECIPES)
@@ -27,5 +39,7 @@ def utility(task: TrainingTask, *, model: str, recipe: str) -> tuple[Array, dict
             losses.append(learner.epoch(release.images, release.labels))
             if epoch + 1 < task.epochs:
                 release = task.release(epoch + 1)
-    correct = hits(learner.predict(task.test_images), task.test_labels)
+    predicted = learner.predict(task.test_images)
+    require_evaluation_mode(learner, task.test_images, predicted)
+    correct = hits(predicted, task.test_labels)
     return correct.astype(float), {"steps": learner.steps, "batch": batch, "train_loss": losses[-1]}

@@ -11,6 +11,7 @@ from harness.train.learner import (
     hits,
     prepare,
     recipe_named,
+    require_evaluation_mode,
     seeded,
     steps_per_epoch,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "hits",
     "prepare",
     "recipe_named",
+    "require_evaluation_mode",
     "seeded",
     "steps_per_epoch",
 ]

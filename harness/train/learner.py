@@ -213,6 +213,30 @@ class Learner:
         return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
 
+_MOST_MOVED = 0.05  # probability: far above bf16's rounding, far below dropout's noise and another batch's statistics
+_COMPARED = 256  # images
+
+
+def require_evaluation_mode(learner: Learner, images: Bytes, predicted: torch.Tensor) -> None:
+    """HarnessError where predictions depend on the other images of their batch, or on chance.
+
+    So does a network that is evaluated in training mode: it draws dropout anew and normalises by the batch at hand.
+    Accuracy does not show it: statistics of clean test images may even raise it. At most 256 images are predicted
+    again, in reverse order and smaller batches; no probability may move by more than .05.
+
+    images     (N, 3, H, W) uint8
+    predicted  (N, K) what `learner.predict` said of them
+    """
+    count = min(len(images), _COMPARED)
+    again = learner.predict(images[:count].flip(0), max(2, count // 3)).flip(0)
+    moved = float((again - predicted[:count]).abs().max())
+    if not moved <= _MOST_MOVED:
+        raise HarnessError(
+            f"evaluation: a class probability moved by {moved:.2f} with the images predicted beside it; put the "
+            "network in eval mode, and use no layer that mixes the images of a batch"
+        )
+
+
 def prepare(stored: Bytes, device: str) -> torch.Tensor:
     """(N, C, H, W) uint8 -> float32 in [-2, 2] on the device, channels last."""
     images = to_images(stored.to(device, non_blocking=True)).sub_(0.5).mul_(4.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,17 @@ from scipy.stats import ttest_rel
 from torch import nn
 
 from harness.errors import HarnessError, NotConverged
-from harness.train import RECIPES, Learner, Recipe, batch_for, fit_until_flat, hits, recipe_named, seeded
+from harness.train import (
+    RECIPES,
+    Learner,
+    Recipe,
+    batch_for,
+    fit_until_flat,
+    hits,
+    recipe_named,
+    require_evaluation_mode,
+    seeded,
+)
 from harness.train.convergence import LEAST_STEPS, compared_with_constant
 from tests.helpers.planted import stripes
 
@@ -292,6 +304,37 @@ def test_predictions_do_not_depend_on_the_size_of_a_batch():
 
     assert torch.allclose(whole, single, atol=2e-3) and torch.allclose(whole, some, atol=2e-3)
     assert torch.allclose(whole.sum(1), torch.ones(40), atol=1e-5)
+
+
+class AlwaysTraining(nn.Sequential):
+    """A network that ignores `eval`."""
+
+    def train(self, mode=True):
+        return super().train(True)
+
+
+@pytest.mark.parametrize(
+    ("layer", "noticed"), [(nn.BatchNorm2d(12), True), (nn.Dropout2d(0.5), True), (nn.ReLU(), False)]
+)
+def test_evaluation_in_training_mode_is_noticed_by_what_the_network_predicts(layer, noticed):
+    """Batch norm follows the batch and dropout draws anew; a layer that is the same in both modes passes."""
+    images, labels = (torch.from_numpy(part) for part in stripes(40))
+    with seeded(KEY, "cpu"):
+        layers = [nn.Conv2d(3, 12, 5), layer, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(12, 3)]
+        learner = Learner(AlwaysTraining(*layers), ADAM, 16, KEY, "cpu")
+        for _ in range(20):
+            learner.epoch(images, labels)
+        predicted = learner.predict(images)
+        with pytest.raises(HarnessError, match=r"moved by \S+ with the images") if noticed else nullcontext():
+            require_evaluation_mode(learner, images, predicted)
+
+
+@pytest.mark.parametrize("count", [1, 2, 40])
+def test_a_network_in_evaluation_mode_passes_however_few_images(count):
+    images, labels = (torch.from_numpy(part) for part in stripes(40))
+    learner = trained(images, labels, epochs=4)
+
+    require_evaluation_mode(learner, images[:count], learner.predict(images[:count]))
 
 
 def test_predicting_changes_no_weights():
