@@ -123,6 +123,11 @@ SCORES: dict[str, Score] = {
             follows="reid_rank1", features="histogram",
         ),
         Score(
+            "reid_local_rank1", "re-identified by local features", "hit_rate",
+            ("identity_local", "reidentification"), ("reconstruction",), of_release=True, tolerance=0.02,
+            follows="reid_rank1", features="local features",
+        ),
+        Score(
             "attribute", "attribute", "hit_rate", ("attribute",), ("attribute",),
             board=True, terminal=False, attack_column="attribute_reader",
         ),

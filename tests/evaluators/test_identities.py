@@ -1,4 +1,4 @@
-"""The other two embeddings find what thumbnails do not: moved, turned, recoloured and scattered images; never noise."""
+"""The other embeddings find what thumbnails do not: moved, turned, recoloured and scattered images; never noise."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import yaml
 from harness.errors import HarnessError
 from harness.images import to_bytes, to_images
 from harness.plugins.evaluators.identities import identity_histogram, identity_invariant
+from harness.plugins.evaluators.local_features import identity_local
 from harness.plugins.evaluators.reidentification import identity, reidentification
 from tests.helpers.paths import ROOT
 
@@ -90,7 +91,7 @@ def test_the_mean_colour_alone_finds_an_image(gallery: Bytes) -> None:
     assert rank1(identity_histogram, flat, gallery) > 0.95
 
 
-@pytest.mark.parametrize("embedding", [identity, identity_invariant, identity_histogram])
+@pytest.mark.parametrize("embedding", [identity, identity_invariant, identity_histogram, identity_local])
 def test_noise_and_one_image_for_all_find_nobody(embedding: Any, gallery: Bytes) -> None:
     """Of 10 x 24 noise images at most what chance allows at 1e-4 (Poisson, 10 expected); of one image one."""
     rng = torch.Generator().manual_seed(5)
@@ -159,7 +160,7 @@ def test_colours_are_compared_as_a_plain_histogram_says(gallery: Bytes) -> None:
     assert np.allclose(found[:, 0].numpy(), -np.minimum(ratios(hellinger), ratios(away)), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("embedding", [identity_invariant, identity_histogram])
+@pytest.mark.parametrize("embedding", [identity_invariant, identity_histogram, identity_local])
 def test_any_number_of_candidates_any_shape_and_a_gallery_of_one(embedding: Any, gallery: Bytes) -> None:
     settings = ENTRIES[embedding.__name__]["params"]
     wide = gallery[..., :12, :]
