@@ -12,7 +12,12 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.observation import Observation
 from harness.plugins.attacks.common.features import thumbnails_and_hog
-from harness.plugins.attacks.common.linear_classifier import LinearClassifier, fit_classifier, rehearsed_bank
+from harness.plugins.attacks.common.linear_classifier import (
+    LinearClassifier,
+    fit_classifier,
+    rehearsal_key,
+    rehearsed_bank,
+)
 from harness.train.memo import memoised
 from harness.types import Array, Generator, Guess, Labels, Release, Secret
 
@@ -32,9 +37,9 @@ def linear(observation: Observation, rng: Generator, *, grid: int, orientations:
     def answer(release: Release, secret: Secret, rows: Array) -> Labels:
         return release.labels
 
-    def train(key: bytes) -> tuple[LinearClassifier, dict[str, Any]]:
+    def train(_: bytes) -> tuple[LinearClassifier, dict[str, Any]]:
         features = partial(thumbnails_and_hog, grid=grid, orientations=orientations)
-        bank = rehearsed_bank(observation, key, answer, rehearsals)
+        bank = rehearsed_bank(observation, rehearsal_key(observation), answer, rehearsals)
         return fit_classifier(bank, {"thumbnails and HOG": [features]}, len(observation.classes))
 
     classifier, report = memoised(observation, "linear", (grid, orientations, rehearsals), train)

@@ -21,6 +21,7 @@ from harness.plugins.attacks.common.linear_classifier import (
     fit_classifier,
     folds_of,
     mirrored_bank,
+    rehearsal_key,
     rehearsed_bank,
 )
 from harness.randomness import derive, numpy_generator
@@ -62,7 +63,8 @@ def train_on_rehearsals(
     classes  how many answers there are
     """
     if arch == PATCHES:
-        return _fit_patches(rehearsed_bank(observation, key, answer, train_epochs), key, classes)
+        bank = rehearsed_bank(observation, rehearsal_key(observation), answer, train_epochs)
+        return _fit_patches(bank, key, classes)
     public = observation.public
     fit, judge = fit_and_judge(observation, derive(key, "split"))
     images = public.images.to(observation.device)

@@ -26,9 +26,12 @@ from harness.observation import Observation
 from harness.randomness import derive, numpy_generator
 from harness.train import hits
 from harness.train.convergence import compared_with_constant
+from harness.train.memo import memoised
 from harness.types import Array, Bytes, Labels, Release, Scores, Secret
 
 _FOLDS = 5
+_MANY = 2000  # images from which two folds tell as much as five, at a quarter of the work
+_ROWS = 12_000  # rehearsed releases beyond which images are not rehearsed again
 _ITERATIONS = 200  # of L-BFGS, at most
 STRENGTHS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 """Values of scikit-learn's C that are tried, on standardised features; the first leaves little but the class shares."""
@@ -83,13 +86,16 @@ class LinearClassifier:
 
 
 def folds_of(labels: Array, rng: np.random.Generator, sources: int = 1, intra_class: bool = False) -> Array:
-    """(n,) a fold for every image, every class spread evenly over five; fewer where a class or a mixture needs it.
+    """(n,) a fold for every image, every class spread evenly over five, or over two of more than 2,000 images.
 
-    sources, intra_class  of a mixture, all of one fold. Inapplicable where there are not two folds
+    sources, intra_class  of a mixture, all of one fold: there are fewer folds where a class or a mixture needs it.
+                          Inapplicable where there are not two, or not two classes of two images
     """
     counts = np.unique(labels, return_counts=True)[1]
-    folds = min(_FOLDS, int(counts.min()) // (sources if intra_class else 1), len(labels) // sources)
-    if folds < 2:
+    folds = min(_FOLDS if len(labels) <= _MANY else 2, len(labels) // sources)
+    if intra_class:
+        folds = min(folds, int(counts.min()) // sources)
+    if folds < 2 or (counts >= 2).sum() < 2:
         raise Inapplicable(f"{len(labels)} public images are too few to learn from and to judge by")
     order = np.lexsort((rng.random(len(labels)), labels))
     found = np.empty(len(labels), np.int64)
@@ -100,8 +106,11 @@ def folds_of(labels: Array, rng: np.random.Generator, sources: int = 1, intra_cl
 def rehearsed_bank(observation: Observation, key: bytes, answer: Answer, epochs: int) -> Bank:
     """Rehearsals of all public images, those of odd number with the images mirrored.
 
+    The same for every attack that asks with the same key, whatever else it trains on them.
+
+    key     deals the folds: `rehearsal_key`, so that a recogniser and its floor have the same rehearsals
     answer  what is to be read from a release; soft labels count as their largest share
-    epochs  how often each image is rehearsed
+    epochs  how often each image is rehearsed; of more than 12,000 releases in all less often, at least once
     """
     public, device = observation.public, observation.device
     if not len(public):
@@ -111,7 +120,7 @@ def rehearsed_bank(observation: Observation, key: bytes, answer: Answer, epochs:
     count = int(folds.max()) + 1
     images: list[Bytes] = []
     parts: list[tuple[Array, ...]] = []
-    for epoch in range(epochs):
+    for epoch in range(min(epochs, max(1, _ROWS // len(public)))):
         for fold in range(count):
             rows = np.flatnonzero(folds == fold)
             chosen = public.images[torch.from_numpy(rows)].to(device)
@@ -124,6 +133,11 @@ def rehearsed_bank(observation: Observation, key: bytes, answer: Answer, epochs:
             parts.append((hard.cpu().numpy(), rows[secret.dominant_rows], *constant))
     labels_, units, folds_, first = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Bank(torch.cat(images), labels_, folds_, units, first)
+
+
+def rehearsal_key(observation: Observation) -> bytes:
+    """A key that depends on the defense and the adversary's images, and not on the attack that asks for it."""
+    return memoised(observation, "folds of rehearsals", (), lambda key: key)
 
 
 def mirrored_bank(images: Bytes, labels: Array, folds: Array) -> Bank:
@@ -180,14 +194,19 @@ def class_shares(labels: Array, classes: int) -> Array:
 
 
 def _cross_validated(features: Array, bank: Bank, classes: int) -> list[Array]:
-    """For every strength (n, K) predictions of each row by a classifier that was trained on the other folds."""
+    """For every strength (n, K) predictions of each row by a classifier that was trained on the other folds.
+
+    A class that the other folds lack has the probability that Laplace's rule gives it, as in the constant guess.
+    """
     found = [np.zeros((len(features), classes)) for _ in STRENGTHS]
     for fold in np.unique(bank.folds):
         held = bank.folds == fold
+        lacking = np.bincount(bank.labels[~held], minlength=classes) == 0
+        unseen = np.where(lacking, class_shares(bank.labels[~held], classes), 0)
         for predicted, trained in zip(
             found, _trained(features[~held], bank.labels[~held], classes, STRENGTHS), strict=True
         ):
-            predicted[held] = trained.probabilities(features[held])
+            predicted[held] = trained.probabilities(features[held]) * (1 - unseen.sum()) + unseen
     return found
 
 

@@ -11,7 +11,8 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info
 
 from harness.errors import HarnessError, Inapplicable, NotConverged
-from harness.plugins.attacks.common import linear_classifier
+from harness.plugins.attacks import linear as linear_module
+from harness.plugins.attacks.common import classifier, linear_classifier
 from harness.plugins.attacks.common.features import PatchFilters, thumbnails_and_hog
 from harness.plugins.attacks.common.linear_classifier import (
     class_shares,
@@ -141,6 +142,49 @@ def test_a_class_that_no_fold_can_spare_is_inapplicable():
         folds_of(np.array([0, 0, 1]), np.random.default_rng(0))
     with pytest.raises(Inapplicable, match="too few"):
         folds_of(np.repeat([0, 1], 3), np.random.default_rng(0), sources=2, intra_class=True)
+
+
+def test_recogniser_and_floor_are_trained_on_the_same_rehearsals(stage, monkeypatch):
+    mix, banks, fit = stage.registry.get("defenses", "mix"), [], linear_classifier.fit_classifier
+
+    def spy(bank, *more):
+        banks.append(bank)
+        return fit(bank, *more)
+
+    for module in (linear_module, classifier):
+        monkeypatch.setattr(module, "fit_classifier", spy)
+    memo.forget()
+    for name in BOTH:
+        bind(stage.registry.get("attacks", name))(observed(stage, name, mix), generator())
+
+    one, other = banks
+    assert torch.equal(one.images, other.images)
+    assert np.array_equal(one.labels, other.labels) and np.array_equal(one.folds, other.folds)
+
+
+def test_a_class_of_one_image_does_not_stop_the_others_from_being_learned():
+    images, labels = stripes(90)
+    rare = np.where(np.arange(90) == np.flatnonzero(labels == 2)[0], 3, labels)
+    folds = folds_of(rare, np.random.default_rng(0))
+    bank = mirrored_bank(torch.from_numpy(images), rare, folds)
+
+    _, facts = fit_classifier(bank, {"thumbnails and HOG": [thumbnails_and_hog]}, 4)
+
+    assert folds.max() == 4 and facts["learned"] and facts["held_out_hits"] > 70
+    held_out = linear_classifier._cross_validated(thumbnails_and_hog(bank.images), bank, 4)[0]
+    alone = rare == 3
+    share = 1 / ((folds != folds[alone]).sum() * 2 + 4)
+    assert np.allclose(held_out.sum(1), 1) and np.allclose(held_out[:90][alone, 3], share)
+
+
+def test_the_work_on_many_images_is_bounded(stage, monkeypatch):
+    """Fewer rehearsals of each, and two folds instead of five."""
+    monkeypatch.setattr(linear_classifier, "_MANY", 80)
+    monkeypatch.setattr(linear_classifier, "_ROWS", 200)
+
+    bank = rehearsed_bank(observed(stage, "linear"), KEY, lambda release, *_: release.labels, 6)
+
+    assert len(bank.labels) == 180 and bank.folds.max() == 1
 
 
 def test_class_shares_are_laplaces():
