@@ -1,8 +1,8 @@
-"""Run the suite of a check: every piece of work that it lists, on its first seeds or on named ones."""
+"""Run the suite of a check: every piece of work that it lists, on the first seeds of each table or on named ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,11 +27,30 @@ def builtin_suite() -> Path:
     return inside if inside.is_file() else package.parent / "experiments" / "ci.yaml"
 
 
+def all_seeds(seeds: Sequence[int]) -> Sequence[int]:
+    """What a baseline holds."""
+    return seeds
+
+
+def choice(given: int | Sequence[int] | None) -> Callable[[Sequence[int]], Sequence[int]]:
+    """What a check runs of a table's seeds: so many of the first, or those named; None: a third, two at least.
+
+    What is noisy has more seeds in its table, and then more of them are run too.
+    """
+
+    def chosen(seeds: Sequence[int]) -> Sequence[int]:
+        if given is not None and not isinstance(given, int):
+            return given
+        return seeds[: given or max(2, len(seeds) // 3)]
+
+    return chosen
+
+
 def run(
     suite: Path,
     registry: Registry,
     records: Path,
-    seeds: int | Sequence[int] | None,
+    seeds: Callable[[Sequence[int]], Sequence[int]],
     engine: Engine,
     threads: int | None,
     watch: ProgressDisplay,
@@ -40,15 +59,14 @@ def run(
 
     suite    a sweep file
     records  folder that finished pieces are written to and read from
-    seeds    how many of the suite's, or which; None: all of them
+    seeds    which to run, given those of a table (see `choice`)
     """
     crosses = sweep.crosses(suite, registry, records, watch.step, watch.progress, threads=threads)
-    if seeds is not None:
-        chosen = [seeds if not isinstance(seeds, int) else seeds_of(cross.seeds)[:seeds] for cross in crosses]
-        crosses = [
-            replace(cross, seeds=some, options=replace(cross.options, seeds=some))
-            for cross, some in zip(crosses, chosen, strict=True)
-        ]
+    chosen = [seeds(seeds_of(cross.seeds)) for cross in crosses]
+    crosses = [
+        replace(cross, seeds=some, options=replace(cross.options, seeds=some))
+        for cross, some in zip(crosses, chosen, strict=True)
+    ]
     watch.expect(sum(not item["done"] for item in plan(crosses)))
     found = engines.run(crosses, engine, watch.step)
     return _parts(cell for cells in found for cell in cells)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 from harness.check.changes import (
     EXPLAINED,
@@ -31,8 +31,13 @@ REHEARSAL = "rehearsal"
 """The part beside those of a row's verdict: whether nothing says that the defense behaves otherwise when rehearsed."""
 _WORDS = {True: "passes", False: "does not pass", None: "not judged"}
 
-Part: TypeAlias = tuple[bool | None, str]
-"""Whether it passes, and the words."""
+
+class Part(NamedTuple):
+    """One part of a verdict: whether it passes, the words, and what it was decided by."""
+
+    passes: bool | None
+    words: str
+    figures: Mapping[str, Any]
 
 
 def verdict_changes(matches: Sequence[Match]) -> list[Change]:
@@ -105,30 +110,36 @@ def _of_seeds(records: Mapping[int, RunResult], seeds: Collection[int]) -> list[
 
 
 def _verdict(row: Row) -> dict[str, Part]:
-    parts = {name: (judgement.passes, judgement.words) for name, judgement in row.judgements.items()}
-    return {**parts, REHEARSAL: (not row.mismatch, "; ".join(row.mismatch) or "matches the release")}
+    parts = {name: Part(each.passes, each.words, each.figures) for name, each in row.judgements.items()}
+    return {**parts, REHEARSAL: Part(not row.mismatch, "; ".join(row.mismatch) or "matches the release", {})}
 
 
-def _change(
-    match: Match,
-    part: str,
-    before: Sequence[tuple[bool | None, str]],
-    now: tuple[bool | None, str],
-    versions: Mapping[bool, list[str]],
-) -> Change:
+def _change(match: Match, part: str, before: Sequence[Part], now: Part, versions: Mapping[bool, list[str]]) -> Change:
     """`before`: the verdict of each group of the baseline's seeds; the first is what the new run is compared with."""
-    name, part, (was, words) = match.name, f"verdict ({part})", before[0]
-    if was is now[0]:
+    name, part, was = match.name, f"verdict ({part})", before[0].passes
+    if was is now.passes:
         return Change(name, part, UNCHANGED)
-    turned = f"{_WORDS[was]} -> {_WORDS[now[0]]} ({words} -> {now[1]})"
+    turned = f"{_WORDS[was]} -> {_WORDS[now.passes]} ({before[0].words} -> {now.words})"
     if was is None:  # nothing was claimed before
         return Change(name, part, WITHIN, (turned,))
-    if any(each[0] is not was for each in before):
+    if any(each.passes is not was for each in before) and not _beyond(now, before):
         return Change(name, part, WITHIN, (f"{turned}; the baseline's seeds do not agree on it",))
-    if now[0] is None:
+    if now.passes is None:
         return Change(name, part, VERDICT_MISSING, (turned,))
     what, explaining = PRIVACY_LOST if was else PRIVACY_GAINED, versions[not was]
     return Change(name, part, EXPLAINED if explaining else what, (turned, *explaining))
+
+
+def _beyond(now: Part, groups: Sequence[Part]) -> bool:
+    """Whether the seeds of the baseline, although they do not agree, are all on one side of the new run."""
+    if now.figures.get("seen") and not any(group.figures.get("seen") for group in groups):
+        return True
+    shares = [(each.figures.get("low"), each.figures.get("high")) for each in (now, *groups)]
+    known = [(float(low), float(high)) for low, high in shares if low is not None and high is not None]
+    if len(known) < len(shares):
+        return False
+    (low, high), before = known[0], known[1:]
+    return low > max(most for _, most in before) or high < min(least for least, _ in before)
 
 
 def _versions(old: Sequence[Series], new: Sequence[Series]) -> dict[bool, list[str]]:

@@ -30,7 +30,12 @@ def add(subparsers: Any) -> None:
     check.set_defaults(again="starts it again")
     check.add_argument("baseline", type=Path, metavar="BASELINE", help="folder of the records to compare with")
     check.add_argument("--suite", type=Path, metavar="FILE", help="what is run, as for sweep (experiments/ci.yaml)")
-    check.add_argument("--seeds", type=_seeds, metavar="N", help="how many of the suite's seeds (2), or which: 10,11")
+    check.add_argument(
+        "--seeds",
+        type=_seeds,
+        metavar="N",
+        help="how many seeds of each of the suite's tables (a third, 2 at least), or which: 10,11",
+    )
     check.add_argument("--update", action="store_true", help="run all seeds, show what moved, and rewrite the baseline")
     check.add_argument(
         "--tolerance", action="append", default=[], metavar="SCORE=CHANGE", help="a change of a score that may pass"
@@ -75,12 +80,13 @@ def run_check(args: argparse.Namespace) -> int:
 
 
 def _run_suite(args: argparse.Namespace, registry: Registry, watch: ProgressDisplay) -> list[RunResult]:
-    """Run the suite's first seeds, reusing the records in --records."""
+    """Run the first seeds of the suite's tables, reusing the records in --records."""
     from harness.check import suite
 
     with ExitStack() as stack:
         folder = args.records or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-check-")))
-        return suite.run(_suite(args), registry, folder, args.seeds or 2, engine_from(args), args.threads, watch)
+        seeds = suite.choice(args.seeds)
+        return suite.run(_suite(args), registry, folder, seeds, engine_from(args), args.threads, watch)
 
 
 def _update_baseline(args: argparse.Namespace, registry: Registry, watch: ProgressDisplay) -> list[RunResult]:
@@ -89,7 +95,7 @@ def _update_baseline(args: argparse.Namespace, registry: Registry, watch: Progre
 
     def run(folder: Path) -> list[RunResult]:
         written_to = args.records or folder
-        results = suite.run(_suite(args), registry, written_to, None, engine_from(args), args.threads, watch)
+        results = suite.run(_suite(args), registry, written_to, suite.all_seeds, engine_from(args), args.threads, watch)
         if args.records:
             baseline.copy_records(results, written_to, folder)
         failures = [f"{' '.join(each.spec.names)}: {each.reason}" for each in results if each.status == "failed"]

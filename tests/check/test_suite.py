@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from harness import mixing
-from harness.check.suite import builtin_suite
+from harness.check.suite import builtin_suite, choice
 from harness.cli import main
 from harness.registry import load_registry
 from harness.run.sweep import crosses
@@ -112,6 +112,13 @@ def test_the_suite_of_this_project_is_one_that_runs():
     found = crosses(builtin_suite(), load_registry(), records=builtin_suite().parent / "nowhere")
 
     assert sum(len(cross.plan()) for cross in found) > 50
+
+
+def test_a_check_runs_a_third_of_a_tables_seeds_or_as_many_as_asked_or_those_named():
+    third, three, named = choice(None), choice(3), choice((7, 8))
+
+    assert third(range(15)) == range(5) and third(range(6)) == third(range(4)) == range(2) and third([5]) == [5]
+    assert three(range(6)) == range(3) and named(range(6)) == (7, 8)
 
 
 def test_the_faults_of_the_experiment_can_still_be_planted():

@@ -117,6 +117,36 @@ def test_a_verdict_on_which_the_baselines_seeds_do_not_agree_may_turn():
     assert found.what == changes.WITHIN and "do not agree" in found.notes[0]
 
 
+def near_the_limit():
+    """A baseline of which seeds 2 and 3 have 2 of 200 originals exposed, upper end .036, and the others none."""
+    before = suite()
+    for each in before:
+        if each.spec.kind == "release" and each.inputs["seed"] in (2, 3):
+            worst = np.where(np.arange(N) < 2, 0.1, RELEASED)
+            each.arrays.update(worst_dssim=worst, worst_any_dssim=worst, dssim_all=worst)
+    return before
+
+
+def exposing(count, at):
+    """A new run in which so many originals are at this distance."""
+    after = leaked(0)
+    for each in after:
+        if each.spec.kind == "release":
+            worst = np.where(np.arange(N) < count, at, RELEASED)
+            each.arrays.update(worst_dssim=worst, worst_any_dssim=worst, dssim_all=worst)
+    return after
+
+
+def test_a_leak_beyond_all_of_the_baselines_seeds_turns_a_verdict_on_which_they_do_not_agree():
+    """3 of 200 are like the 2 of 200 of two seeds; 30 of 200 are like none, and so is one original that is seen."""
+    chance, many, seen = (
+        verdicts(near_the_limit(), exposing(*each))["verdict (exposed)"] for each in ((3, 0.1), (30, 0.1), (1, 0.0))
+    )
+
+    assert chance.what == changes.WITHIN and "do not agree" in chance.notes[0]
+    assert many.what == changes.PRIVACY_LOST and seen.what == changes.PRIVACY_LOST
+
+
 def test_the_new_run_is_compared_with_its_own_seeds():
     """Seeds 2 and 3 of the baseline, which the run repeats, do not pass; it agrees with them."""
     before = [each for at in (0, 2, 4) for each in suite(np.full(N, 0.6 if at == 2 else 0.8), range(at, at + 2))]
