@@ -159,7 +159,7 @@ def _descriptors(images: Bytes, keypoints: int, smallest: int, largest: int) -> 
             how = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
             plane = cv2.resize(plane, None, fx=scale, fy=scale, interpolation=how)
         points, values = cv2.SIFT.create(nfeatures=keypoints).detectAndCompute(plane, None)
-        if values is None:
+        if not points:  # `values` is None
             return np.empty((0, 128), np.float32)
         strongest = np.argsort([-point.response for point in points], kind="stable")[:keypoints]
         chosen: Array = values[strongest]
