@@ -28,6 +28,7 @@ from harness.plugins.attacks.denoise import denoise_tuned
 from harness.plugins.attacks.ensemble import rehearsal
 from harness.plugins.attacks.ensemble.brightness_contrast import brightness_contrast
 from harness.plugins.attacks.ensemble.call_masks import call_mask
+from harness.plugins.attacks.ensemble.call_tables import call_table
 from harness.plugins.attacks.ensemble.entry_maps import entry_map
 from harness.plugins.attacks.ensemble.keys_of_calls import keys_of_calls
 from harness.plugins.attacks.ensemble.known_linear_map import known_linear_map
@@ -92,6 +93,7 @@ _INVERSION = Member(
 )
 
 FINDERS: tuple[Finder, ...] = (
+    call_table,
     call_mask,
     entry_map,
     pair_table,

@@ -40,6 +40,7 @@ _TRUST = (1.0, 16.0)  # multiples of the measured noise variance that rehearsals
 _LITTLE = 4.0  # grey levels
 _AGREE = 0.1  # of their mean size: coefficients of blocks that differ less are taken for the same
 _EXPLAINED = 0.5  # least share of the variance of releases that the map explains
+_LEAST_VARIANCE = 0.25  # of releases of different images, in squared grey levels: less is rounding
 _NOISY = 8.0  # grey levels of noise beyond which a value is not used, where others are quiet
 
 
@@ -221,7 +222,7 @@ def _solved(
     residual = values - torch.einsum(equation, matrix, truth) - offset
     offset, residual = offset + residual.mean(0), residual - residual.mean(0)
     variance = (values - values.mean(0)).square().mean()
-    if float(residual.square().mean()) > (1 - _EXPLAINED) * float(variance):
+    if float(variance) < _LEAST_VARIANCE or float(residual.square().mean()) > (1 - _EXPLAINED) * float(variance):
         return None
     error = residual.square().mean(0).clamp(min=1e-3)  # (G, p)
     if len(matrix) == 1:

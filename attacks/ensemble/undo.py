@@ -1,14 +1,15 @@
 """What a defense does to every image alike is found by probing it, and undone before the members run.
 
 A finder probes the defense (attacks.ensemble.probes) and answers how to undo what it found, or None. What it answers is
-accepted only where it brings rehearsed releases closer to the plain mixtures of their sources, and closer than
-smoothing does. It is then undone in all releases and in all rehearsals, and the finders are asked again about what
-remains. Two steps of which the first alone brings nothing (a table of grey levels, then an order of the pixels) are
-accepted together.
+accepted only where it brings rehearsed releases closer to the plain mixtures of their sources, closer than smoothing
+does, and closer to their own mixtures more than to those of others, as a mean image is not. It is then undone in all
+releases and in all rehearsals, and the finders are asked again about what remains. Two steps of which the first alone
+brings nothing (a table of grey levels, then an order of the pixels) are accepted together.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -30,6 +31,7 @@ _DEVIATIONS = 3.0  # and less than so many standard errors may be chance
 _MOST = 4  # steps in all, each finder's once
 _DONE = 0.99  # SSIM at which nothing remains to be undone
 _WIDTHS = (0.7, 1.0, 1.5, 2.0, 3.0, 5.0)  # of Gaussian filters, in pixels
+_OTHERS = (1, 7, 20)  # places on in the rehearsal: whose mixtures a release is compared with, beside its own
 _CHUNK = 64
 
 
@@ -102,7 +104,7 @@ def _next_steps(
         unconfirmed.append((number, step))
     for number, step in [] if second else unconfirmed:
         others = {other: finder for other, finder in finders.items() if other != number}
-        rest = _Trial(trial.undone(step).released, trial.mixtures, trial.ssim)
+        rest = replace(trial, released=trial.undone(step).released)
         further = _next_steps(without(observation, step), rest, others, derive(key, "second", number), second=True)
         if further:
             return [(number, step), *further]
@@ -113,13 +115,15 @@ def _next_steps(
 class _Trial:
     """Rehearsed releases beside the plain mixtures of their sources.
 
-    ssim  (n,) of each release to its mixture, smoothed by the width that suits all best, so that a step which only
-          smooths gains nothing; or what is to be exceeded
+    ssim    (n,) of each release to its mixture, smoothed by the width that suits all best, so that a step which only
+            smooths gains nothing; or what is to be exceeded
+    others  (n,) mean SSIM to the mixtures of three others, smoothed alike
     """
 
     released: Bytes
     mixtures: Bytes
     ssim: Tensor
+    others: Tensor
 
     @classmethod
     def of(cls, observation: Observation) -> _Trial:
@@ -128,7 +132,7 @@ class _Trial:
         release, secret = observation.rehearse(own, observation.public.labels[rows], 0)
         shares = torch.from_numpy(secret.shares).to(own.device)
         mixtures = to_bytes(average(to_images(own[torch.from_numpy(secret.sources).to(own.device)]), shares))
-        return cls(release.images, mixtures, _ssim_smoothed(release.images, mixtures))
+        return cls(release.images, mixtures, *_ssim_smoothed(release.images, mixtures))
 
     @property
     def score(self) -> float:
@@ -136,18 +140,27 @@ class _Trial:
 
     def undone(self, step: Undoing) -> _Trial:
         released = step.invert(self.released)
-        return _Trial(released, self.mixtures, _ssim_smoothed(released, self.mixtures))
+        return _Trial(released, self.mixtures, *_ssim_smoothed(released, self.mixtures))
 
     def better_than(self, other: _Trial) -> bool:
         """By a paired comparison over the rehearsed releases."""
-        gain = self.ssim - other.ssim
-        error = gain.std() / len(gain) ** 0.5
-        return float(gain.mean()) > max(_GAIN, _DEVIATIONS * float(error))
+        gain, gain_of_others = self.ssim - other.ssim, self.others - other.others
+        return _exceeds(gain, _GAIN) and _exceeds(gain - gain_of_others, _GAIN / 2)
 
 
-def _ssim_smoothed(released: Bytes, mixtures: Bytes) -> Tensor:
+def _exceeds(gain: Tensor, least: float) -> bool:
+    """Whether the mean gain is larger than `least`, and than chance makes it."""
+    error = float(gain.std()) / math.sqrt(len(gain))
+    return float(gain.mean()) > max(least, _DEVIATIONS * error)
+
+
+def _ssim_smoothed(released: Bytes, mixtures: Bytes) -> tuple[Tensor, Tensor]:
+    """(n,) SSIM to the mixtures, smoothed by the width that suits all best; the mean one to three others."""
     tried = [released, *(filters.smoothed(released, ("gaussian", width)) for width in _WIDTHS)]
-    return max((rehearse.best_ssim(images, mixtures) for images in tried), key=lambda ssim: float(ssim.mean()))
+    scored = [(rehearse.best_ssim(images, mixtures), images) for images in tried]
+    ssim, images = max(scored, key=lambda pair: float(pair[0].mean()))
+    others = torch.stack([rehearse.best_ssim(images, mixtures.roll(by, 0)) for by in _OTHERS])
+    return ssim, others.mean(0)
 
 
 def without(observation: Observation, undoing: Undoing) -> Observation:

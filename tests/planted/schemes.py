@@ -17,12 +17,14 @@ from tests.planted.leaks import LEAKS
 from tests.planted.linear import LINEAR_MAPS
 from tests.planted.masks import MASKS
 from tests.planted.moves import MOVES
+from tests.planted.pads import PADS
 from tests.planted.sound import SOUND
 from tests.planted.table import Planted
 from tests.planted.tables import TABLES
 
 PLANTED: dict[str, Planted] = {
-    **TABLES, **MOVES, **MASKS, **LINEAR_MAPS, **FRESH, **HIDDEN, **LEAKS, **COMBINED, **KEYS, **COMPOSED, **PROTOCOL,
+    **TABLES, **MOVES, **MASKS, **PADS, **LINEAR_MAPS, **FRESH, **HIDDEN, **LEAKS, **COMBINED, **KEYS, **COMPOSED,
+    **PROTOCOL,
 }  # fmt: skip
 FIRST_TEN = tuple(name for name, planted in PLANTED.items() if planted.auto is not None)
 """Those that the ensemble was first built against, with the largest dSSIM allowed after it."""

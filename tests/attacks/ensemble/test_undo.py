@@ -125,6 +125,19 @@ def test_nothing_is_claimed_where_nothing_is_fixed(function, params):
     assert found == []
 
 
+def test_a_mean_image_is_not_accepted():
+    """On noise it has a higher SSIM to every picture, but no more to its own than to others."""
+    observation, _ = attacked(SOUND["static"])
+    mean = observation.public.images.float().mean(0).round().to(torch.uint8)
+
+    def finder(observation, rng):
+        return Undoing("the mean image", lambda images: mean.expand(images.shape))
+
+    result = undo(observation, (finder,), generator())
+
+    assert result.found == []
+
+
 def test_two_steps_are_accepted_together_where_the_first_alone_brings_nothing():
     """Two orders one after the other: with either undone alone, the pixels are as scattered as before."""
     other = np.random.default_rng(1).permutation(SIZE * SIZE)
