@@ -14,6 +14,7 @@ the class shares, these are answered.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,12 @@ import torch
 
 from harness.errors import HarnessError
 from harness.observation import Observation
-from harness.plugins.attacks.common.classifier import Classifier, train_on_images, train_on_rehearsals
+from harness.plugins.attacks.common.classifier import Classifier, fit_patches, train_on_images, train_on_rehearsals
+from harness.plugins.attacks.common.linear_classifier import fit_or_any_source
 from harness.plugins.attacks.linking.link import average_over_tracks, tracks_of_targets
 from harness.randomness import derive, key_from
 from harness.train.memo import memoised
+from harness.train.networks import PATCHES
 from harness.types import Array, Generator, Guess, Labels, Release, Secret
 
 
@@ -50,13 +53,20 @@ def cnn_linked(observation: Observation, rng: Generator, *, arch: str, train_epo
 
 
 def _trained(observation: Observation, arch: str, train_epochs: int) -> tuple[Classifier, dict[str, Any]]:
-    """A network that reads the public label's class from a release, and the facts of its training."""
+    """A network that reads the public label's class from a release, and the facts of its training.
+
+    Filters found by k-means read the class of any source where little can be learned of the public label.
+    """
 
     def labels(release: Release, secret: Secret, rows: Array) -> Labels:
         return release.labels
 
     def train(key: bytes) -> tuple[Classifier, dict[str, Any]]:
-        return train_on_rehearsals(observation, key, labels, len(observation.classes), arch, train_epochs)
+        classes = len(observation.classes)
+        if arch == PATCHES:
+            fit = partial(fit_patches, key=key, classes=classes)
+            return fit_or_any_source(observation, train_epochs, labels, fit)
+        return train_on_rehearsals(observation, key, labels, classes, arch, train_epochs)
 
     return memoised(observation, "cnn", (arch, train_epochs), train)
 

@@ -7,17 +7,11 @@ References: Cox 1958; Dalal and Triggs 2005; Torralba, Fergus and Freeman 2008 (
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from harness.errors import HarnessError
 from harness.observation import Observation
 from harness.plugins.attacks.common.features import thumbnails_and_hog
-from harness.plugins.attacks.common.linear_classifier import (
-    LinearClassifier,
-    fit_classifier,
-    rehearsal_key,
-    rehearsed_bank,
-)
+from harness.plugins.attacks.common.linear_classifier import Trained, fit_classifier, fit_or_any_source
 from harness.train.memo import memoised
 from harness.types import Array, Generator, Guess, Labels, Release, Secret
 
@@ -37,10 +31,10 @@ def linear(observation: Observation, rng: Generator, *, grid: int, orientations:
     def answer(release: Release, secret: Secret, rows: Array) -> Labels:
         return release.labels
 
-    def train(_: bytes) -> tuple[LinearClassifier, dict[str, Any]]:
-        features = partial(thumbnails_and_hog, grid=grid, orientations=orientations)
-        bank = rehearsed_bank(observation, rehearsal_key(observation), answer, rehearsals)
-        return fit_classifier(bank, {"thumbnails and HOG": [features]}, len(observation.classes))
+    def train(_: bytes) -> Trained:
+        kinds = {"thumbnails and HOG": [partial(thumbnails_and_hog, grid=grid, orientations=orientations)]}
+        fit = partial(fit_classifier, featurisers=kinds, classes=len(observation.classes))
+        return fit_or_any_source(observation, rehearsals, answer, fit)
 
     classifier, report = memoised(observation, "linear", (grid, orientations, rehearsals), train)
     return Guess(scores=classifier.predict(observation.images[observation.targets]), report=report)

@@ -17,6 +17,7 @@ from harness.plugins.attacks.common.linear_classifier import (
     Answer,
     Bank,
     Featuriser,
+    Trained,
     class_shares,
     fit_classifier,
     folds_of,
@@ -64,7 +65,7 @@ def train_on_rehearsals(
     """
     if arch == PATCHES:
         bank = rehearsed_bank(observation, rehearsal_key(observation), answer, train_epochs)
-        return _fit_patches(bank, key, classes)
+        return fit_patches(bank, key, classes)
     public = observation.public
     fit, judge = fit_and_judge(observation, derive(key, "split"))
     images = public.images.to(observation.device)
@@ -94,7 +95,7 @@ def train_on_images(
     hard = (labels if labels.ndim == 1 else labels.argmax(1)).cpu().numpy()
     rng = numpy_generator(derive(key, "split"))
     if arch == PATCHES:
-        return _fit_patches(mirrored_bank(images, hard, folds_of(hard, rng)), key, classes)
+        return fit_patches(mirrored_bank(images, hard, folds_of(hard, rng)), key, classes)
     fit, judge = (torch.from_numpy(rows) for rows in split_classes(hard, rng))
     if not len(fit):
         raise Inapplicable(f"{len(labels)} images are too few to train on and to judge by")
@@ -103,7 +104,7 @@ def train_on_images(
     return _checked(learner, report, held_out, data[1], classes, held_out)
 
 
-def _fit_patches(bank: Bank, key: bytes, classes: int) -> tuple[Classifier, dict[str, Any]]:
+def fit_patches(bank: Bank, key: bytes, classes: int) -> Trained:
     """Logistic regression on the floor's features, or on these and the responses of filters found by k-means."""
     filters = PatchFilters(bank.images, numpy_generator(derive(key, "patches")))
     floor: list[Featuriser] = [thumbnails_and_hog]

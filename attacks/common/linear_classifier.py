@@ -13,7 +13,7 @@ import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -21,9 +21,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from harness.errors import Inapplicable
+from harness.errors import Inapplicable, NotConverged
 from harness.observation import Observation
 from harness.randomness import derive, numpy_generator
+from harness.statistics import wilson
 from harness.train import hits
 from harness.train.convergence import compared_with_constant
 from harness.train.memo import memoised
@@ -85,6 +86,10 @@ class LinearClassifier:
         return found
 
 
+Trained: TypeAlias = tuple[LinearClassifier, dict[str, Any]]
+"""A classifier, and the facts of its training."""
+
+
 def folds_of(labels: Array, rng: np.random.Generator, sources: int = 1, intra_class: bool = False) -> Array:
     """(n,) a fold for every image, every class spread evenly over five, or over two of more than 2,000 images.
 
@@ -133,6 +138,46 @@ def rehearsed_bank(observation: Observation, key: bytes, answer: Answer, epochs:
             parts.append((hard.cpu().numpy(), rows[secret.dominant_rows], *constant))
     labels_, units, folds_, first = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Bank(torch.cat(images), labels_, folds_, units, first)
+
+
+def any_source_bank(observation: Observation, key: bytes, epochs: int) -> Bank:
+    """The same rehearsals, each once for every source, labelled with that source's class.
+
+    A defense says itself which source dominates, and so what the public label is. Where it releases another source's
+    picture the label cannot be learned, and yet the picture is read: half of these labels are its own.
+    """
+
+    def column(at: int) -> Answer:
+        return lambda _, secret, rows: torch.from_numpy(observation.public.labels[rows[secret.sources[:, at]]])
+
+    banks = [rehearsed_bank(observation, key, column(at), epochs) for at in range(observation.sources)]
+    labels, folds, units, first = (
+        np.concatenate([getattr(bank, name) for bank in banks]) for name in ("labels", "folds", "units", "first")
+    )
+    return Bank(torch.cat([bank.images for bank in banks]), labels, folds, units, first)
+
+
+def fit_or_any_source(observation: Observation, epochs: int, answer: Answer, fit: Callable[[Bank], Trained]) -> Trained:
+    """A classifier of what `answer` says of rehearsals, or of the class of any source.
+
+    The second is tried where held-out hits of the first are not above chance (Wilson's lower end), and taken where its
+    held-out loss is further below that of its own class shares.
+
+    fit  fit(bank) -> a classifier and the facts of its training; the facts gain `answers` in the second case
+    """
+    key = rehearsal_key(observation)
+    classifier, report = fit(rehearsed_bank(observation, key, answer, epochs))
+    low, _ = wilson(report["held_out_hits"], report["held_out_n"])
+    clear = report["learned"] and low is not None and low > report["held_out_chance"]
+    if clear or observation.sources == 1 or observation.defense.mixing["intra_class"]:
+        return classifier, report
+    try:
+        other, facts = fit(any_source_bank(observation, key, epochs))
+    except NotConverged:
+        return classifier, report
+    gain, gained = (each["constant_loss"] - each["held_out_loss"] for each in (facts, report))
+    better = facts["learned"] and (gain > gained or not report["learned"])
+    return (other, {**facts, "answers": "any source"}) if better else (classifier, report)
 
 
 def rehearsal_key(observation: Observation) -> bytes:

@@ -25,11 +25,15 @@ from harness.plugins.attacks.linear import linear
 from harness.randomness import torch_generator
 from harness.registry import Entry, bind
 from harness.train import memo
+from harness.types import Mixture
 from tests.helpers.planted import bench, defense, splits, stripes
 
 KEY = b"k" * 32
 TURN = defense("turn")
 STATIC = Entry("static", "defenses", "tests.attacks.test_linear:static", 1, {}, TURN.mixing)
+MISLABELLED = Entry(
+    "mislabelled", "defenses", "tests.attacks.test_linear:mislabelled", 1, {}, {**TURN.mixing, "weights": [0.5, 0.5]}
+)
 BOTH = ("linear", "cnn")
 
 
@@ -38,13 +42,20 @@ def static(sources, weights, rng):
     return torch.rand(sources[:, 0].shape, generator=rng)
 
 
+def mislabelled(sources, weights, rng):
+    """One source as it is, the first or the second, and the other is said to dominate."""
+    first = torch.rand(len(sources), generator=rng) < 0.5
+    shown = torch.where(first[:, None, None, None], sources[:, 0], sources[:, 1])
+    return Mixture(shown, torch.stack([0.8 - 0.6 * first, 0.2 + 0.6 * first], 1).to(weights))
+
+
 def generator(key=b"the rng of an attack"):
     return torch_generator(key, "cpu")
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
-    return bench(tmp_path_factory.mktemp("linear"), splits(private=60, public=90), TURN, STATIC)
+    return bench(tmp_path_factory.mktemp("linear"), splits(private=60, public=90), TURN, STATIC, MISLABELLED)
 
 
 def observed(stage, name, row=TURN):
@@ -76,6 +87,17 @@ def test_where_there_is_nothing_to_learn_it_says_so_and_answers_the_class_shares
     assert result.status == "ok", result.reason
     assert result.scores["top1"]["low"] <= result.scores["top1"]["chance"] <= result.scores["top1"]["high"]
     assert result.facts["learned"] is (name == "clean_cnn")
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_a_picture_whose_label_is_another_sources_is_read_as_any_source(stage, name):
+    """Nothing can be learned of the label, and `any_source` is not at chance."""
+    result = stage.attack(MISLABELLED, stage.registry.get("attacks", name), 0)
+
+    top1, any_source = result.scores["top1"], result.scores["any_source"]
+    assert result.facts["answers"] == "any source"
+    assert any_source["mean"] > 0.9 and any_source["low"] > any_source["chance"]
+    assert top1["low"] <= top1["chance"]
 
 
 @pytest.mark.parametrize("name", BOTH)
@@ -147,9 +169,9 @@ def test_a_class_that_no_fold_can_spare_is_inapplicable():
 def test_recogniser_and_floor_are_trained_on_the_same_rehearsals(stage, monkeypatch):
     mix, banks, fit = stage.registry.get("defenses", "mix"), [], linear_classifier.fit_classifier
 
-    def spy(bank, *more):
+    def spy(bank, *more, **knobs):
         banks.append(bank)
-        return fit(bank, *more)
+        return fit(bank, *more, **knobs)
 
     for module in (linear_module, classifier):
         monkeypatch.setattr(module, "fit_classifier", spy)
