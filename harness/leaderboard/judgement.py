@@ -6,7 +6,9 @@ hidden         the lower end of the mean worst case is at or above the threshold
                - .05 instead.
 exposed        an original is exposed where its worst case is below half of its own null. The upper Wilson end of the
                share exposed is at most .02, which takes 189 originals; one original below .05 whose null is above .3
-               fails the row. By the distance that ranks, to the dominant original and to the nearest source.
+               fails the row. By the distance that ranks, to the dominant original and to the nearest source. So
+               do originals that images show (below .05) which do not hold them, where they are more than distractors
+               (Fisher's exact test, times the number of seeds); these enter no worst case.
 re-identified  for every attack, and the release as is, and every embedding: the hits on each seed against chance
                (exact binomial), the smallest p-value times the number of seeds, then Holm over attacks and embeddings.
                All images of the original that dominates in one ranking, and one image of any source by itself. Of the
@@ -95,8 +97,33 @@ def _hidden(worst: Mapping[str, Any], threshold: float) -> Judgement:
     return Judgement(bool(low >= limit), said, {"limit": limit})
 
 
-def exposed(cases: Mapping[str, WorstCase]) -> Judgement:
-    """`cases`: worst cases by distance and variant; those by the distance that ranks decide."""
+def exposed(cases: Mapping[str, WorstCase], releases: Sequence[RunResult] = ()) -> Judgement:
+    """Nobody is exposed by a row's own images, nor by rows that say they hold others.
+
+    cases     worst cases by distance and variant; those by the distance that ranks decide
+    releases  records of the releases as they are; older ones say nothing of other rows
+    """
+    own = _exposed_by_own(cases)
+    return own if own.passes is False else _shown_in_wrong_rows(releases) or own
+
+
+def _shown_in_wrong_rows(releases: Sequence[RunResult]) -> Judgement | None:
+    """A failure where more originals than distractors of the gallery are shown by images that do not hold them."""
+    counts = [found for release in releases if (found := release.facts.get("wrong_rows"))]
+    p = []
+    for each in counts:
+        table = [(each["shown"], each["targets"]), (each["distractors_shown"], each["distractors"])]
+        p.append(float(fisher_exact([[hits, n - hits] for hits, n in table], alternative="greater").pvalue))
+    if not p or len(p) * min(p) >= LEVEL:
+        return None
+    n = max(each["targets"] for each in counts)
+    share = float(np.mean([each["shown"] / each["targets"] for each in counts]))
+    low, high = wilson(share * n, n)
+    figures = {"share": share, "low": low, "high": high, "n": n, "seen": max(each["shown"] for each in counts)}
+    return Judgement(False, f"{_number(share * n)} of {n} shown{ELSEWHERE}", figures)
+
+
+def _exposed_by_own(cases: Mapping[str, WorstCase]) -> Judgement:
     mine = {name: cases[name] for name in (ranking(), ANY + ranking()) if name in cases}
     parts = [_exposed(case) for case in mine.values()]
     if not parts:

@@ -233,7 +233,7 @@ def make_row(given: RowRecords) -> Row:
         mismatch=cheats,
         judgements={
             **judgement.hidden(worst, not_measured),
-            judgement.EXPOSED: judgement.exposed(given.cases),
+            judgement.EXPOSED: judgement.exposed(given.cases, releases),
             judgement.REIDENTIFIED: judgement.reidentified(releases, given.entering),
         },
         recognisers=given.recognisers,

@@ -22,6 +22,7 @@ from harness.run.answers import of_release
 from harness.run.originals import Minima, summaries
 from harness.run.rehearsal_check import compare, compare_scores
 from harness.run.scoring import identified, must_beat_chance, score
+from harness.run.wrong_rows import shown_in_wrong_rows
 from harness.scores import judged
 from harness.statistics import summarise
 from harness.train import TrainingTask
@@ -60,6 +61,7 @@ def measure_release(client: Client, defense: Entry, seed: int) -> Outcome:
     by_original = minima.arrays(raw=True)
     known, hits, found = identified(client, answers)
     rehearsal = compare(client, defense, seed)
+    found["wrong_rows"] = shown_in_wrong_rows(client, answers)
     facts = {"released": len(release), "rehearsal": rehearsal, **found, **client.splits.notes}
     scores |= {**summaries(by_original), **known, **missing}
     return scores, {"units": units, **arrays, **by_original, **hits}, facts

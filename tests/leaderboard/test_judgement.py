@@ -75,6 +75,18 @@ def test_exposure_of_the_nearest_source_counts():
     assert "nearest source" in row(seen).judgements["exposed"].words
 
 
+@pytest.mark.parametrize(("shown", "by_chance", "passes"), [(0, 0, True), (4, 0, True), (5, 0, False), (9, 9, True)])
+def test_originals_shown_in_rows_that_hold_others_are_exposed(shown, by_chance, passes):
+    """Of 200 originals and 200 distractors; 5 to 0 has p = .03, 4 to 0 has .06."""
+    kept = release(dssim=FAR)
+    kept.facts["wrong_rows"] = {"targets": 200, "shown": shown, "distractors": 200, "distractors_shown": by_chance}
+
+    found = row(kept)
+
+    assert found.passes["exposed"] is passes
+    assert passes or "5 of 200 shown in images that do not hold them" in found.judgements["exposed"].words
+
+
 def hits(record, count, chance=0.004, name="reid_rank1"):
     record = never_found(record)
     record.arrays[name] = (np.arange(len(record.arrays["originals"])) < count).astype(float)
