@@ -31,6 +31,7 @@ _MOST_TABLES = 256  # that are told apart; of more, so many that spread evenly o
 _FEWEST = 8  # images of one call that show its tables
 _LOOKED_AT = 64  # images of one call that its tables are found from, at most
 _PUBLIC = 64  # public images that grey levels and their differences are counted in
+_FEWEST_TABLES = 16  # of one call, from which on two calls show nearly all that there are
 _SWEEPS = 8
 _WEIGHT = 0.3  # of the frequency of levels, beside neighbours
 _FLOOR = 1e-4  # least probability of a level or a difference
@@ -56,9 +57,9 @@ def call_table(observation: Observation, rng: Generator) -> Undoing | None:
         )
         if not torch.equal(order, other) or not _explained(probes, shown, order, tables[0]):
             return None
+    if len(torch.unique(tables[0].T, dim=0)) < _FEWEST_TABLES:
+        return None  # places share one: two calls do not show which there are (fresh_keys tries bytes)
     candidates, every = _representatives(tables.permute(0, 2, 1).flatten(0, 1))
-    if len(candidates) < 2:
-        return None
     said = "a table of grey levels for each place, drawn anew for each call (a pad of all its images)"
     moved = not torch.equal(order, order.sort().values)
     undo = _Ordered(order, _Untabled.of(box, candidates, every))

@@ -12,7 +12,7 @@ from tests.planted.composed import noisy
 from tests.planted.data import distances, observed, photographs
 from tests.planted.pads import PADS
 from tests.planted.schemes import PLANTED, SOUND
-from tests.planted.table import Planted, as_released
+from tests.planted.table import Planted, as_released, on_bytes
 
 
 @pytest.mark.parametrize("name", [*PADS, "noise_of_the_release"])
@@ -36,8 +36,13 @@ def test_every_call_of_a_release_has_a_pad_of_its_own():
     assert near[42:].mean() < 0.2  # of 18 images
 
 
+def byte_of_the_call(images, rng):
+    return images ^ int(rng.integers(256))
+
+
 def test_nothing_is_claimed_where_nothing_is_shared():
-    functions = [(shown, {}), (noisy, {"sigma": 20}), *((function, {}) for function in SOUND.values())]
+    functions = [(shown, {}), (on_bytes(byte_of_the_call), {})]
+    functions += [(noisy, {"sigma": 20}), *((function, {}) for function in SOUND.values())]
     for function, params in functions:
         attacked = observed(Planted(function, "", "", as_released, params=params), photographs())
 
