@@ -26,6 +26,7 @@ from harness.plugins.attacks.common.filters import measured_noise
 from harness.plugins.attacks.deconvolution import deconvolution
 from harness.plugins.attacks.denoise import denoise_tuned
 from harness.plugins.attacks.ensemble import rehearsal
+from harness.plugins.attacks.ensemble.bit_tables import bit_table
 from harness.plugins.attacks.ensemble.brightness_contrast import brightness_contrast
 from harness.plugins.attacks.ensemble.call_masks import call_mask
 from harness.plugins.attacks.ensemble.call_tables import call_table
@@ -98,6 +99,7 @@ FINDERS: tuple[Finder, ...] = (
     entry_map,
     pair_table,
     keys_of_calls,
+    bit_table,
     linear_map,
     known_linear_map,
     fresh_keys,

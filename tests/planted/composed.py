@@ -133,6 +133,11 @@ COMPOSED = {
         "mirrored, rolled and hidden in low bits", decoder(lambda images: unrolled((images & 0xF) * 17)), limit=0.2,
         because="16 levels",
     ),
+    "padded_low_bits": Planted(
+        on_bytes(lambda images, rng: in_low_bits(images ^ pad(images), rng)), "composed",
+        "XOR with bytes that never change, then hidden in low bits",
+        decoder(lambda images: (images & 0xF) * 17 ^ pad(images) & 0xF0), limit=0.3, because="16 levels",
+    ),
     "negative": Planted(
         negative, "composed", "grey levels inverted and colours swapped after mixing", decoder(positive), limit=0.35,
         because="the mixture", weights=(0.7, 0.3), releases=8, traits=LINEAR, auto=0.02,
