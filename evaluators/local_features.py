@@ -22,7 +22,7 @@ from harness.errors import HarnessError
 from harness.types import Array, Bytes, Scores
 
 _CHUNK = 256  # images whose descriptors are held at a time
-_FLOATS = 2**22  # numbers of one block of similarities: 16 MiB
+_BLOCK = (512, 32)  # keypoints, and images of the gallery, that are compared at a time: what a core's cache holds
 _VOTE = 1024  # of a keypoint whose nearest other image is infinitely farther; integers, so no order changes a sum
 _NO_KEYPOINT = 2.0**23  # squared length of what is not there; beyond that of any descriptor
 
@@ -83,7 +83,7 @@ class _Gallery:
 def _known(
     gallery: _Gallery, keypoints: int, smallest: int, largest: int, device: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(128, G keypoints) float32 features of a gallery, and (G keypoints,) their squared lengths.
+    """(G keypoints, 128) float32 features of a gallery, and (G keypoints,) their squared lengths.
 
     A run looks up every attack's guesses in one gallery, so the last one is kept.
     """
@@ -94,7 +94,7 @@ def _known(
         there = torch.arange(keypoints) < counts[:, None]
         parts.append(features.flatten(0, 1))
         lengths.append(torch.where(there, features.square().sum(2), _NO_KEYPOINT).flatten())
-    return torch.cat(parts).to(device).T.contiguous(), torch.cat(lengths).to(device)
+    return torch.cat(parts).to(device), torch.cat(lengths).to(device)
 
 
 def _votes(
@@ -103,14 +103,21 @@ def _votes(
     """(count, G) float32 votes of features (f, 128) for images of the gallery.
 
     owners   (f,) which of the `count` images each feature is of
-    known    (128, G K) float32
+    known    (G K, 128) float32
     lengths  (G, K) their squared lengths
     """
     votes = torch.zeros(count * len(lengths), dtype=torch.int64, device=features.device)
-    for rows in torch.arange(len(features), device=features.device).split(max(1, _FLOATS // lengths.numel())):
+    blocks = list(zip(known.view(*lengths.shape, -1).split(_BLOCK[1]), lengths.split(_BLOCK[1]), strict=True))
+    for rows in torch.arange(len(features), device=features.device).split(_BLOCK[0]):
         some = features[rows]
         # 2 x.y - y.y, from which x.x - this is the squared distance
-        closeness = torch.addmm(-lengths.flatten(), some, known, alpha=2).view(len(some), *lengths.shape).amax(2)
+        closeness = torch.cat(
+            [
+                torch.addmm(-length.flatten(), some, block.flatten(0, 1).T, alpha=2).unflatten(1, length.shape).amax(2)
+                for block, length in blocks
+            ],
+            1,
+        )
         nearest = functional.pad(closeness, (0, 1), value=-_NO_KEYPOINT).topk(2, 1)
         away = (some.square().sum(1, keepdim=True) - nearest.values).clamp(min=0).double().sqrt()
         vote = (_VOTE * (away[:, 1] - away[:, 0]) / away[:, 1].clamp(min=1)).long()

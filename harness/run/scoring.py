@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -131,32 +131,25 @@ def identified(client: Client, answers: Sequence[Answers]) -> tuple[dict[str, An
     drawn among those that hold it. A defense says itself which source dominates, and pictures of others hide nothing
     there. `facts` has `elsewhere`, see `_elsewhere`.
     """
-    rows = [np.flatnonzero(client.is_target[each.dominant_rows]) for each in answers]
-    units = np.concatenate([each.dominant_rows[some] for each, some in zip(answers, rows, strict=True)])
-    originals, places = np.unique(units, return_inverse=True)
+    dominant = np.concatenate([each.dominant_rows for each in answers])
+    originals = np.unique(dominant[client.is_target[dominant]])
     if not len(originals):
         raise Inapplicable(f"none of the {client.targets} targets dominates a release; use a larger --targets")
     scores: dict[str, Any] = {}
     arrays: dict[str, Array] = {"originals": originals}
     elsewhere: dict[str, Any] = {}
-    held, single, sources = _single_images(client, answers)
+    held, single, sources = _single_rows(client, answers)
     for embedding, names in embeddings().items():
-        likeness = _evaluator(client, embedding)
-        best, done = torch.full((len(originals), len(client.gallery)), -torch.inf, device=client.device), 0
-        for each, some in zip(answers, rows, strict=True):
-            for start in range(0, len(some), _RANKED):
-                images = each.images[torch.from_numpy(some[start : start + _RANKED])]
-                these = likeness(images, client.gallery.images, client.device)
-                pooled(these, places[done : done + len(images)], best)
-                done += len(images)
+        best = torch.full((len(originals), len(client.gallery)), -torch.inf, device=client.device)
+        alone = torch.full((len(held), len(client.gallery)), -torch.inf, device=client.device)
+        for rows, likeness in _likenesses(client, embedding, answers, single):
+            mine = np.flatnonzero(client.is_target[dominant[rows]])
+            pooled(likeness[mine], np.searchsorted(originals, dominant[rows[mine]]), best)
+            drawn = np.flatnonzero(np.isin(single, rows))
+            pooled(likeness[np.searchsorted(rows, single[drawn])], drawn, alone)
         figures, hits = _ranked(client, best, originals)
         scores |= {name: figures[rank] for name, rank in names.items()}
         arrays |= {name: hits[rank] for name, rank in names.items()}
-        alone = torch.full((len(held), len(client.gallery)), -torch.inf, device=client.device)
-        for start in range(0, len(held), _RANKED):
-            some_rows = slice(start, start + _RANKED)
-            these = likeness(single[some_rows], client.gallery.images, client.device)
-            pooled(these, np.arange(len(these)) + start, alone)
         figures, hits = _ranked(client, alone, held)
         for name, rank in names.items():
             if name in reidentifications():
@@ -165,21 +158,36 @@ def identified(client: Client, answers: Sequence[Answers]) -> tuple[dict[str, An
     return scores, arrays, {"elsewhere": elsewhere}
 
 
-def _single_images(client: Client, answers: Sequence[Answers]) -> tuple[Array, torch.Tensor, Array]:
-    """(q,) every target that something holds, one image (q, M, 3, H, W) that holds it, and (q, k) that one's sources.
+def _likenesses(
+    client: Client, embedding: str, answers: Sequence[Answers], single: Array
+) -> Iterator[tuple[Array, torch.Tensor]]:
+    """(n,) sorted rows of all answers and their (n, M, G) likeness: rows that a target dominates, and the single ones.
 
-    The image is drawn among all that hold the original, whichever of its sources it is.
+    Every image once: most of the single ones are among those that a target dominates.
+    """
+    measure, before = _evaluator(client, embedding), 0
+    for each in answers:
+        wanted = client.is_target[each.dominant_rows]
+        wanted[single[(single >= before) & (single < before + len(each))] - before] = True
+        rows = np.flatnonzero(wanted)
+        for start in range(0, len(rows), _RANKED):
+            some = rows[start : start + _RANKED]
+            images = each.images[torch.from_numpy(some)]
+            yield some + before, measure(images, client.gallery.images, client.device)
+        before += len(each)
+
+
+def _single_rows(client: Client, answers: Sequence[Answers]) -> tuple[Array, Array, Array]:
+    """(q,) every target that something holds, (q,) one row of all answers that holds it, and (q, k) that one's sources.
+
+    The row is drawn among all that hold the original, whichever of its sources it is.
     """
     sources = np.concatenate([each.sources for each in answers])
-    ends = np.cumsum([len(each) for each in answers])
     pairs = numpy_generator(derive(b"", "single image", *sources.shape)).permutation(sources.size)
     pairs = pairs[client.is_target[sources.ravel()[pairs]]]
     held, first = np.unique(sources.ravel()[pairs], return_index=True)
     rows = pairs[first] // sources.shape[1]
-    part = np.searchsorted(ends, rows, "right")
-    inside = rows - (ends - np.diff(ends, prepend=0))[part]
-    images = [answers[at].images[int(row)] for at, row in zip(part.tolist(), inside, strict=True)]
-    return held, torch.stack(images), sources[rows]
+    return held, rows, sources[rows]
 
 
 def _elsewhere(client: Client, likeness: torch.Tensor, sources: Array) -> dict[str, int]:
@@ -188,7 +196,7 @@ def _elsewhere(client: Client, likeness: torch.Tensor, sources: Array) -> dict[s
     A scheme that gives every image the picture of another one hides it from all distances to its sources. Originals
     and distractors are images of one kind: what reveals nothing is as often most like a distractor as like an original.
 
-    likeness  (q, G) of the images that `_single_images` drew
+    likeness  (q, G) of the images that `_single_rows` drew
     sources   (q, k) what each holds, which is left out
     returns   targets and distractors of the gallery, and how many of each are the most alike to some image
     """
