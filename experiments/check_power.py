@@ -2,9 +2,11 @@
 
     python experiments/check_power.py --work check_power/
 
-In copies of this tree: a baseline, clean reruns on other seeds, and one run for every fault in FAULTS, planted as an
-edit of a line or two. Each is the command itself, and a failure is its exit code 3. Finished runs are kept in --work;
-the same command continues from them; the tables go to leaderboards/check.md.
+In copies of this tree: clean reruns on other seeds, and one run for every fault in FAULTS, planted as an edit of a line
+or two. Each is the command itself, and a failure is its exit code 3. They run a part of the suite on two seeds, and are
+compared with that part of leaderboards/baseline, which has to be of the same code. Cells whose definitions an edit does
+not touch are read from the records of the run without edits, as `harness check --records` does. Finished runs are kept
+in --work; the same command continues from them; the tables go to leaderboards/check.md.
 """
 
 from __future__ import annotations
@@ -12,17 +14,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.check import suite as suites
+from harness.check.baseline import copy_records, read
+from harness.check.compare import compare
+from harness.check.output import document, work_of
 from harness.leaderboard.format import short
+from harness.registry import load_registry
 from harness.report.markdown import grid
+from harness.report.run_summary import plan
 
 TREE = Path(__file__).resolve().parent.parent
 PARTS = ("harness", "defenses", "attacks", "evaluators", "registry.yaml")
@@ -100,27 +108,40 @@ FAULTS = (
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--work", type=Path, required=True, help="folder for the copies and the finished runs")
+    arguments.add_argument("--suite", type=Path, default=TREE / "experiments" / "check_power.yaml", help="what is run")
+    arguments.add_argument("--whole", type=Path, default=suites.builtin_suite(), help="the suite it is a part of")
     arguments.add_argument(
-        "--work", type=Path, required=True, help="folder for the copies, the baseline and finished runs"
+        "--baseline", type=Path, default=TREE / "leaderboards" / "baseline", help="of the whole suite"
     )
-    arguments.add_argument("--suite", type=Path, default=TREE / "experiments" / "check_power.yaml")
-    arguments.add_argument("--baseline", type=Path, help="an existing one, which is copied (a new one is made)")
     arguments.add_argument("--reruns", type=int, default=10, help="clean reruns, each on two other seeds (10)")
     arguments.add_argument("--workers", default="2")
     arguments.add_argument("--out", type=Path, default=TREE / "leaderboards" / "check.md")
     given = arguments.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     checks = Checks(given.work.resolve(), given.suite.resolve(), given.workers)
-    checks.make_baseline(given.baseline)
+    checks.copy_baseline(given.baseline)
+    first = sorted(FAULTS, key=lambda fault: bool(fault.edits))  # the records of the run without edits serve the others
+    faults = {fault: checks.check(f"fault_{FAULTS.index(fault)}", "--seeds", "2", edits=fault.edits) for fault in first}
+    faults = {fault: faults[fault] for fault in FAULTS}
     seeds = [(100 + 2 * number, 101 + 2 * number) for number in range(given.reruns)]
     reruns = {pair: checks.check(f"seeds_{pair[0]}", "--seeds", f"{pair[0]},{pair[1]}") for pair in seeds}
-    faults = {fault: checks.check(f"fault_{number}", edits=fault.edits) for number, fault in enumerate(FAULTS)}
-    given.out.write_text(page(reruns, faults, given.suite.name))
+    given.out.write_text(page(reruns, faults, power(given.baseline, given.whole), given.suite.name, given.whole.name))
     print(f"wrote {given.out}")
     unexpected = [fault.name for fault, found in faults.items() if (found["code"] == 3) != fault.fails]
     unexpected += [f"seeds {pair}" for pair, found in reruns.items() if found["code"] != 0]
     if unexpected:
         sys.exit(f"not as it should be: {'; '.join(unexpected)}")
+
+
+def power(baseline: Path, whole: Path) -> dict[str, Any]:
+    """The comparison of a baseline with those of its records that a check of the suite would run again."""
+    records = read(baseline)
+    again = {item["key"] for item in plan(suites.crosses(whole, load_registry(), baseline, suites.choice(None)))}
+    found = [record for record in records if record.spec.key in again]
+    if len(found) < len(again):
+        sys.exit(f"{baseline} is of other code; renew it with: harness check {baseline} --update")
+    return document(compare(records, found), str(baseline))
 
 
 @dataclass
@@ -131,31 +152,39 @@ class Checks:
     suite: Path
     workers: str
 
-    def make_baseline(self, ready: Path | None) -> None:
+    def copy_baseline(self, whole: Path) -> None:
+        """The records of the suite's part."""
         if not (self.work / "baseline").is_dir():
-            if ready:
-                shutil.copytree(ready, self.work / "baseline")
-            else:
-                found = self.check("baseline", "--update")
-                if found["code"]:
-                    sys.exit(f"no baseline: {found['said']}")
+            wanted = plan(suites.crosses(self.suite, load_registry(), whole, suites.all_seeds))
+            keys = {item["key"] for item in wanted}
+            records = [record for record in read(whole) if record.spec.key in keys]
+            if len(records) < len(keys):
+                sys.exit(
+                    f"{whole} is of other code or lacks the suite's; renew it with: harness check {whole} --update"
+                )
+            (self.work / "baseline").mkdir()
+            copy_records(records, whole, self.work / "baseline")
 
     def check(self, name: str, *options: str, edits: tuple[tuple[str, str, str], ...] = ()) -> dict[str, Any]:
-        """Its document, its exit code and its wall time."""
+        """Its document, its exit code and its CPU-seconds."""
         file = self.work / f"{name}.json"
         if not file.is_file():
             print(name, flush=True)
-            tree = self._planted(edits)
+            tree, records = self._planted(edits), self.work / ("records" if edits else name)
+            shutil.rmtree(records, ignore_errors=True)
+            if edits:
+                shutil.copytree(self.work / f"fault_{len(FAULTS) - 1}", records)
             command = [sys.executable, "-m", "harness.cli", "check", str(self.work / "baseline"), "--json"]
-            command += ["--suite", str(self.suite), "--workers", self.workers, *options]
+            command += ["--suite", str(self.suite), "--workers", self.workers, "--records", str(records), *options]
             environment = {"NUMBA_CACHE_DIR": str(self.work / "numba"), **os.environ, "PYTHONPATH": str(tree)}
-            start = time.perf_counter()
+            before = _cpu_seconds()
             done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
-            found = {"code": done.returncode, "seconds": time.perf_counter() - start, "said": done.stderr[-2000:]}
+            result = {"code": done.returncode, "cpu": _cpu_seconds() - before, "said": done.stderr[-2000:]}
             if done.returncode not in (0, 1, 3):
                 sys.exit(f"{name}: exit code {done.returncode}: {done.stderr[-2000:]}")
-            file.write_text(json.dumps(found | {"document": json.loads(done.stdout)}))
-        return json.loads(file.read_text())
+            file.write_text(json.dumps(result | {"document": json.loads(done.stdout)}))
+        found: dict[str, Any] = json.loads(file.read_text())
+        return found
 
     def _planted(self, edits: tuple[tuple[str, str, str], ...]) -> Path:
         """A fresh copy of the tree with the edits made."""
@@ -176,22 +205,33 @@ class Checks:
         return tree
 
 
-def page(reruns: dict[tuple[int, int], dict[str, Any]], faults: dict[Fault, dict[str, Any]], suite: str) -> str:
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def page(
+    reruns: dict[tuple[int, int], dict[str, Any]],
+    faults: dict[Fault, dict[str, Any]],
+    detectable: dict[str, Any],
+    suite: str,
+    whole: str,
+) -> str:
     """leaderboards/check.md"""
-    every = [*reruns.values(), *faults.values()]
     alarms = sum(found["code"] != 0 for found in reruns.values())
     caught = sum(found["code"] == 3 for fault, found in faults.items() if fault.fails)
     planted = sum(fault.fails for fault in faults)
-    seconds = sorted(found["seconds"] for found in every)
-    first = every[0]["document"]
+    quiet = sum(found["code"] == 0 for fault, found in faults.items() if not fault.fails)
+    seconds = sorted(found["cpu"] for found in reruns.values())
+    took = f", {seconds[0]:.0f} to {seconds[-1]:.0f} CPU-seconds each" if seconds else ""
     lines = [
         "# What `harness check` finds",
         "",
-        f"Made by `python experiments/check_power.py` on the suite `{suite}`. "
-        f"{caught} of {planted} planted faults fail the check, {alarms} "
-        f"of {len(reruns)} clean reruns on other seeds. Each run compares about {first['compared']} figures; it took "
-        f"{seconds[0]:.0f} to {seconds[-1]:.0f} s. A figure fails where p, corrected after Holm for all of them, is "
-        "below .05 and the change is larger than its tolerance.",
+        f"Made by `python experiments/check_power.py` on `{suite}`, a part of the suite `{whole}`, with two seeds. "
+        f"{caught} of {planted} planted faults fail the check, {quiet} of {len(faults) - planted} harmless edits pass, "
+        f"{alarms} of {len(reruns)} clean reruns on other seeds fail{took}. A figure fails where p, corrected after "
+        "Holm for all of them, is below .05 and the change is larger than its tolerance. Cells whose definitions an "
+        "edit does not touch were not run again.",
         "",
         "## Planted",
         "",
@@ -214,11 +254,21 @@ def page(reruns: dict[tuple[int, int], dict[str, Any]], faults: dict[Fault, dict
         ),
         "## What could have been detected",
         "",
-        "The smallest true change that a rerun of the same seeds finds with 80 % power, from defense to defense.",
+        f"The smallest true change that a check of `{whole}` finds with 80 % power, by the spread of its baseline's "
+        f"seeds and corrected for its {detectable['compared']} figures. Of accuracy, in every cell of the suite:",
         "",
-        *grid(("work", "score", "least", "most"), _power(every[-1]["document"])),
+        *grid(("cell", "score", "at least"), _trained(detectable)),
+        "From defense to defense, of all that is compared:",
+        "",
+        *grid(("work", "score", "least", "most"), _power(detectable)),
     ]
-    return "\n".join(lines)
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _trained(document: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Of accuracy, which is noisiest: every cell."""
+    found = [change for change in document["changes"] if change["score"] in ("top1", "utility")]
+    return [(_cell(each), each["score"], short(each["detectable"])) for each in sorted(found, key=lambda c: c["cell"])]
 
 
 def _failures(document: dict[str, Any]) -> tuple[str, str, str, str]:
@@ -226,7 +276,7 @@ def _failures(document: dict[str, Any]) -> tuple[str, str, str, str]:
     kinds = Counter(change["what"] for change in failed)
     moved = [change for change in failed or document["changes"] if change["change"] is not None and change["tolerance"]]
     most = max(moved, key=lambda change: abs(change["change"]) / change["tolerance"], default=None)
-    largest = f"{most['cell']}: {most['score']} {short(most['before'])} -> {short(most['after'])}" if most else "-"
+    largest = f"{_cell(most)}: {most['score']} {short(most['before'])} -> {short(most['after'])}" if most else "-"
     return (
         f"{len(failed)} of {document['compared']}",
         ", ".join(f"{what} ({number})" for what, number in kinds.most_common()) or "-",
@@ -235,12 +285,18 @@ def _failures(document: dict[str, Any]) -> tuple[str, str, str, str]:
     )
 
 
+def _cell(change: dict[str, Any]) -> str:
+    """Its name with no settings but sigma: what tells the suite's two rows of `noise_mix` apart."""
+    name, _, settings = change["cell"].partition(" (")
+    return f"{name} ({settings.split()[0].rstrip(')')})" if settings else name
+
+
 def _verdicts(failed: list[dict[str, Any]]) -> str:
     """noise_mix release: dssim, exposed"""
     turned: dict[str, list[str]] = {}
     for change in failed:
         if change["score"].startswith("verdict"):
-            turned.setdefault(change["cell"], []).append(change["score"].split("(")[1].rstrip(")"))
+            turned.setdefault(_cell(change), []).append(change["score"].split("(")[1].rstrip(")"))
     return "; ".join(f"{cell}: {', '.join(parts)}" for cell, parts in turned.items()) or "-"
 
 
@@ -250,16 +306,14 @@ def _smallest_p(document: dict[str, Any]) -> tuple[str, str, str]:
     least = min((change["p"] for change in document["changes"] if change["p"] is not None), default=None)
     share = abs(most["change"]) / most["detectable"]
     failed = sum(change["failed"] for change in document["changes"])
-    return f"{failed} of {document['compared']}", short(least), f"{share:.2f} ({most['cell']}: {most['score']})"
+    return f"{failed} of {document['compared']}", short(least), f"{share:.2f} ({_cell(most)}: {most['score']})"
 
 
 def _power(document: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     groups: dict[tuple[str, str], list[float]] = {}
     for change in document["changes"]:
         if change["detectable"] is not None:
-            cell = change["cell"].partition(" (")[0]  # without settings
-            work = cell.partition(" x ")[2] or cell.rpartition(" ")[2]
-            groups.setdefault((work, change["score"]), []).append(change["detectable"])
+            groups.setdefault((work_of(change["cell"]), change["score"]), []).append(change["detectable"])
     return [(*names, short(min(some)), short(max(some))) for names, some in sorted(groups.items())]
 
 

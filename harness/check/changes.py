@@ -15,6 +15,8 @@ from harness.check.series import Series
 LEVEL = 0.05
 """Significance level, after Holm's correction."""
 _RELATIVE_TOLERANCE = 0.02
+JOINT = ", mean over "
+"""In the name of a cell that is the mean of the same work over all defenses."""
 
 UNCHANGED = "unchanged"
 WITHIN = "within chance or tolerance"

@@ -11,7 +11,8 @@ and larger than its tolerance. A version that was raised in the registry explain
 
 A version of a metric or an evaluator explains like a defense's: gains alone. A null says nothing of what is seen: any
 version explains it. Explained changes are reported and do not fail; other intended changes go into the baseline with
---update. The verdict itself is compared too (harness.check.verdicts).
+--update. Accuracies are compared on every defense and as their mean over all of them, which varies less: a fault in
+training or in recognition moves them all. The verdict itself is compared too (harness.check.verdicts).
 
 Every release is also checked for its order. "If index i always held x_i, averaging epochs would undo everything"
 (Raynal et al. 2020, section 2, as read here), so a release is shuffled anew each epoch. A record lists the originals in
@@ -35,6 +36,7 @@ from harness.check.changes import (
     ATTACK_WEAKER,
     EXPLAINED,
     FIGURE_MOVED,
+    JOINT,
     LEVEL,
     MISSING,
     NEW,
@@ -53,7 +55,7 @@ from harness.check.changes import (
     entries_measuring,
     tolerance_of,
 )
-from harness.check.noise import SeriesChange, seed_variance, series_change
+from harness.check.noise import SeriesChange, joint_change, seed_variance, series_change
 from harness.check.series import Match, Series, match_series, raised
 from harness.check.verdicts import verdict_changes
 from harness.records import RunResult
@@ -64,11 +66,15 @@ from harness.types import Array
 _ORDER_TOLERANCE = 0.2  # rank correlation: far less than an order that was not shuffled has
 
 
+_JOINT = ("utility", "top1")  # accuracies: noisy on one defense, and moved on all by most faults
+
+
 @dataclass(frozen=True)
 class _Figure:
-    """A score of a match, measured but not yet judged."""
+    """A score of a match, measured but not yet judged; `matches`: those it is the mean over, where it is."""
 
     match: Match
+    matches: tuple[Match, ...]
     score: str
     measured: SeriesChange
     tolerance: float
@@ -85,6 +91,7 @@ def compare(
     changes = [change for match in matches for change in _status_changes(match)]
     changes += verdict_changes(matches)
     figures = [figure for match in matches for figure in _figures(match, matches, tolerances or {})]
+    figures += _joint_figures(matches, tolerances or {})
     orders = [
         _order_change(match)
         for match in matches
@@ -149,8 +156,27 @@ def _figures(match: Match, matches: Sequence[Match], tolerances: Mapping[str, fl
         measured = series_change(old, new, score, seed_variance(old, same_work, score))
         if measured:
             tolerance = tolerance_of(old.kind, score, measured.before, tolerances)
-            figures.append(_Figure(match, score, measured, tolerance))
+            figures.append(_Figure(match, (match,), score, measured, tolerance))
     return figures
+
+
+def _joint_figures(matches: Sequence[Match], tolerances: Mapping[str, float]) -> list[_Figure]:
+    """Accuracies, as the mean over all defenses that the same work was done on."""
+    works: dict[tuple[str, str, str, str], list[Match]] = defaultdict(list)
+    for match in matches:
+        old, new = match.before, match.after
+        if old and new and not match.not_comparable and old.ok_records and new.ok_records:
+            for score in _JOINT:
+                if score in old.arrays & new.arrays:
+                    works[score, old.kind, old.names[2], old.inputs["dataset"]["fingerprint"]].append(match)
+    found = []
+    for (score, kind, attack, _), some in works.items():
+        pairs = [(match.before, match.after) for match in some if match.before and match.after]
+        measured = joint_change(pairs, score) if len(pairs) > 1 else None
+        if measured:
+            joint = Match(f"{attack or kind}{JOINT}{len(pairs)} defenses", *pairs[0])
+            found.append(_Figure(joint, tuple(some), score, measured, tolerance_of(kind, score, 0.0, tolerances)))
+    return found
 
 
 def _judge_figure(figure: _Figure, p: float, level: float) -> Change:
@@ -175,8 +201,9 @@ def _judge_figure(figure: _Figure, p: float, level: float) -> Change:
         return replace(change, what=UNCHANGED)
     if p >= LEVEL or abs(measured.change) <= figure.tolerance:
         return change
-    assert match.before is not None and match.after is not None
-    what, versions = _verdict(match.before, match.after, figure.score, measured.change > 0)
+    rose = measured.change > 0
+    verdicts = [_verdict(m.before, m.after, figure.score, rose) for m in figure.matches if m.before and m.after]
+    what, versions = next((each for each in verdicts if each[0] == EXPLAINED), verdicts[0])
     return replace(change, what=what, notes=(*match.changed_settings, *versions))
 
 

@@ -14,7 +14,7 @@ variance (Fisher 1925).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,6 +113,38 @@ def series_change(
         spreads.append(Spread(math.sqrt(variance * (1 / len(every) + 1 / len(new))), freedom))
         p = max(p, spreads[-1].p(float(np.mean(apart))))
     return SeriesChange(float(a.mean()), float(b.mean()), p, tuple(spreads), len(both))
+
+
+def joint_change(pairs: Sequence[tuple[Series, Series]], array: str) -> SeriesChange | None:
+    """The change of one figure's mean over several defenses, which a fault in training or reading moves on all of them.
+
+    Every original's figure (test image's, for utility) is its mean over defenses. Over seeds the defenses stay
+    together: one seed draws the same initial weights for all of them. Compared with all of the baseline's seeds, as
+    trainings are. None where the defenses share fewer than two seeds of the baseline, no new one, or no original.
+
+    pairs  the same work on each defense, in the baseline and in the new run
+    """
+    known, new = (sorted(set.intersection(*(set(pair[side].ok_records) for pair in pairs))) for side in (0, 1))
+    if len(known) < 2 or not new:
+        return None
+    again = new if set(new) <= set(known) else known
+    chosen = ((0, again), (1, new), (0, known))
+    sides = [
+        [by_original([pair[side].ok_records[seed] for seed in seeds], array) for pair in pairs]
+        for side, seeds in chosen
+    ]
+    units = sorted(set.intersection(*(set(figures) for side in sides for figures in side)))
+    if not units:
+        return None
+    a, b, every = (np.mean([[figures[unit] for unit in units] for figures in side], axis=0) for side in sides)
+    effects = [seed_effects({seed: old.ok_records[seed] for seed in known}, array) for old, _ in pairs]
+    variance = float(np.mean(effects, axis=0).var(ddof=1))
+    over_seeds = Spread(math.sqrt(variance * (1 / len(known) + 1 / len(new))), len(known) - 1)
+    spreads, p = [over_seeds], over_seeds.p(float(np.mean(b - every)))
+    if len(units) > 1:
+        spreads.insert(0, Spread(float((b - a).std(ddof=1)) / math.sqrt(len(units)), len(units) - 1))
+        p = max(p, paired_p(b, a))
+    return SeriesChange(float(a.mean()), float(b.mean()), p, tuple(spreads), len(units))
 
 
 def _trained(series: Series) -> bool:

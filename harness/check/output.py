@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from harness.check.changes import LEVEL, NEW, UNCHANGED, Change, Comparison
+from harness.check.changes import JOINT, LEVEL, NEW, UNCHANGED, Change, Comparison
 from harness.leaderboard.format import short
 from harness.report.markdown import grid
 
@@ -57,13 +57,19 @@ def power(comparison: Comparison) -> list[str]:
     groups: dict[str, dict[str, list[float]]] = {}
     for change in comparison.changes:
         if change.detectable is not None:
-            cell = change.cell.partition(" (")[0]  # without settings
-            work = cell.partition(" x ")[2] or cell.rpartition(" ")[2]
-            groups.setdefault(work, {}).setdefault(change.score, []).append(change.detectable)
+            groups.setdefault(work_of(change.cell), {}).setdefault(change.score, []).append(change.detectable)
     return [
         f"{work}: " + ", ".join(f"{score} {_span(values)}" for score, values in sorted(scores.items()))
         for work, scores in sorted(groups.items())
     ]
+
+
+def work_of(cell: str) -> str:
+    """noise_mix x cnn (sigma=20) -> cnn; noise_mix release -> release; a mean over defenses is work of its own."""
+    if JOINT in cell:
+        return cell
+    name = cell.partition(" (")[0]
+    return name.partition(" x ")[2] or name.rpartition(" ")[2]
 
 
 def _span(values: Sequence[float]) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.records import RunResult
 from harness.registry import Registry
 from harness.report.run_summary import plan
 from harness.run import engine as engines
 from harness.run import sweep
-from harness.run.cross import Cell
+from harness.run.cross import Cell, Cross
 from harness.run.engine import Engine
 from harness.run.options import seeds_of
 
@@ -46,6 +46,21 @@ def choice(given: int | Sequence[int] | None) -> Callable[[Sequence[int]], Seque
     return chosen
 
 
+def crosses(
+    suite: Path, registry: Registry, records: Path, seeds: Callable[[Sequence[int]], Sequence[int]], **given: Any
+) -> list[Cross]:
+    """What is run: the crosses of a sweep file with the seeds that are chosen of each table's.
+
+    given  further arguments of harness.run.sweep.crosses
+    """
+    every = sweep.crosses(suite, registry, records, **given)
+    chosen = [seeds(seeds_of(cross.seeds)) for cross in every]
+    return [
+        replace(cross, seeds=some, options=replace(cross.options, seeds=some))
+        for cross, some in zip(every, chosen, strict=True)
+    ]
+
+
 def run(
     suite: Path,
     registry: Registry,
@@ -61,15 +76,10 @@ def run(
     records  folder that finished pieces are written to and read from
     seeds    which to run, given those of a table (see `choice`)
     """
-    crosses = sweep.crosses(suite, registry, records, watch.step, watch.progress, threads=threads)
-    chosen = [seeds(seeds_of(cross.seeds)) for cross in crosses]
-    crosses = [
-        replace(cross, seeds=some, options=replace(cross.options, seeds=some))
-        for cross, some in zip(crosses, chosen, strict=True)
-    ]
-    watch.expect(sum(not item["done"] for item in plan(crosses)))
-    found = engines.run(crosses, engine, watch.step)
-    return _parts(cell for cells in found for cell in cells)
+    found = crosses(suite, registry, records, seeds, report=watch.step, progress=watch.progress, threads=threads)
+    watch.expect(sum(not item["done"] for item in plan(found)))
+    made = engines.run(found, engine, watch.step)
+    return _parts(cell for cells in made for cell in cells)
 
 
 def _parts(cells: Iterable[Cell]) -> list[RunResult]:

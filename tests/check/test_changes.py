@@ -89,6 +89,28 @@ def test_a_given_tolerance_replaces_the_declared_one():
 # What fails
 
 
+def test_a_loss_of_accuracy_on_every_defense_fails_in_their_mean_where_none_is_significant_alone():
+    """Seeds differ with a standard deviation of .05 on each of six, in other orders; all fall by .07."""
+    rng = np.random.default_rng(3)
+    names = ("mix", "noise_mix", "shuffle_mix", "blur_mix", "pixelize_mix", "tile")
+
+    def suite(seeds, lower=0.0):
+        effects = np.linspace(-1, 1, len(seeds))
+        made = []
+        for of in names:
+            levels = 0.8 - lower + 0.05 * rng.permutation(effects / effects.std(ddof=1))
+            made += [
+                trained(np.clip(rng.normal(level, 0.02, 200), 0, 1), seed, defense=of)
+                for seed, level in zip(seeds, levels, strict=True)
+            ]
+        return made
+
+    base = suite(range(8))
+
+    assert failed(base, suite((10, 11), 0.07)) == [("utility, mean over 6 defenses", "utility", changes.UTILITY_LOST)]
+    assert not failed(base, suite((12, 13)))
+
+
 def test_a_loss_of_privacy_fails():
     change = change_of([release(LEVEL)], [release(LEVEL - 0.1)], "dssim")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from harness.check.noise import Spread, seed_effects, seed_variance, series_change
+from harness.check.noise import Spread, joint_change, seed_effects, seed_variance, series_change
 from harness.check.series import Series
 from tests.helpers.checked import N, attacked, order, record, release, trained
 from tests.helpers.checked import inputs as given
@@ -197,3 +197,46 @@ def test_clean_reruns_on_other_seeds_are_told_apart_no_more_often_than_said() ->
 
     assert (np.array(found) < 0.05).mean() < 0.08
     assert (np.array(alone) < 0.05).mean() > 0.4
+
+
+def accuracies(of, seeds, effect):
+    """Utility on one defense: each test image right with .8 on every seed, moved by the effect of the seed."""
+    made = []
+    for seed in seeds:
+        rng = np.random.default_rng([seed, len(of)])
+        made.append(trained(np.clip(0.8 + effect(seed) + rng.normal(0, 0.01, 50), 0, 1), seed, defense=of))
+    return series(*made)
+
+
+def test_the_mean_over_defenses_keeps_a_seeds_trainings_together() -> None:
+    """A seed moves both defenses alike by its own number, so the mean varies as much as each: as over one defense."""
+    shift = np.random.default_rng(0).normal(0, 0.05, 12)
+    old = [accuracies(of, range(10), lambda seed: shift[seed]) for of in ("mix", "noise_mix")]
+    new = [accuracies(of, (10, 11), lambda seed: shift[seed]) for of in ("mix", "noise_mix")]
+
+    found = joint_change(list(zip(old, new, strict=True)), "utility")
+
+    means = np.mean([[each.arrays["utility"].mean() for each in side.records.values()] for side in old], axis=0)
+    assert found is not None and found.n == 50
+    assert found.spreads[1].freedom == 9
+    assert found.spreads[1].error == pytest.approx(means.std(ddof=1) * (1 / 10 + 1 / 2) ** 0.5)
+    changes = (
+        np.mean([[each.arrays["utility"].mean() for each in side.records.values()] for side in new]) - means.mean()
+    )
+    assert found.change == pytest.approx(changes)
+
+
+def test_the_mean_over_defenses_finds_what_none_of_them_shows_alone() -> None:
+    """Four defenses with seeds apart by .03 independently: their mean has half the spread."""
+    rng = np.random.default_rng(1)
+    names = ("mix", "noise_mix", "shuffle_mix", "blur_mix")
+    shifts = {of: rng.normal(0, 0.03, 15) for of in names}
+    old = [accuracies(of, range(15), lambda seed, of=of: shifts[of][seed]) for of in names]
+
+    joint = joint_change([(each, each) for each in old], "utility")
+    alone = series_change(old[0], old[0], "utility", seed_variance(old[0], old, "utility"))
+
+    assert joint is not None and alone is not None
+    assert joint.spreads[1].error == pytest.approx(0.5 * alone.spreads[1].error, rel=0.5)
+    assert joint_change([(old[0], old[0])], "utility") is not None
+    assert joint_change([(accuracies("mix", [0], lambda seed: 0), old[1])], "utility") is None
