@@ -142,7 +142,7 @@ def page(rows: Mapping[str, Any], text: str) -> str:
             scores = [figure(summarise(np.array(row[score]))) for score in ("dssim", "dhaar")]
             lines.append((shown, said, scores[0], more, scores[1], f"{row['seconds']:.0f}"))
     title = "# What every ingredient of the restoration brings"
-    return "\n".join([title, "", text, *grid(HEADS, lines), "", *finishes(rows), ""])
+    return "\n".join([title, "", text, *grid(HEADS, lines), *finishes(rows)])
 
 
 def finishes(rows: Mapping[str, Any]) -> list[str]:
