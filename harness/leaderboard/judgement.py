@@ -143,7 +143,7 @@ def _exposed(case: WorstCase) -> Judgement:
     n = len(np.unique(case.units[known]))
     if n == 0:
         return Judgement(None, NO_NULL)
-    seen = int(((values < SEEN) & (null > UNSEEN)).sum())
+    seen = len(np.unique(case.units[known][(values < SEEN) & (null > UNSEEN)]))  # on any seed
     share = float(np.mean([np.mean(values[seeds == seed] < HALF * null[seeds == seed]) for seed in np.unique(seeds)]))
     low, high = wilson(share * n, n)
     figures = {"share": share, "low": low, "high": high, "n": n, "seen": seen}

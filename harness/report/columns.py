@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
 from harness.leaderboard.format import attack_name, epochs_and_releases, figure, settings, short, trimmed
+from harness.leaderboard.judgement import SEEN
 from harness.leaderboard.row import Row
 from harness.leaderboard.training import HOLDS
 from harness.leaderboard.verdict import failure, floor_of, parts
@@ -142,7 +143,7 @@ def row_columns(rows: Sequence[Row]) -> list[Column[Row]]:
         Column("pareto", "", lambda row: NOTHING, data=lambda row: {"pareto": row.pareto}),
         Column(
             "requirements", "requirements",
-            lambda row: TableCell(f"missing: {'; '.join(row.missing)}" if row.missing else "met"),
+            lambda row: TableCell(f"{len(row.missing)} missing" if row.missing else "met"),
             data=lambda row: {"lacks": "; ".join(row.missing), "mismatch": "; ".join(row.mismatch)}, page=ELSEWHERE,
         ),
         Column(
@@ -155,6 +156,7 @@ def row_columns(rows: Sequence[Row]) -> list[Column[Row]]:
             "passes",
             "passes",
             _passes,
+            "row",
             terminal=True,
             data=lambda row: {"passes": row.passing, **{f"passes_{name}": yes for name, yes in row.passes.items()}},
             page="rank",
@@ -192,7 +194,7 @@ def _passes(row: Row) -> TableCell:
     """Whether it passes, and the parts that fail."""
     failed = [failure(name) for name, yes in row.passes.items() if yes is False]
     words = {True: "yes", False: "no", None: "not judged"}[row.passing]
-    return TableCell(words, by=", ".join(failed))
+    return TableCell(f"{words}{':' if failed else ''}", by=", ".join(failed))
 
 
 def _figures(rows: Sequence[Row]) -> list[Column[Row]]:
@@ -266,17 +268,15 @@ def _exposed() -> Column[Row]:
     def cell(row: Row) -> TableCell:
         if "share" not in row.exposed:
             return NOTHING
-        words = f"{row.exposed['share'] * row.exposed['n']:.1f}".removesuffix(".0")
-        return TableCell(f"{words} of {row.exposed['n']}", by=_seen(row), value=row.exposed["share"])
+        exposed, seen = row.exposed, row.exposed["seen"]
+        words = f"{exposed['share'] * exposed['n']:.1f}".removesuffix(".0")
+        below = f"{seen} below {trimmed(SEEN)}" if seen else ""
+        return TableCell(f"{words} of {exposed['n']}{',' if seen else ''}", by=below, value=exposed["share"])
 
     def data(row: Row) -> dict[str, Any]:
         return {f"exposed_{part}": row.exposed.get(part) for part in ("share", "low", "high", "n", "seen")}
 
     return Column("exposed", "exposed", cell, "figure", True, data=data)
-
-
-def _seen(row: Row) -> str:
-    return f"{row.exposed['seen']} seen" if row.exposed["seen"] else ""
 
 
 def _reidentified() -> Column[Row]:

@@ -52,6 +52,12 @@ def test_one_original_that_is_seen_fails_the_row():
     assert row(verbatim(1)).passes["exposed"] is False
 
 
+def test_an_original_that_is_seen_on_several_seeds_is_one():
+    found = row(*(release(seed=seed, dssim=verbatim(1).arrays["dssim"]) for seed in range(3)))
+
+    assert found.exposed["seen"] == 1 and "1 below .05" in found.judgements["exposed"].words
+
+
 def test_exposed_is_below_half_of_its_own_null():
     """Of 200, the upper Wilson end of none is .019; of one .028."""
     half = np.where(np.arange(N) < 1, 0.42, 0.84)
