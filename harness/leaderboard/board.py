@@ -187,13 +187,17 @@ def _same_recogniser(rows: list[Row], variances: Variances) -> None:
         )
 
     for row in rows if plain else []:
-        mine = row.recognisers.recogniser
+        mine, floor = row.recognisers.recogniser, row.recognisers.floor
         if mine is None:
             continue
         others = [group for group in row.recognisers.trained if group.ok_runs.keys() >= mine.ok_runs.keys()]
         if not undefended(mine):
             row.missing.append(f"{mine.name} in row {UNDEFENDED}")
-        elif row not in plain and not any(holds(row, group) for group in others):
+        elif row in plain or floor is None or row.recognisers.is_below(variances):
+            continue  # the row itself says what it lacks
+        elif all(each.recognisers.floor is None for each, _ in undefended(mine)):
+            row.missing.append(f"the floor of recognition ({floor.name}) in row {UNDEFENDED}")
+        elif not any(holds(row, group) for group in others):
             row.missing.append(f"a recogniser not below the floor in row {UNDEFENDED} ({mine.name} is)")
 
 

@@ -194,7 +194,8 @@ def _passes(row: Row) -> TableCell:
     """Whether it passes, and the parts that fail."""
     failed = [failure(name) for name, yes in row.passes.items() if yes is False]
     words = {True: "yes", False: "no", None: "not judged"}[row.passing]
-    return TableCell(f"{words}{':' if failed else ''}", by=", ".join(failed))
+    by = "fails every part" if len(failed) == len(row.passes) else ", ".join(failed)
+    return TableCell(f"{words}{':' if failed else ''}", by=by)
 
 
 def _figures(rows: Sequence[Row]) -> list[Column[Row]]:

@@ -77,3 +77,14 @@ def test_a_recogniser_that_ties_under_a_strong_defense_must_not_be_below_the_flo
     better = [*runs(HALF, "better"), *runs(STRONG, "better", "none")]
     both = {each.defense: each for each in rows(*hidden, *plain, *runs(WEAK, "cnn", "none"), *better)}
     assert both["mix"].missing == []
+
+
+def test_a_floor_that_was_not_run_is_missing_and_no_recogniser_is_said_to_be_below_it():
+    plain = [*without("linear", complete("none", 0.95, np.zeros(N)))]
+
+    both = {each.defense: each.missing for each in rows(*complete("mix", 0.9), *plain)}
+    assert both["mix"] == ["the floor of recognition (linear) in row none"]
+    assert both["none"] == ["the floor of recognition (linear)"]
+
+    neither = {each.defense: each.missing for each in rows(*without("linear", complete("mix", 0.9)), *plain)}
+    assert neither["mix"] == ["the floor of recognition (linear)"]
