@@ -21,6 +21,7 @@ _LEVELS = 256
 _VARIES = 2.0  # grey levels by which releases of one image differ, at least
 _SHOWN = 0.5  # correlation of releases with grey levels from which on the values tell them by themselves
 _PROBED = 2048  # random images
+_FEW = 256  # of them that decide whether bits tell anything, as means over all places
 _CALLED = 128  # of them at once
 _EXPLAINED = 0.3  # share of the variance of grey levels that the bits explain,
 _BY_PLACE = 0.2  # beyond what one table for all places explains
@@ -35,12 +36,13 @@ def bit_table(observation: Observation, rng: Generator) -> Undoing | None:
     flat = box(box.flat(levels)).flatten(1).float()
     if float(_correlation(flat, levels.to(flat.device)).abs().mean()) > _SHOWN:
         return None
-    counts, sums = _counted(box)
-    masks = [((1 << length) - 1) << low for length in range(1, 8) for low in range(9 - length)]
-    shares = [_share(counts, sums, mask) for mask in masks]
-    mask, share = max(zip(masks, shares, strict=True), key=lambda pair: pair[1])
-    common = _share(counts.sum(0, keepdim=True), sums.sum(0, keepdim=True), mask)
-    if share < max(_EXPLAINED, common + _BY_PLACE):
+    counts, sums = _counted(box, _FEW)
+    if _telling(counts, sums) is None:
+        return None
+    more, sums_of_more = _counted(box, _PROBED - _FEW)
+    counts, sums = counts + more, sums + sums_of_more
+    mask = _telling(counts, sums)
+    if mask is None:
         return None
     count, total = _joined(counts, mask), _joined(sums, mask)
     said = f"the picture in bits {mask:08b} by a table for each place (a fixed pad or mask)"
@@ -66,12 +68,21 @@ def _correlation(values: Tensor, levels: Tensor) -> Tensor:
     return (ours * theirs[:, None]).sum(0).div(size.clamp(min=1e-6))
 
 
-def _counted(box: BlackBox) -> tuple[Tensor, Tensor]:
+def _telling(counts: Tensor, sums: Tensor) -> int | None:
+    """The neighbouring bits that explain most of the grey levels, by a table for each place; None where few do."""
+    masks = [((1 << length) - 1) << low for length in range(1, 8) for low in range(9 - length)]
+    shares = [_share(counts, sums, mask) for mask in masks]
+    mask, share = max(zip(masks, shares, strict=True), key=lambda pair: pair[1])
+    common = _share(counts.sum(0, keepdim=True), sums.sum(0, keepdim=True), mask)
+    return mask if share > max(_EXPLAINED, common + _BY_PLACE) else None
+
+
+def _counted(box: BlackBox, number: int) -> tuple[Tensor, Tensor]:
     """(d, 256) how often each value was released at each place, and the sum of the grey levels that became it."""
     entries = box.flat(torch.tensor([0])).numel()
     counts, sums = (torch.zeros(entries * _LEVELS, device=box.device) for _ in range(2))
     first = torch.arange(entries, device=box.device) * _LEVELS
-    for _ in range(_PROBED // _CALLED):
+    for _ in range(number // _CALLED):
         images = box.random(_CALLED)
         index = (first + box(images).flatten(1).long()).flatten()
         counts += torch.bincount(index, minlength=len(counts))
