@@ -1,4 +1,4 @@
-"""Re-identification by local features: what is left of a picture under any zoom, turn, tiling, warp and recolouring.
+"""Re-identification by local features: finds pictures that were zoomed, turned, tiled, warped and recoloured.
 
 `evaluators.reidentification` has the embedding by thumbnails and the ranks, `evaluators.identities` the embeddings by
 amplitudes and by colours: none of these survives a change of scale together with a change of colours.
