@@ -1,0 +1,247 @@
+"""Decoded documents (YAML, JSON) as typed Structs; every fault is one line: file, field, expected, given, the fix.
+
+    class Paper(Struct, forbid_unknown_fields=True):
+        dataset: Annotated[str, Meta(max_length=200)]
+        rows: Annotated[list[Row], Meta(min_length=1, max_length=1000)]
+
+    paper = decode(document, Paper, "reported.yaml")
+
+    reported.yaml: rows.#3.dssim: expected a number, 1 or less, got 1.7; correct it
+
+A Struct of our own format is declared with `forbid_unknown_fields=True`, text and lists with a length at most. A text
+with a pattern says what is expected in `Meta(pattern=..., description="letters and digits")`. msgspec is imported by
+the modules that declare Structs: those are imported where a file is read, not on the way to `harness list`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+from harness.errors import HarnessError
+
+T = TypeVar("T")
+SHOWN = 60  # letters of a value in a message
+_PLACE = re.compile(r"^(?P<what>.*?)(?: - at (?:(?P<key>`key`) in )?`\$(?P<path>.*)`)?$", re.DOTALL)
+_STEP = re.compile(r"\.(?P<field>[^.\[]+)|\[(?P<item>\d+|\.\.\.)\]")
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+    "null": "nothing",
+}
+_BOUND = {">=": "{} or more", "<=": "{} or less", ">": "above {}", "<": "below {}"}
+FIX = "correct it"
+
+
+def decode(document: Any, kind: type[T], where: str, *, fix: str = FIX) -> T:
+    """`document` as `kind`, a Struct or any type that msgspec knows; nothing is converted but a whole number to float.
+
+    document  of dicts, lists, text, numbers, bool and None, as YAML and JSON give them; of bounded depth
+    where     names the file, or the place in it
+    fix       what to do about it
+
+    Raises HarnessError with one line: `where: field: expected ..., got ...; fix`.
+    """
+    import msgspec
+
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        matched = _PLACE.match(str(error))
+        assert matched
+        steps = _steps(matched["path"] or "", document, kind, matched["what"])
+        raise HarnessError(_line(matched["what"], bool(matched["key"]), steps, document, kind, where, fix)) from None
+    except RecursionError:
+        raise HarnessError(f"{where}: nested too deeply; {fix}") from None
+
+
+def shown(value: Any, most: int = SHOWN) -> str:
+    """A value in a message, on one line and short; a nested one is not written out beyond that length."""
+    pieces, length = [], 0
+    for piece in _pieces(value):
+        pieces.append(piece)
+        length += len(piece)
+        if length > most:
+            return "".join(pieces)[: most - 3] + "..."
+    return "".join(pieces)
+
+
+def _pieces(value: Any, depth: int = 0) -> Iterable[str]:
+    if depth > 4:
+        yield "..."
+    elif isinstance(value, Mapping | list | tuple):
+        named = isinstance(value, Mapping)
+        yield "{" if named else "["
+        for place, item in enumerate(value.items() if isinstance(value, Mapping) else value):
+            yield ", " if place else ""
+            if named:
+                yield item[0][:SHOWN] if isinstance(item[0], str) and item[0].isidentifier() else repr(item[0])[:SHOWN]
+                yield ": "
+            yield from _pieces(item[1] if named else item, depth + 1)
+        yield "}" if named else "]"
+    elif value is None:
+        yield "nothing"
+    elif isinstance(value, bool):
+        yield str(value).lower()
+    elif isinstance(value, str):
+        yield repr(value[: SHOWN + 2])  # escapes line ends and control characters
+    elif isinstance(value, int) and value.bit_length() > 200:
+        yield f"a number of about {int(value.bit_length() * 0.30103)} digits"
+    else:
+        yield repr(value)
+
+
+Steps = list[str | int]
+
+
+def _line(what: str, is_key: bool, steps: Steps, document: Any, kind: Any, where: str, fix: str) -> str:
+    place = _place(steps)
+    at = f"{where}: {place}: " if place else f"{where}: "
+    value = _at(document, steps)
+    if unknown := re.match(r"Object contains unknown field `(.*)`$", what, re.DOTALL):
+        fields = _fields(kind, steps)
+        near = difflib.get_close_matches(unknown[1], fields, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{at}no field {shown(unknown[1])}{hint} (fields: {', '.join(fields)})"
+    if missing := re.match(r"Object missing required field `(.*)`$", what):
+        return f"{at}{missing[1]} is missing; add it"
+    if is_key:
+        keys = [key for key in value if not isinstance(key, str)] if isinstance(value, dict) else []
+        return f"{at}the name {shown(keys[0]) if keys else 'of a field'} is no text; quote it"
+    if re.match(r"Invalid enum value", what):
+        choices = " or ".join(str(choice) for choice in _choices(kind, steps))
+        return f"{at}expected {choices or 'another word'}, got {shown(value)}; {fix}"
+    if what == "Number out of range":
+        return f"{at}{shown(value)} is out of range; use a smaller number"
+    described = _description(kind, steps) if "matching regex" in what else None
+    return f"{at}expected {described or _expected(what)}, got {shown(value)}; {fix}"
+
+
+def _expected(what: str) -> str:
+    """The words for `Expected `int | null` >= 1, got `str``."""
+    wanted = re.match(r"Expected `([^`]*)`(.*?)(?:, got `.*`)?$", what, re.DOTALL)
+    if not wanted:
+        return what
+    words = [_WORDS.get(part.strip(), part.strip()) for part in wanted[1].split("|")]
+    text, more = " or ".join(words), wanted[2].strip()
+    if bound := re.match(r"(of length )?([<>]=?) (\S+)$", more):
+        return f"{text}{' of length ' if bound[1] else ', '}{_BOUND[bound[2]].format(bound[3])}"
+    return f"{text} {more}".strip()
+
+
+def _steps(path: str, document: Any, kind: Any, what: str) -> Steps:
+    """The keys and positions of msgspec's path; where that says `[...]` of a table, the key is searched for."""
+    steps: Steps = []
+    for step in _STEP.finditer(path):
+        if step["field"] is not None:
+            steps.append(step["field"])
+        elif step["item"] != "...":
+            steps.append(int(step["item"]))
+        else:
+            table = _at(document, steps)
+            if not isinstance(table, dict):
+                break
+            steps.append(_first_bad(table, partial(_fails, document, tuple(steps), kind=kind, what=what)))
+    return steps
+
+
+def _first_bad(table: Mapping[Any, Any], fails: Callable[[dict[Any, Any]], bool]) -> Any:
+    """The first key of a table whose value is refused, by halving."""
+    keys = list(table)
+    while len(keys) > 1:
+        half = keys[: len(keys) // 2]
+        keys = half if fails({key: table[key] for key in half}) else keys[len(keys) // 2 :]
+    return keys[0]
+
+
+def _fails(document: Any, steps: tuple[Any, ...], some: dict[Any, Any], *, kind: Any, what: str) -> bool:
+    import msgspec
+
+    try:
+        msgspec.convert(_with(document, steps, some), kind)
+    except msgspec.ValidationError as error:
+        return str(error).startswith(what)
+    return False
+
+
+def _with(document: Any, steps: tuple[Any, ...], some: Any) -> Any:
+    """A copy of the document that holds something else at one place."""
+    if not steps:
+        return some
+    copy = document.copy()
+    copy[steps[0]] = _with(document[steps[0]], steps[1:], some)
+    return copy
+
+
+def _at(document: Any, steps: Steps) -> Any:
+    for step in steps:
+        try:
+            document = document[step]
+        except (KeyError, IndexError, TypeError):
+            return document
+    return document
+
+
+def _place(steps: Steps) -> str:
+    """rows.#3.dssim: the third of a list is #3; long or odd names are shortened and quoted."""
+    return ".".join(f"#{step + 1}" if isinstance(step, int) else _name(step) for step in steps)
+
+
+def _name(step: str) -> str:
+    return step if re.fullmatch(r"[\w:@/ -]{1,60}", step) else shown(step, 40)
+
+
+def _type_at(kind: Any, steps: Steps) -> Any:
+    """msgspec's description of the type at a place; None where it is not one Struct, list or table."""
+    from msgspec import inspect
+
+    found: Any = inspect.type_info(kind)
+    for step in steps:
+        options = found.types if isinstance(found, inspect.UnionType) else (found,)
+        found = None
+        for option in options:
+            if isinstance(option, inspect.Metadata):
+                option = option.type
+            if isinstance(option, inspect.StructType):
+                found = next((each.type for each in option.fields if each.encode_name == step), None)
+            elif isinstance(option, inspect.DictType):
+                found = option.value_type
+            elif isinstance(option, inspect.ListType | inspect.VarTupleType):
+                found = option.item_type
+            if found is not None:
+                break
+        if found is None:
+            return None
+    return found
+
+
+def _fields(kind: Any, steps: Steps) -> list[str]:
+    found = _type_at(kind, steps)
+    for option in getattr(found, "types", (found,)):
+        if hasattr(option, "fields"):
+            return [each.encode_name for each in option.fields]
+    return []
+
+
+def _description(kind: Any, steps: Steps) -> str | None:
+    """What `Meta(description=...)` says of the text at a place."""
+    found = _type_at(kind, steps)
+    for option in getattr(found, "types", (found,)):
+        if words := (getattr(option, "extra_json_schema", None) or {}).get("description"):
+            return str(words)
+    return None
+
+
+def _choices(kind: Any, steps: Steps) -> tuple[Any, ...]:
+    found = _type_at(kind, steps)
+    for option in getattr(found, "types", (found,)):
+        if hasattr(option, "values"):
+            return tuple(option.values)
+    return ()
