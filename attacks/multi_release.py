@@ -16,6 +16,7 @@ import torch
 
 from harness.images import to_bytes, to_images
 from harness.observation import Observation, Pairing
+from harness.plugins.attacks.linking.answered import answered_images
 from harness.plugins.attacks.linking.link import link
 from harness.plugins.attacks.linking.solve import pool, solve
 from harness.plugins.attacks.restoration.linked import Solver, learn_restoration
@@ -52,7 +53,9 @@ def inversion_linked(observation: Observation, rng: Generator, *, train_epochs: 
 
 
 def reconstruct(observation: Observation, pairings: Sequence[Pairing], solver: Solver, **network: int) -> Guess:
-    """Candidates (targets, k, 3, H, W) from the releases of all epochs and their pairing.
+    """Candidates (P, k, 3, H, W) from the releases of all epochs and their pairing.
+
+    They answer the targets of release 0, and a later image for every original that may dominate none of these.
 
     solver   attacks.linking.solve.solve (regression) or pool (mean)
     network  train_epochs, width and batch of the network
@@ -60,27 +63,33 @@ def reconstruct(observation: Observation, pairings: Sequence[Pairing], solver: S
     restoration = learn_restoration(observation, solver, **network)
     originals = 1 + max(int(pairing.sources.max()) for pairing in pairings)
     solution = solver(observation, observation.releases, pairings, originals)
-    candidates = pick(observation, pairings[0], restoration.of(solution))
+    images = answered_images(observation, pairings, originals)
+    candidates = pick(observation, pairings, images, restoration.of(solution))
     facts = {
         "originals": originals,
         "unexplained": float(np.mean([(pairing.sources < 0).any(1).mean() for pairing in pairings])),
         "restored": restoration.restorer is not None,
     }
-    return Guess(candidates=candidates, report={**facts, **restoration.report})
+    named = images if len(images) > len(observation.targets) else None
+    return Guess(candidates=candidates, releases=named, report={**facts, **restoration.report})
 
 
-def pick(observation: Observation, pairing: Pairing, solved: Bytes) -> Bytes:
-    """The solved originals of every target; an unknown one is the release less the known ones.
+def pick(observation: Observation, pairings: Sequence[Pairing], images: Array, solved: Bytes) -> Bytes:
+    """The solved originals of some released images; an unknown one is the image less the known ones.
 
+    images   (P, 2) integers: release and image
     solved   (K, 3, H, W) uint8
-    returns  (targets, k, 3, H, W) uint8
+    returns  (P, k, 3, H, W) uint8
     """
-    rows = observation.targets
-    sources, shares = pairing.sources[rows], pairing.shares[rows]
-    candidates = empty((*sources.shape, *solved.shape[1:]), "cpu")
-    for start in range(0, len(rows), _CHUNK):
-        some = slice(start, start + _CHUNK)
-        candidates[some] = _with_rest(observation.images[rows[some]], sources[some], shares[some], solved)
+    candidates = empty((len(images), pairings[0].sources.shape[1], *solved.shape[1:]), "cpu")
+    for epoch in np.unique(images[:, 0]):
+        places = np.flatnonzero(images[:, 0] == epoch)
+        pairing, released = pairings[epoch], observation.releases[epoch].images
+        for start in range(0, len(places), _CHUNK):
+            some = places[start : start + _CHUNK]
+            rows = images[some, 1]
+            released_rows = released[torch.from_numpy(rows)]
+            candidates[some] = _with_rest(released_rows, pairing.sources[rows], pairing.shares[rows], solved)
     return candidates
 
 

@@ -43,8 +43,20 @@ def dissimilarity(images, originals):
 def best(guess, seen):
     """(n,) of the dominant original and the candidate that is nearest to it."""
     originals = seen.images[seen.secrets[0].dominant_rows[seen.observation.targets]]
-    each = [dissimilarity(guess.candidates[:, place], originals) for place in range(guess.candidates.shape[1])]
+    candidates = guess.candidates[: len(originals)]  # later releases follow
+    each = [dissimilarity(candidates[:, place], originals) for place in range(candidates.shape[1])]
     return torch.stack(each).amin(0)
+
+
+def first(seen):
+    """(n, 2) every target of release 0."""
+    return np.stack([np.zeros(len(seen.observation.targets), int), seen.observation.targets], 1)
+
+
+def unrestored(seen, pairings):
+    """(n, k, 3, H, W) the answers to the targets of release 0 before the network."""
+    solution = solve(seen.observation, seen.observation.releases, pairings, 40)
+    return pick(seen.observation, pairings, first(seen), solution.bytes())
 
 
 def looked(seen):
@@ -72,7 +84,7 @@ def test_mixtures_of_eight_epochs_are_undone(weights, more):
 
     assert looked(seen).mean() > 0.05
     assert best(guess, seen).mean() < 0.02
-    assert tuple(guess.candidates.shape) == (40, seen.observation.sources, 3, 16, 16)
+    assert tuple(guess.candidates[:40].shape) == (40, seen.observation.sources, 3, 16, 16)
     assert guess.candidates.dtype == torch.uint8
 
 
@@ -82,7 +94,7 @@ def test_both_sources_of_a_release_are_among_its_candidates():
     guess = multi_release(seen.observation, generator(), **KNOBS)
 
     sources = torch.from_numpy(seen.images[seen.secrets[0].sources])
-    grid = dissimilarity(guess.candidates[:, :, None].expand(-1, 2, 2, -1, -1, -1), sources[:, None])
+    grid = dissimilarity(guess.candidates[:40, :, None].expand(-1, 2, 2, -1, -1, -1), sources[:, None])
     assert grid.amin(1).mean() < 0.02
 
 
@@ -92,7 +104,7 @@ def test_targets_alone_are_answered():
 
     some = multi_release(replace(seen.observation, targets=np.array([5, 31, 2])), generator(), **KNOBS)
 
-    assert torch.equal(some.candidates, whole[[5, 31, 2]])
+    assert torch.equal(some.candidates[:3], whole[[5, 31, 2]])
 
 
 def test_one_epoch_is_look_and_says_so():
@@ -113,10 +125,8 @@ def test_noise_that_regression_leaves_is_restored(monkeypatch):
 
     guess = multi_release(seen.observation, generator(), **KNOBS)
 
-    pairings = link(seen.observation)
-    solution = solve(seen.observation, seen.observation.releases, pairings, 40)
-    unrestored = pick(seen.observation, pairings[0], solution.bytes())
-    left = dissimilarity(unrestored[:, 0], seen.images[seen.secrets[0].dominant_rows]).mean()
+    solved = unrestored(seen, link(seen.observation))
+    left = dissimilarity(solved[:, 0], seen.images[seen.secrets[0].dominant_rows]).mean()
     assert guess.report["restored"] and guess.report["held_out_loss"] < guess.report["held_out_before"]
     assert best(guess, seen).mean() < 0.7 * left < 0.7 * looked(seen).mean()
 
@@ -143,11 +153,7 @@ def test_the_oracle_is_an_upper_bound_for_shuffled_blocks_and_noise_too(hurried)
         (shuffled, {"traits": ("linear", "permutes_in_blocks"), "params": {"block": 4}}),
     ):
         seen = Seen(function, (0.5, 0.5), epochs=4, granted=PLANS, **more)
-        pairings = link(seen.observation)
-        blind, told = (
-            pick(seen.observation, pairs[0], solve(seen.observation, seen.observation.releases, pairs, 40).bytes())
-            for pairs in (pairings, seen.truth)
-        )
+        told, blind = (unrestored(seen, pairs) for pairs in (seen.truth, link(seen.observation)))
         originals = seen.images[seen.secrets[0].dominant_rows]
         each = [
             torch.stack([dissimilarity(some[:, place], originals) for place in (0, 1)]).amin(0)
@@ -167,9 +173,9 @@ def test_it_reconstructs_nothing_from_pure_noise(hurried):
     guess = multi_release(seen.observation, generator(), **KNOBS)
 
     originals = seen.images[seen.secrets[0].dominant_rows]
-    own = dissimilarity(guess.candidates[:, 0], originals)
+    own = dissimilarity(guess.candidates[:40, 0], originals)
     others = torch.stack(
-        [dissimilarity(guess.candidates[:, 0], np.roll(originals, by, 0)) for by in range(1, 40)]
+        [dissimilarity(guess.candidates[:40, 0], np.roll(originals, by, 0)) for by in range(1, 40)]
     ).mean(0)
     lead = others - own
     assert lead.mean() < 3 * lead.std() / 40**0.5
@@ -194,7 +200,7 @@ def test_an_unknown_source_is_the_release_less_the_known_one():
     doubted = truth.sources.copy()
     doubted[6, 1] = -1
 
-    found = pick(seen.observation, Pairing(doubted, truth.shares), torch.from_numpy(seen.images))
+    found = pick(seen.observation, [Pairing(doubted, truth.shares)], first(seen), torch.from_numpy(seen.images))
 
     known, rest = seen.images[truth.sources[6]]
     assert np.array_equal(found[6, 0].numpy(), known)
@@ -203,12 +209,12 @@ def test_an_unknown_source_is_the_release_less_the_known_one():
 
 
 def test_without_any_known_source_the_release_is_the_answer():
-    seen = Seen(mixed, (0.5, 0.5), epochs=2).observation
+    seen = Seen(mixed, (0.5, 0.5), epochs=2)
     nothing = Pairing(np.full((40, 2), -1), np.full((40, 2), 0.5, np.float32))
 
-    found = pick(seen, nothing, torch.zeros((1, 3, 16, 16), dtype=torch.uint8))
+    found = pick(seen.observation, [nothing], first(seen), torch.zeros((1, 3, 16, 16), dtype=torch.uint8))
 
-    assert torch.equal(found, seen.images[:, None].expand(-1, 2, -1, -1, -1))
+    assert torch.equal(found, seen.observation.images[:, None].expand(-1, 2, -1, -1, -1))
 
 
 # What it reports, and what it may see
@@ -245,7 +251,7 @@ def test_defenses_with_different_traits_share_no_training(hurried):
     assert torch.equal(after_the_other.candidates, multi_release(silent, generator(), **KNOBS).candidates)
 
 
-@pytest.mark.parametrize("grant", ["plans", "labels", "gallery"])
+@pytest.mark.parametrize("grant", ["plans", "gallery"])
 def test_only_the_oracle_can_read_the_plans(grant):
     seen = Seen(mixed, (0.75, 0.25), epochs=2).observation
 
@@ -284,7 +290,7 @@ def test_tiny_sets_are_answered(hurried, count, pairing):
 
     guess = multi_release(seen.observation, generator(), **KNOBS)
 
-    assert guess.candidates.shape[:2] == (len(seen.truth[0]), 2)
+    assert len(guess.candidates) >= len(seen.truth[0]) and guess.candidates.shape[1] == 2
 
 
 def test_more_sources_work_alike():
