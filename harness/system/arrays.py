@@ -1,0 +1,151 @@
+"""Arrays of other people (.npz): what a file declares is checked before any of it is read into memory.
+
+No object arrays, no more bytes than allowed, and as many as the declared shape takes; the caller says which arrays
+there must be, of which kind and with how many dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+from harness.errors import HarnessError
+
+BYTES = 2**30
+"""Of all arrays of a file together."""
+_MEMBERS = 1000
+_HEADER = 10_000  # letters
+_KINDS = {"number": "iuf", "whole number": "iu", "text": "US", "byte": "u", "true or false": "b", "anything": "biufcUS"}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What an array must be.
+
+    kind       number, whole number, text, byte (uint8), true or false, or anything
+    ndim       its dimensions; None: any
+    optional   whether it may be missing
+    """
+
+    kind: str = "anything"
+    ndim: int | None = None
+    optional: bool = False
+
+
+def read_npz(
+    path: Path,
+    expected: Mapping[str, Expected] | None = None,
+    *,
+    what: str = "",
+    fix: str = "write it with numpy.savez",
+    most: int = BYTES,
+    finite: bool = True,
+) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of an .npz file; all of them, or those that are expected.
+
+    what    begins messages: "scores "
+    fix     ends them
+    most    bytes of the arrays together
+    finite  whether NaN and infinite numbers are refused
+
+    Raises HarnessError.
+    """
+    where = f"{what}{path}"
+    try:
+        if not path.is_file():
+            raise ValueError("is no regular file" if path.exists() else "there is no such file")
+        with path.open("rb") as handle, zipfile.ZipFile(handle) as archive:
+            members = _members(archive)
+            wanted = members if expected is None else {name: members[name] for name in expected if name in members}
+            headers = {name: _header(archive, member) for name, member in wanted.items()}
+            _check(headers, members, expected or {}, most)
+            arrays = {name: _array(archive, member) for name, member in wanted.items()}
+    except HarnessError:
+        raise
+    except MemoryError:
+        raise HarnessError(f"{where}: does not fit into memory; {fix}") from None
+    except Exception as error:  # NumPy and zipfile raise nearly anything on damaged files
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise HarnessError(f"{where}: {' '.join(str(reason).split()) or type(error).__name__}; {fix}") from None
+    for name, array in arrays.items():
+        bad = int((~np.isfinite(array)).sum()) if finite and array.dtype.kind in "fc" else 0
+        if bad:
+            raise HarnessError(f"{where}: {name} holds {bad} numbers that are not finite; {fix}")
+    return arrays
+
+
+@dataclass(frozen=True)
+class _Header:
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    bytes: int
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    found: dict[str, zipfile.ZipInfo] = {}
+    for member in archive.infolist():
+        if len(found) >= _MEMBERS:
+            raise ValueError(f"holds more than {_MEMBERS} arrays")
+        name = member.filename.removesuffix(".npy")
+        if name in found:
+            raise ValueError(f"{name[:60]!r} is in it twice")
+        if member.flag_bits & 1:
+            raise ValueError("is encrypted")
+        found[name] = member
+    return found
+
+
+def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> _Header:
+    with archive.open(member) as file:
+        shape, dtype, length = _read_header(file)
+    count = math.prod(shape)  # Python's numbers: nothing overflows
+    size = count * dtype.itemsize
+    if dtype.hasobject or dtype.kind not in _KINDS["anything"]:
+        raise ValueError(f"{member.filename[:60]} holds Python objects or records, which are not read")
+    if length + size != member.file_size:
+        held = member.file_size - length
+        raise ValueError(f"{member.filename[:60]} declares {shape} {dtype}, {size:,} bytes, and holds {held:,}")
+    return _Header(shape, dtype, size)
+
+
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    version = npy.read_magic(file)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(f"version {version} of the .npy format is not known")
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read(file, max_header_size=_HEADER)
+    return shape, dtype, file.tell()
+
+
+def _check(
+    headers: Mapping[str, _Header],
+    members: Mapping[str, zipfile.ZipInfo],
+    expected: Mapping[str, Expected],
+    most: int,
+) -> None:
+    total = sum(header.bytes for header in headers.values())
+    if total > most:
+        raise ValueError(f"holds {total:,} bytes of arrays; {most:,} at most are read")
+    for name, about in expected.items():
+        if name not in headers:
+            if about.optional:
+                continue
+            there = ", ".join(sorted(members)[:10]) or "nothing"
+            raise ValueError(f"lacks the array {name!r} (it holds {there[:120]})")
+        header = headers[name]
+        if header.dtype.kind not in _KINDS[about.kind] or (about.kind == "byte" and header.dtype.itemsize != 1):
+            raise ValueError(f"{name} is of type {header.dtype}; expected {about.kind}")
+        if about.ndim is not None and len(header.shape) != about.ndim:
+            raise ValueError(f"{name} has the shape {header.shape}; expected {about.ndim} dimensions")
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray[Any, Any]:
+    with archive.open(member) as file:
+        return np.asarray(npy.read_array(file, allow_pickle=False, max_header_size=_HEADER))
