@@ -45,11 +45,11 @@ class Rehearsal:
         return sum(map(len, self.observation.releases))
 
     def score(self, guess: Guess) -> float:
-        """Mean SSIM of the best candidate to the dominant source."""
-        starts, parts = range(0, len(self.originals), _CHUNK), self.originals.split(_CHUNK)
+        """Mean SSIM of the best candidate to the dominant source, of the targets of release 0."""
+        answers = guess.candidates[: len(self.originals)]
         scores = [
-            rehearse.best_ssim(guess.candidates[start : start + _CHUNK].to(self.originals.device), originals)
-            for start, originals in zip(starts, parts, strict=True)
+            rehearse.best_ssim(candidates.to(self.originals.device), originals)
+            for candidates, originals in zip(answers.split(_CHUNK), self.originals.split(_CHUNK), strict=True)
         ]
         return float(torch.cat(scores).mean())
 

@@ -62,6 +62,7 @@ class Selection:
         self._failed_trainings = 0  # did not converge or learned nothing; they count against the budget all the same
         self._left_out: dict[str, str] = {}
         self._rehearsals: dict[MakeRehearsal, Rehearsal] = {}
+        self._later: list[tuple[Array, Bytes]] = []  # images of later releases that chosen members answered
 
     def rehearse(self, member: Member) -> None:
         """Run a member on its rehearsal, unless it is expensive and could gain little."""
@@ -104,7 +105,10 @@ class Selection:
                     continue
                 waiting.append(_less_unexplained(best, guesses[name]))
                 continue
-            candidates.append(guesses[name].candidates[:, :free].cpu())
+            guess, targets = guesses[name], len(self._observation.targets)
+            candidates.append(guess.candidates[:targets, :free].cpu())
+            if guess.releases is not None:
+                self._later.append((guess.releases[targets:], guess.candidates[targets:]))
             chosen.append(name)
             free -= candidates[-1].shape[1]
         return torch.cat(candidates, 1), chosen
@@ -112,7 +116,8 @@ class Selection:
     def attack_others(self, candidates: Bytes) -> tuple[Bytes, Array]:
         """The later releases, each by the best members that work on single releases; appended to those of release 0.
 
-        Members that train or descend answer them only where there are few: the rest of their budget is spent.
+        Members that train or descend answer them only where there are few: the rest of their budget is spent. Images
+        that a chosen member has answered already stay answered so.
 
         candidates  (n, M, 3, H, W) of the targets of release 0
         returns     (P, M, 3, H, W) candidates; (P, 2) which release and which image in it each row answers
@@ -123,11 +128,13 @@ class Selection:
         every = np.concatenate(named)
         answered = empty((len(every), *candidates.shape[1:]), "cpu")
         answered[: len(targets)] = candidates
-        start = len(targets)
-        for number in range(1, len(releases)):
-            count = len(releases[number])
-            answered[start : start + count] = self._of_release(number, candidates.shape[1], len(every))
-            start += count
+        starts = np.cumsum([len(targets), *map(len, releases[1:])])  # of release 1, 2, ...
+        for number, start in enumerate(starts[:-1], 1):
+            some = slice(start, start + len(releases[number]))
+            answered[some] = self._of_release(number, candidates.shape[1], len(every))
+        for images, theirs in reversed(self._later):
+            rows, count = torch.from_numpy(starts[images[:, 0] - 1] + images[:, 1]), candidates.shape[1]
+            answered[rows, : theirs.shape[1]] = theirs[:, :count].cpu()
         return answered, every
 
     def _of_release(self, number: int, count: int, rows: int) -> Bytes:
