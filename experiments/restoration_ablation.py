@@ -102,7 +102,9 @@ def measured(client: Client, defense: Entry, seed: int, offs: tuple[str, ...]) -
         with without(NAMES if off == NONE else (off,)):
             guess = bind(attack)(observation, torch_generator(derive(root_of(seed), "attack", attack.name), "cpu"))
         seconds = time.process_time() - start
-        distances = {name: nearest(metric, guess.candidates, originals) for name, metric in metrics.items()}
+        distances = {
+            name: nearest(metric, guess.candidates[: len(originals)], originals) for name, metric in metrics.items()
+        }
         yield off, {**distances, "seconds": round(seconds, 1), **{name: guess.report.get(name) for name in KEPT}}
 
 
