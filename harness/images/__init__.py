@@ -1,5 +1,8 @@
 """Operations on stacks of images that several plugins need, and their fast paths on a CPU."""
 
+from importlib import import_module
+from typing import Any
+
 from harness.images.ops import (
     add_noise,
     average,
@@ -15,6 +18,7 @@ from harness.images.ops import (
     to_bytes,
     to_images,
 )
+from harness.system import numba_cache
 
 __all__ = [
     "add_noise",
@@ -31,3 +35,10 @@ __all__ = [
     "to_bytes",
     "to_images",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "numba_loops":  # asked for once, by `harness.images.cpu`
+        with numba_cache.optional():
+            return import_module("harness.images.numba_loops")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

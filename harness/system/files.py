@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,9 +37,16 @@ def cache_folder() -> Path:
     """Where decoded data sets, downloads and paid answers are cached; it need not exist yet.
 
     $XDG_CACHE_HOME/obfuscation-harness or ~/.cache/obfuscation-harness on Linux, and the place that the system
-    intends for caches on Windows and macOS.
+    intends for caches on Windows and macOS. HarnessError where there is no home, as for a container's user without a
+    passwd entry.
     """
-    return platformdirs.user_cache_path("obfuscation-harness", appauthor=False)
+    try:
+        folder = platformdirs.user_cache_path("obfuscation-harness", appauthor=False)
+    except RuntimeError:
+        folder = Path("~")
+    if not folder.is_absolute():  # "~" that stands for nothing
+        raise HarnessError("cache folder: this user has no home folder; set XDG_CACHE_HOME to a folder for the cache")
+    return folder
 
 
 def check_writable(*files: Path | None) -> None:
@@ -48,15 +56,36 @@ def check_writable(*files: Path | None) -> None:
             raise HarnessError(f"{file}: cannot be written; name a file in a folder that is there")
 
 
-def write_atomically(path: Path, write: Callable[[Any], object]) -> None:
-    """Replace `path` by what `write(binary file)` writes; raises OSError and then changes nothing."""
+def write_atomically(path: Path, write: Callable[[Any], object], *, durable: bool = False) -> None:
+    """Replace `path` by what `write(binary file)` writes; raises OSError and then changes nothing.
+
+    durable  on the disk before it has its name, and its name before this returns: a power cut leaves it whole
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}")
     try:
         with temporary.open("wb") as file:
             write(file)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the reason is the error that is raised, not that its file stays
+            temporary.unlink(missing_ok=True)
+    if durable:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in the folder are on the disk, where the system can say so."""
+    if os.name == "nt":  # Windows opens no folders
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system that syncs no folders (some FUSE and network ones)
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text_atomically(file: Path, text: str) -> None:
@@ -82,12 +111,7 @@ def write_private(file: Path, write: Callable[[BinaryIO], object]) -> None:
         _rename_to_new(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)
-    if os.name != "nt":  # Windows opens no folders
-        folder = os.open(file.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    sync_folder(file.parent)
 
 
 def _rename_to_new(temporary: Path, file: Path) -> None:
@@ -109,46 +133,102 @@ def lock_file(path: Path, on_wait: Callable[[], object] | None = None) -> Iterat
 
     Raises OSError, with an errno of NO_LOCKS where the file system has no locks.
     """
-    while True:
-        before = _create_lockable(path)
-        lock = filelock.FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
+    with _alone_in_process(path, on_wait):
+        while True:
+            with _lock(path, on_wait) as locked:
+                if _identity(path) != locked:  # the last holder removed the file that is locked now
+                    continue
+                try:
+                    yield
+                finally:
+                    with contextlib.suppress(OSError):  # Windows: an open file; a folder that is gone
+                        path.unlink(missing_ok=True)
+                return
+
+
+@contextmanager
+def _alone_in_process(path: Path, on_wait: Callable[[], object] | None) -> Iterator[None]:
+    """Hold the path against the other threads of this process, before the file is opened.
+
+    Where the system's lock belongs to a process instead of an open file (Solaris, some network file systems), a second
+    lock of the same process is granted, and closing either file ends both.
+    """
+    place = os.path.abspath(path)
+    with _guard:
+        lock, users = _locks.get(place, (threading.Lock(), 0))
+        _locks[place] = lock, users + 1
+    try:
+        if not lock.acquire(blocking=False):
             if on_wait is None:
-                raise
+                raise filelock.Timeout(str(path))
             on_wait()
             lock.acquire()
         try:
-            if _identity(path) != before:  # the last holder removed the file that is locked now
-                continue
-            try:
-                yield
-            finally:
-                with contextlib.suppress(PermissionError):  # Windows: an open file
-                    path.unlink(missing_ok=True)
-            return
+            yield
         finally:
             lock.release()
-
-
-def _create_lockable(path: Path) -> tuple[int, int]:
-    """Create the file unless it is there; its device and inode. Raises OSError where files cannot be locked.
-
-    filelock would take an existing file for a held lock there and wait for ever.
-    """
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
-    try:
-        if fcntl is not None:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_UN)  # unlocks nothing; another's lock stays
-            except OSError:
-                path.unlink(missing_ok=True)
-                raise
-        opened = os.fstat(descriptor)
-        return opened.st_dev, opened.st_ino
     finally:
-        os.close(descriptor)
+        with _guard:
+            lock, users = _locks.pop(place, (lock, 1))
+            if users > 1:
+                _locks[place] = lock, users - 1
+
+
+_guard = threading.Lock()
+_locks: dict[str, tuple[threading.Lock, int]] = {}
+"""Paths that threads of this process hold or wait for, and how many."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_locks.clear)  # the locks are the parent's
+
+
+@contextmanager
+def _lock_on_posix(path: Path, on_wait: Callable[[], object] | None) -> Iterator[tuple[int, int]]:
+    """The system's lock on the file, created unless it is there; its device and inode."""
+    descriptor, is_new = _open_or_create(path)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                if is_new:
+                    path.unlink(missing_ok=True)
+                raise
+            if on_wait is None:
+                raise filelock.Timeout(str(path)) from None
+            on_wait()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        opened = os.fstat(descriptor)
+        yield opened.st_dev, opened.st_ino
+    finally:
+        os.close(descriptor)  # and ends the lock
+
+
+def _open_or_create(path: Path) -> tuple[int, bool]:
+    """A descriptor of the file, and whether it was created now."""
+    while True:
+        with contextlib.suppress(FileExistsError):
+            return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666), True
+        with contextlib.suppress(FileNotFoundError):  # removed since
+            return os.open(path, os.O_RDWR), False
+
+
+@contextmanager
+def _lock_on_windows(path: Path, on_wait: Callable[[], object] | None) -> Iterator[tuple[int, int]]:
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        if on_wait is None:
+            raise
+        on_wait()
+        lock.acquire()
+    try:
+        yield _identity(path) or (0, 0)
+    finally:
+        lock.release()
+
+
+_lock = _lock_on_windows if fcntl is None else _lock_on_posix
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

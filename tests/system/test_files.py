@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import stat
 import subprocess
 import sys
 import threading
@@ -43,6 +45,34 @@ def test_a_failed_write_leaves_the_file_as_it_was(tmp_path: Path) -> None:
         write_atomically(tmp_path / "board.csv", fail)
 
     assert (tmp_path / "board.csv").read_text() == "before" and names(tmp_path) == ["board.csv"]
+
+
+def test_a_durable_file_is_on_the_disk_before_its_name_and_its_name_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda d: order.append(stat.S_ISDIR(os.fstat(d).st_mode)) or fsync(d))
+    monkeypatch.setattr(os, "replace", lambda *given: order.append("rename") or replace(*given))
+
+    write_atomically(tmp_path / "record", lambda file: file.write(b"once"), durable=True)
+    write_atomically(tmp_path / "sheet", lambda file: file.write(b"once"))
+
+    assert order == [False, "rename", True, "rename"]
+
+
+def test_the_reason_of_a_failed_write_is_not_that_its_leftover_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that turned read-only: the file cannot be removed either."""
+
+    def denied(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", denied)
+
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(tmp_path / "board.csv", fail)
 
 
 def test_a_device_is_written_to_and_not_replaced() -> None:
@@ -156,6 +186,36 @@ def test_a_lock_that_is_held_is_reported_where_nobody_waits(tmp_path: Path) -> N
         lock_file(tmp_path / "lock").__enter__()
 
 
+def test_a_lock_that_belongs_to_the_process_is_not_lost_to_a_second_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where `flock` is `lockf` (Solaris): a second lock in this process, or closing its file, would end the first."""
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setattr(fcntl, "flock", fcntl.lockf)
+    attempt = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+
+    with lock_file(tmp_path / "lock"):
+        for _ in range(2):
+            with pytest.raises(filelock.Timeout):
+                lock_file(tmp_path / "lock").__enter__()
+        other = subprocess.run([sys.executable, "-c", attempt, tmp_path / "lock"], capture_output=True, check=False)
+
+    assert b"BlockingIOError" in other.stderr
+
+
+def test_an_attempt_that_gets_no_lock_leaves_the_file_of_the_one_that_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is short of locks (ENOLCK) says so to the second, who must not remove the file of the first."""
+    (tmp_path / "lock").touch()
+    refuse_locks(monkeypatch, errno.ENOLCK)
+
+    with pytest.raises(OSError, match="lock"):
+        lock_file(tmp_path / "lock").__enter__()
+
+    assert names(tmp_path) == ["lock"]
+
+
 # ---- a file system without locks
 
 
@@ -195,6 +255,23 @@ def test_the_cache_follows_the_environment(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert sys.platform != "linux" or cache_folder() == tmp_path / ".cache/obfuscation-harness"
+
+
+@pytest.mark.parametrize("home", [None, "~"])
+def test_a_user_without_a_home_is_told_what_to_set(home: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's user without a passwd entry."""
+
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pytest.importorskip("pwd"), "getpwuid", nobody)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    if home:
+        monkeypatch.setenv("HOME", home)
+
+    with pytest.raises(HarnessError, match="set XDG_CACHE_HOME"):
+        cache_folder()
 
 
 IMPORT_ALL = """
