@@ -1,7 +1,6 @@
 """Decode image files into one array of equally large uint8 images, cached as a memory-mapped file.
 
-Every image becomes 8-bit RGB: greyscale and palette images are expanded, 16-bit values keep their high byte,
-transparent pixels become white, EXIF rotation is applied, and only the first frame of an animation is read.
+How a file becomes 8-bit RGB is in `harness.data.pixels`.
 The cache recognises files by name, length and modification time; pixels are hashed while they are decoded.
 """
 
@@ -9,27 +8,29 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from harness.data.cache import Facts, cached
+from harness.data.pixels import read_image, reason_of
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.types import Array, Progress
 
-VERSION = 1  # to be raised when the same file decodes to other pixels
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+VERSION = 2  # to be raised when the same file decodes to other pixels
 SMALLEST, LARGEST = 8, 4096  # pixels of a side
 UNREADABLE_SHARE = 0.01
-THREADS, BATCH = 2, 64
+THREADS, AHEAD = 2, 8  # images that are decoded before they are written: they bound the memory
+BATCH = 64
 log = logging.getLogger("harness")
 
 
@@ -67,21 +68,6 @@ class DecodedImages:
     hashes: list[str]
     rows: list[int]
     unreadable: list[tuple[str, str]]
-
-
-def read_image(path: Path) -> Array:
-    """The image in a file as (H, W, 3) uint8; raises what Pillow raises where it cannot be read."""
-    with Image.open(path, formats=FORMATS) as opened:
-        image = ImageOps.exif_transpose(opened)
-        if image.mode == "F":
-            raise ValueError("floating point pixels have no fixed white")
-        if image.mode.startswith("I"):  # 16 bits per pixel; Pillow's own conversion would clip at 255
-            grey = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
-            return np.repeat(grey[:, :, None], 3, axis=2)
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        return np.asarray(image.convert("RGB"))
 
 
 def image_from_file(path: Path, name: str, label: str, role: str | None) -> LazyImage:
@@ -186,17 +172,26 @@ def decode_into(file: IO[bytes], unread: Sequence[LazyImage], size: int | None, 
 
 
 def _decoded(unread: Sequence[LazyImage], size: int | None) -> Iterator[Any]:
-    """Each image's (3, H, W) pixels, or the reason why it cannot be read; in order, `BATCH` images at a time."""
+    """Each image's (3, H, W) pixels, or the reason why it cannot be read; in order, a few images ahead."""
 
     def decode_one(image: LazyImage) -> Array | str:
         try:
             return np.ascontiguousarray(resize_and_crop(image.read(), size).transpose(2, 0, 1))
         except Exception as error:  # Pillow raises nearly anything on damaged files
-            return " ".join(str(error).split()) or type(error).__name__
+            return reason_of(error)
 
     with ThreadPoolExecutor(THREADS) as pool:
-        for start in range(0, len(unread), BATCH):
-            yield from pool.map(decode_one, unread[start : start + BATCH])
+        waiting: deque[Future[Array | str]] = deque()
+        try:
+            for image in unread:
+                waiting.append(pool.submit(decode_one, image))
+                if len(waiting) == AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def _check_size(shape: Sequence[int], name: str) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -31,6 +32,16 @@ except ImportError:  # Windows
 TEMPORARY_SUFFIX = ".tmp"
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 """What `lock_file` raises as an OSError's errno on a file system without locks, such as Lustre without `-o flock`."""
+
+_KINDS = {
+    stat.S_IFREG: "a regular file",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFLNK: "a link",
+}
 
 
 def cache_folder() -> Path:
@@ -54,6 +65,31 @@ def check_writable(*files: Path | None) -> None:
     for file in filter(None, files):
         if file.is_dir() or not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
             raise HarnessError(f"{file}: cannot be written; name a file in a folder that is there")
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A regular file, opened for reading; OSError for anything else (EINVAL says what it is), which is not waited for.
+
+    A pipe would block until somebody writes to it, and a device may act on being opened.
+    """
+    _check_regular(path, path.stat().st_mode)
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        _check_regular(path, os.fstat(descriptor).st_mode)  # it may have been replaced in between
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def kind_of(mode: int) -> str:
+    """What a file of this `st_mode` is, in words."""
+    return _KINDS.get(stat.S_IFMT(mode), "no regular file")
+
+
+def _check_regular(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, f"it is {kind_of(mode)}, and only regular files are read", str(path))
 
 
 def write_atomically(path: Path, write: Callable[[Any], object], *, durable: bool = False) -> None:

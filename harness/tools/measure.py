@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 PIXELS_AT_ONCE = 2**22  # per side of the comparison, decoded and waiting to be measured
+LARGEST_AREA = 4096 * 3072  # pixels of an image: the metrics take about 150 bytes of memory for each
 
 
 def measure(
@@ -87,7 +88,7 @@ def match(a: Path, b: Path) -> dict[str, tuple[Path, Path]]:
 
 
 def _images_in(folder: Path) -> dict[str, Path]:
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir())
     images = {path.relative_to(folder).as_posix(): path for path in files if not path.name.startswith(".")}
     if not images:
         raise HarnessError(f"{folder} holds no images; looked for {', '.join(sorted(SUFFIXES))}")
@@ -131,13 +132,15 @@ def _batches(
 
 
 def _read(path: Path) -> Array:
-    from harness.data.decode import read_image
+    from harness.data.pixels import read_image, reason_of, size_of
 
     try:
+        height, width = size_of(path)
+        if height * width > LARGEST_AREA:
+            raise ValueError(f"{width}x{height} pixels, and {LARGEST_AREA:,} at most can be measured; scale it down")
         return read_image(path)
     except Exception as error:  # Pillow raises nearly anything on damaged files
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise HarnessError(f"{path} cannot be read as an image: {reason}") from error
+        raise HarnessError(f"{path} cannot be read as an image: {reason_of(error)}") from error
 
 
 def _apply(

@@ -15,13 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from harness.data.cache import INDEX, Facts, cached
-from harness.data.decode import FORMATS, LazyImage, read_image
+from harness.data.decode import LazyImage
 from harness.data.download import Archive, bytes_missing, check_space, fetch
 from harness.data.image_folder import EXTENSIONS
 from harness.data.load import SizedImages
+from harness.data.pixels import read_image, reason_of, size_of
 from harness.data.splits import TEST, TRAIN
 from harness.data.unpack import unpack
 from harness.errors import HarnessError
@@ -97,9 +96,9 @@ def _files(
         if path == test_list:
             continue
         try:
-            Image.open(target / path, formats=FORMATS).close()  # its header; pixels are checked when they are decoded
+            size_of(target / path)  # pixels are checked when they are decoded
         except Exception as error:  # Pillow raises nearly anything on damaged files
-            log.warning("%s: %s is left out: %s", dataset, path, " ".join(str(error).replace(f"{target}/", "").split()))
+            log.warning("%s: %s is left out: %s", dataset, path, reason_of(error))
             continue
         files.append([path, class_of[path.rpartition("/")[0]], digest, _short(path) in listed])
     return files

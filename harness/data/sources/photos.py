@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from harness.data.decode import LazyImage, read_image, resize_and_crop
+from harness.data.decode import LazyImage, resize_and_crop
+from harness.data.pixels import read_image
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
