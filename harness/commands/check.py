@@ -12,7 +12,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.commands.common import add_command, add_engine_options, engine_from, print_result, registry_from
+from harness.commands.common import (
+    add_command,
+    add_engine_options,
+    engine_from,
+    path_type,
+    print_result,
+    registry_from,
+)
 from harness.errors import HarnessError
 from harness.registry import Registry
 from harness.registry.settings import did_you_mean
@@ -28,8 +35,10 @@ def add(subparsers: Any) -> None:
         subparsers, "check", run_check, "run a small suite again, and fail where its baseline was better"
     )
     check.set_defaults(again="starts it again")
-    check.add_argument("baseline", type=Path, metavar="BASELINE", help="folder of the records to compare with")
-    check.add_argument("--suite", type=Path, metavar="FILE", help="what is run, as for sweep (experiments/ci.yaml)")
+    check.add_argument("baseline", type=path_type, metavar="BASELINE", help="folder of the records to compare with")
+    check.add_argument(
+        "--suite", type=path_type, metavar="FILE", help="what is run, as for sweep (experiments/ci.yaml)"
+    )
     check.add_argument(
         "--seeds",
         type=_seeds,
@@ -41,9 +50,11 @@ def add(subparsers: Any) -> None:
         "--tolerance", action="append", default=[], metavar="SCORE=CHANGE", help="a change of a score that may pass"
     )
     add_engine_options(check)
-    check.add_argument("--records", type=Path, metavar="DIR", help="keep the new run's records, and continue from them")
-    check.add_argument("--summary", type=Path, metavar="FILE", help="write what moved as Markdown")
-    check.add_argument("--junit", type=Path, metavar="FILE", help="write it as JUnit XML")
+    check.add_argument(
+        "--records", type=path_type, metavar="DIR", help="keep the new run's records, and continue from them"
+    )
+    check.add_argument("--summary", type=path_type, metavar="FILE", help="write what moved as Markdown")
+    check.add_argument("--junit", type=path_type, metavar="FILE", help="write it as JUnit XML")
 
 
 def run_check(args: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
 from harness.registry import Registry, load_registry
+from harness.system.schema import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,14 +33,16 @@ def add_command(
     parser.set_defaults(command=function, again="continues where it stopped")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout, everything else on stderr")
     parser.add_argument(
-        "--registry", type=Path, action="append", default=[], metavar="FILE", help="layer this file over"
+        "--registry", type=path_type, action="append", default=[], metavar="FILE", help="layer this file over"
     )
     return parser
 
 
 def add_data_options(to: argparse.ArgumentParser, limit: int | None = None) -> None:
     """--dataset and the options of its images."""
-    to.add_argument("--dataset", default="photos", help="a name (harness list datasets) or a folder (photos)")
+    to.add_argument(
+        "--dataset", type=dataset_type, default="photos", help="a name (harness list datasets) or a folder (photos)"
+    )
     fewest = f" ({limit})" if limit else ""
     to.add_argument(
         "--limit",
@@ -90,7 +94,27 @@ def engine_from(args: argparse.Namespace) -> Engine:
 
 
 def add_records_option(to: argparse.ArgumentParser, what: str) -> None:
-    to.add_argument("--records", type=Path, default=Path("results"), metavar="DIR", help=f"{what} (results/)")
+    to.add_argument("--records", type=path_type, default=Path("results"), metavar="DIR", help=f"{what} (results/)")
+
+
+def path_type(text: str) -> Path:
+    """A path. An empty one, which Python takes for the current folder, is refused, and one that no system opens."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the path is empty (an unset variable?); name one, or . for this folder")
+    if "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} holds a zero byte; name another path")
+    try:
+        os.stat(text)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+            raise argparse.ArgumentTypeError(f"{shown(text)}: {error.strerror}; name another path") from None
+    return Path(text)
+
+
+def dataset_type(text: str) -> str:
+    """The name of a data set or a record, or a path, checked as `path_type` checks it."""
+    path_type(text)
+    return text
 
 
 def positive_int(text: str) -> int:

@@ -14,6 +14,7 @@ from harness.commands.common import (
     add_device_option,
     add_epochs_options,
     add_records_option,
+    path_type,
     positive_int,
     print_result,
     registry_from,
@@ -34,17 +35,17 @@ def add(subparsers: Any) -> None:
     release = add_command(inner, "release", write_release, "the releases behind a row of a board, as PNG files")
     release.set_defaults(again="begins anew: nothing was written")
     _row_options(release)
-    release.add_argument("--out", type=Path, required=True, metavar="DIR", help="empty or not there yet")
+    release.add_argument("--out", type=path_type, required=True, metavar="DIR", help="empty or not there yet")
     digest = add_command(inner, "hash", print_hash, "the hash of a release, by which a submission is checked")
-    digest.add_argument("folder", type=Path, metavar="FOLDER")
+    digest.add_argument("folder", type=path_type, metavar="FOLDER")
     score = add_command(inner, "score", score_submission, "score a submission and record it as external:NAME")
     score.set_defaults(again="begins anew: nothing was recorded")
     submitted = score.add_mutually_exclusive_group(required=True)
     submitted.add_argument(
-        "--reconstructions", type=Path, metavar="PATH", help="PNGs named like the release, or an .npz"
+        "--reconstructions", type=path_type, metavar="PATH", help="PNGs named like the release, or an .npz"
     )
     submitted.add_argument(
-        "--scores", type=Path, metavar="FILE", help="class scores: a CSV (file,CLASS,...) or an .npz"
+        "--scores", type=path_type, metavar="FILE", help="class scores: a CSV (file,CLASS,...) or an .npz"
     )
     score.add_argument("--name", required=True, help="whose it is: 'Doe 2027'")
     score.add_argument(
@@ -52,8 +53,10 @@ def add(subparsers: Any) -> None:
     )
     score.add_argument("--cite", default="", help="where it is published")
     score.add_argument("--release-hash", metavar="HASH", help="of the release that its author made it for")
-    score.add_argument("--release", type=Path, metavar="FOLDER", help="a client's release; with --secret and --dataset")
-    score.add_argument("--secret", type=Path, metavar="FILE", help="its secret; without: the release of a row")
+    score.add_argument(
+        "--release", type=path_type, metavar="FOLDER", help="a client's release; with --secret and --dataset"
+    )
+    score.add_argument("--secret", type=path_type, metavar="FILE", help="its secret; without: the release of a row")
     _row_options(score)
     add_records_option(score, "where the record goes")
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from harness.commands.common import add_command, print_result, registry_from
+from harness.commands.common import (
+    add_command,
+    path_type,
+    print_result,
+    registry_from,
+)
 from harness.registry import bind
 
 
 def add(subparsers: Any) -> None:
     measure = add_command(subparsers, "measure", measure_files, "the metrics between two images or two folders")
-    measure.add_argument("a", type=Path)
-    measure.add_argument("b", type=Path)
+    measure.add_argument("a", type=path_type)
+    measure.add_argument("b", type=path_type)
     measure.add_argument("--metric", action="append", help="only these (all)")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import secrets
 import sys
-from pathlib import Path
 from typing import Any
 
 from harness.commands.common import (
@@ -13,6 +12,7 @@ from harness.commands.common import (
     add_defense_settings,
     add_device_option,
     add_epochs_options,
+    path_type,
     print_result,
     registry_from,
 )
@@ -24,13 +24,15 @@ def add(subparsers: Any) -> None:
     obfuscate.set_defaults(again="begins anew: nothing was released")
     obfuscate.add_argument("--defense", required=True, metavar="NAME")
     add_defense_settings(obfuscate)
-    obfuscate.add_argument("--dataset", type=Path, required=True, metavar="FOLDER", help="<class>/*, all of it private")
+    obfuscate.add_argument(
+        "--dataset", type=path_type, required=True, metavar="FOLDER", help="<class>/*, all of it private"
+    )
     add_epochs_options(obfuscate, epochs=1)
     obfuscate.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="where the release goes: empty or not there yet"
+        "--out", type=path_type, required=True, metavar="DIR", help="where the release goes: empty or not there yet"
     )
     obfuscate.add_argument(
-        "--secret", type=Path, required=True, metavar="FILE", help="where the secret goes: an .npz, not in DIR"
+        "--secret", type=path_type, required=True, metavar="FILE", help="where the secret goes: an .npz, not in DIR"
     )
     obfuscate.add_argument("--size", type=int, metavar="PIXELS", help="shorter side, then a centre crop")
     add_device_option(obfuscate)

@@ -7,7 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.commands.common import add_command, print_result, registry_from
+from harness.commands.common import (
+    add_command,
+    path_type,
+    print_result,
+    registry_from,
+)
 from harness.registry.settings import format_setting
 
 if TYPE_CHECKING:
@@ -27,7 +32,7 @@ def add(subparsers: Any) -> None:
     new = add_command(subparsers, "new", new_entry, "a plugin's file and registry entry, ready to edit")
     new.add_argument("kind", choices=("defense", "attack", "metric"))
     new.add_argument("name")
-    new.add_argument("--folder", type=Path, default=Path(), help="where to write (here)")
+    new.add_argument("--folder", type=path_type, default=Path(), help="where to write (here)")
 
 
 def list_entries(args: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from harness.commands.common import (
     add_defense_settings,
     add_device_option,
     add_epochs_options,
+    path_type,
     positive_int,
     print_result,
     registry_from,
@@ -27,7 +28,7 @@ def add(subparsers: Any) -> None:
     add_epochs_options(preview)
     preview.add_argument("--images", type=positive_int, default=6, metavar="N", help="rows (6)")
     preview.add_argument(
-        "--out", type=Path, default=Path("preview.png"), metavar="FILE", help="the sheet (preview.png)"
+        "--out", type=path_type, default=Path("preview.png"), metavar="FILE", help="the sheet (preview.png)"
     )
     add_device_option(preview)
     add_data_options(preview, limit=200)

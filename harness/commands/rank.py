@@ -7,7 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.commands.common import add_command, add_records_option, console, print_result, registry_from
+from harness.commands.common import (
+    add_command,
+    add_records_option,
+    console,
+    path_type,
+    print_result,
+    registry_from,
+)
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -20,10 +27,12 @@ DIFFERS = 3
 def add(subparsers: Any) -> None:
     rank = add_command(subparsers, "rank", rank_records, "tables from records, printed and written")
     add_records_option(rank, "records")
-    rank.add_argument("--out", type=Path, default=Path("leaderboards"), metavar="DIR", help="tables (leaderboards/)")
+    rank.add_argument(
+        "--out", type=path_type, default=Path("leaderboards"), metavar="DIR", help="tables (leaderboards/)"
+    )
     rank.add_argument(
         "--reported",
-        type=Path,
+        type=path_type,
         metavar="FILE",
         help="figures of papers (reported.yaml beside the records)",
     )

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
-from harness.commands.common import add_command, add_records_option, print_result, registry_from
+from harness.commands.common import (
+    add_command,
+    add_records_option,
+    path_type,
+    print_result,
+    registry_from,
+)
 
 
 def add(subparsers: Any) -> None:
     report = add_command(subparsers, "report", make_report, "one self-contained HTML page from records, and figures")
     add_records_option(report, "records")
-    report.add_argument("--out", type=Path, metavar="FILE", help="the page (report.html in the records folder)")
+    report.add_argument("--out", type=path_type, metavar="FILE", help="the page (report.html in the records folder)")
     report.add_argument(
         "--sheet",
-        type=Path,
+        type=path_type,
         action="append",
         default=[],
         metavar="FILE",
         help="a PNG sheet to show; several times for several (every PNG file in the records folder)",
     )
     report.add_argument(
-        "--figures", type=Path, metavar="DIR", help="also privacy_utility, attacks and spending as PNG and SVG"
+        "--figures", type=path_type, metavar="DIR", help="also privacy_utility, attacks and spending as PNG and SVG"
     )
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from harness.commands.common import add_command, add_data_options, add_records_option, print_result, registry_from
+from harness.commands.common import (
+    add_command,
+    add_data_options,
+    add_records_option,
+    dataset_type,
+    print_result,
+    registry_from,
+)
 
 if TYPE_CHECKING:
     from harness.run.rerun import FigureChange, RecordComparison
@@ -18,7 +25,9 @@ def add(subparsers: Any) -> None:
         subparsers, "rerun", rerun_record, "repeat the cell of a record and compare; nothing is written"
     )
     rerun.set_defaults(again="begins anew: nothing was written")
-    rerun.add_argument("record", metavar="RECORD", help="a record's JSON file, or its key in --records")
+    rerun.add_argument(
+        "record", type=dataset_type, metavar="RECORD", help="a record's JSON file, or its key in --records"
+    )
     add_data_options(rerun)
     rerun.set_defaults(dataset=None)
     rerun.add_argument("--device", help="another than the record's: cpu or cuda")

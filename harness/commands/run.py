@@ -7,7 +7,6 @@ import itertools
 import re
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.commands.common import (
@@ -19,6 +18,7 @@ from harness.commands.common import (
     add_records_option,
     console,
     engine_from,
+    path_type,
     print_result,
     registry_from,
 )
@@ -50,7 +50,9 @@ def add(subparsers: Any) -> None:
         help="distinct releases: epoch e trains on release e mod R (as many as epochs); several, or several epochs, "
         "for scores against R",
     )
-    run.add_argument("--figure", type=Path, metavar="FILE", help="where that curve is drawn (in the records folder)")
+    run.add_argument(
+        "--figure", type=path_type, metavar="FILE", help="where that curve is drawn (in the records folder)"
+    )
     run.add_argument("--seeds", type=int, default=1, metavar="N", help="repeat with seeds 0 to N-1 (1)")
     run.add_argument("--targets", type=int, default=1000, metavar="N", help="originals that are scored (1000)")
     run.add_argument("--no-utility", dest="utility", action="store_false", help="train no model on the release")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from harness.commands.common import (
@@ -12,7 +11,9 @@ from harness.commands.common import (
     add_engine_options,
     add_records_option,
     console,
+    dataset_type,
     engine_from,
+    path_type,
     print_result,
     registry_from,
 )
@@ -20,8 +21,8 @@ from harness.commands.common import (
 
 def add(subparsers: Any) -> None:
     sweep = add_command(subparsers, "sweep", run_sweep, "the crosses of a file: lists and ranges of everything")
-    sweep.add_argument("file", type=Path, help="YAML, such as experiments/board.yaml")
-    sweep.add_argument("--dataset", help="instead of the file's")
+    sweep.add_argument("file", type=path_type, help="YAML, such as experiments/board.yaml")
+    sweep.add_argument("--dataset", type=dataset_type, help="instead of the file's")
     add_engine_options(sweep)
     add_records_option(sweep, "where records go")
     sweep.add_argument("--offline", action="store_true", help="download nothing; what is missing is named")

@@ -6,7 +6,6 @@ import argparse
 import math
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.commands.common import (
@@ -17,6 +16,7 @@ from harness.commands.common import (
     add_epochs_options,
     add_records_option,
     console,
+    path_type,
     positive_int,
     print_result,
     registry_from,
@@ -59,7 +59,7 @@ def add(subparsers: Any) -> None:
     add_device_option(tune)
     tune.add_argument("--threads", type=int, metavar="N", help="of every attack, an input of its record (1)")
     add_records_option(tune, "where the records of every tried value go")
-    tune.add_argument("--out", type=Path, metavar="FILE", help="a Markdown page as well")
+    tune.add_argument("--out", type=path_type, metavar="FILE", help="a Markdown page as well")
 
 
 def tune_knobs(args: argparse.Namespace) -> int:

@@ -116,6 +116,8 @@ def load(
 
 def find_images(dataset: str, downloads: Path, entries: Entries | None = None) -> tuple[str, Sequence[LazyImage]]:
     """The name and the images of a named data set or a folder; none is read yet. entries as in `load`."""
+    if not dataset.strip():
+        raise HarnessError("the data set's name is empty (an unset variable?); name one, or . for this folder")
     entries = _built_in() if entries is None else entries
     is_path = any(separator in dataset for separator in (os.sep, os.altsep) if separator)
     if not is_path and dataset in entries:
@@ -126,7 +128,7 @@ def find_images(dataset: str, downloads: Path, entries: Entries | None = None) -
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise HarnessError(f"unknown data set {dataset!r}; {hint}known: {', '.join(sorted(entries))}; or pass a folder")
     try:
-        return folder.resolve().name, image_folder(folder)
+        return Path(os.path.realpath(folder)).name, image_folder(folder)  # `resolve` raises on a loop of links
     except OSError as error:
         raise HarnessError(
             f"cannot read {error.filename or folder}: {error.strerror}; check its permissions"
