@@ -44,8 +44,8 @@ def pooled_variances(samples: Iterable[tuple[Kind, Sample]]) -> Variances:
 def summarised(sample: Sample, proportion: bool | None, kind: Kind | None, variances: Variances) -> dict[str, Any]:
     """Mean, interval and the rest of `summarise`; of a trained figure, `kind`, the interval holds the training.
 
-    It is never narrower than that over images alone, which knows how skewed they are, and stays within the range of a
-    hit rate.
+    It is never narrower than that over images alone, which knows how skewed they are, and stays within the range of the
+    score: nothing is below 0, and no hit rate is above 1.
     """
     figure = summarise(sample.values, units=sample.units, proportion=proportion)
     if kind is None or figure["low"] is None:
@@ -54,8 +54,9 @@ def summarised(sample: Sample, proportion: bool | None, kind: Kind | None, varia
     if part.seeds < 2:
         return {**figure, HOLDS: THIS_TRAINING}
     low, high = interval(part, variances.get(kind))
+    low = max(low, 0.0)
     if proportion is None:  # a hit rate
-        low, high = max(low, 0.0), min(high, 1.0)
+        high = min(high, 1.0)
     return {**figure, "low": min(low, figure["low"]), "high": max(high, figure["high"]), HOLDS: TRAININGS}
 
 
