@@ -71,10 +71,9 @@ _JOINT = ("utility", "top1")  # accuracies: noisy on one defense, and moved on a
 
 @dataclass(frozen=True)
 class _Figure:
-    """A score of a match, measured but not yet judged; `matches`: those it is the mean over, where it is."""
+    """A score of a match, measured but not yet judged; of a mean over defenses the match is the first of them."""
 
     match: Match
-    matches: tuple[Match, ...]
     score: str
     measured: SeriesChange
     tolerance: float
@@ -156,16 +155,21 @@ def _figures(match: Match, matches: Sequence[Match], tolerances: Mapping[str, fl
         measured = series_change(old, new, score, seed_variance(old, same_work, score))
         if measured:
             tolerance = tolerance_of(old.kind, score, measured.before, tolerances)
-            figures.append(_Figure(match, (match,), score, measured, tolerance))
+            figures.append(_Figure(match, score, measured, tolerance))
     return figures
 
 
 def _joint_figures(matches: Sequence[Match], tolerances: Mapping[str, float]) -> list[_Figure]:
-    """Accuracies, as the mean over all defenses that the same work was done on."""
+    """Accuracies, as the mean over all defenses that the same work was done on.
+
+    Recognition of a defense whose version was raised may fall; its own line says so, and the mean is over the others.
+    """
     works: dict[tuple[str, str, str, str], list[Match]] = defaultdict(list)
     for match in matches:
         old, new = match.before, match.after
         if old and new and not match.not_comparable and old.ok_records and new.ok_records:
+            if old.kind == "attack" and raised(old.defense, new.defense):
+                continue
             for score in _JOINT:
                 if score in old.arrays & new.arrays:
                     works[score, old.kind, old.names[2], old.inputs["dataset"]["fingerprint"]].append(match)
@@ -175,7 +179,7 @@ def _joint_figures(matches: Sequence[Match], tolerances: Mapping[str, float]) ->
         measured = joint_change(pairs, score) if len(pairs) > 1 else None
         if measured:
             joint = Match(f"{attack or kind}{JOINT}{len(pairs)} defenses", *pairs[0])
-            found.append(_Figure(joint, tuple(some), score, measured, tolerance_of(kind, score, 0.0, tolerances)))
+            found.append(_Figure(joint, score, measured, tolerance_of(kind, score, 0.0, tolerances)))
     return found
 
 
@@ -202,8 +206,8 @@ def _judge_figure(figure: _Figure, p: float, level: float) -> Change:
     if p >= LEVEL or abs(measured.change) <= figure.tolerance:
         return change
     rose = measured.change > 0
-    verdicts = [_verdict(m.before, m.after, figure.score, rose) for m in figure.matches if m.before and m.after]
-    what, versions = next((each for each in verdicts if each[0] == EXPLAINED), verdicts[0])
+    assert match.before and match.after
+    what, versions = _verdict(match.before, match.after, figure.score, rose)
     return replace(change, what=what, notes=(*match.changed_settings, *versions))
 
 

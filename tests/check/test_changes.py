@@ -111,6 +111,25 @@ def test_a_loss_of_accuracy_on_every_defense_fails_in_their_mean_where_none_is_s
     assert not failed(base, suite((12, 13)))
 
 
+def test_a_raised_version_of_one_defense_does_not_explain_that_the_others_are_recognised_less():
+    """Each of five falls by .15; one, whose version was raised, by .6."""
+    rng = np.random.default_rng(5)
+    names = ("mix", "shuffle_mix", "blur_mix", "pixelize_mix", "tile", "noise_mix")
+
+    def suite(seeds, lower, raised=0.0):
+        made, version = [], 2 if raised else 1
+        for draw, of in enumerate(names):
+            own, given = (raised, {"version": version}) if of == "noise_mix" else (lower, {})
+            tops = 0.8 - own + 0.03 * rng.permutation(np.linspace(-1, 1, len(seeds)))
+            made += [read(seed=s, top1=top, draw=draw, defense=of, **given) for s, top in zip(seeds, tops, strict=True)]
+        return made
+
+    base = suite(range(8), 0.0)
+
+    assert ("cnn, mean over 5 defenses", "top1", changes.ATTACK_WEAKER) in failed(base, suite((10, 11), 0.15, 0.6))
+    assert not failed(base, suite((10, 11), 0.0, 0.6))
+
+
 def test_a_loss_of_privacy_fails():
     change = change_of([release(LEVEL)], [release(LEVEL - 0.1)], "dssim")
 
