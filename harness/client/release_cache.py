@@ -10,25 +10,22 @@ import contextlib
 import hashlib
 import os
 import shutil
-import tempfile
-import uuid
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import torch
 
-from harness.system.files import NO_LOCKS, lock_file, write_atomically
+from harness.system import scratch
+from harness.system.files import lock_file, write_atomically
 from harness.types import Release, Secret
 
 Epoch: TypeAlias = tuple[Release, Secret]
 
-PREFIX = "obfuscation-harness."
 ROOM = 8 * 2**30  # bytes at most, and at most a quarter of what the disk has left
 _IMAGES, _REST, _LOCK = ".images", ".npz", ".lock"
-_JOINING, _MEMBER = "joining", ".member"
 
 
 class ReleaseCache:
@@ -39,9 +36,11 @@ class ReleaseCache:
     """
 
     def __init__(self, folder: Path | None = None, room: int | None = None):
-        self.folder = folder or Path(tempfile.mkdtemp(prefix=PREFIX))
         if folder is None:
-            weakref.finalize(self, shutil.rmtree, self.folder, True)
+            held = contextlib.ExitStack()
+            folder = scratch.join_folder(scratch.new_name(), held)
+            weakref.finalize(self, scratch.leave, folder, held)
+        self.folder = folder
         self.room = min(ROOM, shutil.disk_usage(self.folder).free // 4) if room is None else room
 
     def get_or_make(self, name: str, epoch: int, size: int, make: Callable[[], Epoch]) -> Epoch:
@@ -83,56 +82,10 @@ def node_folder(run: str) -> Path:
 
     No process knows whether it is the last, so the next run removes the folders whose processes have all ended.
     """
-    return _join_folder(run, _held)
+    return scratch.join_folder(run, _held)
 
 
 _held = contextlib.ExitStack()  # this process's locks; they end with it
-
-
-@contextlib.contextmanager
-def shared_release_folder() -> Iterator[Path]:
-    """Such a folder for a run on this machine alone, removed at its end."""
-    with contextlib.ExitStack() as held:
-        folder = _join_folder(uuid.uuid4().hex[:12], held)
-        try:
-            yield folder
-        finally:
-            held.close()
-            shutil.rmtree(folder.parent, ignore_errors=True)
-
-
-def _join_folder(run: str, held: contextlib.ExitStack) -> Path:
-    """The folder of a run, with a lock file of this process in it that `held` keeps locked.
-
-    Joining and removing exclude each other by one more lock, so a folder is not removed while a process joins it.
-    """
-    root = Path(tempfile.gettempdir())
-    _remove_abandoned(root)
-    folder = root / f"{PREFIX}run.{run}"
-    while True:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        try:
-            with lock_file(folder / _JOINING, on_wait=lambda: None):
-                held.enter_context(lock_file(folder / f"{uuid.uuid4().hex}{_MEMBER}"))
-                (folder / "epochs").mkdir(exist_ok=True)
-                return folder / "epochs"
-        except FileNotFoundError:  # another process removed the folder before it was locked
-            continue
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
-            (folder / "epochs").mkdir(exist_ok=True)  # no process removes it: none can lock it
-            return folder / "epochs"
-
-
-def _remove_abandoned(root: Path) -> None:
-    """Remove the folders of runs none of whose processes lives, leaving those that another process looks at now."""
-    for folder in root.glob(f"{PREFIX}run.*"):
-        with contextlib.suppress(OSError), contextlib.ExitStack() as locks:  # a lock that is held raises Timeout
-            locks.enter_context(lock_file(folder / _JOINING))
-            for member in folder.glob(f"*{_MEMBER}"):
-                locks.enter_context(lock_file(member))
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _size(place: Path) -> int:

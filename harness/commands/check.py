@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -93,9 +92,10 @@ def run_check(args: argparse.Namespace) -> int:
 def _run_suite(args: argparse.Namespace, registry: Registry, watch: ProgressDisplay) -> list[RunResult]:
     """Run the first seeds of the suite's tables, reusing the records in --records."""
     from harness.check import suite
+    from harness.system.scratch import scratch_folder
 
     with ExitStack() as stack:
-        folder = args.records or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-check-")))
+        folder = args.records or stack.enter_context(scratch_folder())
         seeds = suite.choice(args.seeds)
         return suite.run(_suite(args), registry, folder, seeds, engine_from(args), args.threads, watch)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.client.release_cache import ReleaseCache, shared_release_folder
+from harness.client.release_cache import ReleaseCache
 from harness.errors import HarnessError
 from harness.records import Records, provenance
 from harness.registry import Entry, Registry, bind, load_registry
@@ -16,6 +16,7 @@ from harness.run.bench import UNDEFENDED, Bench
 from harness.run.cross import Cell, Cross
 from harness.run.options import RunOptions, load_splits, make_bench
 from harness.run.scheduler import InProcess, Job, Workers, run_jobs
+from harness.system.scratch import scratch_folder
 
 LOCAL = "local"
 ENGINES = (LOCAL, "ray")
@@ -83,7 +84,7 @@ def _workers(
     needed = ("defenses", "metrics", "evaluators")
     entries = (entry for entry in bench.registry.entries if entry.section in needed and entry.origin == "built-in")
     preload = sorted({entry.module for entry in entries})
-    release_folder = stack.enter_context(shared_release_folder())
+    release_folder = stack.enter_context(scratch_folder())
     return Pool(workers, bench.device, bench.registry.files, release_folder, preload)
 
 

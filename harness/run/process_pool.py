@@ -16,26 +16,21 @@ from harness.errors import HarnessError
 from harness.records import RunResult
 from harness.run.scheduler import Job, WorkerLost
 from harness.run.worker import serve
-from harness.system.device import available_cores, device_type
+from harness.system.device import available_cores, device_type, free_memory
 
 MEMORY = 3 * 2**30
 """Bytes of memory that one worker needs."""
 
 
-def how_many(device: str, threads: int, pieces: int) -> int:
-    """The most workers that this machine's cores, memory and GPUs and the number of pieces allow; at least 1."""
+def how_many(device: str, threads: int, pieces: int, root: Path = Path("/")) -> int:
+    """The most workers that this machine's cores, memory and GPUs and the number of pieces allow; at least 1.
+
+    Limits of a container count. root: of the file system, for tests
+    """
     import torch
 
-    room = torch.cuda.device_count() if device_type(device) == "cuda" else max(1, available_cores() // threads)
-    return max(1, min(room, pieces, _free_memory() // MEMORY))
-
-
-def _free_memory() -> int:
-    try:
-        text = Path("/proc/meminfo").read_text()
-        return next(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    room = torch.cuda.device_count() if device_type(device) == "cuda" else max(1, available_cores(root) // threads)
+    return max(1, min(room, pieces, free_memory(root) // MEMORY))
 
 
 @dataclass

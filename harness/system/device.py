@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.system import cgroup
+from harness.system.cgroup import cpu_quota
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # parameters of mallopt(3), from glibc's malloc.h
 KEPT_BYTES = 2**30  # freed memory that stays with the process
@@ -55,9 +59,31 @@ def low_precision(device: str) -> Any:
     return torch.bfloat16 if supported() else None
 
 
-def available_cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def available_cores(root: Path = Path("/")) -> int:
+    """The number of cores that this process may use: a container's quota counts, rounded up.
+
+    root  of the file system, for tests
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_quota(root)
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def free_memory(root: Path = Path("/")) -> int:
+    """Bytes of memory that this process may take: what the machine has left, and the limits of its container."""
+    limits = [_machine_memory(root), cgroup.free_memory(root)]
+    return min(limit for limit in limits if limit is not None)
+
+
+def _machine_memory(root: Path) -> int:
+    try:
+        text = (root / "proc/meminfo").read_text()
+        return next(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else _UNKNOWN
+
+
+_UNKNOWN = 2**40
 
 
 def use_threads(threads: int | None = None) -> int:

@@ -9,15 +9,27 @@ from contextlib import contextmanager
 OFFLINE, DOWNLOAD = "HARNESS_OFFLINE", "HARNESS_DOWNLOAD"
 
 
+_NO = ("", "0", "false", "no", "off")
+
+
 def offline() -> bool:
-    """Whether the user forbids downloads."""
-    return bool(os.environ.get(OFFLINE))
+    """Whether the user forbids downloads: HARNESS_OFFLINE is set, and not to 0, false, no or off."""
+    return _is_yes(os.environ.get(OFFLINE))
+
+
+def _is_yes(value: str | None) -> bool:
+    return (value or "").strip().lower() not in _NO
 
 
 @contextmanager
 def forbid_downloads(wanted: bool) -> Iterator[None]:
-    """Forbid downloads inside the block, also those of weights that HARNESS_DOWNLOAD allows; only if `wanted`."""
+    """Forbid downloads inside the block, also those of weights that HARNESS_DOWNLOAD allows; only if `wanted`.
+
+    HARNESS_DOWNLOAD set to 0, false, no or off allows nothing either.
+    """
     before = {name: os.environ.get(name) for name in (OFFLINE, DOWNLOAD)}
+    if not _is_yes(os.environ.get(DOWNLOAD)):
+        os.environ.pop(DOWNLOAD, None)
     if wanted:
         os.environ[OFFLINE] = "1"
         os.environ.pop(DOWNLOAD, None)

@@ -15,7 +15,10 @@ import pytest
 import torch
 
 from harness.client import release_cache
-from harness.client.release_cache import ReleaseCache, node_folder, shared_release_folder
+from harness.client.release_cache import ReleaseCache, node_folder
+from harness.errors import HarnessError
+from harness.system import scratch
+from harness.system.scratch import scratch_folder
 from harness.types import Release, Secret
 from tests.helpers.no_locks import refuse_locks
 
@@ -119,7 +122,7 @@ def test_without_locks_a_release_is_made_by_each_that_needs_it(number, tmp_path,
     living = node_folder("living")
     calls = []
 
-    with shared_release_folder() as folder:
+    with scratch_folder() as folder:
         for _ in range(2):
             release, _ = ReleaseCache(folder).get_or_make("mix", 0, SIZE, lambda: calls.append(1) or an_epoch(7))
             assert bool((release.images == 7).all())
@@ -130,7 +133,7 @@ def test_without_locks_a_release_is_made_by_each_that_needs_it(number, tmp_path,
 
 def test_the_folder_of_a_killed_run_is_removed_by_the_next_run_and_that_of_a_living_one_stays(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
-    abandoned = tmp_path / f"{release_cache.PREFIX}run.dead"
+    abandoned = tmp_path / f"{scratch.PREFIX}run.dead"
     (abandoned / "epochs").mkdir(parents=True)
     living = node_folder("living")
 
@@ -138,6 +141,71 @@ def test_the_folder_of_a_killed_run_is_removed_by_the_next_run_and_that_of_a_liv
 
     assert not abandoned.exists()
     assert living.is_dir()
+
+
+def test_a_cache_of_one_process_is_removed_by_the_next_run_where_it_was_killed(tmp_path, monkeypatch):
+    """A cache that no other process uses, as of a run with one worker."""
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    code = "import os, sys, tempfile; tempfile.tempdir = sys.argv[1]\n"
+    code += "from harness.client.release_cache import ReleaseCache\n"
+    code += "cache = ReleaseCache(); print(cache.folder, flush=True); sys.stdin.read(); os._exit(9)"
+    killed = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    folder = Path(killed.stdout.readline().strip())
+    here = ReleaseCache()
+    assert folder.is_dir()
+
+    killed.communicate()
+    del here
+    ReleaseCache()
+
+    assert not folder.parent.exists() and list(tmp_path.iterdir()) == []
+
+
+def test_without_locks_the_folder_of_a_process_that_ended_is_removed_an_hour_later(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    refuse_locks(monkeypatch, errno.ENOLCK)
+    mine = node_folder("one").parent
+    names = [mine.name, mine.name.replace(f".{os.getpid()}.", f".{int(ended.stdout)}."), f"{mine.name[:-24]}x.1.y"]
+    for name in names:
+        (tmp_path / name).mkdir(exist_ok=True)
+        os.utime(tmp_path / name, (1, 1))
+
+    scratch.remove_abandoned(tmp_path)
+
+    assert {path.name for path in tmp_path.iterdir()} == {names[0], names[2]}  # living, of another machine
+
+
+def test_a_folder_that_a_process_without_locks_joined_is_not_removed_by_one_with_locks(tmp_path, monkeypatch):
+    """A server that is short of locks for a moment."""
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    with monkeypatch.context() as short:
+        refuse_locks(short, errno.ENOLCK)
+        living = node_folder("living")
+
+    node_folder("next")
+
+    assert living.is_dir()
+
+
+def test_a_link_is_not_followed(tmp_path):
+    """Somebody's link in a shared TMPDIR."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/kept").touch()
+    (tmp_path / f"{scratch.PREFIX}run.link").symlink_to(tmp_path / "home")
+
+    scratch.remove_abandoned(tmp_path)
+
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["kept"]
+
+
+def test_no_scratch_folder_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "missing"))
+
+    with pytest.raises(HarnessError, match="no scratch folder: No such file or directory; set TMPDIR to a folder"):
+        ReleaseCache()
 
 
 @pytest.fixture(autouse=True)

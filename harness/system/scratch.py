@@ -1,0 +1,126 @@
+"""Scratch folders that end with their run: of a killed run, the next one removes them.
+
+A folder holds a lock file of each process that uses it, and stays while one of them lives. Where files cannot be
+locked, a folder belongs to one process, which its name says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import socket
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.system.files import NO_LOCKS, lock_file
+
+PREFIX = "obfuscation-harness."
+_RUN, _UNLOCKED = f"{PREFIX}run.", f"{PREFIX}unlocked."
+_JOINING, _MEMBER = "joining", ".member"
+_INSIDE = "epochs"
+_RECENT = 3600.0  # seconds in which a folder without locks is left alone, although its process is not seen
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder for this process and those that it starts, removed at the end of the block. Raises HarnessError."""
+    with contextlib.ExitStack() as held:
+        folder = join_folder(new_name(), held)
+        try:
+            yield folder
+        finally:
+            leave(folder, held)
+
+
+def new_name() -> str:
+    return uuid.uuid4().hex[:12]
+
+
+def leave(folder: Path, held: contextlib.ExitStack) -> None:
+    """Remove a folder that `join_folder` gave, for all its processes."""
+    held.close()
+    shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def join_folder(run: str, held: contextlib.ExitStack) -> Path:
+    """The folder of a run on this machine, with a lock file of this process in it that `held` keeps locked.
+
+    Joining and removing exclude each other by one more lock, so a folder is not removed while a process joins it.
+    Without locks each process gets a folder of its own. HarnessError where no folder can be made.
+    """
+    try:
+        root = Path(tempfile.gettempdir())
+        remove_abandoned(root)
+        while True:
+            try:
+                return _join(root / f"{_RUN}{run}", held)
+            except FileNotFoundError:
+                if not root.is_dir():
+                    raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise HarnessError(f"no scratch folder: {reason}; set TMPDIR to a folder that can be written") from None
+
+
+def _join(folder: Path, held: contextlib.ExitStack) -> Path:
+    """FileNotFoundError where another process removed the folder before it was locked."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        with lock_file(folder / _JOINING, on_wait=lambda: None):
+            held.enter_context(lock_file(folder / f"{uuid.uuid4().hex}{_MEMBER}"))
+            (folder / _INSIDE).mkdir(exist_ok=True)
+            return folder / _INSIDE
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    with contextlib.suppress(OSError):
+        folder.rmdir()  # another process may have locked it: no folder for one that cannot
+    own = folder.parent / f"{_UNLOCKED}{_host()}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+    own.mkdir(mode=0o700)
+    (own / _INSIDE).mkdir()
+    return own / _INSIDE
+
+
+def remove_abandoned(root: Path) -> None:
+    """Remove the user's folders none of whose processes lives, leaving those that another process looks at now."""
+    for folder in root.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):  # of another user, or just removed
+            if folder.is_symlink() or (hasattr(os, "getuid") and folder.stat().st_uid != os.getuid()):
+                continue
+            if folder.name.startswith(_RUN):
+                _remove_unless_locked(folder)
+            elif folder.name.startswith(_UNLOCKED) and not _may_live(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_unless_locked(folder: Path) -> None:
+    """Raises OSError (Timeout is one) where a lock is held or there are no locks."""
+    with contextlib.ExitStack() as locks:
+        locks.enter_context(lock_file(folder / _JOINING))
+        for member in folder.glob(f"*{_MEMBER}"):
+            locks.enter_context(lock_file(member))
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _may_live(folder: Path) -> bool:
+    """Whether the process that the folder's name says lives, or is of another machine, or may be."""
+    host, pid, _ = folder.name.removeprefix(_UNLOCKED).split(".")
+    if host != _host() or time.time() - folder.stat().st_mtime < _RECENT:
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError):
+        return True
+    return True
+
+
+def _host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
