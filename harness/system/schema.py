@@ -111,10 +111,15 @@ def _line(what: str, is_key: bool, steps: Steps, document: Any, kind: Any, where
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"{at}no field {shown(unknown[1])}{hint} (fields: {', '.join(fields)})"
     if missing := re.match(r"Object missing required field `(.*)`$", what):
-        return f"{at}{missing[1]} is missing; add it"
+        meaning = _description(kind, [*steps, missing[1]])
+        return f"{at}{missing[1]} is missing; add it" + (f": {meaning}" if meaning else "")
     if is_key:
-        keys = [key for key in value if not isinstance(key, str)] if isinstance(value, dict) else []
-        return f"{at}the name {shown(keys[0]) if keys else 'of a field'} is no text; quote it"
+        key = _first_bad(value, partial(_fails, document, tuple(steps), kind=kind, what=what))
+        if not isinstance(key, str):
+            return f"{at}the name {shown(key)} is no text; quote it"
+        return f"{at}the name {shown(key)}: expected {_key_description(kind, steps) or _expected(what)}; {fix}"
+    if what.startswith("Invalid RFC3339"):
+        return f"{at}expected a time such as 2026-01-31T12:00:00+00:00, got {shown(value)}; {fix}"
     if re.match(r"Invalid enum value", what):
         choices = " or ".join(str(choice) for choice in _choices(kind, steps))
         return f"{at}expected {choices or 'another word'}, got {shown(value)}; {fix}"
@@ -235,6 +240,16 @@ def _description(kind: Any, steps: Steps) -> str | None:
     found = _type_at(kind, steps)
     for option in getattr(found, "types", (found,)):
         if words := (getattr(option, "extra_json_schema", None) or {}).get("description"):
+            return str(words)
+    return None
+
+
+def _key_description(kind: Any, steps: Steps) -> str | None:
+    """The same of the names of a table."""
+    found = _type_at(kind, steps)
+    for option in getattr(found, "types", (found,)):
+        named = getattr(option, "type", option)
+        if words := (getattr(getattr(named, "key_type", None), "extra_json_schema", None) or {}).get("description"):
             return str(words)
     return None
 

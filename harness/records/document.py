@@ -1,0 +1,125 @@
+"""The shape of a record's JSON file: what a board, a check or a report relies on, whoever wrote the file.
+
+Fields that a later version may add are let through; what is named here has its type, its range and its length.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from harness.system.documents import read_json
+from harness.system.schema import decode
+
+BYTES = 2**24
+_LARGEST = 1e15
+
+Name = Annotated[str, Meta(min_length=1, max_length=300)]
+Text = Annotated[str, Meta(max_length=100_000)]
+Hash = Annotated[str, Meta(pattern="^[0-9a-f]{1,64}$", description="a hash of hexadecimal digits")]
+Count = Annotated[int, Meta(ge=0, le=10**9)]
+Positive = Annotated[int, Meta(ge=1, le=10**9)]
+Number = Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)]
+Words = Annotated[list[Name], Meta(max_length=100)]
+Table = Annotated[dict[str, Any], Meta(max_length=10_000)]
+
+
+class Dataset(Struct):
+    name: Name
+    fingerprint: Name
+    height: Positive
+    width: Positive
+    classes: Count
+    private: Count
+    public: Count
+    test: Count
+
+
+class Mixing(Struct):
+    weights: Annotated[list[Number | list[Number]], Meta(min_length=1, max_length=1000)] | str | dict[str, Number]
+    pairing: Name
+    intra_class: bool
+    label: Name
+
+
+class Plugin(Struct):
+    """An entry as it ran."""
+
+    name: Name
+    version: Positive
+    params: Table
+    traits: Words = []
+    granted: Words = []
+    kind: Name | None = None
+
+
+class Defense(Plugin, kw_only=True):
+    mixing: Mixing
+
+
+class Inputs(Struct):
+    dataset: Dataset
+    defense: Defense
+    seed: Count
+    device: Name
+    release: Name | None = None
+    code: Name | None = None
+    attack: Plugin | None = None
+    distortion: list[Plugin] = []
+    metrics: list[Plugin] = []
+    judges: list[Plugin] = []
+    utility: Plugin | None = None
+    epochs: Positive | None = None
+    releases: Positive | None = None
+    targets: Positive | None = None
+    threads: Positive | None = None
+    precision: Name | None = None
+    versions: Annotated[dict[str, Name], Meta(max_length=1000)] = {}
+
+
+class Score(Struct):
+    n: Count
+    mean: Number | None = None
+    low: Number | None = None
+    high: Number | None = None
+    p5: Number | None = None
+    min: Number | None = None
+    chance: Number | None = None
+    corrected: Number | None = None
+    gallery: Count | None = None
+    reason: Text | None = None
+
+
+class Record(Struct):
+    format: Literal[1]
+    key: Hash
+    kind: Literal["release", "utility", "attack"]
+    inputs: Inputs
+    status: Literal["ok", "failed", "skipped", "inapplicable"]
+    reason: Text | None
+    scores: Annotated[dict[Name, Score], Meta(max_length=10_000)]
+    facts: Table
+    seconds: Annotated[float, Meta(ge=0, le=_LARGEST)]
+    finished: datetime
+    asked: Table = {}
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The content of a record's JSON file, as it stands there; raises HarnessError where it has not this shape."""
+    return checked(read_json(path, "record", BYTES), str(path))
+
+
+def checked(document: Any, where: str) -> dict[str, Any]:
+    """`document` itself where it has the shape of a record; raises HarnessError, one line with the field."""
+    record = decode(document, Record, where, fix="restore the record, or remove it and run that cell again")
+    if record.kind == "attack" and record.inputs.attack is None:
+        decode(document["inputs"], _AttackInputs, f"{where}: inputs")
+    found: dict[str, Any] = document
+    return found
+
+
+class _AttackInputs(Struct):
+    attack: Plugin
