@@ -29,6 +29,7 @@ from harness.commands import (
 from harness.errors import HarnessError
 from harness.system.device import keep_freed_memory
 from harness.system.offline import forbid_downloads
+from harness.system.text import one_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code: int = given.command(given)
         return code
     except HarnessError as error:
-        print(f"harness: {error}", file=sys.stderr)
+        print(f"harness: {one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"harness: interrupted; the same command {given.again}", file=sys.stderr)

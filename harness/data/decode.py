@@ -22,6 +22,7 @@ from PIL import Image
 from harness.data.cache import Facts, cached
 from harness.data.pixels import read_image, reason_of
 from harness.errors import HarnessError
+from harness.system.text import one_line
 
 if TYPE_CHECKING:
     from harness.types import Array, Progress
@@ -145,7 +146,7 @@ def decode_into(file: IO[bytes], unread: Sequence[LazyImage], size: int | None, 
         if progress and row % BATCH == 0:
             progress("decoding", row, len(unread))
         if isinstance(planes, str):
-            log.warning("%s is left out: %s", image.name, planes)
+            log.warning("%s is left out: %s", one_line(image.name), one_line(planes))
             unreadable.append((image.name, planes))
             continue
         if not shape:

@@ -23,10 +23,12 @@ from harness.data import splits
 from harness.data.cache import Facts, cached
 from harness.data.decode import LARGEST, SMALLEST, LazyImage, decode, hashes_match, listing_key, map_images
 from harness.data.image_folder import image_folder
+from harness.data.notes import NAMED, of_left_out, of_two_classes, say
 from harness.errors import HarnessError
 from harness.registry import Entry, bind, builtin_file, read_registry
 from harness.system.files import cache_folder
 from harness.system.progress import reporting
+from harness.system.text import one_line
 from harness.types import Dataset, Splits
 
 if TYPE_CHECKING:
@@ -90,7 +92,9 @@ def load(
         roles = splits.assign(strata, [readable[row].role for row in keep], hashes, public_share)
         notes: dict[str, Any] = {"duplicates": len(readable) - len(keep), "unreadable": len(decoded.unreadable)}
         if decoded.unreadable:
-            notes["unreadable_files"] = [name for name, _ in decoded.unreadable[:20]]
+            notes["unreadable_files"] = [one_line(name) for name, _ in decoded.unreadable[:NAMED]]
+        names = [image.name for image in readable]
+        notes |= of_two_classes(names, [image.label for image in readable], decoded.hashes)
         facts: Facts = {"notes": notes, "classes": sorted(classes), "shape": decoded.images.shape[1:]}
         if attributes:
             facts["attribute_names"] = attributes
@@ -111,7 +115,9 @@ def load(
     facts = cached(folder, write, is_valid)
     parts = {role: _dataset(folder, role, facts) for role in splits.ROLES}
     _check_disjoint(parts)
-    return Splits(name, **parts, fingerprint=_fingerprint(facts), notes=facts["notes"])
+    notes = facts["notes"] | of_left_out(getattr(listed, "left_out", ()))
+    say(name, notes)
+    return Splits(name, **parts, fingerprint=_fingerprint(facts), notes=notes)
 
 
 def find_images(dataset: str, downloads: Path, entries: Entries | None = None) -> tuple[str, Sequence[LazyImage]]:
@@ -122,17 +128,12 @@ def find_images(dataset: str, downloads: Path, entries: Entries | None = None) -
     is_path = any(separator in dataset for separator in (os.sep, os.altsep) if separator)
     if not is_path and dataset in entries:
         return dataset, entries[dataset](downloads)
-    folder = Path(dataset).expanduser()
+    folder = Path(os.path.expanduser(dataset))  # `Path.expanduser` raises without a home folder
     if not is_path and not folder.is_dir():
         near = difflib.get_close_matches(dataset, entries, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise HarnessError(f"unknown data set {dataset!r}; {hint}known: {', '.join(sorted(entries))}; or pass a folder")
-    try:
-        return Path(os.path.realpath(folder)).name, image_folder(folder)  # `resolve` raises on a loop of links
-    except OSError as error:
-        raise HarnessError(
-            f"cannot read {error.filename or folder}: {error.strerror}; check its permissions"
-        ) from error
+    return Path(os.path.realpath(folder)).name, image_folder(folder)  # `resolve` raises on a loop of links
 
 
 def _built_in() -> Entries:

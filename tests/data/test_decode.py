@@ -13,8 +13,8 @@ from harness.data.load import load
 from tests.helpers.folders import noise, refusal, sizes, tree, truncate, write
 
 
-def test_other_files_and_hidden_ones_are_ignored(flat, cache):
-    for name in ("cat/Thumbs.db", "cat/notes.txt", "cat/.hidden.png", "labels.csv", ".git/x.png"):
+def test_files_of_the_system_and_hidden_folders_are_ignored(flat, cache):
+    for name in ("cat/Thumbs.db", "cat/.DS_Store", "cat/._000.png", "labels.csv", ".git/x.png"):
         (flat / name).parent.mkdir(exist_ok=True)
         (flat / name).write_bytes(b"not an image")
 
