@@ -12,32 +12,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from harness.errors import HarnessError
+from harness.system.documents import is_unicode, parse_yaml, plain_scalar
+from harness.system.numbers import LARGEST, LARGEST_WHOLE
+from harness.system.schema import shown
 
 MIXING = ("weights", "pairing", "intra_class", "label")
 PAIRINGS = ("permutation", "matching")
 LABELS = ("dominant", "soft")
 SUM_TOLERANCE = 1e-6
-
-
-class RegistryYaml(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # C where libyaml is installed
-    """YAML with two corrections: 1e-3 is a number, and a key written twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is written twice", key.start_mark)
-            seen.add(key.value)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
-
-
-RegistryYaml.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+.0123456789")
-)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -53,11 +36,13 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
     """
     settings: dict[str, Any] = {}
     for pair in pairs:
+        if not is_unicode(pair):
+            raise HarnessError(f"{shown(pair)} is no text in UTF-8; write it anew")
         name, equals, text = (part.strip() for part in pair.partition("="))
         if not name or not equals or not text:
-            raise HarnessError(f"{pair!r} sets nothing; write NAME=VALUE, for example block=4")
+            raise HarnessError(f"{shown(pair)} sets nothing; write NAME=VALUE, for example block=4")
         if name in settings:
-            raise HarnessError(f"{name} is set twice; keep one of {name}={settings[name]} and {pair}")
+            raise HarnessError(f"{name} is set twice; keep one of {name}={shown(settings[name])} and {shown(pair)}")
         settings[name] = _weights(text) if name == "weights" else _value(name, text)
     return settings
 
@@ -75,9 +60,10 @@ def _weights(text: str) -> Any:
 def _value(name: str, text: str) -> Any:
     if text[0] in "[{\"'":
         try:
-            return yaml.load(text, RegistryYaml)
-        except yaml.YAMLError:
-            raise HarnessError(f"{name}={text} is not YAML; check its brackets and quotes") from None
+            return parse_yaml(text, name)
+        except HarnessError as fault:
+            reason = re.sub(r"^.*?: (line \d+: )?", "", str(fault))
+            raise HarnessError(f"{name}={text if len(text) <= 60 else text[:57] + '...'}: {reason}") from None
     return _list(text) if "," in text else _scalar(text)
 
 
@@ -86,13 +72,11 @@ def _list(text: str) -> list[Any]:
 
 
 def _scalar(text: str) -> Any:
-    """One YAML scalar; text that YAML would read as something else (`a: b`, a date) stays text."""
+    """A number, true, false, null or text; what YAML may read otherwise (`010`, `1:30`, `no`, a date) stays text."""
     try:
-        value = yaml.load(text, RegistryYaml)
-    except yaml.YAMLError:
+        return plain_scalar(text)
+    except ValueError:
         return text
-    is_scalar = isinstance(value, (bool, int, float, str)) or (value is None and text in ("null", "~"))
-    return value if is_scalar else text
 
 
 def is_json_value(value: Any) -> bool:
@@ -112,13 +96,19 @@ def convert_like(default: Any, value: Any, name: str) -> Any:
     name  of the setting, for messages; raises HarnessError for a value of another type
     """
     if not is_json_value(value):
-        raise HarnessError(f"{name}: {value!r} cannot be recorded; use numbers, text, true or false, or lists of them")
+        raise HarnessError(
+            f"{name}: {shown(value)} cannot be recorded; use numbers, text, true or false, or lists of them"
+        )
+    check_size(value, LARGEST_WHOLE if _is_whole(default) else LARGEST, name)
     if default is None:
         return value
     if isinstance(default, list) and not isinstance(value, (list, dict)):
         value = [value]
     if _type_name(value) != _type_name(default):
-        raise HarnessError(f"{name}: expected {_type_name(default)} such as {_shown(default)}, got {_shown(value)}")
+        got = _why_text(value) if _type_name(default) == "a number" and isinstance(value, str) else ""
+        raise HarnessError(
+            f"{name}: expected {_type_name(default)} such as {_shown(default)}, got {_shown(value)}{got}"
+        )
     if isinstance(default, float) and isinstance(value, int):
         return float(value)
     if isinstance(default, int) and isinstance(value, float) and value.is_integer():
@@ -138,25 +128,47 @@ def _type_name(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else repr(value)
+    return "None" if value is None else shown(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _why_text(text: str) -> str:
+    """Why a text that looks like a number is none."""
+    try:
+        plain_scalar(text)
+    except ValueError as reason:
+        return f": {reason}"
+    return ""
+
+
+def check_size(value: Any, most: float, name: str) -> None:
+    """Refuse numbers beyond what single precision, or a count, can hold."""
+    if isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            check_size(item, most, name)
+    elif isinstance(value, int | float) and not -most <= value <= most:
+        raise HarnessError(f"{name}: {shown(value)} is too large; use at most {most:,.0f}")
 
 
 def check_mixing(name: str, mixing: Any) -> dict[str, Any]:
     """The mixing of the defense `name`, checked, its weights as floats."""
     if not isinstance(mixing, Mapping):
-        raise HarnessError(f"{name}: mixing is {mixing!r}; expected a table with {', '.join(MIXING)}")
+        raise HarnessError(f"{name}: mixing is {shown(mixing)}; expected a table with {', '.join(MIXING)}")
     for field in mixing:
         if field not in MIXING:
             near = did_you_mean(str(field), MIXING)
-            raise HarnessError(f"{name}: mixing has no field {field!r}{near} (fields: {', '.join(MIXING)})")
+            raise HarnessError(f"{name}: mixing has no field {shown(field)}{near} (fields: {', '.join(MIXING)})")
     for field in MIXING:
         if field not in mixing:
             raise HarnessError(f"{name}: mixing lacks {field!r}; it needs {', '.join(MIXING)}")
     for field, allowed in (("pairing", PAIRINGS), ("label", LABELS)):
         if mixing[field] not in allowed:
-            raise HarnessError(f"{name}: {field} is {mixing[field]!r}; use {' or '.join(allowed)}")
+            raise HarnessError(f"{name}: {field} is {shown(mixing[field])}; use {' or '.join(allowed)}")
     if not isinstance(mixing["intra_class"], bool):
-        raise HarnessError(f"{name}: intra_class is {mixing['intra_class']!r}; use true or false")
+        raise HarnessError(f"{name}: intra_class is {shown(mixing['intra_class'])}; use true or false")
     return {**mixing, "weights": _check_weights(name, mixing["weights"])}
 
 
@@ -165,35 +177,39 @@ def _check_weights(name: str, weights: Any) -> Any:
         return weights
     if isinstance(weights, Mapping):
         if set(weights) != {"beta"} or not _is_number(weights["beta"]) or weights["beta"] <= 0:
-            raise HarnessError(f"{name}: weights {dict(weights)} are no known distribution; use beta: A with A above 0")
+            raise HarnessError(
+                f"{name}: weights {shown(weights)} are no known distribution; use beta: A with A above 0"
+            )
         return {"beta": float(weights["beta"])}
     if not isinstance(weights, list) or not weights:
         raise HarnessError(
-            f"{name}: weights are {weights!r}; use a list such as 0.5,0.5, several such as 0.5,0.5/0.6,0.4, "
+            f"{name}: weights are {shown(weights)}; use a list such as 0.5,0.5, several such as 0.5,0.5/0.6,0.4, "
             "beta:0.4 or distortion"
         )
     if not all(isinstance(vector, list) for vector in weights):
         return _check_vector(name, weights)
     if len({len(vector) for vector in weights}) > 1:
-        raise HarnessError(f"{name}: weights {weights} list vectors of different lengths; a / separates whole vectors")
+        raise HarnessError(
+            f"{name}: weights {shown(weights)} list vectors of different lengths; a / separates whole vectors"
+        )
     return [_check_vector(name, vector) for vector in weights]
 
 
 def _check_vector(name: str, vector: list[Any]) -> list[float]:
-    shown = ",".join(map(str, vector))
+    written = shown(vector)[1:-1].replace(", ", ",")
     if not vector or not all(_is_number(weight) and weight >= 0 for weight in vector):
-        raise HarnessError(f"{name}: weights {shown or '(none)'} must be finite numbers of 0 or more")
+        raise HarnessError(f"{name}: weights {written or '(none)'} must be finite numbers of 0 or more")
     total = math.fsum(vector)
     if abs(total - 1) > SUM_TOLERANCE:
         fix = "make them sum to 1"
         if 0.985 <= total < 1:  # the paper's own .33,.33,.33 and .5,.33,.16
             fix = "normalise them: weights=" + ",".join(f"{weight / total:.8g}" for weight in vector)
-        raise HarnessError(f"{name}: weights {shown} sum to {total:.6g}, not 1; {fix}")
+        raise HarnessError(f"{name}: weights {written} sum to {total:.6g}, not 1; {fix}")
     return [float(weight) for weight in vector]
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
 
 
 def format_setting(value: Any) -> str:

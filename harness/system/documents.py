@@ -203,7 +203,7 @@ class _Builder:
                 value = plain_scalar(value)
             except ValueError as fault:
                 raise self._wrong(str(fault)) from None
-        if isinstance(value, str) and not _is_unicode(value):
+        if isinstance(value, str) and not is_unicode(value):
             raise self._wrong("text that is no Unicode (half of a pair of surrogates); remove it")
         if event.anchor:
             self._anchors[event.anchor] = (value, 1)
@@ -271,7 +271,8 @@ class _Builder:
             yield table
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8: halves of surrogates (of bytes that were none) cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -341,7 +342,7 @@ def _check_depth(content: Any) -> None:
                 below += value
             elif isinstance(value, list):
                 below += value
-            elif isinstance(value, str) and not _is_unicode(value):
+            elif isinstance(value, str) and not is_unicode(value):
                 raise ValueError("text that is no Unicode (half of a pair of surrogates); remove it")
         depth += bool(below)
         if depth > DEPTH:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -121,8 +121,10 @@ def _line(what: str, is_key: bool, steps: Steps, document: Any, kind: Any, where
     if what.startswith("Invalid RFC3339"):
         return f"{at}expected a time such as 2026-01-31T12:00:00+00:00, got {shown(value)}; {fix}"
     if re.match(r"Invalid enum value", what):
-        choices = " or ".join(str(choice) for choice in _choices(kind, steps))
-        return f"{at}expected {choices or 'another word'}, got {shown(value)}; {fix}"
+        choices = [str(choice) for choice in _choices(kind, steps)]
+        near = difflib.get_close_matches(value, choices, n=1) if isinstance(value, str) else []
+        advice = f"did you mean {near[0]!r}?" if near else fix
+        return f"{at}expected {' or '.join(choices) or 'another word'}, got {shown(value)}; {advice}"
     if what == "Number out of range":
         return f"{at}{shown(value)} is out of range; use a smaller number"
     described = _description(kind, steps) if "matching regex" in what else None
@@ -137,7 +139,8 @@ def _expected(what: str) -> str:
     words = [_WORDS.get(part.strip(), part.strip()) for part in wanted[1].split("|")]
     text, more = " or ".join(words), wanted[2].strip()
     if bound := re.match(r"(of length )?([<>]=?) (\S+)$", more):
-        return f"{text}{' of length ' if bound[1] else ', '}{_BOUND[bound[2]].format(bound[3])}"
+        limit = bound[3] if bound[3].isdigit() else f"{float(bound[3]):g}"
+        return f"{text}{' of length ' if bound[1] else ', '}{_BOUND[bound[2]].format(limit)}"
     return f"{text} {more}".strip()
 
 
@@ -227,36 +230,30 @@ def _type_at(kind: Any, steps: Steps) -> Any:
     return found
 
 
+def _options(kind: Any, steps: Steps) -> Iterator[tuple[Any, str]]:
+    """The types that a place may have, and what `Meta(description=...)` says of each."""
+    found = _type_at(kind, steps)
+    for option in getattr(found, "types", (found,)):
+        about = getattr(option, "extra_json_schema", None) or {}
+        yield getattr(option, "type", option), str(about.get("description", ""))
+
+
 def _fields(kind: Any, steps: Steps) -> list[str]:
-    found = _type_at(kind, steps)
-    for option in getattr(found, "types", (found,)):
-        if hasattr(option, "fields"):
-            return [each.encode_name for each in option.fields]
-    return []
+    every = (getattr(option, "fields", ()) for option, _ in _options(kind, steps))
+    return [each.encode_name for fields in every for each in fields]
 
 
-def _description(kind: Any, steps: Steps) -> str | None:
-    """What `Meta(description=...)` says of the text at a place."""
-    found = _type_at(kind, steps)
-    for option in getattr(found, "types", (found,)):
-        if words := (getattr(option, "extra_json_schema", None) or {}).get("description"):
-            return str(words)
-    return None
+def _choices(kind: Any, steps: Steps) -> list[Any]:
+    return [value for option, _ in _options(kind, steps) for value in getattr(option, "values", ())]
 
 
-def _key_description(kind: Any, steps: Steps) -> str | None:
+def _description(kind: Any, steps: Steps) -> str:
+    """What is said of the value at a place; nothing where nothing is."""
+    return next(filter(None, (words for _, words in _options(kind, steps))), "")
+
+
+def _key_description(kind: Any, steps: Steps) -> str:
     """The same of the names of a table."""
-    found = _type_at(kind, steps)
-    for option in getattr(found, "types", (found,)):
-        named = getattr(option, "type", option)
-        if words := (getattr(getattr(named, "key_type", None), "extra_json_schema", None) or {}).get("description"):
-            return str(words)
-    return None
-
-
-def _choices(kind: Any, steps: Steps) -> tuple[Any, ...]:
-    found = _type_at(kind, steps)
-    for option in getattr(found, "types", (found,)):
-        if hasattr(option, "values"):
-            return tuple(option.values)
-    return ()
+    keys = (getattr(option, "key_type", None) for option, _ in _options(kind, steps))
+    every = ((getattr(key, "extra_json_schema", None) or {}).get("description", "") for key in keys)
+    return next(filter(None, every), "")

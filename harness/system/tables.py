@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.system.documents import read_bytes
+from harness.system.numbers import finite
 from harness.system.schema import shown
 
 BYTES = 2**28
-_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 
 def read_csv(path: Path, what: str = "CSV file", most: int = BYTES) -> Iterator[list[str]]:
@@ -52,10 +51,10 @@ def read_csv(path: Path, what: str = "CSV file", most: int = BYTES) -> Iterator[
 def number_in(cell: str, where: str) -> float:
     """A cell as a finite number, with a decimal point."""
     text = cell.strip()
-    value = float(text) if len(text) <= 100 and _NUMBER.fullmatch(text) else math.nan
-    if not math.isfinite(value):
+    value = finite(text)
+    if value is None:
         point = text.replace(",", ".")
-        fix = f"write {point}" if text != point and _NUMBER.fullmatch(point) else "write one with a decimal point"
+        fix = f"write {point}" if text != point and finite(point) is not None else "write one with a decimal point"
         raise HarnessError(f"{where}: {shown(text)} is no finite number; {fix}")
     return value
 

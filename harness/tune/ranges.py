@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.registry import Entry, bind
-from harness.registry.tune_field import CONTINUOUS, WEIGHTS, is_number
+from harness.registry.tune_field import CONTINUOUS, MOST_WHOLE, WEIGHTS, is_number
 from harness.release import try_out
 from harness.run.bench import Bench
 from harness.tune.search import Memo, bracket_by_doubling
@@ -35,6 +35,11 @@ class Range:
 
     def values(self, size: tuple[int, int]) -> list[float]:
         """Those that suit images of `size` (height, width), from the least to the most obfuscating."""
+        if self.kind != CONTINUOUS and self.high - self.low > MOST_WHOLE:
+            raise HarnessError(
+                f"{self.knob}: {self.low:g} to {self.high:g} are more than {MOST_WHOLE:,} whole numbers; "
+                "give a smaller range with --between LOW,HIGH"
+            )
         if self.kind == CONTINUOUS:
             values = [self.low + (self.high - self.low) * step / STEPS for step in range(STEPS + 1)]
         else:

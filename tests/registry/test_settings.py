@@ -37,6 +37,14 @@ def shuffle_mix() -> Entry:
         ("day=2020-01-01", "2020-01-01"),
         ("limit=null", None),
         ("note='1'", "1"),
+        ("sigma=010", "010"),
+        ("kernel=1:30", "1:30"),
+        ("sigma=1_000", "1_000"),
+        ("sigma=0x10", "0x10"),
+        ("intra_class=no", "no"),
+        ("sigma=.inf", ".inf"),
+        ("sigma=1e999", "1e999"),
+        ("weights=010", "010"),
         ("note=a=b", "a=b"),
         ("steps=1,2,3", [1, 2, 3]),
         ("steps=1,", [1]),
@@ -74,7 +82,7 @@ def test_a_setting_given_twice_is_refused() -> None:
 
 def test_a_broken_list_is_refused() -> None:
     """Brackets that do not close."""
-    with pytest.raises(HarnessError, match="is not YAML"):
+    with pytest.raises(HarnessError, match=r"steps=\[1, 2: not YAML"):
         parse_settings(["steps=[1, 2"])
 
 
@@ -114,6 +122,15 @@ def test_a_number_may_be_whole_or_not_where_the_registry_has_a_number() -> None:
         ("shuffle_mix", {"block": "big"}, "shuffle_mix: block: expected a number such as 8, got 'big'"),
         ("shuffle_mix", {"block": True}, "expected a number such as 8, got true"),
         ("shuffle_mix", {"block": float("inf")}, "inf cannot be recorded"),
+        ("shuffle_mix", {"block": "010"}, "got '010': 010 is in base 8 to some readers of YAML; write 10"),
+        ("noise_mix", {"sigma": "1:30"}, "got '1:30': 1:30 is in base 60"),
+        ("noise_mix", {"sigma": "1_000"}, "write 1000"),
+        ("noise_mix", {"sigma": 1e308}, r"sigma: 1e\+308 is too large; use at most 1,000,000"),
+        ("noise_mix", {"sigma": 10**400}, "is too large"),
+        ("graft_mix", {"p": -1e16}, "is too large; use at most 1,000,000,000,000,000"),
+        ("mix", {"weights": [10**400, 0.0]}, "finite numbers of 0 or more"),
+        ("mix", {"weights": "010"}, "weights are '010'"),
+        ("mix", {"intra_class": "no"}, "intra_class is 'no'; use true or false"),
         ("noise_mix", {"noise_after": 1}, "noise_after: expected true or false such as false, got 1"),
         ("graft_mix", {"per": 3}, "per: expected text such as 'pixel', got 3"),
         ("graft_mix", {"p": [0.5, 0.6]}, r"p: expected a number such as 0.6, got \[0.5, 0.6\]"),
@@ -152,7 +169,7 @@ def test_the_weights_of_the_paper_are_accepted(weights: Any) -> None:
     ("weights", "message"),
     [
         ([], "weights are"),
-        (None, "weights are None"),
+        (None, "weights are nothing"),
         ("distorted", "weights are 'distorted'"),
         ([[]], r"weights \(none\) must be"),
         ([0.5, -0.5, 1.0], "finite numbers of 0 or more"),
