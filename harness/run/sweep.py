@@ -23,15 +23,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness.errors import HarnessError
 from harness.records import provenance
 from harness.registry import ALL, Entry, Registry, parse_settings
-from harness.registry.settings import RegistryYaml, did_you_mean
+from harness.registry.settings import did_you_mean
 from harness.run.cross import Cross
 from harness.run.engine import crossed
 from harness.run.options import RunOptions
+from harness.system.documents import read_yaml
 
 CHOICES = ("dataset", "size", "limit", "public_share", "epochs", "releases", "model", "recipe")
 """Keys whose list is a choice: every combination is run."""
@@ -73,14 +72,7 @@ def crosses(
 
 def read(file: Path) -> list[dict[str, Any]]:
     """The tables of a sweep file, with their keys checked."""
-    try:
-        content = yaml.load(file.read_text(), RegistryYaml)
-    except OSError as error:
-        raise HarnessError(f"{file}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}:" if mark else ""
-        raise HarnessError(f"{file}:{line} not YAML: {getattr(error, 'problem', None) or error}") from None
+    content = read_yaml(file, "sweep file")
     tables = content if isinstance(content, list) else [content]
     known = (*CHOICES, *SINGLE, *ENTRIES)
     for table in tables:
