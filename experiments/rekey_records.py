@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records import RunSpec
+from harness.records.numbers import digest
 from harness.records.provenance import CodeAtHand
 from harness.records.store import paths, read
 from harness.registry import load_registry
@@ -102,6 +103,7 @@ def rekey(file: Path, code: CodeAtHand, made: tuple[bool, bool]) -> tuple[str, s
             inputs[name] = today
     key = RunSpec(document["kind"], inputs).key
     document |= {"key": key, "inputs": inputs}
+    document["digest"] = digest(document, record.arrays)
     file.unlink()
     arrays = file.with_suffix(".npz")
     if arrays.is_file():

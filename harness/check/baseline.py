@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.records import Records, RunResult
+from harness.records import Records, RunResult, read_all
 
 _SUFFIXES = (".json", ".npz")
 
 
 def read(folder: Path) -> list[RunResult]:
-    """Its records. Raises HarnessError where there are none."""
-    records = list(Records(folder).all()) if folder.is_dir() else []
+    """Its records. Raises HarnessError where there are none, or a damaged one: nothing is compared without it."""
+    records = read_all(folder) if folder.is_dir() else []
     if not records:
         raise HarnessError(f"baseline {folder} holds no records; make it with: harness check {folder} --update")
     return records

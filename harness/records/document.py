@@ -9,12 +9,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from harness.system.documents import read_json
 from harness.system.schema import decode
 
 BYTES = 2**24
+FIX = "restore the record, or remove it and run that cell again"
 _LARGEST = 1e15
 
 Name = Annotated[str, Meta(min_length=1, max_length=300)]
@@ -23,6 +24,8 @@ Hash = Annotated[str, Meta(pattern="^[0-9a-f]{1,64}$", description="a hash of he
 Count = Annotated[int, Meta(ge=0, le=10**9)]
 Positive = Annotated[int, Meta(ge=1, le=10**9)]
 Number = Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Weights = Annotated[list[Number], Meta(min_length=1)]
 Words = Annotated[list[Name], Meta(max_length=100)]
 Table = Annotated[dict[str, Any], Meta(max_length=10_000)]
 
@@ -39,7 +42,7 @@ class Dataset(Struct):
 
 
 class Mixing(Struct):
-    weights: Annotated[list[Number | list[Number]], Meta(min_length=1, max_length=1000)] | str | dict[str, Number]
+    weights: Annotated[list[Number | Weights], Meta(min_length=1, max_length=1000)] | str | dict[str, Number]
     pairing: Name
     intra_class: bool
     label: Name
@@ -58,6 +61,7 @@ class Plugin(Struct):
 
 class Defense(Plugin, kw_only=True):
     mixing: Mixing
+    published: Name | None = None
 
 
 class Inputs(Struct):
@@ -80,6 +84,20 @@ class Inputs(Struct):
     versions: Annotated[dict[str, Name], Meta(max_length=1000)] = {}
 
 
+class ReleaseInputs(Inputs, kw_only=True):
+    targets: Positive
+
+
+class UtilityInputs(Inputs, kw_only=True):
+    utility: Plugin
+    epochs: Positive
+
+
+class AttackInputs(Inputs, kw_only=True):
+    attack: Plugin
+    targets: Positive
+
+
 class Score(Struct):
     n: Count
     mean: Number | None = None
@@ -87,10 +105,56 @@ class Score(Struct):
     high: Number | None = None
     p5: Number | None = None
     min: Number | None = None
-    chance: Number | None = None
+    chance: Share | None = None
     corrected: Number | None = None
     gallery: Count | None = None
     reason: Text | None = None
+
+
+class Rehearsal(Struct):
+    mismatch: bool | None = None
+    said: list[Text] = []
+
+
+class WrongRows(Struct):
+    """How many of the targets, and of the distractors, are shown by images that do not hold them."""
+
+    shown: Count
+    targets: Positive
+    distractors_shown: Count
+    distractors: Count
+
+    def __post_init__(self) -> None:
+        if self.shown > self.targets or self.distractors_shown > self.distractors:
+            raise ValueError("no more shown than there are")
+
+
+class Elsewhere(Struct):
+    """The same of one embedding, by what is named."""
+
+    named: Count
+    targets: Positive
+    distractors_named: Count
+    distractors: Count
+
+    def __post_init__(self) -> None:
+        if self.named > self.targets or self.distractors_named > self.distractors:
+            raise ValueError("no more named than there are")
+
+
+class ReleaseFacts(Struct):
+    """What boards read of a release's facts; those of an attack are its plugin's own."""
+
+    rehearsal: Rehearsal | None = None
+    wrong_rows: WrongRows | None = None
+    elsewhere: dict[str, Elsewhere] = {}
+
+
+class Asked(Struct):
+    dataset: Text | None = None
+    size: Positive | None = None
+    limit: Positive | None = None
+    public_share: Share | None = None
 
 
 class Record(Struct):
@@ -103,8 +167,8 @@ class Record(Struct):
     scores: Annotated[dict[Name, Score], Meta(max_length=10_000)]
     facts: Table
     seconds: Annotated[float, Meta(ge=0, le=_LARGEST)]
-    finished: datetime
-    asked: Table = {}
+    finished: Annotated[datetime, Meta(tz=True)]
+    asked: Asked | UnsetType = UNSET
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -114,12 +178,12 @@ def read_record(path: Path) -> dict[str, Any]:
 
 def checked(document: Any, where: str) -> dict[str, Any]:
     """`document` itself where it has the shape of a record; raises HarnessError, one line with the field."""
-    record = decode(document, Record, where, fix="restore the record, or remove it and run that cell again")
-    if record.kind == "attack" and record.inputs.attack is None:
-        decode(document["inputs"], _AttackInputs, f"{where}: inputs")
+    record = decode(document, Record, where, fix=FIX)
+    decode(document["inputs"], _INPUTS[record.kind], f"{where}: inputs", fix=FIX)
+    if record.kind == "release":
+        decode(document["facts"], ReleaseFacts, f"{where}: facts", fix=FIX)
     found: dict[str, Any] = document
     return found
 
 
-class _AttackInputs(Struct):
-    attack: Plugin
+_INPUTS: dict[str, type[Inputs]] = {"release": ReleaseInputs, "utility": UtilityInputs, "attack": AttackInputs}

@@ -23,9 +23,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.records.numbers import DamageError, FormatError, NoDigestError, check_arrays, digest, read_arrays
 from harness.scores import index_array
 from harness.statistics import known_mean
+from harness.system.documents import JSON_BYTES, parse_json, read_bytes
 from harness.system.files import TEMPORARY_SUFFIX, write_atomically
+from harness.system.schema import shown
 
 if TYPE_CHECKING:
     from harness.types import Array
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 KEY_LENGTH = 24
 ABANDONED_AFTER = 3600.0  # seconds
+ADD_DIGESTS = "python -m harness.records.add_digests"
 Kind: TypeAlias = Literal["release", "utility", "attack"]
 Status: TypeAlias = Literal["ok", "failed", "skipped", "inapplicable"]
 FINISHED: tuple[Status, ...] = ("ok", "inapplicable")  # anything else is tried again
@@ -104,6 +108,12 @@ class RunResult:
         return values[known], of[known]
 
 
+def write_document(path: Path, document: Mapping[str, Any]) -> None:
+    """Replace the JSON file of a record. Raises OSError."""
+    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()), durable=True)
+
+
 class Records:
     """A folder of records."""
 
@@ -138,7 +148,10 @@ class Records:
         return result if result and result.status in FINISHED else None
 
     def write(self, result: RunResult) -> RunResult:
-        """Keep a result: numbers first, so that a JSON file never stands without them."""
+        """Keep a result: numbers first, so that a JSON file never stands without them; what was kept.
+
+        One that could not be read again, such as a plugin's array of another length than its index, is kept as failed.
+        """
         finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         document = {
             "format": FORMAT,
@@ -153,32 +166,57 @@ class Records:
             "finished": finished,
             "asked": dict(result.asked),
         }
+        text = json.dumps(document, allow_nan=False)
+        try:
+            document = parse_json(text, "it")  # names are text, as they will be when it is read
+            _check_document(document)
+            if result.status == "ok":
+                check_arrays(result.spec.kind, result.arrays)
+        except (DamageError, HarnessError) as fault:
+            if result.status == "failed":
+                raise HarnessError(f"record {result.spec.key} cannot be written: {fault}") from None
+            reason = f"it made figures that no record can hold: {fault}"
+            failed = replace(result, status="failed", reason=reason, scores={}, arrays={}, facts={})
+            return self.write(failed)
+        document["digest"] = digest(document, result.arrays)
+        path = self.folder / f"{result.spec.key}.json"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            path = self.folder / f"{result.spec.key}.json"
             if result.arrays:
                 write_atomically(
                     path.with_suffix(".npz"),
                     lambda file: np.savez_compressed(file, **result.arrays),  # type: ignore[arg-type]
+                    durable=True,
                 )
-            text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-            write_atomically(path, lambda file: file.write(text.encode()))
+            else:
+                path.with_suffix(".npz").unlink(missing_ok=True)  # of an earlier try
+            write_document(path, document)
         except OSError as error:
             raise self._refused(error) from None
         return replace(result, finished=finished)
 
     def all(self) -> Iterator[RunResult]:
         """Every sound record, in the order of their names."""
+        old: list[Path] = []
         for path in paths(self.folder):
-            result = self._read(path)
+            result = self._read(path, old)
             if result is not None:
                 yield result
+        if old:
+            log.warning(
+                "%d record%s in %s, such as %s, left out: without a digest of their numbers; add it: %s %s",
+                len(old), "" if len(old) == 1 else "s", self.folder, old[0].name, ADD_DIGESTS, self.folder,
+            )  # fmt: skip
 
-    def _read(self, path: Path) -> RunResult | None:
+    def _read(self, path: Path, old: list[Path] | None = None) -> RunResult | None:
+        """old  collects records without a digest, which are else named one by one"""
         try:
             return read(path)
         except FormatError as fault:
-            log.warning("record %s is %s: left out", path, fault)
+            if isinstance(fault, NoDigestError) and old is not None:
+                old.append(path)
+            else:
+                log.warning("record %s is %s: left out", path, fault)
         except DamageError as fault:
             aside = path.with_name(path.name + ".corrupt")
             log.warning("record %s is damaged (%s): set aside as %s", path, fault, aside.name)
@@ -194,37 +232,58 @@ def paths(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9a-f]" * KEY_LENGTH + ".json"))
 
 
-class DamageError(Exception):
-    """A file is no record, or not the one that its name says; the message says why."""
-
-
-class FormatError(DamageError):
-    """A record that another version of the harness wrote."""
-
-
 def read(path: Path) -> RunResult:
     """One record from its JSON file and the numbers beside it. DamageError where that cannot be."""
+    document = load(path)
+    arrays = parse(document, path)
+    if "digest" not in document:
+        raise NoDigestError(f"without a digest of its numbers; add it: {ADD_DIGESTS} {path.parent}")
+    if document["digest"] != digest(document, arrays):
+        raise DamageError("its figures or numbers are not those that were recorded: they do not match its digest")
+    names = ("status", "reason", "scores", "facts", "seconds", "finished")
+    asked = document.get("asked", {})  # not there yet in the first records
+    spec = RunSpec(document["kind"], document["inputs"])
+    return RunResult(spec, arrays=arrays, asked=asked, **{name: document[name] for name in names})
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The JSON object in a record's file, of the format of this code. Raises DamageError."""
     try:
-        document = json.loads(path.read_text())
-        if document.get("format", FORMAT) != FORMAT:
-            raise FormatError(f"of format {document['format']}, not {FORMAT}")
-        spec = RunSpec(document["kind"], document["inputs"])
-        if spec.key != document["key"] or spec.key != path.stem:
-            raise DamageError("its inputs do not hash to its name")
-        numbers = path.with_suffix(".npz")
-        arrays: dict[str, Array] = {}
-        if numbers.is_file():
-            with numbers.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        elif document["status"] == "ok":
-            raise DamageError(f"{numbers.name} is missing")
-        names = ("status", "reason", "scores", "facts", "seconds", "finished")
-        asked = document.get("asked", {})  # not there yet in the first records
-        return RunResult(spec, arrays=arrays, asked=asked, **{name: document[name] for name in names})
-    except DamageError:
-        raise
-    except Exception as fault:  # whatever a damaged file makes json, NumPy or zipfile raise
-        raise DamageError(f"lacks {fault}" if isinstance(fault, KeyError) else str(fault)) from fault
+        document = parse_json(read_bytes(path, JSON_BYTES, "record"), path.name)
+    except HarnessError as fault:
+        said = str(fault).removeprefix(f"{path.parent}{os.sep}").removeprefix(f"{path.name}: ").partition(";")[0]
+        if isinstance(fault.__context__, OSError):
+            raise FormatError(f"unreadable ({said.removeprefix('cannot be read: ')})") from None
+        raise DamageError(said) from None
+    if not isinstance(document, dict):
+        raise DamageError("it is no JSON object")
+    if document.get("format", FORMAT) != FORMAT:
+        raise FormatError(f"of format {shown(document['format'])}, not {FORMAT}")
+    return document
+
+
+def parse(document: dict[str, Any], path: Path) -> dict[str, Array]:
+    """The arrays beside a record's document, after checks of everything but the digest. Raises DamageError."""
+    _check_document(document)
+    key = RunSpec(document["kind"], document["inputs"]).key
+    if key != document["key"] or key != path.stem:
+        raise DamageError("its inputs do not hash to its name")
+    numbers = path.with_suffix(".npz")
+    if not numbers.is_file() and document["status"] == "ok":
+        raise DamageError(f"{numbers.name} is missing")
+    arrays = read_arrays(numbers) if numbers.is_file() else {}
+    if document["status"] == "ok":
+        check_arrays(document["kind"], arrays)
+    return arrays
+
+
+def _check_document(document: dict[str, Any]) -> None:
+    from harness.records.document import FIX, checked  # msgspec
+
+    try:
+        checked(document, "it")
+    except HarnessError as fault:
+        raise DamageError(str(fault).removeprefix("it: ").removesuffix(f"; {FIX}")) from None
 
 
 class _Nowhere(Records):

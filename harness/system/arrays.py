@@ -6,6 +6,7 @@ there must be, of which kind and with how many dimensions.
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from harness.errors import HarnessError
 
 BYTES = 2**30
 """Of all arrays of a file together."""
-_MEMBERS = 1000
+_MEMBERS, _DIRECTORY = 1000, 2**20
 _HEADER = 10_000  # letters
 _KINDS = {"number": "iuf", "whole number": "iu", "text": "US", "byte": "u", "true or false": "b", "anything": "biufcUS"}
 
@@ -61,6 +62,7 @@ def read_npz(
     try:
         if not path.is_file():
             raise ValueError("is no regular file" if path.exists() else "there is no such file")
+        _check_directory(path)
         with path.open("rb") as handle, zipfile.ZipFile(handle) as archive:
             members = _members(archive)
             wanted = members if expected is None else {name: members[name] for name in expected if name in members}
@@ -86,6 +88,17 @@ class _Header:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     bytes: int
+
+
+def _check_directory(path: Path) -> None:
+    """The table of contents, which zipfile reads whole, has the size that so many arrays have."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, io.SEEK_END) - 42))
+        before, end = file.read(20), file.read()
+    if end[:4] != b"PK\5\6":
+        raise ValueError("does not end as NumPy's files do")
+    if before[:4] == b"PK\6\7" or int.from_bytes(end[12:16], "little") > _DIRECTORY:
+        raise ValueError(f"holds more than {_MEMBERS} arrays")
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -115,7 +128,8 @@ def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> _Header:
     return _Header(shape, dtype, size)
 
 
-def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+def _read_header(packed: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    file = io.BytesIO(packed.read(_HEADER))  # NumPy reads as many bytes as the header says it has: up to 4 GB
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f"version {version} of the .npy format is not known")

@@ -15,8 +15,10 @@ import pytest
 from harness.errors import HarnessError
 from harness.records import Records, RunResult, RunSpec
 from tests.helpers.planted import attack, bench
+from tests.helpers.rows import inputs
 
-SPEC = RunSpec("attack", {"seed": 0, "defense": {"name": "mix"}, "attack": {"name": "cnn"}})
+CNN = {"name": "cnn", "version": 1, "params": {}, "kind": "recognition"}
+SPEC = RunSpec("attack", {**inputs("mix", 0), "attack": CNN, "targets": 1000})
 RESULT = RunResult(
     SPEC,
     "ok",

@@ -93,6 +93,28 @@ def test_a_zip_bomb_is_refused_by_its_declared_size_without_being_unpacked(packe
     tracemalloc.stop()
 
 
+def test_a_header_of_a_gigabyte_is_not_read(packed):
+    bomb = b"\x93NUMPY\x02\x00" + (200_000_000).to_bytes(4, "little") + b" " * 200_000_000
+    file = packed({"scores": bomb}, zipfile.ZIP_DEFLATED)
+    del bomb
+    tracemalloc.start()
+    with pytest.raises(HarnessError, match="header"):
+        read_npz(file)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+def test_a_table_of_contents_of_many_arrays_is_not_read(tmp_path):
+    with zipfile.ZipFile(tmp_path / "s.npz", "w") as archive:
+        for number in range(20_000):
+            archive.writestr(f"{number}.npy", b"")
+    tracemalloc.start()
+    with pytest.raises(HarnessError, match="more than 1000 arrays"):
+        read_npz(tmp_path / "s.npz")
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+
+
 def test_unmeasured_numbers_are_kept_where_the_caller_says_so(tmp_path):
     np.savez(tmp_path / "s.npz", numbers=np.array([np.nan, 1.0]))
     assert np.isnan(read_npz(tmp_path / "s.npz", finite=False)["numbers"][0])
