@@ -137,7 +137,8 @@ def print_result(args: argparse.Namespace, document: Any, text: str | None) -> N
     if args.json:
         print(json.dumps(document, indent=1, allow_nan=False))
     elif text is not None:
-        print(text)
+        encoding = sys.stdout.encoding or "utf-8"  # a file name may hold what it cannot write
+        print(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def console() -> Console:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 from harness.commands.common import (
@@ -13,10 +15,12 @@ from harness.commands.common import (
     add_device_option,
     add_epochs_options,
     path_type,
+    positive_int,
     print_result,
     registry_from,
 )
 from harness.registry import bind, parse_settings
+from harness.system.text import one_line
 
 
 def add(subparsers: Any) -> None:
@@ -35,6 +39,20 @@ def add(subparsers: Any) -> None:
         "--secret", type=path_type, required=True, metavar="FILE", help="where the secret goes: an .npz, not in DIR"
     )
     obfuscate.add_argument("--size", type=int, metavar="PIXELS", help="shorter side, then a centre crop")
+    obfuscate.add_argument(
+        "--at-most",
+        type=positive_int,
+        metavar="N",
+        help="releases of the same pictures over all runs; kept by the ledger",
+    )
+    obfuscate.add_argument(
+        "--ledger", type=path_type, metavar="FILE", help="counts them (obfuscation-ledger.json beside the secret)"
+    )
+    obfuscate.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse a folder with a file that is left out, or a picture in two classes",
+    )
     add_device_option(obfuscate)
     obfuscate.add_argument(
         "--seed", type=int, help="for tests alone: the same randomness for everyone who gives this number"
@@ -57,7 +75,7 @@ def obfuscate_folder(args: argparse.Namespace) -> int:
     check_releases(args.epochs, args.releases)
     releases = args.releases or args.epochs
     with ProgressDisplay() as watch:
-        images = publish(
+        made = publish(
             defense,
             registry,
             args.dataset,
@@ -68,21 +86,32 @@ def obfuscate_folder(args: argparse.Namespace) -> int:
             size=args.size,
             device=choose_device(args.device),
             progress=watch.progress,
+            ledger=args.ledger,
+            at_most=args.at_most,
+            strict=args.strict,
         )
-    counts = {"images": images, "epochs": args.epochs, "releases": releases}
-    document = {"out": str(args.out), "secret": str(args.secret), **counts}
-    print_result(
-        args, document, f"{args.out}: {images} images in {releases} releases\n{args.secret}: keep it to yourself"
-    )
-    if releases > 1:
-        knobs = "".join(f" -D {setting}" for setting in args.defense_settings)
-        attack = f"harness run --defense {args.defense}{knobs} --attack multi_release --epochs {args.epochs}"
-        attack += f" --releases {releases}" if releases < args.epochs else ""
-        data = f"--dataset {args.dataset}{f' --size {args.size}' if args.size else ''}"
-        plugins = "".join(f" --registry {file}" for file in args.registry)
+    counts = {"images": made.images, "epochs": args.epochs, "releases": releases, "released_before": made.before}
+    counts["left_out"] = len(made.left_out)
+    document = {"out": str(args.out), "secret": str(args.secret), "ledger": str(made.ledger), **counts}
+    out, secret, ledger = (one_line(str(place)) for place in (args.out, args.secret, made.ledger))
+    text = f"{out}: {made.images} images in {releases} releases\n{secret}: keep it to yourself"
+    print_result(args, document, f"{text}\n{ledger}: keep it, it counts the releases of all runs")
+    total = made.before + releases
+    if total > 1:
+        epochs, earlier = max(args.epochs, total), f" ({made.before} of them by earlier runs)" if made.before else ""
+        knobs = "".join(f" -D {shlex.quote(setting)}" for setting in args.defense_settings)
+        attack = f"harness run --defense {args.defense}{knobs} --attack multi_release --epochs {epochs}"
+        attack += f" --releases {total}" if total < epochs else ""
+        data = f"--dataset {_quoted(args.dataset)}{f' --size {args.size}' if args.size else ''}"
+        plugins = "".join(f" --registry {_quoted(file)}" for file in args.registry)
         print(
-            f"harness: {releases} releases of the same images can be linked; see what an attack finds: "
+            f"harness: {total} releases of the same images{earlier} can be linked; see what an attack finds: "
             f"{attack} {data}{plugins}",
             file=sys.stderr,
         )
     return 0
+
+
+def _quoted(path: Path) -> str:
+    """As a shell takes it."""
+    return shlex.quote(one_line(str(path)))

@@ -15,7 +15,7 @@ from harness.data.decode import LazyImage, image_from_file
 from harness.errors import HarnessError
 from harness.system.files import kind_of
 from harness.system.schema import shown
-from harness.system.text import counted, is_text
+from harness.system.text import is_text
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic"}
 OTHER_IMAGES = {
@@ -25,7 +25,7 @@ OTHER_IMAGES = {
 }
 """Suffixes of images that are not read: beside the class folders only these are named."""
 _OF_THE_SYSTEM = {"thumbs.db", "desktop.ini", ".ds_store", ".directory"}
-_COUNTED = 100_000  # files of a subfolder at most
+_MOST = 100_000  # files of a subfolder that are named
 
 
 class FolderImages(list[LazyImage]):
@@ -68,7 +68,10 @@ def _image_folder(folder: Path) -> FolderImages:
     parts = [_class_folders(folder / role, names, f"{role}/", role) for role, names in classes.items()]
     beside = [*_beside_classes(folder, "")]
     beside += [
-        each for name in subfolders if name not in classes for each in _subfolder(folder / name, name, "beside train/")
+        each
+        for name in subfolders
+        if name not in classes
+        for each in _subfolder(folder / name, name, "beside train/ and test/")
     ]
     return FolderImages(
         [image for part in parts for image in part], [*beside, *(each for part in parts for each in part.left_out)]
@@ -113,7 +116,7 @@ def _why_left_out(entry: os.DirEntry[str], name: str) -> Iterator[tuple[str, str
             yield name, error.strerror or str(error)
         return
     if stat.S_ISDIR(mode):
-        yield from _subfolder(Path(entry.path), name, "a subfolder of a class")
+        yield from _subfolder(Path(entry.path), name, "in a subfolder of a class")
     elif not stat.S_ISREG(mode):
         yield name, f"it is {kind_of(mode)}"
     elif entry.name[0] == ".":
@@ -130,15 +133,20 @@ def _beside_classes(parent: Path, prefix: str) -> Iterator[tuple[str, str]]:
 
 
 def _subfolder(folder: Path, name: str, reason: str) -> Iterator[tuple[str, str]]:
-    """The folder and how many files are below it, links not followed; nothing where there are none."""
-    files, unlisted = 0, list[OSError]()
-    for _, _, names in os.walk(folder, onerror=unlisted.append):
-        files += len(names)
-        if files >= _COUNTED:
-            break
-    if files or unlisted:
-        more = " or more" if files >= _COUNTED or unlisted else ""
-        yield f"{name}/", f"{reason}, {counted(files, 'file')}{more}"
+    """The files below a folder and the reason; links are not followed."""
+    count = 0
+    unlisted: list[OSError] = []
+    for place, _, files in os.walk(folder, onerror=unlisted.append):
+        inside = "" if place == str(folder) else f"{os.path.relpath(place, folder)}/"
+        for file in files:
+            if file[0] != "." and file.lower() not in _OF_THE_SYSTEM:
+                yield f"{name}/{inside}{file}", reason
+                count += 1
+        if count >= _MOST:
+            yield f"{name}/", f"{reason}, with more files than {_MOST:,}"
+            return
+    for error in unlisted:
+        yield f"{name}/", f"{reason} that cannot be listed: {error.strerror}"
 
 
 def _has_suffix(name: str, suffixes: set[str]) -> bool:

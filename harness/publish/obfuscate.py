@@ -6,9 +6,16 @@ random numbers, files contain pixels alone and are written in the order of those
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import logging
+import os
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -17,19 +24,25 @@ import numpy as np
 from harness import __version__
 from harness.client.client import check_scheme, scheme_of
 from harness.data import splits
-from harness.data.decode import decode_into, map_images
-from harness.data.image_folder import image_folder
+from harness.data.decode import LARGEST, SMALLEST, decode_into, map_images
+from harness.data.image_folder import FolderImages, image_folder
+from harness.data.notes import in_two_classes, said_left_out
 from harness.errors import HarnessError
+from harness.publish.ledger import Asked, Ledger, identity, name_in_secret
+from harness.publish.places import LEDGER, Places, claimed
 from harness.publish.release_files import file_names, set_equal_times, write_images, write_labels, write_secret
 from harness.randomness import derive
 from harness.registry import Entry, Registry
 from harness.release import Scheme, obfuscate
 from harness.system.device import use_threads
-from harness.system.files import new_folder
+from harness.system.files import new_folder, open_regular
+from harness.system.text import counted, first_few
 
 if TYPE_CHECKING:
     from harness.data.decode import LazyImage
     from harness.types import Array, Progress, Secret
+
+log = logging.getLogger("harness")
 
 
 @dataclass(frozen=True)
@@ -39,12 +52,33 @@ class Originals:
     images  (N, 3, H, W) uint8
     labels  (N,) int64, positions in `classes`
     names   (N,) paths relative to the folder
+    hashes  (N,) of the pixels in the size of the release
+    identities  (N,) by which the ledger knows a picture
+    unreadable  (name, reason) of those that cannot be decoded
     """
 
     images: Array
     labels: Array
     names: list[str]
     classes: list[str]
+    hashes: list[str]
+    identities: list[str]
+    unreadable: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a run of `harness obfuscate` made.
+
+    images    in all releases
+    before    how often these pictures were released before, by the ledger: of the one released most often
+    left_out  (name, reason) of the files of the folder that are not in it
+    """
+
+    images: int
+    before: int
+    ledger: Path
+    left_out: list[tuple[str, str]]
 
 
 def publish(
@@ -59,8 +93,11 @@ def publish(
     size: int | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
-) -> int:
-    """Write `releases` releases of a folder `<class>/*` and, apart from them, the secret. Returns the number of images.
+    ledger: Path | None = None,
+    at_most: int | None = None,
+    strict: bool = False,
+) -> Published:
+    """Write `releases` releases of a folder `<class>/*` and, apart from them, the secret.
 
     out       `out/epoch_000/<class>/<number>.png`; with soft labels `out/epoch_000/<number>.png` and `out/labels.csv`
     secret    an .npz of mode 0600: `epoch` (M,) the number of the release, `file` (M,) relative to `out`, `sources`
@@ -68,26 +105,79 @@ def publish(
               16 bytes, `about` JSON
     root      128 bits from which everything random descends; must come from the operating system
     size      the shorter side in pixels, then a centre crop; None: images as they are, all of one size
+    ledger    counts releases over all runs; None: beside the secret
+    at_most   releases of the same pictures over all runs of the ledger; None: as an earlier run said
+    strict    refuse a folder of which something is left out, or with a picture in two classes
     """
-    out, secret = Path(out).resolve(), Path(secret).absolute()
-    check_paths(out, secret)
+    if size is not None and not SMALLEST <= size <= LARGEST:
+        raise HarnessError(f"size {size} is outside {SMALLEST} to {LARGEST} pixels; use 64, say")
+    secret = Path(secret).absolute()
+    places = Places.of(out, secret, folder, ledger or secret.parent / LEDGER)
+    assert places.ledger
+    out, secret, book = places.out, places.secret, Ledger(places.ledger)
     pictures = private_pictures(Path(folder))
     scheme = scheme_of(defense, registry)
     arrays: dict[str, Array] = {}
+    made: os.stat_result | None = None  # of the secret that this run wrote
+    settings = json.dumps({**defense.params, **(defense.mixing or {})})
+    asked = Asked(os.path.realpath(folder), releases, at_most, defense.name, settings, str(out), str(secret))
+
+    def is_out() -> bool:
+        return bool(arrays) and (out / arrays["file"][0]).exists()
+
     try:
-        with tempfile.TemporaryFile() as scratch, new_folder(out) as folder_in_progress:
-            originals = _decode(pictures, size, scratch, progress)
-            height, width = originals.images.shape[2:]
-            check_scheme(scheme, originals.labels, (height, width))
-            ledger = _release_all(scheme, originals, folder_in_progress, releases, root, device, progress)
-            about = json.dumps(_about(defense, (height, width), device))
-            arrays = {**ledger, "root": np.frombuffer(root, np.uint8), "about": np.array(about)}
-            write_secret(secret, arrays)
+        with ExitStack() as stack:
+            stack.enter_context(claimed(places))
+            book.check(secret.parent)
+            scratch = stack.enter_context(tempfile.TemporaryFile())
+            _say_left_out(pictures.left_out, strict)
+            with new_folder(out) as folder_in_progress:
+                originals = _decode(pictures, Path(folder), size, scratch, progress)
+                _check_pictures(originals, strict)
+                height, width = originals.images.shape[2:]
+                check_scheme(scheme, originals.labels, (height, width))
+                entry = stack.enter_context(book.entered(asked, originals.identities, secret.parent, is_out))
+                written = _release_all(scheme, originals, folder_in_progress, releases, root, device, progress)
+                about = _about(defense, (height, width), device) | {"ledger": name_in_secret(book.path, secret)}
+                arrays = {**written, "root": np.frombuffer(root, np.uint8), "about": np.array(json.dumps(about))}
+                made = write_secret(secret, arrays)
+                entry.confirm()
     except BaseException:
-        if arrays and not (out / arrays["file"][0]).exists():  # the folder was not renamed to `out`
-            secret.unlink(missing_ok=True)
+        if made and not is_out():
+            _remove(secret, made)
         raise
-    return len(arrays["file"])
+    return Published(len(arrays["file"]), entry.before, book.path, [*pictures.left_out, *originals.unreadable])
+
+
+def _remove(secret: Path, made: os.stat_result) -> None:
+    """Remove the secret that this run wrote, and no other that has taken its place."""
+    with contextlib.suppress(OSError):
+        found = secret.lstat()
+        if all(getattr(found, name) == getattr(made, name) for name in ("st_dev", "st_ino", "st_ctime_ns", "st_size")):
+            secret.unlink()
+
+
+def _say_left_out(left_out: list[tuple[str, str]], strict: bool) -> None:
+    if left_out and strict:
+        raise HarnessError(f"{said_left_out(left_out)}; --strict releases all or nothing: convert or remove them")
+    if left_out:
+        log.warning("%s", said_left_out(left_out))
+
+
+def _check_pictures(originals: Originals, strict: bool) -> None:
+    """Say which pictures are unreadable or in two classes, before anything is written; `strict` refuses both."""
+    if originals.unreadable and strict:
+        raise HarnessError(
+            f"{said_left_out(originals.unreadable)}; --strict releases all or nothing: replace or remove them"
+        )
+    classes = [originals.classes[label] for label in originals.labels]
+    found = [" = ".join(names) for names in in_two_classes(originals.names, classes, originals.hashes)]
+    if not found:
+        return
+    said = f"{counted(len(found), 'picture')} in two classes: {first_few(found)}"
+    if strict:
+        raise HarnessError(f"{said}; --strict releases none with two labels: keep one of each")
+    log.warning("%s; each is released with both labels", said)
 
 
 def _release_all(
@@ -101,7 +191,7 @@ def _release_all(
 ) -> dict[str, Array]:
     """Write every release's files; the arrays of the secret: which file holds what."""
     threads = use_threads()
-    ledger: dict[str, list[Array]] = {name: [] for name in ("epoch", "file", "sources", "weights", "dominant")}
+    lists: dict[str, list[Array]] = {name: [] for name in ("epoch", "file", "sources", "weights", "dominant")}
     soft: list[Array] = []
     for number in range(releases):
         if progress:
@@ -110,10 +200,10 @@ def _release_all(
         release, drawn = obfuscate(scheme, originals.images, originals.labels, len(originals.classes), key, device)
         files = file_names(release, originals.classes, number, derive(root, "names", number))
         write_images(out, files, release, threads)
-        _add_to_ledger(ledger, number, files, drawn, originals.names)
+        _append(lists, number, files, drawn, originals.names)
         if release.labels.ndim == 2:
             soft.append(release.labels.cpu().numpy())
-    joined = {name: np.concatenate(parts) for name, parts in ledger.items()}
+    joined = {name: np.concatenate(parts) for name, parts in lists.items()}
     if soft:
         write_labels(out / "labels.csv", joined["file"], np.concatenate(soft), originals.classes)
     set_equal_times(out)
@@ -122,25 +212,7 @@ def _release_all(
     return joined
 
 
-def check_paths(out: Path, secret: Path) -> None:
-    """Refuse paths that would overwrite something, mix two runs, or publish the secret."""
-    for what, place in (("output folder", out), ("secret", secret)):
-        if not place.parent.is_dir():
-            raise HarnessError(f"{what} {place}: there is no folder {place.parent}; make it first")
-    if out.exists() and not out.is_dir():
-        raise HarnessError(f"output folder {out} is a file; name a folder that is empty or not there")
-    if out.is_dir() and any(out.iterdir()):
-        raise HarnessError(
-            f"output folder {out} is not empty; name one that is empty or not there (two runs never mix)"
-        )
-    inside = secret.parent.resolve() / secret.name
-    if out in (inside, *inside.parents):
-        raise HarnessError(f"secret {secret} lies inside the release {out}; keep it outside, it undoes the release")
-    if secret.exists() or secret.is_symlink():
-        raise HarnessError(f"secret {secret} is there already and may belong to a release; name another file")
-
-
-def private_pictures(folder: Path) -> list[LazyImage]:
+def private_pictures(folder: Path) -> FolderImages:
     """Every image of a folder `<class>/*`. Refuses one with train/ or test/ roles: all of a folder is released."""
     for role in (splits.TRAIN, splits.TEST):
         if (folder / role).is_dir() and any(path.is_dir() for path in (folder / role).iterdir()):
@@ -151,26 +223,39 @@ def private_pictures(folder: Path) -> list[LazyImage]:
     return image_folder(folder)
 
 
-def _decode(pictures: list[LazyImage], size: int | None, scratch: IO[bytes], progress: Progress | None) -> Originals:
+def _decode(
+    pictures: Sequence[LazyImage], folder: Path, size: int | None, scratch: IO[bytes], progress: Progress | None
+) -> Originals:
     """Decode the images into an unnamed file, so that no copy remains even after a crash."""
     pictures = sorted(pictures, key=lambda picture: picture.name)
+    identities: dict[str, str] = {}
+
+    def read(picture: LazyImage) -> Array:
+        pixels = picture.read()
+        with open_regular(folder / picture.name) as file:
+            identities[picture.name] = identity(pixels, hashlib.file_digest(file, "sha256").digest())
+        return pixels
+
+    noted = [replace(picture, read=partial(read, picture)) for picture in pictures]
     try:
-        facts = decode_into(scratch, pictures, size, progress)
+        facts = decode_into(scratch, noted, size, progress)
         images = map_images(scratch, facts["shape"])
     except OSError as error:
         raise HarnessError(f"no scratch space: {error.strerror}; set TMPDIR to a larger disk") from None
     readable = [pictures[row] for row in facts["rows"]]
     classes = sorted({picture.label for picture in pictures})
     labels = np.array([classes.index(picture.label) for picture in readable], np.int64)
-    return Originals(images, labels, [picture.name for picture in readable], classes)
+    names = [picture.name for picture in readable]
+    unreadable = [(name, reason) for name, reason in facts["unreadable"]]
+    return Originals(images, labels, names, classes, facts["hashes"], [identities[name] for name in names], unreadable)
 
 
-def _add_to_ledger(ledger: dict[str, list[Array]], number: int, files: Array, secret: Secret, names: list[str]) -> None:
-    ledger["epoch"].append(np.full(len(files), number, np.int64))
-    ledger["file"].append(files)
-    ledger["sources"].append(np.array(names)[secret.sources])
-    ledger["weights"].append(secret.shares)
-    ledger["dominant"].append(secret.dominant.astype(np.int64))
+def _append(lists: dict[str, list[Array]], number: int, files: Array, secret: Secret, names: list[str]) -> None:
+    lists["epoch"].append(np.full(len(files), number, np.int64))
+    lists["file"].append(files)
+    lists["sources"].append(np.array(names)[secret.sources])
+    lists["weights"].append(secret.shares)
+    lists["dominant"].append(secret.dominant.astype(np.int64))
 
 
 def _about(defense: Entry, size: tuple[int, int], device: str) -> dict[str, Any]:

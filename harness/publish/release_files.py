@@ -57,15 +57,15 @@ def write_images(out: Path, files: Array, release: Release, threads: int) -> Non
 
 def write_labels(file: Path, files: Array, shares: Array, classes: list[str]) -> None:
     """Write a CSV file with the share (N, K) of every class for every file."""
-    with file.open("w", newline="") as stream:
+    with file.open("w", newline="", encoding="utf-8") as stream:
         rows = csv.writer(stream)
         rows.writerow(["file", *classes])
         for row in np.argsort(files):
             rows.writerow([files[row], *(f"{share:.6g}" for share in shares[row])])
 
 
-def write_secret(file: Path, arrays: dict[str, Array]) -> None:
-    """Write an .npz of mode 0600. (`np.savez_compressed` cannot take an array called `file`.)"""
+def write_secret(file: Path, arrays: dict[str, Array]) -> os.stat_result:
+    """Write an .npz of mode 0600; its stat. (`np.savez_compressed` cannot take an array called `file`.)"""
 
     def write(stream: BinaryIO) -> None:
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -75,6 +75,7 @@ def write_secret(file: Path, arrays: dict[str, Array]) -> None:
 
     try:
         write_private(file, write)
+        return file.lstat()
     except OSError as error:
         raise HarnessError(
             f"cannot write the secret {file}: {error.strerror}; nothing was released, name another --secret"

@@ -16,6 +16,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -67,7 +68,7 @@ def check_writable(*files: Path | None) -> None:
             raise HarnessError(f"{file}: cannot be written; name a file in a folder that is there")
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """A regular file, opened for reading; OSError for anything else (EINVAL says what it is), which is not waited for.
 
     A pipe would block until somebody writes to it, and a device may act on being opened.
@@ -135,18 +136,24 @@ def write_text_atomically(file: Path, text: str) -> None:
         raise HarnessError(f"{file}: {error.strerror or error}; name a file that can be written") from None
 
 
-def write_private(file: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Create a file of mode 0600, flushed to the disk; raises FileExistsError where there is one already."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    temporary.unlink(missing_ok=True)
+def write_private(file: Path, write: Callable[[BinaryIO], object], *, replace: bool = False) -> None:
+    """Create a file of mode 0600, flushed to the disk; raises FileExistsError where there is one, unless to `replace`.
+
+    Where the process is killed, a `.NAME.*.partial` stays beside it.
+    """
+    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as stream:
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
-        _rename_to_new(temporary, file)
+        if replace:
+            os.replace(temporary, file)
+        else:
+            _rename_to_new(temporary, file)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     sync_folder(file.parent)
 
 

@@ -67,9 +67,9 @@ def bench(folder, data=None, *entries, **options):
     return Bench(splits() if data is None else data, with_entries(*entries), records, **options)
 
 
-def picture_folder(root: Path, each=25, classes=CLASSES, size=SIZE) -> Path:
+def picture_folder(root: Path, each=25, classes=CLASSES, size=SIZE, seed=5) -> Path:
     """The stripes as PNG files, one folder per class."""
-    images, labels = stripes(3 * each, seed=5, size=size)
+    images, labels = stripes(3 * each, seed=seed, size=size)
     for row, (image, label) in enumerate(zip(images, labels, strict=True)):
         if CLASSES[label] in classes:
             file = root / CLASSES[label] / f"{row:03}.png"

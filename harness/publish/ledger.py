@@ -1,0 +1,328 @@
+"""The ledger beside a client's secrets: which pictures were released how often, over all runs.
+
+A picture is known by its content: by the hash of its pixels and by that of its file, so that neither another name, nor
+another folder, nor other metadata, nor another lossless format makes it a new one. A copy that was resized or encoded
+with losses is a new one.
+
+A run enters its releases before it makes them and confirms them before they get their name; a run that failed takes
+them out again, and those of a killed run, which made none, are taken out by the next. The file has mode 0600, is
+replaced as a whole under a lock, and begins with a checksum: one that is damaged, or gone while secrets say that it was
+there, is refused and never begun anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import filelock
+from msgspec import Meta, Struct, structs, to_builtins
+
+from harness.errors import HarnessError
+from harness.publish.places import LEDGER, remove_leftovers
+from harness.system.arrays import Expected, read_npz
+from harness.system.documents import parse_json, read_bytes
+from harness.system.files import NO_LOCKS, lock_file, write_private
+from harness.system.schema import decode
+from harness.system.text import counted, one_line
+
+log = logging.getLogger("harness")
+FORM = 1
+WAIT = 60.0  # seconds for another run that reads or writes the ledger
+MOST = 2**28  # bytes of the file
+_FIX = "restore it from a backup; it alone says how often the pictures were released"
+
+_Text = Annotated[str, Meta(max_length=20_000)]
+_Id = Annotated[str, Meta(pattern=r"^[0-9a-f]{8,64}$", description="hexadecimal digits")]
+_Picture = Annotated[str, Meta(pattern=r"^[0-9a-f]{16} [0-9a-f]{16}$", description="two hashes")]
+_Count = Annotated[int, Meta(ge=1, le=10**9)]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A run before it is entered; the fields are those of `Run`."""
+
+    folder: str
+    releases: int
+    at_most: int | None
+    defense: str
+    settings: str
+    out: str
+    secret: str
+
+
+class Run(Struct, forbid_unknown_fields=True, frozen=True):
+    """One run of `harness obfuscate`.
+
+    state     "released", or "begun": entered and not confirmed
+    pictures  the key of the set of its pictures in `Content.sets`
+    at_most   the budget that it stated; None: that of the runs before it
+    """
+
+    id: _Id
+    state: Literal["begun", "released"]
+    time: _Text
+    folder: _Text
+    pictures: _Id
+    releases: _Count
+    defense: _Text
+    settings: _Text
+    out: _Text
+    secret: _Text
+    at_most: _Count | None = None
+
+
+class Content(Struct, forbid_unknown_fields=True, frozen=True):
+    """The ledger without its checksum. sets: the two hashes of every picture."""
+
+    runs: Annotated[list[Run], Meta(max_length=10**6)]
+    sets: dict[_Id, Annotated[list[_Picture], Meta(max_length=10**7)]]
+
+
+@dataclass
+class Entry:
+    """A run that is entered.
+
+    before  how often the pictures were released before it: of the one that was released most often
+    """
+
+    ledger: Ledger
+    id: str
+    before: int
+
+    def confirm(self) -> None:
+        """Everything is written and about to get its name. Raises HarnessError."""
+
+        def confirmed(content: Content) -> Content:
+            if self.id not in [run.id for run in content.runs]:
+                raise HarnessError(f"ledger {self.ledger.path} was replaced while this ran; nothing was released")
+            runs = [structs.replace(run, state="released") if run.id == self.id else run for run in content.runs]
+            return Content(runs, content.sets)
+
+        self.ledger.change(confirmed)
+
+    def take_out(self) -> None:
+        """Nothing was released."""
+        self.ledger.change(lambda content: Content([run for run in content.runs if run.id != self.id], content.sets))
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The ledger at a place; the file is made by the first run."""
+
+    path: Path
+
+    def check(self, beside: Path) -> None:
+        """Refuse a ledger that is damaged, missing or cannot be written, before the work.
+
+        beside  the folder of the secrets
+        """
+        with self._locked():
+            self._read(beside)
+
+    @contextmanager
+    def entered(self, run: Asked, pictures: Sequence[str], beside: Path, is_out: Callable[[], bool]) -> Iterator[Entry]:
+        """Enter the releases of a run, and take them out again where the block raises and nothing is out.
+
+        pictures  `identity` of each
+        is_out    whether the release has its name
+
+        Raises HarnessError where the pictures would be released more often than the budget allows.
+        """
+        number = uuid.uuid4().hex
+        with ExitStack() as alive:
+            _hold(alive, self._lock_of(number))
+            entry = self._enter(number, run, sorted(set(pictures)), beside)
+            try:
+                yield entry
+            except BaseException:
+                if not is_out():
+                    try:
+                        entry.take_out()
+                    except (HarnessError, OSError):
+                        log.warning("%s: still counts releases that were not made", self.path)
+                raise
+
+    def change(self, edit: Callable[[Content], Content]) -> None:
+        """Replace the content. Raises HarnessError."""
+        with self._locked():
+            self._write(edit(self._read(None)))
+
+    def _enter(self, number: str, run: Asked, pictures: list[str], beside: Path) -> Entry:
+        key = hashlib.sha256("\n".join(pictures).encode()).hexdigest()[:32]
+        with self._locked():
+            content = self._without_dead(self._read(beside))
+            counts = _counts(content)
+            before = [max(counts[each] for each in picture.split()) for picture in pictures]
+            most = max(before, default=0)
+            self._check_budget(content, set(pictures), run, before)
+            entered = Run(
+                id=number,
+                state="begun",
+                time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                folder=one_line(run.folder),
+                pictures=key,
+                releases=run.releases,
+                defense=run.defense,
+                settings=run.settings,
+                out=one_line(run.out),
+                secret=one_line(run.secret),
+                at_most=run.at_most,
+            )
+            self._write(Content([*content.runs, entered], {**content.sets, key: pictures}))
+        return Entry(self, number, most)
+
+    def _check_budget(self, content: Content, pictures: set[str], run: Asked, before: list[int]) -> None:
+        kept = _budget(content, pictures)
+        budget = run.at_most or kept
+        if kept and budget and budget > kept:
+            log.warning("the budget is raised from %d to %d releases", kept, budget)
+        if budget is None or not before or max(before) + run.releases <= budget:
+            return
+        over = sum(count + run.releases > budget for count in before)
+        if not max(before):
+            raise HarnessError(f"{run.releases} releases are more than the {budget} of --at-most; make fewer")
+        source = "--at-most" if run.at_most else f"the budget in {self.path}"
+        raise HarnessError(
+            f"{over:,} of {counted(len(before), 'picture')} were released up to {counted(max(before), 'time')} before, "
+            f"and {run.releases} more are above {source} {budget}; nothing was released: make fewer, or release "
+            "other pictures"
+        )
+
+    def _without_dead(self, content: Content) -> Content:
+        """Without the entries of killed runs: they were never confirmed, and nobody holds their lock."""
+        dead = {run.id for run in content.runs if run.state == "begun" and self._is_dead(run.id)}
+        return Content([run for run in content.runs if run.id not in dead], content.sets)
+
+    def _is_dead(self, number: str) -> bool:
+        """Whether the run has ended; where that cannot be known it counts."""
+        try:
+            with lock_file(self._lock_of(number)):
+                return True
+        except (filelock.Timeout, OSError):
+            return False
+
+    def _lock_of(self, number: str) -> Path:
+        return self.path.with_name(f".{self.path.name}.{number}.lock")
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the ledger against other runs, which hold it for a moment."""
+        ends = time.monotonic() + WAIT
+        with ExitStack() as held:
+            while not _hold(held, self.path.with_name(f".{self.path.name}.lock"), wait=False):
+                if time.monotonic() > ends:
+                    raise HarnessError(f"ledger {self.path}: another run holds it; try again")
+                time.sleep(0.05)
+            remove_leftovers(self.path)
+            yield
+
+    # The file
+
+    def _read(self, beside: Path | None) -> Content:
+        """What it holds; nothing where there is none and no secret in the folder `beside` was entered in one."""
+        if not os.path.lexists(self.path):
+            if beside is not None and (secret := self._secret_entered(beside)):
+                raise HarnessError(
+                    f"ledger {self.path} is missing, and {secret} was entered in it; {_FIX}, or move that secret away "
+                    "to count from zero"
+                )
+            return Content([], {})
+        try:
+            held = parse_json(read_bytes(self.path, MOST, "ledger"), str(self.path))
+        except HarnessError as error:
+            raise HarnessError(f"ledger {error}; {_FIX}") from None
+        if not isinstance(held, dict) or held.get("form", FORM) != FORM:
+            raise HarnessError(f"ledger {self.path} is none that this version reads; use the one that wrote it")
+        if held.get("sha256") != _checksum(held.get("content")):
+            raise HarnessError(f"ledger {self.path} is damaged: its checksum does not match; {_FIX}")
+        content = decode(held["content"], Content, f"ledger {self.path}", fix=_FIX)
+        if unknown := {run.pictures for run in content.runs} - set(content.sets):
+            raise HarnessError(f"ledger {self.path} lacks the pictures {min(unknown)} of a run; {_FIX}")
+        return content
+
+    def _write(self, content: Content) -> None:
+        used = {run.pictures for run in content.runs}
+        content = Content(content.runs, {key: held for key, held in content.sets.items() if key in used})
+        plain = to_builtins(content)
+        text = json.dumps({"form": FORM, "sha256": _checksum(plain), "content": plain}, indent=1)
+        try:
+            if content.runs:
+                write_private(self.path, lambda file: file.write(text.encode()), replace=True)
+            else:
+                self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise HarnessError(
+                f"cannot write the ledger {self.path}: {error.strerror}; nothing was released, name another --ledger"
+            ) from None
+
+    def _secret_entered(self, folder: Path) -> Path | None:
+        """A secret in the folder that says it was entered in this ledger."""
+        for file in sorted(folder.glob("*.npz")):
+            try:
+                about = json.loads(str(read_npz(file, {"about": Expected("text", 0)}, most=2**20)["about"]))
+                if about["ledger"] == (LEDGER if self.path == folder / LEDGER else str(self.path)):
+                    return file
+            except (HarnessError, OSError, ValueError, KeyError, TypeError, RecursionError):
+                continue  # no secret, or one of an earlier version
+        return None
+
+
+def name_in_secret(ledger: Path, secret: Path) -> str:
+    """How a secret says which ledger it was entered in: beside it wherever both are moved, or at its place."""
+    return LEDGER if ledger == secret.parent / LEDGER else str(ledger)
+
+
+def identity(pixels: Any, file: bytes) -> str:
+    """What a picture is known by: the hash of its pixels (H, W, 3) and that of its file."""
+    digest = hashlib.sha256(f"{pixels.shape}".encode())
+    digest.update(pixels.tobytes())
+    return f"{digest.hexdigest()[:16]} {file.hex()[:16]}"
+
+
+def _checksum(plain: Any) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def _counts(content: Content) -> Counter[str]:
+    """How often each hash was released."""
+    counts: Counter[str] = Counter()
+    for run in content.runs:
+        for each in {part for picture in content.sets[run.pictures] for part in picture.split()}:
+            counts[each] += run.releases
+    return counts
+
+
+def _budget(content: Content, pictures: set[str]) -> int | None:
+    """The budget that was stated last for any of these pictures."""
+    known = {part for picture in pictures for part in picture.split()}
+    for run in reversed(content.runs):
+        if run.at_most and any(known.intersection(picture.split()) for picture in content.sets[run.pictures]):
+            return run.at_most
+    return None
+
+
+def _hold(held: ExitStack, path: Path, *, wait: bool = True) -> bool:
+    """Hold a lock until the stack ends, where the file system has locks; whether it is held, or none can be."""
+    try:
+        held.enter_context(lock_file(path))
+    except filelock.Timeout:
+        if wait:
+            raise
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise HarnessError(
+                f"cannot write beside the ledger {path.parent}: {error.strerror}; name another --ledger"
+            ) from None
+    return True
