@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.data.pixels import read_image, reason_of
 from harness.errors import HarnessError
 from harness.publish.release_files import write_images, write_labels
 from harness.records import RunSpec
@@ -64,7 +65,9 @@ def hash_of(images: Iterable[tuple[str, Array]]) -> str:
     """The hash of names and (3, H, W) uint8 pixels, in the order given."""
     digest = hashlib.sha256()
     for name, pixels in images:
-        digest.update(f"{name} {pixels.shape}\n".encode() + np.ascontiguousarray(pixels).tobytes())
+        digest.update(
+            f"{name} {pixels.shape}\n".encode(errors="surrogateescape") + np.ascontiguousarray(pixels).tobytes()
+        )
     return digest.hexdigest()[:HASH]
 
 
@@ -113,9 +116,7 @@ def _numbered(number: int, count: int) -> list[str]:
 
 def pixels_of(path: Path) -> Array:
     """(3, H, W) uint8 RGB."""
-    import cv2
-
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise HarnessError(f"{path} cannot be read as an image; restore it")
-    return np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1))
+    try:
+        return np.ascontiguousarray(read_image(path).transpose(2, 0, 1))
+    except Exception as error:  # Pillow raises nearly anything on damaged files
+        raise HarnessError(f"{path} cannot be read as an image: {reason_of(error)}; restore it") from None

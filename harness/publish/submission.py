@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from harness.data.pixels import read_image, reason_of, size_of
 from harness.errors import HarnessError
 from harness.types import Array
 
@@ -92,8 +93,6 @@ def read_scores(path: Path, files: Sequence[str], classes: Sequence[str]) -> Sub
 
 
 def _from_folder(folder: Path, files: Sequence[str], shape: tuple[int, int]) -> dict[str, Array]:
-    import cv2
-
     guesses: dict[str, dict[int, Path]] = {}
     wanted = set(_stems(files))
     for path in sorted(folder.rglob("*.png")):
@@ -110,13 +109,24 @@ def _from_folder(folder: Path, files: Sequence[str], shape: tuple[int, int]) -> 
     for stem, places in guesses.items():
         stack = []
         for _, path in sorted(places.items()):
-            pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if pixels is None or pixels.shape[:2] != shape:
-                is_ = "cannot be read" if pixels is None else f"is {pixels.shape[0]}x{pixels.shape[1]}"
-                raise HarnessError(f"{path} {is_}; the release is {shape[0]}x{shape[1]}, give PNG files of that size")
-            stack.append(pixels[:, :, ::-1].transpose(2, 0, 1))
+            stack.append(_planes(path, shape))
         read[stem] = np.stack(stack)
     return read
+
+
+def _planes(path: Path, shape: tuple[int, int]) -> Array:
+    """(3, H, W) uint8 of an image of this size, which its header is asked for before it is decoded."""
+    try:
+        size = size_of(path)
+        pixels = read_image(path) if size == shape else None
+    except Exception as error:  # Pillow raises nearly anything on damaged files
+        raise HarnessError(f"{path} cannot be read: {reason_of(error)}; give PNG files in the release's size") from None
+    if pixels is None or pixels.shape[:2] != shape:
+        raise HarnessError(
+            f"{path} is {size[0]}x{size[1]}; the release is {shape[0]}x{shape[1]}, give PNG files of that size"
+        )
+    planes: Array = pixels.transpose(2, 0, 1)
+    return planes
 
 
 def _check_names(where: Path, stems: Sequence[str], files: Sequence[str]) -> None:
