@@ -16,13 +16,13 @@ from harness.commands.common import (
     add_device_option,
     add_engine_options,
     add_records_option,
-    console,
     engine_from,
     path_type,
     print_result,
     registry_from,
 )
 from harness.registry import parse_settings
+from harness.system.output import console
 
 if TYPE_CHECKING:
     from harness.run.engine import RunOptions

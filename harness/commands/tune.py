@@ -15,7 +15,6 @@ from harness.commands.common import (
     add_device_option,
     add_epochs_options,
     add_records_option,
-    console,
     path_type,
     positive_int,
     print_result,
@@ -24,6 +23,7 @@ from harness.commands.common import (
 from harness.errors import HarnessError
 from harness.registry import Registry, parse_settings
 from harness.registry.settings import did_you_mean
+from harness.system.output import console
 
 if TYPE_CHECKING:
     from harness.registry import Entry
