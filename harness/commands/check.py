@@ -22,6 +22,8 @@ from harness.commands.common import (
 from harness.errors import HarnessError
 from harness.registry import Registry
 from harness.registry.settings import did_you_mean
+from harness.system.numbers import check_count, finite
+from harness.system.schema import shown
 
 if TYPE_CHECKING:
     from harness.check.changes import Comparison
@@ -136,10 +138,14 @@ def _write(args: argparse.Namespace, comparison: Comparison, seconds: float) -> 
 def _seeds(text: str) -> int | tuple[int, ...]:
     """How many; with commas, which."""
     if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", text) or text == "0":
-        raise argparse.ArgumentTypeError(f"seeds {text!r}: write how many, 1 or more, or which, as 10,11")
+        raise argparse.ArgumentTypeError(f"seeds {shown(text)}: write how many, 1 or more, or which, as 10,11")
     named = tuple(map(int, text.split(",")))
     if len(set(named)) < len(named):
-        raise argparse.ArgumentTypeError(f"seeds {text!r}: name each once")
+        raise argparse.ArgumentTypeError(f"seeds {shown(text)}: name each once")
+    try:
+        check_count("seeds", named[0] if len(named) == 1 else len(named))
+    except HarnessError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return named[0] if len(named) == 1 else named
 
 
@@ -152,10 +158,8 @@ def _tolerances(args: Sequence[str], registry: Registry) -> dict[str, float]:
         score, _, value = text.partition("=")
         if score not in known:
             raise HarnessError(f"no score called {score!r} is compared{did_you_mean(score, known)}")
-        try:
-            tolerances[score] = float(value)
-        except ValueError:
-            tolerances[score] = -1.0
-        if not 0 <= tolerances[score] < float("inf"):
-            raise HarnessError(f"tolerance {text!r}: a change is a number, 0 or more; use {score}=0.02")
+        change = finite(value)
+        if change is None or change < 0:
+            raise HarnessError(f"tolerance {shown(text)}: a change is a number, 0 or more; use {score}=0.02")
+        tolerances[score] = change
     return tolerances

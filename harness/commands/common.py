@@ -6,7 +6,6 @@ import argparse
 import errno
 import json
 import os
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
 from harness.registry import Registry, load_registry
-from harness.system.output import results
+from harness.system.numbers import count, decimal, whole
 from harness.system.schema import shown
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from harness.run.engine import Engine
 
 
@@ -45,20 +46,20 @@ def add_data_options(to: argparse.ArgumentParser, limit: int | None = None) -> N
     fewest = f" ({limit})" if limit else ""
     to.add_argument(
         "--limit",
-        type=int,
+        type=count("limit"),
         default=limit,
         metavar="N",
         help=f"private images at most, public ones in proportion{fewest}",
     )
-    to.add_argument("--size", type=int, metavar="PIXELS", help="shorter side, then a centre crop")
-    to.add_argument("--public-share", type=float, metavar="SHARE", help="the adversary's share of train; 0: none")
+    to.add_argument("--size", type=count("size"), metavar="PIXELS", help="shorter side, then a centre crop")
+    to.add_argument("--public-share", type=decimal, metavar="SHARE", help="the adversary's share of train; 0: none")
     to.add_argument("--offline", action="store_true", help="download nothing; what is missing is named")
 
 
 def add_epochs_options(to: argparse.ArgumentParser, epochs: int = 10) -> None:
     """--epochs and --releases, one of each; R is checked by `RunOptions.check`."""
-    to.add_argument("--epochs", type=positive_int, default=epochs, metavar="T", help=f"training epochs ({epochs})")
-    to.add_argument("--releases", type=positive_int, metavar="R", help="distinct releases (as many as epochs)")
+    to.add_argument("--epochs", type=count("epochs"), default=epochs, metavar="T", help=f"training epochs ({epochs})")
+    to.add_argument("--releases", type=count("releases"), metavar="R", help="distinct releases (as many as epochs)")
 
 
 def add_defense_settings(to: argparse.ArgumentParser) -> None:
@@ -72,9 +73,12 @@ def add_device_option(to: argparse.ArgumentParser) -> None:
 def add_engine_options(to: argparse.ArgumentParser) -> None:
     """Threads, workers and the engine that runs them."""
     to.add_argument(
-        "--threads", type=int, metavar="N", help="threads of every cell, an input of its record (1; on a GPU the cores)"
+        "--threads",
+        type=count("threads"),
+        metavar="N",
+        help="threads of every cell, an input of its record (1; on a GPU the cores)",
     )
-    to.add_argument("--workers", type=int, metavar="N", help="cells at a time (as cores and memory allow)")
+    to.add_argument("--workers", type=count("workers"), metavar="N", help="cells at a time (as cores and memory allow)")
     to.add_argument("--engine", default="local", metavar="NAME", help="local: processes; ray: a cluster (local)")
     to.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster that is there already, or auto")
 
@@ -84,9 +88,9 @@ def engine_from(args: argparse.Namespace) -> Engine:
     from harness.run.engine import Engine
 
     workers = os.environ.get("HARNESS_WORKERS", "")
-    if workers and not re.fullmatch(r"[1-9][0-9]{0,3}", workers):
-        raise HarnessError(f"HARNESS_WORKERS {workers!r} is no count; use a whole number, 1 or more")
-    number = args.workers if args.workers is not None or not workers else int(workers)
+    if workers and whole(workers) is None:
+        raise HarnessError(f"HARNESS_WORKERS {shown(workers)} is no count; use a whole number, 1 or more")
+    number = args.workers if args.workers is not None or not workers else whole(workers)
     engine = Engine(args.engine, number, args.address)
     engine.check()
     return engine
@@ -116,13 +120,6 @@ def dataset_type(text: str) -> str:
     return text
 
 
-def positive_int(text: str) -> int:
-    """A whole number, 1 or more."""
-    if not re.fullmatch(r"-?[0-9]{1,9}", text.strip()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no count; use a whole number, 1 or more")
-    return int(text)
-
-
 def registry_from(args: argparse.Namespace) -> Registry:
     """The registry with the files of --registry; problems of plugins are printed and stop nothing."""
     registry = load_registry(args.registry)
@@ -134,7 +131,13 @@ def registry_from(args: argparse.Namespace) -> Registry:
 def print_result(args: argparse.Namespace, document: Any, text: str | None) -> None:
     """Print the result on stdout: the document with --json, else the text."""
     if args.json:
-        print(json.dumps(document, indent=1, allow_nan=False), file=results())
+        print(json.dumps(document, indent=1, allow_nan=False))
     elif text is not None:
-        encoding = results().encoding or "utf-8"  # a file name may hold what it cannot write
-        print(text.encode(encoding, "backslashreplace").decode(encoding), file=results())
+        encoding = sys.stdout.encoding or "utf-8"  # a file name may hold what it cannot write
+        print(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def console() -> Console:
+    from rich.console import Console
+
+    return Console()

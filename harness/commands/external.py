@@ -15,12 +15,12 @@ from harness.commands.common import (
     add_epochs_options,
     add_records_option,
     path_type,
-    positive_int,
     print_result,
     registry_from,
 )
 from harness.errors import HarnessError
 from harness.registry import parse_settings
+from harness.system.numbers import count
 
 if TYPE_CHECKING:
     from harness.publish.challenge import Challenge
@@ -65,9 +65,9 @@ def _row_options(to: argparse.ArgumentParser) -> None:
     to.add_argument("--defense", metavar="NAME", help="the row's defense")
     add_defense_settings(to)
     add_data_options(to)
-    to.add_argument("--seed", type=int, default=0, help="which of the row's releases (0)")
+    to.add_argument("--seed", type=count("seed", 0), default=0, help="which of the row's releases (0)")
     add_epochs_options(to)
-    to.add_argument("--targets", type=positive_int, default=1000, metavar="N", help="as the row was run (1000)")
+    to.add_argument("--targets", type=count("targets"), default=1000, metavar="N", help="as the row was run (1000)")
     add_device_option(to)
 
 

@@ -15,11 +15,11 @@ from harness.commands.common import (
     add_device_option,
     add_epochs_options,
     path_type,
-    positive_int,
     print_result,
     registry_from,
 )
 from harness.registry import bind, parse_settings
+from harness.system.numbers import count
 from harness.system.text import one_line
 
 
@@ -38,10 +38,10 @@ def add(subparsers: Any) -> None:
     obfuscate.add_argument(
         "--secret", type=path_type, required=True, metavar="FILE", help="where the secret goes: an .npz, not in DIR"
     )
-    obfuscate.add_argument("--size", type=int, metavar="PIXELS", help="shorter side, then a centre crop")
+    obfuscate.add_argument("--size", type=count("size"), metavar="PIXELS", help="shorter side, then a centre crop")
     obfuscate.add_argument(
         "--at-most",
-        type=positive_int,
+        type=count("at_most"),
         metavar="N",
         help="releases of the same pictures over all runs; kept by the ledger",
     )
@@ -55,7 +55,7 @@ def add(subparsers: Any) -> None:
     )
     add_device_option(obfuscate)
     obfuscate.add_argument(
-        "--seed", type=int, help="for tests alone: the same randomness for everyone who gives this number"
+        "--seed", type=count("seed", 0), help="for tests alone: the same randomness for everyone who gives this number"
     )
 
 

@@ -13,11 +13,11 @@ from harness.commands.common import (
     add_device_option,
     add_epochs_options,
     path_type,
-    positive_int,
     print_result,
     registry_from,
 )
 from harness.registry import parse_settings
+from harness.system.numbers import count
 
 
 def add(subparsers: Any) -> None:
@@ -26,7 +26,7 @@ def add(subparsers: Any) -> None:
     add_defense_settings(preview)
     preview.add_argument("--attack", help="reconstructions under the releases, by one or several attacks with commas")
     add_epochs_options(preview)
-    preview.add_argument("--images", type=positive_int, default=6, metavar="N", help="rows (6)")
+    preview.add_argument("--images", type=count("images"), default=6, metavar="N", help="rows (6)")
     preview.add_argument(
         "--out", type=path_type, default=Path("preview.png"), metavar="FILE", help="the sheet (preview.png)"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import re
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -16,16 +15,22 @@ from harness.commands.common import (
     add_device_option,
     add_engine_options,
     add_records_option,
+    console,
     engine_from,
     path_type,
     print_result,
     registry_from,
 )
+from harness.errors import HarnessError
 from harness.registry import parse_settings
-from harness.system.output import console
+from harness.system.numbers import check_count, count, whole
+from harness.system.schema import shown
 
 if TYPE_CHECKING:
     from harness.run.engine import RunOptions
+
+
+MOST_SCHEDULES = 100
 
 
 def add(subparsers: Any) -> None:
@@ -53,8 +58,10 @@ def add(subparsers: Any) -> None:
     run.add_argument(
         "--figure", type=path_type, metavar="FILE", help="where that curve is drawn (in the records folder)"
     )
-    run.add_argument("--seeds", type=int, default=1, metavar="N", help="repeat with seeds 0 to N-1 (1)")
-    run.add_argument("--targets", type=int, default=1000, metavar="N", help="originals that are scored (1000)")
+    run.add_argument("--seeds", type=count("seeds"), default=1, metavar="N", help="repeat with seeds 0 to N-1 (1)")
+    run.add_argument(
+        "--targets", type=count("targets"), default=1000, metavar="N", help="originals that are scored (1000)"
+    )
     run.add_argument("--no-utility", dest="utility", action="store_false", help="train no model on the release")
     run.add_argument("--model", help="network of the utility model (resnet18)")
     run.add_argument("--recipe", help="its training: default or paper")
@@ -118,13 +125,19 @@ def _several(name: str) -> Callable[[str], list[int]]:
     def read(text: str) -> list[int]:
         numbers: list[int] = []
         for part in text.split(","):
-            if not re.fullmatch(r"-?[0-9]{1,9}", part.strip()):
-                raise argparse.ArgumentTypeError(f"{name} {part!r} is no whole number; use 10, or several as 1,2,5,10")
-            if int(part) < 1:
-                raise argparse.ArgumentTypeError(f"{name} {int(part)} is too few; use 1 or more")
-            if int(part) in numbers:
-                raise argparse.ArgumentTypeError(f"{name} {int(part)} stands twice in {text!r}; name each once")
-            numbers.append(int(part))
+            number = whole(part)
+            if number is None:
+                said = f"{name} {shown(part)} is no whole number; use 10, or several as 1,2,5,10"
+                raise argparse.ArgumentTypeError(said)
+            try:
+                check_count(name, number)
+            except HarnessError as error:
+                raise argparse.ArgumentTypeError(str(error)) from None
+            if number in numbers:
+                raise argparse.ArgumentTypeError(f"{name} {number} stands twice in {shown(text)}; name each once")
+            numbers.append(number)
+        if len(numbers) > MOST_SCHEDULES:
+            raise argparse.ArgumentTypeError(f"{len(numbers)} {name}; {MOST_SCHEDULES} at most at a time")
         return numbers
 
     return read

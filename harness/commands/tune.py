@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -15,15 +14,16 @@ from harness.commands.common import (
     add_device_option,
     add_epochs_options,
     add_records_option,
+    console,
     path_type,
-    positive_int,
     print_result,
     registry_from,
 )
 from harness.errors import HarnessError
 from harness.registry import Registry, parse_settings
 from harness.registry.settings import did_you_mean
-from harness.system.output import console
+from harness.system.numbers import LARGEST, count, finite
+from harness.system.schema import shown
 
 if TYPE_CHECKING:
     from harness.registry import Entry
@@ -46,18 +46,20 @@ def add(subparsers: Any) -> None:
     tune.add_argument("--between", type=_range, metavar="LOW,HIGH", help="the range of its values (the registry's)")
     tune.add_argument("--then", metavar="KNOB", help="a second knob, to get right above the target: weights, say")
     tune.add_argument(
-        "--most", type=positive_int, default=40, metavar="N", help="values to try for one knob, at most (40)"
+        "--most", type=count("most"), default=40, metavar="N", help="values to try for one knob, at most (40)"
     )
     add_data_options(tune)
     add_defense_settings(tune)
     tune.add_argument("-A", dest="attack_settings", action="append", default=[], metavar="KNOB=VALUE")
     add_epochs_options(tune)
-    tune.add_argument("--seed", type=int, default=0, metavar="N", help="of pairing, noise and attacks (0)")
+    tune.add_argument("--seed", type=count("seed", 0), default=0, metavar="N", help="of pairing, noise and attacks (0)")
     tune.add_argument(
-        "--targets", type=positive_int, default=1000, metavar="N", help="originals that are scored (1000)"
+        "--targets", type=count("targets"), default=1000, metavar="N", help="originals that are scored (1000)"
     )
     add_device_option(tune)
-    tune.add_argument("--threads", type=int, metavar="N", help="of every attack, an input of its record (1)")
+    tune.add_argument(
+        "--threads", type=count("threads"), metavar="N", help="of every attack, an input of its record (1)"
+    )
     add_records_option(tune, "where the records of every tried value go")
     tune.add_argument("--out", type=path_type, metavar="FILE", help="a Markdown page as well")
 
@@ -102,8 +104,6 @@ def _check_knobs(args: argparse.Namespace, defenses: list[Entry]) -> None:
 def _tune_options(args: argparse.Namespace, registry: Registry) -> TuneOptions:
     from harness.tune.result import TuneOptions, check_attacks, parse_target
 
-    if args.seed < 0:
-        raise HarnessError(f"seed {args.seed} is no seed; use 0 or more")
     metric, target = parse_target(args.target)
     attacks = registry.choose("attacks", _attacks(args), parse_settings(args.attack_settings))
     check_attacks(attacks)
@@ -176,10 +176,9 @@ def _document(results: list[TuneResult], bench: Bench, options: TuneOptions) -> 
 def _range(text: str) -> tuple[float, float]:
     """Two numbers, the lower first."""
     low, comma, high = text.partition(",")
-    try:
-        ends = (float(low), float(high))
-    except ValueError:
-        ends = (math.nan, math.nan)
-    if not comma or not (math.isfinite(ends[0]) and math.isfinite(ends[1]) and ends[0] < ends[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no range; write the lower number first, 10,40")
-    return ends
+    ends = (finite(low.strip()), finite(high.strip()))
+    if not comma or ends[0] is None or ends[1] is None or not ends[0] < ends[1]:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no range; write the lower number first, 10,40")
+    if max(map(abs, ends)) > LARGEST:  # type: ignore[arg-type]
+        raise argparse.ArgumentTypeError(f"{shown(text)}: a knob is at most {LARGEST:,.0f} in size")
+    return ends[0], ends[1]

@@ -15,6 +15,9 @@ from harness.run.options import RunOptions, seeds_of
 from harness.run.scheduler import Job
 from harness.statistics import accuracy_drop
 
+MOST_PIECES = 100_000
+"""Of one cross: more take hours to plan alone."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -115,6 +118,9 @@ class Cross:
     @cached_property
     def _planned(self) -> list[list[_DefensePieces]]:
         """For every seed the undefended pieces, then those of every defense in turn."""
+        count = len(seeds_of(self.seeds)) * (len(self.defenses) + 1) * (len(self.attacks) + 2)
+        if count > MOST_PIECES:
+            raise HarnessError(f"{count:,} pieces of work; {MOST_PIECES:,} at most are planned, run fewer at a time")
         planned = []
         for seed in seeds_of(self.seeds):
             undefended = self._pieces_of(self.bench.undefended, seed)

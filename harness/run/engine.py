@@ -16,6 +16,7 @@ from harness.run.bench import UNDEFENDED, Bench
 from harness.run.cross import Cell, Cross
 from harness.run.options import RunOptions, load_splits, make_bench
 from harness.run.scheduler import InProcess, Job, Workers, run_jobs
+from harness.system.numbers import check_count
 from harness.system.scratch import scratch_folder
 
 LOCAL = "local"
@@ -37,8 +38,8 @@ class Engine:
     def check(self) -> None:
         if self.name not in ENGINES:
             raise HarnessError(f"engine {self.name!r} is unknown; use {' or '.join(ENGINES)}")
-        if self.workers is not None and self.workers < 1:
-            raise HarnessError(f"workers {self.workers} is too few; use 1 or more")
+        if self.workers is not None:
+            check_count("workers", self.workers)
         if self.address is not None and self.name == LOCAL:
             raise HarnessError(f"address {self.address}: the local engine has none; use --engine ray")
 

@@ -14,6 +14,7 @@ from harness.records import Records
 from harness.registry import ALL, Registry, bind
 from harness.run.bench import Bench
 from harness.system.device import choose_device, device_type, use_threads
+from harness.system.numbers import check_count
 from harness.train import networks
 from harness.types import Splits
 
@@ -50,17 +51,21 @@ class RunOptions:
 
     def check(self) -> None:
         """HarnessError for a value that is wrong whatever the data are."""
-        for name, least in (("epochs", 1), ("releases", 1), ("seeds", 1), ("targets", 1)):
-            if isinstance(getattr(self, name), int) and getattr(self, name) < least:
-                raise HarnessError(f"{name} {getattr(self, name)} is too few; use {least} or more")
+        for name in ("epochs", "releases", "targets", "threads", "limit", "size"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
+        if isinstance(self.seeds, int):
+            check_count("seeds", self.seeds)
+        else:
+            check_count("seeds", len(self.seeds))
+            for seed in self.seeds:
+                check_count("seed", seed, least=0)
         check_releases(self.epochs, self.releases)
         settings = self.attack_settings or {}
-        if "train_epochs" in settings and settings["train_epochs"] < 1:
-            raise HarnessError(f"train_epochs {settings['train_epochs']} is too few; use 1 or more")
+        if "train_epochs" in settings and isinstance(settings["train_epochs"], int):
+            check_count("train_epochs", settings["train_epochs"])
         if "arch" in settings:
             networks.check_recogniser(str(settings["arch"]))
-        if self.threads is not None and self.threads < 1:
-            raise HarnessError(f"threads {self.threads} is too few; use 1 or more")
 
     @property
     def release_count(self) -> int:

@@ -18,34 +18,96 @@ A list is a choice: every combination is run. Several such tables in a list are 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
+
+from msgspec import Meta, Struct, to_builtins
 
 from harness.errors import HarnessError
 from harness.records import provenance
 from harness.registry import ALL, Entry, Registry, parse_settings
-from harness.registry.settings import did_you_mean
 from harness.run.cross import Cross
 from harness.run.engine import crossed
 from harness.run.options import RunOptions
 from harness.system.documents import read_yaml
+from harness.system.numbers import MOST
+from harness.system.schema import decode, shown
+
+MOST_VALUES = 10_000
+"""Values of one list or range, entries of one table after their knobs' values are combined."""
+MOST_CROSSES = 1_000
+"""Combinations of data sets, sizes, epochs, ... of one file."""
+_RANGE = ("from", "to", "step")
+_Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=4096)]
+_Number: TypeAlias = Annotated[float, Meta(ge=-1e15, le=1e15)]
+_Whole: TypeAlias = Annotated[int, Meta(ge=-(10**15), le=10**15)]
+_Seed: TypeAlias = Annotated[int, Meta(ge=0, le=MOST["seed"])]
+
+
+class Wholes(Struct, forbid_unknown_fields=True, rename={"start": "from"}):
+    """{from: 5, to: 25, step: 5}"""
+
+    start: _Whole
+    to: _Whole
+    step: _Whole
+
+
+class Numbers(Struct, forbid_unknown_fields=True, rename={"start": "from"}):
+    """{from: 0.1, to: 0.5, step: 0.1}"""
+
+    start: _Number
+    to: _Number
+    step: _Number
+
+
+_TEXTS = "text, or a list of texts"
+_WHOLES = "a whole number, a list of them, or a range such as {from: 5, to: 25, step: 5}"
+_NUMBERS = "a number, a list of them, or a range such as {from: 0.1, to: 0.5, step: 0.1}"
+_Several = Meta(min_length=1, max_length=MOST_VALUES)
+_Texts: TypeAlias = Annotated[_Text | Annotated[list[_Text | None], _Several] | None, Meta(description=_TEXTS)]
+_Wholes: TypeAlias = Annotated[
+    _Whole | Annotated[list[_Whole | None], _Several] | Wholes | None, Meta(description=_WHOLES)
+]
+_Numbers: TypeAlias = Annotated[
+    _Number | Annotated[list[_Number | None], _Several] | Numbers | None, Meta(description=_NUMBERS)
+]
+_Knobs: TypeAlias = Annotated[dict[_Text, Any], Meta(max_length=1000)]
+_OwnKnobs: TypeAlias = Annotated[_Knobs | None, Meta(description="its knobs as a table")]
+_Named: TypeAlias = Annotated[dict[_Text, _OwnKnobs], Meta(min_length=1, max_length=1000)]
+_Entries: TypeAlias = _Text | _Named | Annotated[list[_Text | _Named], Meta(min_length=1, max_length=1000)]
+
+
+class Table(Struct, forbid_unknown_fields=True, kw_only=True):
+    """One table of a sweep file. In the first group a list is a choice: every combination is run."""
+
+    dataset: _Texts = None
+    size: _Wholes = None
+    limit: _Wholes = None
+    public_share: _Numbers = None
+    epochs: _Wholes = None
+    releases: _Wholes = None
+    model: _Texts = None
+    recipe: _Texts = None
+
+    seeds: Annotated[
+        _Whole | Annotated[list[_Seed], Meta(min_length=1, max_length=MOST["seeds"])] | None,
+        Meta(description="how many, or a list of different whole numbers from 0"),
+    ] = None
+    targets: _Whole | None = None
+    utility: bool | None = None
+    device: _Text | None = None
+    threads: _Whole | None = None
+
+    defenses: _Entries
+    attacks: _Entries
+    mixing: _Knobs | None = None
+
 
 CHOICES = ("dataset", "size", "limit", "public_share", "epochs", "releases", "model", "recipe")
-"""Keys whose list is a choice: every combination is run."""
 SINGLE = ("seeds", "targets", "utility", "device", "threads")
-ENTRIES = ("defenses", "attacks", "mixing")
-KINDS: Mapping[str, type | tuple[type, ...]] = {
-    "dataset": str,
-    "model": str,
-    "recipe": str,
-    "device": str,
-    "utility": bool,
-    "public_share": (int, float),
-}
-_RANGE = ("from", "to", "step")
-_MOST = 10_000
 
 
 def crosses(
@@ -70,25 +132,20 @@ def crosses(
     return found
 
 
-def read(file: Path) -> list[dict[str, Any]]:
-    """The tables of a sweep file, with their keys checked."""
+def read(file: Path) -> list[Table]:
+    """The tables of a sweep file, each field of its type."""
     content = read_yaml(file, "sweep file")
-    tables = content if isinstance(content, list) else [content]
-    known = (*CHOICES, *SINGLE, *ENTRIES)
-    for table in tables:
-        if not isinstance(table, dict):
-            raise HarnessError(f"{file}: holds no table; write defenses and attacks, and what else `harness run` takes")
-        for key in table:
-            if key not in known:
-                raise HarnessError(f"{file}: no key {key!r}{did_you_mean(str(key), known)} (keys: {', '.join(known)})")
-        for key in ("defenses", "attacks"):
-            if not table.get(key):
-                raise HarnessError(f"{file}: no {key}; add {key}: [NAME, ...]")
-    return tables
+    if not isinstance(content, list | dict) or not content:
+        raise HarnessError(f"{file}: holds no table; write defenses and attacks, and what else `harness run` takes")
+    if isinstance(content, dict):
+        return [decode(content, Table, str(file))]
+    if len(content) > MOST_CROSSES:
+        raise HarnessError(f"{file}: {len(content)} tables; {MOST_CROSSES:,} at most are read, split the file")
+    return [decode(table, Table, f"{file}: table {place}") for place, table in enumerate(content, 1)]
 
 
 def _crosses_of(
-    table: Mapping[str, Any],
+    table: Table,
     registry: Registry,
     records: Path,
     report: Callable[[str], None],
@@ -96,8 +153,8 @@ def _crosses_of(
     before: Sequence[Cross],
     options: Mapping[str, Any],
 ) -> list[Cross]:
-    defenses = _entries("defenses", table["defenses"], registry, table.get("mixing") or {})
-    attacks = _entries("attacks", table["attacks"], registry, {})
+    defenses = _entries("defenses", table.defenses, registry, table.mixing or {})
+    attacks = _entries("attacks", table.attacks, registry, {})
     found: list[Cross] = []
     for chosen in _run_options(table, records, options):
         chosen.check()
@@ -107,44 +164,37 @@ def _crosses_of(
     return found
 
 
-def _run_options(table: Mapping[str, Any], records: Path, options: Mapping[str, Any]) -> Iterator[RunOptions]:
-    fixed = {name: _checked(name, table[name]) for name in SINGLE if table.get(name) is not None}
-    choices = {name: [_checked(name, v) for v in _values(name, table[name])] for name in CHOICES if name in table}
+def _run_options(table: Table, records: Path, options: Mapping[str, Any]) -> Iterator[RunOptions]:
+    fixed = {name: getattr(table, name) for name in SINGLE}
+    if isinstance(fixed["seeds"], list):
+        if len(set(fixed["seeds"])) < len(fixed["seeds"]):
+            raise HarnessError(f"seeds {shown(fixed['seeds'])}: write how many, or a list of different whole numbers")
+        fixed["seeds"] = tuple(fixed["seeds"])
+    choices = {
+        name: _values(name, to_builtins(value)) for name in CHOICES if (value := getattr(table, name)) is not None
+    }
+    _refuse_more(math.prod(map(len, choices.values())), MOST_CROSSES, "combinations of " + ", ".join(choices))
     for chosen in itertools.product(*choices.values()):
         of_file = fixed | dict(zip(choices, chosen, strict=True))
         values = (*of_file.items(), *options.items())
         yield replace(RunOptions(records=records), **{name: value for name, value in values if value is not None})
 
 
-def _checked(name: str, value: Any) -> Any:
-    if value is None:
-        return None
-    if name == "seeds" and isinstance(value, list):
-        if not value or len(set(map(str, value))) < len(value) or not all(_is_whole(seed) for seed in value):
-            raise HarnessError(f"seeds {value!r}: write how many, or a list of different whole numbers from 0")
-        return tuple(value)
-    kind = KINDS.get(name, int)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        what = {str: "text", bool: "true or false", int: "a whole number"}.get(kind, "a number")  # type: ignore[arg-type]
-        raise HarnessError(f"{name} {value!r} is not {what}")
-    return value
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def _refuse_more(count: int, most: int, what: str) -> None:
+    if count > most:
+        raise HarnessError(f"{count:,} {what}; {most:,} at most are run, name fewer")
 
 
 def _entries(section: str, given: Any, registry: Registry, mixing: Mapping[str, Any]) -> list[Entry]:
     """Every entry of a list of names and of {name: knobs}, once for each combination of its knobs' values."""
     found: dict[str, Entry] = {}
     for item in given if isinstance(given, list) else [given]:
-        named = item if isinstance(item, dict) else {item: {}}
+        named = item if isinstance(item, dict) else {item: None}
         for name, knobs in named.items():
-            if not isinstance(knobs, dict | None):
-                raise HarnessError(f"{section}: {name} is {knobs!r}; write its knobs as {{knob: value}}")
-            every = registry.section(section).values() if name == ALL else [registry.get(section, str(name))]
+            every = registry.section(section).values() if name == ALL else [registry.get(section, name)]
             for setting in (setting for entry in every for setting in _settings(entry, knobs or {}, mixing)):
                 found.setdefault(repr(setting), setting)
+                _refuse_more(len(found), MOST_VALUES, f"{section} with their knobs")
     return list(found.values())
 
 
@@ -152,12 +202,15 @@ def _settings(entry: Entry, knobs: Mapping[str, Any], mixing: Mapping[str, Any])
     mixes = entry.mixing is not None and entry.mixing["weights"] != [1.0]
     settings = {**(mixing if mixes else {}), **knobs}
     every = {knob: _knob_values(entry, knob, value) for knob, value in settings.items()}
+    _refuse_more(math.prod(map(len, every.values())), MOST_VALUES, f"combinations of knobs of {entry.name}")
     for chosen in itertools.product(*every.values()):
         yield entry.with_settings(dict(zip(every, chosen, strict=True)))
 
 
 def _knob_values(entry: Entry, knob: str, value: Any) -> list[Any]:
     """The values of one knob. Text is parsed as after -D; a flat list for a knob that is itself a list is one value."""
+    if knob not in entry.knobs:
+        entry.with_settings({knob: None})  # raises, and lists the knobs
     default = {**entry.params, **(entry.mixing or {})}.get(knob)
     if isinstance(default, list) and isinstance(value, list) and not any(isinstance(v, list | str) for v in value):
         return [value]
@@ -170,6 +223,7 @@ def _values(name: str, value: Any) -> list[Any]:
     if isinstance(value, list):
         if not value:
             raise HarnessError(f"{name}: an empty list; name one value or more")
+        _refuse_more(len(value), MOST_VALUES, f"values of {name}")
         return value
     if isinstance(value, dict) and set(value) & set(_RANGE):
         return _range(name, value)
@@ -178,11 +232,11 @@ def _values(name: str, value: Any) -> list[Any]:
 
 def _range(name: str, given: Mapping[str, Any]) -> list[Any]:
     valid = set(given) == set(_RANGE) and all(
-        isinstance(each, (int, float)) and not isinstance(each, bool) for each in given.values()
+        isinstance(each, (int, float)) and not isinstance(each, bool) and abs(each) <= 1e15 for each in given.values()
     )
     if not valid or given["step"] <= 0 or given["to"] < given["from"]:
-        raise HarnessError(f"{name}: range {dict(given)}; write {{from: 5, to: 25, step: 5}}, upwards")
-    count = int((given["to"] - given["from"]) / given["step"] + 1e-9) + 1
-    if count > _MOST:
-        raise HarnessError(f"{name}: range {dict(given)} has {count} values; use a larger step")
-    return [round(given["from"] + number * given["step"], 12) for number in range(count)]
+        raise HarnessError(f"{name}: range {shown(given)}; write {{from: 5, to: 25, step: 5}}, upwards")
+    steps = (given["to"] - given["from"]) / given["step"] + 1e-9
+    if not steps < MOST_VALUES:
+        raise HarnessError(f"{name}: range {shown(given)} has over {MOST_VALUES:,} values; use a larger step")
+    return [round(given["from"] + number * given["step"], 12) for number in range(int(steps) + 1)]

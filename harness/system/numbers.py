@@ -14,6 +14,7 @@ from harness.errors import HarnessError
 from harness.system.schema import shown
 
 MOST = {
+    "at_most": 1_000_000,
     "epochs": 100_000,
     "images": 1_000,
     "limit": 100_000_000,
@@ -21,13 +22,14 @@ MOST = {
     "releases": 10_000,
     "seed": 2**31 - 1,
     "seeds": 1_000,
-    "size": 16_384,
+    "size": 4_096,
     "targets": 1_000_000,
     "threads": 1_024,
     "train_epochs": 1_000_000,
     "workers": 1_024,
 }
 """The most that each option takes, wherever it is given: on the command line, in a sweep file, from Python."""
+_SIZES = ("limit", "seed", "size")
 LARGEST = 1e15
 """The largest setting of a plugin, in size: its square is still a number in single precision."""
 LARGEST_WHOLE = 1_000_000
@@ -43,10 +45,11 @@ def finite(text: str) -> float | None:
 
 def check_count(name: str, value: int, least: int = 1) -> None:
     """HarnessError where an option's value is below the least or above MOST[name]."""
+    few, many, fewer = ("small", "large", "less") if name in _SIZES else ("few", "many", "fewer")
     if value < least:
-        raise HarnessError(f"{name} {value} is too few; use {least} or more")
+        raise HarnessError(f"{name} {shown(value)} is too {few}; use {least} or more")
     if value > MOST[name]:
-        raise HarnessError(f"{name} {shown(value)} is too many; use {MOST[name]:,} or fewer")
+        raise HarnessError(f"{name} {shown(value)} is too {many}; use {MOST[name]:,} or {fewer}")
 
 
 def count(name: str, least: int = 1) -> Callable[[str], int]:
@@ -63,6 +66,14 @@ def count(name: str, least: int = 1) -> Callable[[str], int]:
         return number
 
     return read
+
+
+def decimal(text: str) -> float:
+    """Reads a finite number for argparse."""
+    number = finite(text.strip())
+    if number is None:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no number; use one with a decimal point")
+    return number
 
 
 def whole(text: str) -> int | None:

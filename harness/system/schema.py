@@ -127,7 +127,7 @@ def _line(what: str, is_key: bool, steps: Steps, document: Any, kind: Any, where
         return f"{at}expected {' or '.join(choices) or 'another word'}, got {shown(value)}; {advice}"
     if what == "Number out of range":
         return f"{at}{shown(value)} is out of range; use a smaller number"
-    described = _description(kind, steps) if "matching regex" in what else None
+    described = _description(kind, steps) if "matching regex" in what or ", got `" in what else ""
     return f"{at}expected {described or _expected(what)}, got {shown(value)}; {fix}"
 
 
@@ -212,48 +212,50 @@ def _type_at(kind: Any, steps: Steps) -> Any:
 
     found: Any = inspect.type_info(kind)
     for step in steps:
-        options = found.types if isinstance(found, inspect.UnionType) else (found,)
-        found = None
-        for option in options:
-            if isinstance(option, inspect.Metadata):
-                option = option.type
-            if isinstance(option, inspect.StructType):
-                found = next((each.type for each in option.fields if each.encode_name == step), None)
-            elif isinstance(option, inspect.DictType):
-                found = option.value_type
-            elif isinstance(option, inspect.ListType | inspect.VarTupleType):
-                found = option.item_type
-            if found is not None:
+        inner = None
+        for option in _unwrapped(found):
+            if isinstance(step, int) and isinstance(option, inspect.ListType | inspect.VarTupleType):
+                inner = option.item_type
+            elif isinstance(step, str) and isinstance(option, inspect.StructType):
+                inner = next((each.type for each in option.fields if each.encode_name == step), None)
+            elif isinstance(step, str) and isinstance(option, inspect.DictType):
+                inner = option.value_type
+            if inner is not None:
                 break
-        if found is None:
+        if inner is None:
             return None
+        found = inner
     return found
 
 
-def _options(kind: Any, steps: Steps) -> Iterator[tuple[Any, str]]:
-    """The types that a place may have, and what `Meta(description=...)` says of each."""
-    found = _type_at(kind, steps)
+def _unwrapped(found: Any) -> Iterator[Any]:
+    """The alternatives of a type, without what is said about them."""
+    found = getattr(found, "type", found)
     for option in getattr(found, "types", (found,)):
-        about = getattr(option, "extra_json_schema", None) or {}
-        yield getattr(option, "type", option), str(about.get("description", ""))
+        yield getattr(option, "type", option)
 
 
 def _fields(kind: Any, steps: Steps) -> list[str]:
-    every = (getattr(option, "fields", ()) for option, _ in _options(kind, steps))
+    every = (getattr(option, "fields", ()) for option in _unwrapped(_type_at(kind, steps)))
     return [each.encode_name for fields in every for each in fields]
 
 
 def _choices(kind: Any, steps: Steps) -> list[Any]:
-    return [value for option, _ in _options(kind, steps) for value in getattr(option, "values", ())]
+    return [value for option in _unwrapped(_type_at(kind, steps)) for value in getattr(option, "values", ())]
 
 
 def _description(kind: Any, steps: Steps) -> str:
-    """What is said of the value at a place; nothing where nothing is."""
-    return next(filter(None, (words for _, words in _options(kind, steps))), "")
+    """What `Meta(description=...)` says of the value at a place; nothing where nothing is."""
+    found = _type_at(kind, steps)
+    every = [_said_of(found), *map(_said_of, getattr(found, "types", ()))]
+    return next(filter(None, every), "")
 
 
 def _key_description(kind: Any, steps: Steps) -> str:
     """The same of the names of a table."""
-    keys = (getattr(option, "key_type", None) for option, _ in _options(kind, steps))
-    every = ((getattr(key, "extra_json_schema", None) or {}).get("description", "") for key in keys)
-    return next(filter(None, every), "")
+    keys = (getattr(option, "key_type", None) for option in _unwrapped(_type_at(kind, steps)))
+    return next(filter(None, map(_said_of, keys)), "")
+
+
+def _said_of(found: Any) -> str:
+    return str((getattr(found, "extra_json_schema", None) or {}).get("description", ""))

@@ -11,6 +11,7 @@ from harness.leaderboard.format import settings
 from harness.registry import Entry
 from harness.registry.settings import did_you_mean
 from harness.scores import ceilings
+from harness.system.numbers import finite
 
 SLACK = 0.005
 """A continuous knob is right above the target when its figure is at most so far above it."""
@@ -87,10 +88,9 @@ def parse_target(text: str) -> tuple[str, float]:
     if metric not in limits:
         near = did_you_mean(metric, limits)
         raise HarnessError(f"target {text!r}: no metric {metric!r}{near} (write dssim=0.66; {', '.join(limits)})")
-    try:
-        target = float(number)
-    except ValueError:
-        raise HarnessError(f"target {text!r}: {number!r} is no number; write {metric}=0.66, say") from None
+    target = finite(number)
+    if target is None:
+        raise HarnessError(f"target {text!r}: {number!r} is no number; write {metric}=0.66, say")
     if not 0 < target <= limits[metric]:
         raise HarnessError(f"target {text!r} is out of reach for any image: {metric} lies in 0 to {limits[metric]:g}")
     return metric, target

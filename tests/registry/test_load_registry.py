@@ -145,7 +145,10 @@ def changed(section: str = "defenses", **fields: Any) -> dict[str, Any]:
         (changed(verion=1), "no field 'verion'; did you mean 'version'"),
         (changed(kind="recognition"), "no field 'kind'"),
         (changed(use="fade"), "fade: use: expected module:function, such as defenses.mix:mix, got 'fade'"),
-        (changed(version=True), "version: expected a whole number, got true"),
+        (
+            changed(version=True),
+            "version: expected a whole number from 1, raised .*, got true",
+        ),
         (changed(version=0), "version: expected a whole number, 1 or more, got 0"),
         (changed(params=[1]), r"params: expected a table or nothing, got \[1\]"),
         (changed(params={"since": float("nan")}), "line 12: .nan is no finite number"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -262,8 +261,7 @@ def test_a_failing_attack_is_reported_and_the_rest_is_done(tmp_path):
 
     failed, fine = run([cross])[0]
 
-    said = r"attack: RuntimeError: the attack burst \(planted\.py, line \d+\)"
-    assert failed.status == "failed" and re.fullmatch(said, failed.reason)
+    assert (failed.status, failed.reason) == ("failed", "attack: RuntimeError: the attack burst")
     assert fine.status == "ok"
     assert failed.document()["scores"]["dssim"]["n"] > 0  # what the release shows is known all the same
 

@@ -89,29 +89,64 @@ def test_a_sweep_writes_the_records_of_harness_run(sweep, tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("attacks: [smooth]", "no defenses; add defenses"),
-        ("defenses: [mix]\nattacks: [smooth]\nepoch: 3", "no key 'epoch'; did you mean 'epochs'?"),
+        ("attacks: [smooth]", "defenses is missing; add it"),
+        ("defenses: [mix]\nattacks: [smooth]\nepoch: 3", "no field 'epoch'; did you mean 'epochs'?"),
         ("defenses: [mixx]\nattacks: [smooth]", "no defense called 'mixx'; did you mean 'mix'?"),
         ("defenses: [{mix: {sigma: 3}}]\nattacks: [smooth]", "mix: no knob called 'sigma'"),
-        ("defenses: [{mix: 3}]\nattacks: [smooth]", "mix is 3; write its knobs as"),
+        ("defenses: [{mix: 3}]\nattacks: [smooth]", "defenses.#1.mix: expected its knobs as a table, got 3"),
         ("defenses: [{noise_mix: {sigma: []}}]\nattacks: [smooth]", "an empty list"),
         ("defenses: [{noise_mix: {sigma: {from: 3, to: 1, step: 1}}}]\nattacks: [smooth]", "write {from: 5, to: 25"),
         ("defenses: [{noise_mix: {sigma: {from: 3, to: 9}}}]\nattacks: [smooth]", "write {from: 5, to: 25"),
         ("defenses: [{noise_mix: {sigma: {from: 0, to: 9, step: 1e-9}}}]\nattacks: [smooth]", "use a larger step"),
-        ("defenses: [mix]\nattacks: [smooth]\nepochs: ten", "epochs 'ten' is not a whole number"),
+        (
+            "defenses: [mix]\nattacks: [smooth]\nepochs: ten",
+            "epochs: expected a whole number, a list of them, or a range",
+        ),
         ("defenses: [mix]\nattacks: [smooth]\nepochs: [1, 0]", "epochs 0 is too few"),
         ("defenses: [mix]\nattacks: [smooth]\nseeds: [1, 1]", "a list of different whole numbers"),
-        ("defenses: [mix]\nattacks: [smooth]\nlimit: true", "limit True is not a whole number"),
+        ("defenses: [mix]\nattacks: [smooth]\nlimit: true", "limit: expected a whole number, a list of them"),
         ("defenses: [mix]\nattacks: [smooth]\ndataset: nowhere", "nowhere"),
         ("defenses: [mix\nattacks: [smooth]", "not YAML"),
+        ("defenses: [{mix: {weights: 0.5,0.5}}]\nattacks: [smooth]", "0.5 as a name; names are text: quote it"),
+        ("defenses: [{mix: {on: 1}}]\nattacks: [smooth]", "on is true or text; write true, or quote it"),
+        ("defenses: [{mix: {1: 2}}]\nattacks: [smooth]", "1 as a name"),
+        ("defenses: [{mix: {'a=b': '1'}}]\nattacks: [smooth]", "no knob called 'a=b'"),
+        ("defenses: [[mix]]\nattacks: [smooth]", "defenses.#1: expected"),
+        ("defenses: [mix]\nattacks: 3", "attacks: expected"),
+        ("defenses: [mix]\nattacks: [smooth]\nmixing: intra_class", "mixing: expected a table or nothing"),
+        ("defenses: [mix]\nattacks: [smooth]\nmixing: {intra_clas: [true]}", "no knob called 'intra_clas'"),
+        ("defenses: [mix]\nattacks: [smooth]\nseeds: 1000000000", "seeds 1000000000 is too many; use 1,000"),
+        ("defenses: [mix]\nattacks: [smooth]\nseeds: [-1]", "seeds.#1: expected a whole number, 0 or more"),
+        ("defenses: [mix]\nattacks: [smooth]\nseeds: 1e9", "seeds: expected how many, or a list"),
+        ("defenses: [mix]\nattacks: [smooth]\ntargets: 9999999999", "targets 9999999999 is too many"),
+        ("defenses: [mix]\nattacks: [smooth]\nepochs: 010", "010 is in base 8"),
+        ("defenses: [mix]\nattacks: [smooth]\ndevice: no", "no is false or text; write false"),
+        ("defenses: [mix]\nattacks: [smooth]\nepochs: {from: 1, to: .inf, step: 1}", ".inf is no finite number"),
+        ("defenses: [mix]\nattacks: [smooth]\nepochs: {from: 1, to: 9}", "epochs: step is missing"),
+        ("defenses: [mix]\nattacks: [smooth]\nepochs: {from: 1, to: 900000000, step: 1}", "use a larger step"),
+        ("defenses: [mix]\nattacks: [smooth]\npublic_share: {from: 0, to: 1, step: 1e-300}", "use a larger step"),
+        (
+            "defenses: [mix]\nattacks: [smooth]\nepochs: {from: 1, to: 900, step: 1}\n"
+            "releases: {from: 1, to: 9, step: 1}",
+            "8,100 combinations of dataset, size, epochs, releases; 1,000 at most are run",
+        ),
+        (
+            "defenses: [{noise_mix: {sigma: {from: 1, to: 900, step: 1}, "
+            "weights: {from: 0, to: 900, step: 1}}}]\nattacks: [smooth]",
+            "combinations of knobs of noise_mix",
+        ),
+        ("defenses: [{noise_mix: {sigma: {from: 0, to: 1e300, step: 1}}}]\nattacks: [smooth]", "write {from: 5"),
+        ("defenses: [{mix: {weights: [[1" + "0" * 400 + ", 0.0]]}}]\nattacks: [smooth]", "a number of 401 letters"),
+        ("defenses: [{mix: {weights: [[1" + "0" * 17 + ", 0.0]]}}]\nattacks: [smooth]", "finite numbers of 0 or more"),
         ("just text", "holds no table"),
+        ("[]", "holds no table"),
     ],
 )
 def test_a_wrong_table_is_refused_in_one_line_that_names_the_file(sweep, tmp_path, text, said):
-    if "dataset" not in text and text == "just text":
+    if text in ("just text", "[]"):
         (tmp_path / "sweep.yaml").write_text(text)
     with pytest.raises(HarnessError) as refused:
-        if text == "just text":
+        if text in ("just text", "[]"):
             crosses(tmp_path / "sweep.yaml", REGISTRY, tmp_path / "records")
         else:
             sweep(text)

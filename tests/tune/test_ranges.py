@@ -111,7 +111,7 @@ def test_only_a_defense_is_tuned(tmp_path):
         ("dssim=0", "dssim lies in 0 to 2"),
         ("dssim=2.5", "dssim lies in 0 to 2"),
         ("dhaar=1.01", "dhaar lies in 0 to 1"),
-        ("dssim=nan", "dssim lies in 0 to 2"),
+        ("dssim=nan", "'nan' is no number"),
     ],
 )
 def test_a_target_that_no_image_has_is_refused(text, message):

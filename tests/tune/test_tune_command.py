@@ -184,7 +184,7 @@ def test_the_page_links_every_value_to_its_record_and_the_last_table_is_on_stdou
         (("--defense", "mix,blur", "--then", "wights", "--target", "dssim=.6"), "did you mean 'weights'?"),
         (("--defense", "mix,blur", "--between", "1,3", "--target", "dssim=.6"), "the range of one knob"),
         (("--defense", "noise_mix", "--target", "dssim=.6", "--seed", "-1"), "seed -1"),
-        (("--defense", "noise_mix", "--target", "dssim=.6", "--most", "0"), "'0' is no count"),
+        (("--defense", "noise_mix", "--target", "dssim=.6", "--most", "0"), "most 0 is too few"),
         (("--defense", "noise_mix", "--target", "dssim=.6", "--out", "page.txt"), "ends in .md"),
         (("--defense", "graft", "--target", "dssim=.6", "--between", "2,3"), "p 2.0 is not a share"),
     ],
