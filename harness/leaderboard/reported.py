@@ -13,18 +13,18 @@ units and at their own image size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Annotated, Any
 
 from harness.errors import HarnessError
+from harness.registry.settings import check_size
 from harness.scores import SCORES, judged
-
-_PAPER = {"dataset", "cite", "about", "rows"}
-_ROW = {"defense", "settings", "epochs"}
+from harness.system.documents import read_yaml
+from harness.system.numbers import LARGEST, MOST
+from harness.system.schema import decode
 
 
 def figure_names() -> tuple[str, ...]:
@@ -82,53 +82,42 @@ def shipped_file() -> Path:
 
 def read(file: Path) -> list[PublishedRow]:
     """Every row of the file; what is wrong in it is one error with the place and the value."""
-    try:
-        papers = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-        raise HarnessError(
-            f"reported figures {file}: {reason}; fix the file, or name another with --reported"
-        ) from None
-    if not isinstance(papers, list):
-        raise HarnessError(
-            f"reported figures {file}: a list of papers is expected, each with {', '.join(sorted(_PAPER))}"
-        )
-    return [row for place, paper in enumerate(papers, 1) for row in _paper(paper, f"{file}: paper {place}")]
+    papers = read_yaml(file, "file of reported figures")
+    decode(papers, list_of_papers(), str(file))
+    return [row for place, paper in enumerate(papers, 1) for row in _rows(paper, f"{file}: #{place}.rows")]
 
 
-def _paper(paper: Any, where: str) -> list[PublishedRow]:
-    _check_names(paper, _PAPER, {"dataset", "cite", "rows"}, where)
-    if not isinstance(paper["rows"], list):
-        raise HarnessError(f"{where}: rows is {paper['rows']!r}; give a list")
-    about = str(paper.get("about", ""))
-    return [
-        _row(row, str(paper["dataset"]), str(paper["cite"]), about, f"{where}, row {place}")
-        for place, row in enumerate(paper["rows"], 1)
+@cache
+def list_of_papers() -> Any:
+    """The type of the whole file."""
+    from msgspec import Meta, defstruct
+
+    name: Any = Annotated[str, Meta(min_length=1, max_length=300)]
+    text: Any = Annotated[str, Meta(min_length=1, max_length=5000)]
+    row: list[Any] = [
+        ("defense", name),
+        ("settings", Annotated[dict[name, Any], Meta(max_length=100)] | None, None),
+        ("epochs", Annotated[int, Meta(ge=1, le=MOST["epochs"])] | None, None),
+        *((figure, Annotated[float, Meta(ge=0, le=1)] | None, None) for figure in figure_names()),
     ]
+    rows: Any = list[defstruct("Row", row, forbid_unknown_fields=True)]  # type: ignore[misc]
+    paper: list[Any] = [
+        ("dataset", name),
+        ("cite", text),
+        ("rows", Annotated[rows, Meta(max_length=10_000)]),
+        ("about", text | None, None),
+    ]
+    papers: Any = list[defstruct("Paper", paper, forbid_unknown_fields=True)]  # type: ignore[misc]
+    return Annotated[papers, Meta(max_length=1000, description="a list of papers, each with dataset, cite and rows")]
 
 
-def _row(row: Any, dataset: str, cite: str, about: str, where: str) -> PublishedRow:
-    _check_names(row, {*_ROW, *figure_names()}, {"defense"}, where)
-    settings, epochs = row.get("settings", {}), row.get("epochs")
-    if not isinstance(settings, dict):
-        raise HarnessError(f"{where}: settings is {settings!r}; give knobs with values, as {{sigma: 20}}")
-    if epochs is not None and (type(epochs) is not int or epochs < 1):
-        raise HarnessError(f"{where}: epochs is {epochs!r}; give a whole number, 1 or more")
-    figures = {name: row[name] for name in figure_names() if name in row}
-    for name, value in figures.items():
-        if type(value) not in (int, float) or not 0 <= value <= 1:
-            raise HarnessError(f"{where}: {name} is {value!r}; give a number from 0 to 1")
-    if not figures:
-        raise HarnessError(f"{where}: no figure is reported; give at least one of {', '.join(figure_names())}")
-    return PublishedRow(dataset, cite, about, str(row["defense"]), settings, epochs, figures)
-
-
-def _check_names(thing: Any, known: set[str], needed: set[str], where: str) -> None:
-    if not isinstance(thing, dict):
-        raise HarnessError(f"{where}: {thing!r} is no mapping; give {', '.join(sorted(known))}")
-    for name in thing:
-        if name not in known:
-            raise HarnessError(f"{where}: {name!r} is unknown; use {', '.join(sorted(known))}")
-    for name in sorted(needed):
-        if name not in thing:
-            raise HarnessError(f"{where}: {name} is missing; add it")
+def _rows(paper: Mapping[str, Any], where: str) -> Iterator[PublishedRow]:
+    for place, row in enumerate(paper["rows"], 1):
+        figures = {name: row[name] for name in figure_names() if row.get(name) is not None}
+        if not figures:
+            names = ", ".join(figure_names())
+            raise HarnessError(f"{where}.#{place}: no figure is reported; give at least one of {names}")
+        settings = row.get("settings") or {}
+        check_size(settings, LARGEST, f"{where}.#{place}.settings")
+        about, epochs = paper.get("about") or "", row.get("epochs")
+        yield PublishedRow(paper["dataset"], paper["cite"], about, row["defense"], settings, epochs, figures)
