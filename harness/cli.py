@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from harness import __version__
 from harness.commands import (
+    cache,
     check,
     external,
     measure,
@@ -29,6 +30,7 @@ from harness.commands import (
 from harness.errors import HarnessError
 from harness.system.device import keep_freed_memory
 from harness.system.offline import forbid_downloads
+from harness.system.private import keep_nothing
 from harness.system.text import one_line
 
 
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="harness: %(message)s", stream=sys.stderr)
     try:
         given = parser().parse_args(arguments)
-        with forbid_downloads(getattr(given, "offline", False)):
+        with forbid_downloads(getattr(given, "offline", False)), keep_nothing(getattr(given, "no_cache", False)):
             code: int = given.command(given)
         return code
     except HarnessError as error:
@@ -65,7 +67,21 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(prog="harness", description="Does an image-obfuscation scheme protect the pictures?")
     top.add_argument("--version", action="version", version=f"harness {__version__}")
     subparsers = top.add_subparsers(title="commands", required=True, parser_class=_Parser)
-    for command in (run, sweep, tune, obfuscate, external, preview, plugins, measure, rank, rerun, report, check):
+    for command in (
+        run,
+        sweep,
+        tune,
+        obfuscate,
+        external,
+        preview,
+        plugins,
+        measure,
+        rank,
+        rerun,
+        report,
+        check,
+        cache,
+    ):
         command.add(subparsers)
     return top
 

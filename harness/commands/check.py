@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.commands.common import (
+    add_cache_options,
     add_command,
     add_engine_options,
     engine_from,
@@ -50,6 +51,7 @@ def add(subparsers: Any) -> None:
     check.add_argument(
         "--tolerance", action="append", default=[], metavar="SCORE=CHANGE", help="a change of a score that may pass"
     )
+    add_cache_options(check)
     add_engine_options(check)
     check.add_argument(
         "--records", type=path_type, metavar="DIR", help="keep the new run's records, and continue from them"

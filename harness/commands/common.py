@@ -53,7 +53,18 @@ def add_data_options(to: argparse.ArgumentParser, limit: int | None = None) -> N
     )
     to.add_argument("--size", type=count("size"), metavar="PIXELS", help="shorter side, then a centre crop")
     to.add_argument("--public-share", type=decimal, metavar="SHARE", help="the adversary's share of train; 0: none")
+    add_cache_options(to)
+
+
+def add_cache_options(to: argparse.ArgumentParser) -> None:
+    """What is fetched, and what is kept."""
     to.add_argument("--offline", action="store_true", help="download nothing; what is missing is named")
+    to.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="keep no decoded images, which else stay in the user's cache folder, for the user alone to read "
+        "(harness cache lists and removes them); published archives are kept",
+    )
 
 
 def add_epochs_options(to: argparse.ArgumentParser, epochs: int = 10) -> None:

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from harness.commands.common import (
+    add_cache_options,
     add_command,
     add_engine_options,
     add_records_option,
@@ -25,7 +26,7 @@ def add(subparsers: Any) -> None:
     sweep.add_argument("--dataset", type=dataset_type, help="instead of the file's")
     add_engine_options(sweep)
     add_records_option(sweep, "where records go")
-    sweep.add_argument("--offline", action="store_true", help="download nothing; what is missing is named")
+    add_cache_options(sweep)
     sweep.add_argument("--dry-run", action="store_true", help="print the plan and what it will cost, and stop")
 
 

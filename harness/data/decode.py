@@ -1,7 +1,7 @@
-"""Decode image files into one array of equally large uint8 images, cached as a memory-mapped file.
+"""Decode image files into one array of equally large uint8 images in a raw file.
 
-How a file becomes 8-bit RGB is in `harness.data.pixels`.
-The cache recognises files by name, length and modification time; pixels are hashed while they are decoded.
+How a file becomes 8-bit RGB is in `harness.data.pixels`, and how a changed file is recognised in
+`harness.data.identity`. Pixels are hashed while they are decoded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from harness.data.cache import Facts, cached
+from harness.data.cache import Facts
+from harness.data.identity import content_of, file_state
 from harness.data.pixels import read_image, reason_of
 from harness.errors import HarnessError
 from harness.system.text import one_line
@@ -45,6 +46,8 @@ class LazyImage:
     read       () -> (H, W, 3) uint8
     key        changes with the content, and costs no decoding
     attribute  the second attribute, which a coarse label hides; None: there is none
+    content    () -> a hash of the file's bytes; None: the key is of the content
+    is_proof   whether no later change of the content can leave the key as it is (`harness.data.identity`)
     """
 
     name: str
@@ -53,32 +56,18 @@ class LazyImage:
     read: Callable[[], Array]
     key: str
     attribute: str | None = None
+    content: Callable[[], str] | None = None
+    is_proof: bool = True
 
 
-@dataclass(frozen=True)
-class DecodedImages:
-    """Images after decoding.
+def image_from_file(path: Path, name: str, label: str, role: str | None, key: str = "") -> LazyImage:
+    """The image in a file.
 
-    images      (N, 3, H, W) uint8, a read-only memory map
-    hashes      (N,) sha256 of each image's pixels, 32 hex digits
-    rows        (N,) position of each image in the list that was decoded
-    unreadable  (name, reason) of the images that could not be read
+    key  goes before what the file system says of the file
     """
-
-    images: Array
-    hashes: list[str]
-    rows: list[int]
-    unreadable: list[tuple[str, str]]
-
-
-def image_from_file(path: Path, name: str, label: str, role: str | None) -> LazyImage:
-    """The image in a file, whose key is the file's length and modification time."""
-    try:
-        stat = path.stat()
-        key = f"{stat.st_size} {stat.st_mtime_ns}"
-    except OSError:  # a dangling link: decoding reports it
-        key = "missing"
-    return LazyImage(name, label, role, partial(read_image, path), key)
+    state, is_proof = file_state(path)
+    content = partial(content_of, path)
+    return LazyImage(name, label, role, partial(read_image, path), f"{key}{state}", content=content, is_proof=is_proof)
 
 
 def resize_and_crop(pixels: Array, size: int | None) -> Array:
@@ -103,25 +92,8 @@ def listing_key(images: Sequence[LazyImage], size: int | None) -> str:
     digest = hashlib.sha256(f"{VERSION} {size}\n".encode())
     for image in images:
         fields = (image.name, image.label, image.role or "", image.key, image.attribute or "")
-        digest.update("\0".join(fields).encode("utf-8", "surrogateescape"))
+        digest.update(repr(fields).encode())
     return digest.hexdigest()[:32]
-
-
-def decode(unread: Sequence[LazyImage], size: int | None, folder: Path, progress: Progress | None) -> DecodedImages:
-    """Decode the images into `folder`, or map those that an earlier call decoded there."""
-
-    def write(temporary: Path) -> Facts:
-        # Plain writes, not a writable map: a full disk is then an OSError and not a bus error.
-        with (temporary / "images.bin").open("wb") as file:
-            return decode_into(file, unread, size, progress)
-
-    def is_valid(facts: Facts) -> bool:
-        return hashes_match(map_images(folder / "images.bin", facts["shape"]), facts["hashes"])
-
-    facts = cached(folder, write, is_valid)
-    images = map_images(folder / "images.bin", facts["shape"])
-    unreadable = [(name, reason) for name, reason in facts["unreadable"]]
-    return DecodedImages(images, facts["hashes"], facts["rows"], unreadable)
 
 
 def map_images(file: Path | IO[bytes], shape: Sequence[int]) -> Array:
@@ -138,7 +110,11 @@ def hashes_match(images: Array, hashes: Sequence[str]) -> bool:
 
 
 def decode_into(file: IO[bytes], unread: Sequence[LazyImage], size: int | None, progress: Progress | None) -> Facts:
-    """Write the pixels of every readable image into one raw file; their `DecodedImages` as facts."""
+    """Write the pixels of every readable image into one raw file, and hash them.
+
+    The facts: `shape` (N, 3, H, W) of the file; `hashes` (N,) sha256 of each image's pixels, 32 hex digits; `rows` (N,)
+    its position in the list that was decoded; `unreadable` (name, reason) of the images that could not be read.
+    """
     shape: tuple[int, ...] = ()
     hashes, rows, unreadable = [], [], []
     for row, planes in enumerate(_decoded(unread, size)):

@@ -21,6 +21,7 @@ from harness.data.http import Download, DownloadFailed, WebPageReceived, WriteFa
 from harness.errors import HarnessError
 from harness.system.files import NO_LOCKS, lock_file
 from harness.system.offline import offline
+from harness.system.private import private_folder, tighten
 from harness.system.progress import ProgressReporter
 
 KILO, MEGA = 1000, 1_000_000
@@ -112,7 +113,7 @@ def check_space(folder: Path, needed: int, dataset: str) -> None:
 
 
 def _fetch(archive: Archive, final: Path, dataset: str) -> None:
-    final.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(final.parent)
     part = _part(final)
     with _locked(part, dataset):
         if final.is_file():  # fetched by another process in the meantime
@@ -121,6 +122,7 @@ def _fetch(archive: Archive, final: Path, dataset: str) -> None:
             with part.open("a+b") as file:
                 _receive(archive, final, file, dataset)
             part.replace(final)
+            tighten(final.parent)
         finally:
             if not _length(part):
                 part.unlink(missing_ok=True)

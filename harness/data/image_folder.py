@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from harness.data import splits
@@ -32,17 +33,21 @@ class FolderImages(list[LazyImage]):
     """The images of a folder.
 
     left_out  (name, reason) of what is not taken, in the order of the names
+    root      the folder's real path
     """
 
-    def __init__(self, images: Iterable[LazyImage], left_out: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, images: Iterable[LazyImage], left_out: Iterable[tuple[str, str]], root: str = "") -> None:
         super().__init__(images)
+        self.root = root
         self.left_out = sorted(left_out)
 
 
 def image_folder(folder: Path) -> FolderImages:
     """The images in `train/<class>/*` and `test/<class>/*`, or in `<class>/*`, not read yet. Raises HarnessError."""
     try:
-        return _image_folder(folder)
+        found, root = _image_folder(folder), os.path.realpath(folder)
+        images = [replace(image, key=f"{root}\0{image.key}") for image in found]  # another folder has other keys
+        return FolderImages(images, found.left_out, root)
     except OSError as error:
         raise HarnessError(
             f"cannot read {error.filename or folder}: {error.strerror}; check its permissions and links"

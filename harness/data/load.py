@@ -3,8 +3,9 @@
 A folder holds `train/<class>/*` and `test/<class>/*`, or `<class>/*`. A named data set is a function
 `photos(downloads) -> list[LazyImage]`; `downloads` is a folder for its archives, and before it downloads it asks
 `harness.system.offline`.
-Each role has its own file in the cache, sorted by content hash, so that no role's file or order gives away another's.
-The cache also holds all decoded images once more, from which other splits are made without decoding again.
+Each role has its own file, sorted by content hash, so that no role's file or order gives away another's. The files are
+kept in the user's cache, once for each size, limit and public share, and are the user's alone to read; with --no-cache
+they have no name and end with the process.
 """
 
 from __future__ import annotations
@@ -12,21 +13,24 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from harness.data import splits
 from harness.data.cache import Facts, cached
-from harness.data.decode import LARGEST, SMALLEST, LazyImage, decode, hashes_match, listing_key, map_images
+from harness.data.decode import LARGEST, SMALLEST, LazyImage, decode_into, hashes_match, listing_key, map_images
 from harness.data.image_folder import image_folder
 from harness.data.notes import NAMED, of_left_out, of_two_classes, say
 from harness.errors import HarnessError
 from harness.registry import Entry, bind, builtin_file, read_registry
-from harness.system.files import cache_folder
+from harness.system.files import user_cache_folder
+from harness.system.private import keeps_nothing, passing_folder, private_folder, tighten
 from harness.system.progress import reporting
 from harness.system.text import one_line
 from harness.types import Dataset, Splits
@@ -34,6 +38,8 @@ from harness.types import Dataset, Splits
 if TYPE_CHECKING:
     from harness.types import Array, Progress
 
+Opened: TypeAlias = Callable[[str], AbstractContextManager[IO[bytes]]]
+Files: TypeAlias = dict[str, Path | IO[bytes]]
 Entries: TypeAlias = Mapping[str, Callable[[Path], Sequence[LazyImage]]]
 
 
@@ -66,58 +72,123 @@ def load(
     entries       data sets by name: their functions; None: the built-in ones
     """
     _check_knobs(size, limit, public_share)
-    cache = cache_folder() if cache is None else cache
+    cache = _cache_folder() if cache is None else cache
     with reporting(progress):
         name, listed = find_images(str(dataset), cache / "downloads", entries)
     if size is None and isinstance(listed, SizedImages):
         size = listed.size
     unread = sorted(listed, key=lambda image: (image.name, image.label, image.role or ""))
-    classes = {image.label for image in unread}
-    _check_classes(name, classes)
-    attributes = _attributes(name, unread)
-    key = listing_key(unread, size)
-    variant = hashlib.sha256(f"{key} {public_share} {limit} {splits.RULE}".encode()).hexdigest()[:32]
-    folder = cache / "roles" / variant
+    _check_classes(name, {image.label for image in unread})
+    _check_attributes(name, unread)
+    about = {"name": name, "path": getattr(listed, "root", None), "size": size, "limit": limit, "share": public_share}
 
-    def write(temporary: Path) -> Facts:
-        decoded = decode(unread, size, cache / "decoded" / key, progress)
-        readable = [unread[row] for row in decoded.rows]
-        keep = splits.drop_duplicates(decoded.hashes, [image.role for image in readable])
-        labels, hashes = [readable[row].label for row in keep], [decoded.hashes[row] for row in keep]
-        if empty := sorted(classes - set(labels)):
-            raise HarnessError(
-                f"class {empty[0]!r} has no readable image that is its own; add some or remove the class"
-            )
-        strata = [_stratum(readable[row]) for row in keep]
-        roles = splits.assign(strata, [readable[row].role for row in keep], hashes, public_share)
-        notes: dict[str, Any] = {"duplicates": len(readable) - len(keep), "unreadable": len(decoded.unreadable)}
-        if decoded.unreadable:
-            notes["unreadable_files"] = [one_line(name) for name, _ in decoded.unreadable[:NAMED]]
-        names = [image.name for image in readable]
-        notes |= of_two_classes(names, [image.label for image in readable], decoded.hashes)
-        facts: Facts = {"notes": notes, "classes": sorted(classes), "shape": decoded.images.shape[1:]}
-        if attributes:
-            facts["attribute_names"] = attributes
-        for role, rows in splits.cut(strata, roles, hashes, limit).items():
-            rows.sort(key=hashes.__getitem__)  # so that the order gives away no file name
-            with (temporary / f"{role}.bin").open("wb") as file:
-                for row in rows:
-                    file.write(decoded.images[keep[row]].data)
-            columns = {"labels": labels, "hashes": hashes, "names": [readable[row].name for row in keep]}
-            if attributes:
-                columns["attributes"] = [str(readable[row].attribute) for row in keep]
-            facts[role] = {column: [values[row] for row in rows] for column, values in columns.items()}
-        return facts
+    def write(opened: Opened, scratch_folder: Path | None) -> Facts:
+        with tempfile.TemporaryFile(dir=scratch_folder) as scratch:
+            decoded = decode_into(scratch, unread, size, progress)
+            images = map_images(scratch, decoded["shape"])
+            return {**_split(unread, decoded, images, limit, public_share, opened), "about": about}
 
-    def is_valid(facts: Facts) -> bool:
-        return all(hashes_match(_images(folder, role, facts), facts[role]["hashes"]) for role in splits.ROLES)
-
-    facts = cached(folder, write, is_valid)
-    parts = {role: _dataset(folder, role, facts) for role in splits.ROLES}
+    if keeps_nothing():
+        facts, files = _unnamed(lambda opened: write(opened, None))
+    else:
+        private_folder(cache)
+        tighten(cache / "vision")  # answers are written by the umask
+        key = f"{listing_key(unread, size)} {public_share} {limit} {splits.RULE}"
+        folder = cache / "roles" / hashlib.sha256(key.encode()).hexdigest()[:32]
+        facts, files = _kept(folder, unread, lambda opened: write(opened, folder.parent))
+    parts = {role: _dataset(files[role], role, facts) for role in splits.ROLES}
     _check_disjoint(parts)
     notes = facts["notes"] | of_left_out(getattr(listed, "left_out", ()))
     say(name, notes)
     return Splits(name, **parts, fingerprint=_fingerprint(facts), notes=notes)
+
+
+def _cache_folder() -> Path:
+    """The user's; where there is none and nothing is to be kept, one that ends with this process."""
+    try:
+        return user_cache_folder()
+    except HarnessError:
+        if keeps_nothing():
+            return passing_folder()
+        raise
+
+
+def _kept(folder: Path, unread: Sequence[LazyImage], write: Callable[[Opened], Facts]) -> tuple[Facts, Files]:
+    """The facts, and the file of every role in a folder of the cache, which `write` fills where it is not current."""
+    doubtful = {image.name: image.content() for image in unread if image.content and not image.is_proof}
+    files: Files = {role: folder / f"{role}.bin" for role in splits.ROLES}
+
+    def write_named(temporary: Path) -> Facts:
+        # Plain writes, not a writable map: a full disk is then an OSError and not a bus error.
+        return {**write(lambda role: (temporary / f"{role}.bin").open("wb")), "contents": doubtful}
+
+    def is_valid(facts: Facts) -> bool:
+        return all(hashes_match(_images(files[role], role, facts), facts[role]["hashes"]) for role in splits.ROLES)
+
+    def is_current(facts: Facts) -> bool:
+        now = {image.name: image.content for image in unread} if facts["contents"] else {}
+        return all((read := now.get(name)) is not None and read() == then for name, then in facts["contents"].items())
+
+    return cached(folder, write_named, is_valid, is_current), files
+
+
+def _unnamed(write: Callable[[Opened], Facts]) -> tuple[Facts, Files]:
+    """The facts, and every role's images in a scratch file without a name, which ends with its memory map."""
+    files: dict[str, IO[bytes]] = {}
+
+    @contextmanager
+    def opened(role: str) -> Iterator[IO[bytes]]:
+        files[role] = tempfile.TemporaryFile()  # noqa: SIM115  (closed once it is mapped)
+        yield files[role]
+        files[role].flush()
+
+    try:
+        return write(opened), {**files}
+    except OSError as error:
+        raise HarnessError(f"no scratch space: {error.strerror or error}; set TMPDIR to a larger disk") from None
+
+
+def _split(
+    unread: Sequence[LazyImage],
+    decoded: Facts,
+    images: Array,
+    limit: int | None,
+    public_share: float | None,
+    opened: Opened,
+) -> Facts:
+    """Write every role's images, and say which they are.
+
+    decoded, images  what `decode_into` made of the unread images
+    opened           a file for a role
+    """
+    readable = [unread[row] for row in decoded["rows"]]
+    keep = splits.drop_duplicates(decoded["hashes"], [image.role for image in readable])
+    labels, hashes = [readable[row].label for row in keep], [decoded["hashes"][row] for row in keep]
+    classes = {image.label for image in unread}
+    if empty := sorted(classes - set(labels)):
+        raise HarnessError(f"class {empty[0]!r} has no readable image that is its own; add some or remove the class")
+    strata = [_stratum(readable[row]) for row in keep]
+    roles = splits.assign(strata, [readable[row].role for row in keep], hashes, public_share)
+    unreadable = decoded["unreadable"]
+    notes: dict[str, Any] = {"duplicates": len(readable) - len(keep), "unreadable": len(unreadable)}
+    if unreadable:
+        notes["unreadable_files"] = [one_line(name) for name, _ in unreadable[:NAMED]]
+    names = [image.name for image in readable]
+    notes |= of_two_classes(names, [image.label for image in readable], decoded["hashes"])
+    facts: Facts = {"notes": notes, "classes": sorted(classes), "shape": decoded["shape"][1:]}
+    attributes = sorted({image.attribute for image in unread if image.attribute is not None})
+    if attributes:
+        facts["attribute_names"] = attributes
+    for role, rows in splits.cut(strata, roles, hashes, limit).items():
+        rows.sort(key=hashes.__getitem__)  # so that the order gives away no file name
+        with opened(role) as file:
+            for row in rows:
+                file.write(images[keep[row]].data)
+        columns = {"labels": labels, "hashes": hashes, "names": [readable[row].name for row in keep]}
+        if attributes:
+            columns["attributes"] = [str(readable[row].attribute) for row in keep]
+        facts[role] = {column: [values[row] for row in rows] for column, values in columns.items()}
+    return facts
 
 
 def find_images(dataset: str, downloads: Path, entries: Entries | None = None) -> tuple[str, Sequence[LazyImage]]:
@@ -147,18 +218,21 @@ def _call(entry: Entry, downloads: Path) -> Sequence[LazyImage]:
     return images
 
 
-def _images(folder: Path, role: str, facts: Facts) -> Array:
-    return map_images(folder / f"{role}.bin", (len(facts[role]["labels"]), *facts["shape"]))
+def _images(file: Path | IO[bytes], role: str, facts: Facts) -> Array:
+    images = map_images(file, (len(facts[role]["labels"]), *facts["shape"]))
+    if not isinstance(file, Path):
+        file.close()
+    return images
 
 
-def _dataset(folder: Path, role: str, facts: Facts) -> Dataset:
+def _dataset(file: Path | IO[bytes], role: str, facts: Facts) -> Dataset:
     numbers = {label: number for number, label in enumerate(facts["classes"])}
     labels = np.array([numbers[label] for label in facts[role]["labels"]], dtype=np.int64)
     hashes = np.array(facts[role]["hashes"], dtype="S32")
     codes = {name: number for number, name in enumerate(facts.get("attribute_names", ()))}
     attributes = np.array([codes[name] for name in facts[role]["attributes"]], dtype=np.int64) if codes else None
     names, classes = tuple(facts[role]["names"]), tuple(facts["classes"])
-    return Dataset(_images(folder, role, facts), labels, hashes, names, classes, attributes, tuple(codes))
+    return Dataset(_images(file, role, facts), labels, hashes, names, classes, attributes, tuple(codes))
 
 
 def _fingerprint(facts: Facts) -> str:
@@ -184,15 +258,12 @@ def _check_classes(name: str, classes: set[str]) -> None:
         raise HarnessError(f"data set {name!r} has {len(classes)} class(es); recognition needs two or more")
 
 
-def _attributes(name: str, images: Sequence[LazyImage]) -> list[str]:
-    """The values of the second attribute, which every image has or none."""
+def _check_attributes(name: str, images: Sequence[LazyImage]) -> None:
+    """Every image has a second attribute or none."""
     values = {image.attribute for image in images}
-    if values == {None}:
-        return []
-    if None in values:
+    if None in values and len(values) > 1:
         bare = next(image.name for image in images if image.attribute is None)
         raise HarnessError(f"data set {name!r}: {bare} has no attribute and others have; give all or none")
-    return sorted(map(str, values))
 
 
 def _stratum(image: LazyImage) -> str:

@@ -24,6 +24,7 @@ import filelock
 import platformdirs
 
 from harness.errors import HarnessError
+from harness.system.private import keeps_nothing, passing_folder
 
 try:
     import fcntl
@@ -46,6 +47,11 @@ _KINDS = {
 
 
 def cache_folder() -> Path:
+    """Where something may be cached: the user's cache folder, or with --no-cache one that ends with this process."""
+    return passing_folder() if keeps_nothing() else user_cache_folder()
+
+
+def user_cache_folder() -> Path:
     """Where decoded data sets, downloads and paid answers are cached; it need not exist yet.
 
     $XDG_CACHE_HOME/obfuscation-harness or ~/.cache/obfuscation-harness on Linux, and the place that the system

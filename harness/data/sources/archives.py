@@ -11,16 +11,15 @@ import hashlib
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.data.cache import INDEX, Facts, cached
-from harness.data.decode import LazyImage
+from harness.data.decode import LazyImage, image_from_file
 from harness.data.download import Archive, bytes_missing, check_space, fetch
 from harness.data.image_folder import EXTENSIONS
 from harness.data.load import SizedImages
-from harness.data.pixels import read_image, reason_of, size_of
+from harness.data.pixels import reason_of, size_of
 from harness.data.splits import TEST, TRAIN
 from harness.data.unpack import unpack
 from harness.errors import HarnessError
@@ -150,7 +149,7 @@ def _sample(
             for digest in digests[: per_class[role]]:
                 path = pool[digest][0]
                 name = f"{role}/{label}/{Path(path).name}"
-                images.append(LazyImage(name, label, role, partial(read_image, root / path), digest))
+                images.append(image_from_file(root / path, name, label, role, f"{digest} "))
     return images
 
 

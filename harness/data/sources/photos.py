@@ -29,6 +29,7 @@ import numpy as np
 from PIL import Image
 
 from harness.data.decode import LazyImage, resize_and_crop
+from harness.data.identity import file_state
 from harness.data.pixels import read_image
 from harness.errors import HarnessError
 
@@ -64,11 +65,11 @@ def photos(downloads: Path) -> list[LazyImage]:
             width, height = image.size
         rows = _starts(height, margin, side, 8)
         columns = _starts(width, margin, side, MAX_TILES // len(rows))
-        stat = path.stat()
+        state, _ = file_state(path)
         for row, top in enumerate(rows):
             for column, left in enumerate(columns):
                 role = LATTICE[(column + 2 * row) % len(LATTICE)]
-                key = f"{stat.st_size} {stat.st_mtime_ns} {top} {left} {side}"
+                key = f"{state} {top} {left} {side}"
                 tiles.append(
                     LazyImage(f"{label}/{top:04}-{left:04}", label, role, partial(_tile, path, top, left, side), key)
                 )

@@ -23,7 +23,9 @@ import numpy as np
 from harness.data.cache import Facts, cached
 from harness.data.decode import LazyImage, image_from_file, map_images
 from harness.data.download import Archive, fetch, file_name
+from harness.data.identity import file_state
 from harness.errors import HarnessError
+from harness.system.private import tighten
 
 if TYPE_CHECKING:
     from harness.types import Array
@@ -119,7 +121,12 @@ def imagenette(downloads: Path) -> list[LazyImage]:
 
 
 def _from_files(folder: Path, write: Callable[[Path], Facts]) -> list[LazyImage]:
-    listing = cached(folder / "listing", write, lambda _: True)
+    def write_private(temporary: Path) -> Facts:
+        listing = write(temporary)
+        tighten(folder)  # torchvision writes by the umask
+        return listing
+
+    listing = cached(folder / "listing", write_private, lambda _: True)
     return [
         image_from_file(folder / file, f"{role}/{label}/{Path(file).name}", label, role)
         for role, files in listing.items()
@@ -141,10 +148,10 @@ def _from_arrays(folder: Path, copy: Callable[[Path], Fetched]) -> list[LazyImag
     for role, facts in cached(folder / "arrays", write, lambda _: True).items():
         path = folder / "arrays" / f"{role}.bin"
         images = map_images(path, facts["shape"])
-        stamp = f"{path.stat().st_size} {path.stat().st_mtime_ns}"
+        state, _ = file_state(path)
         for row, label in enumerate(facts["labels"]):
             name = f"{role}/{label}/{row:05}"
-            unread.append(LazyImage(name, label, role, partial(_row, images, row), f"{stamp} {row}"))
+            unread.append(LazyImage(name, label, role, partial(_row, images, row), f"{state} {row}"))
     return unread
 
 
