@@ -115,15 +115,17 @@ def disturb(driver: subprocess.Popen[bytes], rng: random.Random, most: int) -> t
 
 
 def workers_of(pid: int) -> list[int]:
-    """The worker processes: children of the fork server, which is a child of the driver."""
+    """The worker processes: children of the fork server, whose parent does the command for the driver."""
     parents = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
         except (OSError, IndexError):
             continue
-    servers = [child for child, parent in parents.items() if parent == pid]
-    return [child for child, parent in parents.items() if parent in servers]
+    level = {pid}
+    for _ in range(3):
+        level = {child for child, parent in parents.items() if parent in level}
+    return sorted(level)
 
 
 def count(records: Path) -> int:

@@ -1,14 +1,17 @@
 """The command line: which commands there are, and the exit code. Each command is a file in harness/commands.
 
-Exit codes: 0 done, 1 a cell failed, 2 wrong usage or input, 3 something is not as it was recorded, 130 interrupted.
+Exit codes: 0 done, 1 a cell or a plugin failed, 2 wrong usage or input, 3 something is not as it was recorded; 130
+interrupted, 143 ended by SIGTERM, 129 by SIGHUP.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from harness import __version__
@@ -28,34 +31,82 @@ from harness.commands import (
     tune,
 )
 from harness.errors import HarnessError
+from harness.registry.guard import failure
 from harness.system.device import keep_freed_memory
 from harness.system.offline import forbid_downloads
+from harness.system.output import finish_results, open_standard_streams
 from harness.system.private import keep_nothing
+from harness.system.supervisor import Interrupted, supervised
 from harness.system.text import one_line
+
+TRACEBACK = "HARNESS_TRACEBACK"
+"""Set to anything but nothing: an error that nobody expected shows its traceback."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code."""
-    logging.basicConfig(level=logging.WARNING, format="harness: %(message)s", stream=sys.stderr)
-    try:
-        given = parser().parse_args(arguments)
-        with forbid_downloads(getattr(given, "offline", False)), keep_nothing(getattr(given, "no_cache", False)):
-            code: int = given.command(given)
-        return code
-    except HarnessError as error:
-        print(f"harness: {one_line(str(error))}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"harness: interrupted; the same command {given.again}", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+    """Run one command in this process; the exit code."""
+    return _run(arguments, lambda command, _: command())
 
 
 def entry_point() -> NoReturn:
+    """Run one command in a process of its own (`harness.system.supervisor`)."""
+    open_standard_streams()
     keep_freed_memory()
-    sys.exit(main())
+    try:
+        sys.exit(_run(None, supervised))
+    except KeyboardInterrupt:  # before the command began
+        sys.exit(130)
+
+
+def _run(arguments: Sequence[str] | None, do: Callable[[Callable[[], int], str], int]) -> int:
+    logging.basicConfig(level=logging.WARNING, format="harness: %(message)s", stream=sys.stderr)
+    try:
+        given = parser().parse_args(arguments)
+    except HarnessError as error:
+        return _refused(str(error))
+    return do(lambda: _run_command(given), given.again)
+
+
+def _run_command(given: argparse.Namespace) -> int:
+    """Run a command; whatever goes wrong is one line on stderr and an exit code."""
+    try:
+        with forbid_downloads(getattr(given, "offline", False)), keep_nothing(getattr(given, "no_cache", False)):
+            code: int = given.command(given)
+        finish_results()
+        return code
+    except HarnessError as error:
+        return _refused(str(error))
+    except KeyboardInterrupt as error:
+        name, code = (error.name, error.code) if isinstance(error, Interrupted) else ("SIGINT", 130)
+        ended = "interrupted" if name == "SIGINT" else f"ended by {name}"
+        print(f"harness: {ended}; the same command {given.again}", file=sys.stderr)
+        return code
+    except BrokenPipeError:  # whoever read the result has enough of it
+        return 0
+    except MemoryError:
+        return _refused("out of memory; use fewer --workers, or a smaller --size or --limit", 1)
+    except OSError as error:
+        return _refused(_described(error))
+    except (Exception, SystemExit) as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        return _refused(f"{failure(error)} (set {TRACEBACK}=1 to see where)", 1)
+
+
+def _refused(reason: str, code: int = 2) -> int:
+    print(f"harness: {one_line(reason)}", file=sys.stderr)
+    return code
+
+
+def _described(error: OSError) -> str:
+    """The file, what is wrong with it, and what to do."""
+    try:
+        os.getcwd()
+    except OSError:
+        return "the working folder is gone; cd to one that is there"
+    place = f"{error.filename}: " if error.filename else ""
+    fix = "make room, or name another place" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "name another place"
+    return f"{place}{error.strerror or error}; {fix}"
 
 
 class _Parser(argparse.ArgumentParser):

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError
 from harness.registry import Registry, load_registry
 from harness.system.numbers import count, decimal, whole
+from harness.system.output import results
 from harness.system.schema import shown
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from harness.run.engine import Engine
 
 
@@ -142,13 +141,7 @@ def registry_from(args: argparse.Namespace) -> Registry:
 def print_result(args: argparse.Namespace, document: Any, text: str | None) -> None:
     """Print the result on stdout: the document with --json, else the text."""
     if args.json:
-        print(json.dumps(document, indent=1, allow_nan=False))
+        print(json.dumps(document, indent=1, allow_nan=False), file=results())
     elif text is not None:
-        encoding = sys.stdout.encoding or "utf-8"  # a file name may hold what it cannot write
-        print(text.encode(encoding, "backslashreplace").decode(encoding))
-
-
-def console() -> Console:
-    from rich.console import Console
-
-    return Console()
+        encoding = results().encoding or "utf-8"  # a file name may hold what it cannot write
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=results())

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from harness.commands.common import (
     add_command,
     add_records_option,
-    console,
     path_type,
     print_result,
     registry_from,
 )
 from harness.errors import HarnessError
+from harness.system.output import console
 
 if TYPE_CHECKING:
     from harness.leaderboard.board import Board

@@ -15,7 +15,6 @@ from harness.commands.common import (
     add_device_option,
     add_engine_options,
     add_records_option,
-    console,
     engine_from,
     path_type,
     print_result,
@@ -24,6 +23,7 @@ from harness.commands.common import (
 from harness.errors import HarnessError
 from harness.registry import parse_settings
 from harness.system.numbers import check_count, count, whole
+from harness.system.output import console
 from harness.system.schema import shown
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from harness.commands.common import (
     add_command,
     add_engine_options,
     add_records_option,
-    console,
     dataset_type,
     engine_from,
     path_type,
     print_result,
     registry_from,
 )
+from harness.system.output import console
 
 
 def add(subparsers: Any) -> None:

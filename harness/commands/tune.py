@@ -14,7 +14,6 @@ from harness.commands.common import (
     add_device_option,
     add_epochs_options,
     add_records_option,
-    console,
     path_type,
     print_result,
     registry_from,
@@ -23,6 +22,7 @@ from harness.errors import HarnessError
 from harness.registry import Registry, parse_settings
 from harness.registry.settings import did_you_mean
 from harness.system.numbers import LARGEST, count, finite
+from harness.system.output import console
 from harness.system.schema import shown
 
 if TYPE_CHECKING:

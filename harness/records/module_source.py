@@ -26,6 +26,7 @@ from harness.records.statements import (
     leftmost,
     only_imports,
 )
+from harness.registry.beside import resolved
 from harness.registry.source import LIBRARIES, Location, locate, parse, submodule
 
 BOUNDARY = (
@@ -167,14 +168,17 @@ def imports_of(node: ast.Import | ast.ImportFrom, module: Module) -> Iterator[tu
     """The names that an import statement of this module binds, with what they stand for."""
     if isinstance(node, ast.Import):
         for alias in node.names:
-            whole = alias.name if alias.asname else alias.name.partition(".")[0]
-            yield alias.asname or whole, Import(whole)
+            name, full = alias.name, resolved(module.name, alias.name)
+            package = full.removesuffix(name)  # of modules beside a registry file
+            whole = name if alias.asname else name.partition(".")[0]
+            yield alias.asname or whole, Import(package + whole)
         return
     package = module.name if module.is_package else module.name.rpartition(".")[0]
     parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
     base = ".".join([*parents, *([node.module] if node.module else [])])
     if base == "__future__":
         return
+    base = base if node.level else resolved(module.name, base, [alias.name for alias in node.names])
     for alias in node.names:
         if alias.name == "*":
             yield "*", Import(base)
@@ -187,7 +191,7 @@ def imports_of(node: ast.Import | ast.ImportFrom, module: Module) -> Iterator[tu
 def loaded_by(node: ast.Import | ast.ImportFrom, module: Module) -> Iterator[str]:
     """The modules of one's own that run when this import statement does."""
     if isinstance(node, ast.Import):
-        names = [alias.name for alias in node.names]
+        names = [resolved(module.name, alias.name) for alias in node.names]
     else:
         names = [part for _, (base, name) in imports_of(node, module) for part in (base, f"{base}.{name}")]
     yield from (name for name in names if is_own(name) and not at_boundary(name) and read(name) is not None)

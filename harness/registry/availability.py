@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from harness.registry.beside import plain
 from harness.registry.moved import moved_use, new_name
 from harness.registry.source import Location, defines, imported, locate, parse
 
@@ -25,8 +26,9 @@ def why_unavailable(entry: Entry, importable: set[str] | None = None) -> str | N
     if entry.module not in seen:
         reason = _why_not_importable(entry.module, seen)
         if reason:
+            reason = plain(reason)
             missing = isinstance(_locate_as_import_does(entry.module), str)
-            return (moved_use(entry.module, entry.function) if missing else None) or reason
+            return (moved_use(plain(entry.module), entry.function) if missing else None) or reason
         if importable is not None:
             importable |= seen
     place = locate(entry.module)

@@ -7,11 +7,14 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 from harness.errors import HarnessError, Skipped
+from harness.registry.beside import plain
 from harness.registry.entry import Entry
+from harness.registry.guard import Guarded, failure, guarded
 from harness.registry.moved import MOVED, has_function, moved_use, new_name
 from harness.registry.settings import did_you_mean
 
@@ -26,23 +29,26 @@ POSITIONAL_ARGUMENTS = {
 def bind(entry: Entry) -> Callable[..., Any]:
     """The plugin's function with its knobs bound; raises HarnessError for a missing or unknown knob."""
     try:
-        function = getattr(importlib.import_module(entry.module), entry.function)
+        with guarded(entry) if entry.is_foreign else nullcontext():
+            function = getattr(importlib.import_module(entry.module), entry.function)
     except Exception as error:  # a plugin may raise anything while it is imported
         raise HarnessError(f"{entry.noun} {entry.name!r} is unavailable: {_reason(entry, error)}") from error
     if not callable(function):
         raise HarnessError(f"{entry.noun} {entry.name!r}: {entry.use} is {type(function).__name__}, not a function")
     _check_knobs(entry, function)
-    return partial(function, **copy.deepcopy(entry.params))
+    called = Guarded(entry, function) if entry.is_foreign else function
+    return partial(called, **copy.deepcopy(entry.params))
 
 
 def _reason(entry: Entry, error: Exception) -> str:
-    missing = error.name if isinstance(error, ModuleNotFoundError) else None
-    if missing and f"{entry.module}.".startswith(f"{missing}.") and (advice := moved_use(entry.module, entry.function)):
+    missing = plain(str(error.name)) if isinstance(error, ModuleNotFoundError) and error.name else None
+    module = plain(entry.module)
+    if missing and f"{module}.".startswith(f"{missing}.") and (advice := moved_use(module, entry.function)):
         return advice
     if isinstance(error, ImportError) and (error.name or "") in MOVED:  # a package at the place of an old module
         name = re.search(r"cannot import name '(\w+)'", str(error))
         missing = error.name if name and has_function(MOVED[str(error.name)], name[1]) else missing
-    reason = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+    reason = plain(str(error)) if isinstance(error, ImportError | AttributeError) else failure(error, of=entry)
     hint = f"; it has moved to {moved}" if missing and (moved := new_name(missing)) else ""
     return " ".join(reason.split()) + hint
 
@@ -52,10 +58,11 @@ def why_not_ready(entry: Entry) -> str | None:
 
     A plugin that may lack something defines in its module `check_ready(**knobs)`, which raises `Skipped`.
     """
-    check = getattr(importlib.import_module(entry.module), "check_ready", None)
     try:
-        if check is not None:
-            check(**copy.deepcopy(entry.params))
+        with guarded(entry) if entry.is_foreign else nullcontext():
+            check = getattr(importlib.import_module(entry.module), "check_ready", None)
+            if check is not None:
+                check(**copy.deepcopy(entry.params))
     except Skipped as reason:
         return str(reason)
     return None

@@ -32,6 +32,7 @@ class Entry:
     """One plugin as a registry file announces it; the fields are those of the file.
 
     origin  'built-in', the name of a file, or the name of an installed distribution
+    package of the modules beside that file (harness.registry.beside), where its module is one of them
     tune    which knob `harness tune` varies over which range (harness.registry.tune_field); no result depends on it
     """
 
@@ -48,6 +49,7 @@ class Entry:
     cite: str = ""
     origin: str = BUILT_IN
     tune: dict[str, Any] | None = None
+    package: str = ""
 
     @property
     def sees_all_releases(self) -> bool:
@@ -62,8 +64,20 @@ class Entry:
     def module(self) -> str:
         """The module to import; the built-in file names its plugins relative to `harness.plugins`."""
         module = self.use.partition(":")[0]
+        if self.package:
+            return f"{self.package}.{module}"
         relative = self.origin == BUILT_IN and module.partition(".")[0] in PLUGIN_FOLDERS
         return f"harness.plugins.{module}" if relative else module
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is somebody else's: of a file of --registry, or of an installed package."""
+        return self.origin != BUILT_IN
+
+    @property
+    def top(self) -> str:
+        """The package that its module is in, all of which is the plugin's."""
+        return self.package or self.module.partition(".")[0]
 
     @property
     def function(self) -> str:

@@ -10,12 +10,13 @@ import importlib
 import importlib.metadata
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.registry.beside import is_beside, package_of
 from harness.registry.entry import BUILT_IN, SECTIONS, Entry, read_registry
 from harness.registry.settings import did_you_mean
 from harness.registry.source import locate
@@ -89,8 +90,8 @@ def _takes(entry: Entry, knob: str) -> bool:
 def load_registry(extra_files: Sequence[Path] = ()) -> Registry:
     """The built-in file, then installed packages, then `extra_files`; a name announced twice is an error.
 
-    The folder of an extra file joins the end of sys.path, so that `use: mydefense:fn` finds mydefense.py beside it, and
-    `use: attacks.mine:fn` the file's own folder `attacks`, not the one of a checkout of this harness.
+    `use: mydefense:fn` finds mydefense.py beside an extra file, whatever else has that name (harness.registry.beside).
+    Its folder also joins the end of sys.path, for what a plugin imports by a name that it computes.
     """
     layers = [read_registry(builtin_file(), BUILT_IN)]
     seen = {builtin_file().resolve()}
@@ -108,10 +109,10 @@ def load_registry(extra_files: Sequence[Path] = ()) -> Registry:
     for file in map(Path, extra_files):
         if file.resolve() in seen:
             continue
-        layers.append(read_registry(file, file.name))
+        name = file.name if file.name != BUILT_IN else str(file.resolve())
+        layers.append(_beside(file.resolve().parent, read_registry(file, name)))
         seen.add(file.resolve())
         _make_importable(file.resolve().parent)
-        _refuse_hidden(file, layers[-1])
     entries = tuple(entry for layer in layers for entry in layer)
     _refuse_duplicates(entries)
     return Registry(entries, tuple(problems), tuple(Path(file).resolve() for file in extra_files))
@@ -148,20 +149,14 @@ def _make_importable(folder: Path) -> None:
     importlib.invalidate_caches()
 
 
-def _refuse_hidden(file: Path, entries: Iterable[Entry]) -> None:
-    """A module beside the file that another one of its name hides: its functions would never run, and others would."""
-    folder = file.resolve().parent
-    for top in sorted({entry.module.partition(".")[0] for entry in entries}):
-        beside = {folder / top, folder / f"{top}.py"}
-        place = locate(top)
-        found = {place.file, *place.folders} if place else set()
-        if (
-            any(path.exists() for path in beside)
-            and found
-            and not any(path is not None and path.resolve() in beside for path in found)
-        ):
-            other = next(iter(place.folders), place.file) if place else None
-            raise HarnessError(f"{file}: {top} is already {other}; rename {folder / top} and the `use:` that name it")
+def _beside(folder: Path, entries: Iterable[Entry]) -> list[Entry]:
+    """The entries, those whose module is in the folder of their file with its package."""
+    package = package_of(folder)
+    return [replace(each, package=package) if is_beside(folder, *_module_of(each)) else each for each in entries]
+
+
+def _module_of(entry: Entry) -> tuple[str, list[str]]:
+    return entry.use.partition(":")[0], [entry.function]
 
 
 class _OutsideCheckout:

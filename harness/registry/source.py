@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
+from harness.registry.beside import folder_of, resolved
+
 
 @dataclass(frozen=True)
 class Location:
@@ -52,6 +54,9 @@ _located: dict[tuple[str, ...], Location] = {}
 
 def _look_for(module: str) -> Location | None:
     top, *rest = module.split(".")
+    folder = folder_of(top)
+    if folder is not None:
+        return _below(Location(None, (folder,)), rest)
     try:
         spec = importlib.util.find_spec(top)  # a name without dots runs nothing
     except (ImportError, ValueError):
@@ -59,8 +64,12 @@ def _look_for(module: str) -> Location | None:
     if spec is None:
         return None
     folders = tuple(Path(folder) for folder in spec.submodule_search_locations or ())
-    place: Location | None = Location(Path(spec.origin) if spec.origin and spec.has_location else None, folders)
-    for name in rest:
+    return _below(Location(Path(spec.origin) if spec.origin and spec.has_location else None, folders), rest)
+
+
+def _below(package: Location, names: Iterable[str]) -> Location | None:
+    place: Location | None = package
+    for name in names:
         place = submodule(place.folders, name) if place else None
     return place
 
@@ -126,10 +135,11 @@ def imported(nodes: Iterable[ast.AST], module: str, is_package: bool) -> Iterato
     package = module if is_package else module.rpartition(".")[0]
     for node in nodes:
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from (resolved(module, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             base = ".".join([*parents, *([node.module] if node.module else [])])
+            base = base if node.level else resolved(module, base, [alias.name for alias in node.names])
             yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
 
 

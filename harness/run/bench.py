@@ -17,9 +17,10 @@ import torch
 
 from harness.client.client import Client
 from harness.client.release_cache import ReleaseCache
-from harness.errors import HarnessError, Inapplicable, NotConverged, Skipped
+from harness.errors import Inapplicable, NotConverged, Skipped
 from harness.records import FINISHED, Records, RunResult, RunSpec, provenance
 from harness.registry import Entry, Registry, bind
+from harness.registry.guard import failure
 from harness.run.work import Outcome, measure_release, run_attack, train_utility
 from harness.scores import embeddings, judged, worst_metric
 from harness.system.device import device_type, low_precision
@@ -155,10 +156,8 @@ class Bench:
             result = RunResult(piece.spec, "skipped", str(reason))
         except MemoryError:
             result = RunResult(piece.spec, "failed", OUT_OF_MEMORY)
-        except Exception as error:  # a failing plugin fails its own cell alone
-            known = isinstance(error, HarnessError | NotConverged)
-            message = str(error) if known else f"{type(error).__name__}: {error}"
-            result = RunResult(piece.spec, "failed", " ".join(message.split()))
+        except (Exception, SystemExit) as error:  # a failing plugin fails its own cell alone
+            result = RunResult(piece.spec, "failed", failure(error, of=piece.attack or piece.defense))
         return replace(result, seconds=time.perf_counter() - start)
 
     def _work(self, piece: Piece, proof: RunResult | None) -> Outcome:
