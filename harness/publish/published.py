@@ -7,14 +7,14 @@ pixel.
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta, Struct
 
 from harness.client.client import Client
 from harness.data.decode import decode_into, map_images
@@ -27,7 +27,11 @@ from harness.records import Records
 from harness.registry import Entry, Registry
 from harness.release import obfuscate
 from harness.run.bench import Bench
+from harness.system.arrays import Expected, read_npz
 from harness.system.device import choose_device, use_threads
+from harness.system.documents import parse_json
+from harness.system.numbers import MOST
+from harness.system.schema import decode
 from harness.types import Array, Dataset, Release, Secret, Splits
 
 
@@ -90,18 +94,41 @@ def challenge_of_published(
     return Challenge(bench, defense, 0, tuple(files.tolist()), release, epoch_secret, digest, published=True)
 
 
+class _About(Struct):
+    """What the secret says about the release."""
+
+    harness: str
+    defense: str
+    version: int
+    params: dict[str, Any]
+    mixing: dict[str, Any] | None
+    height: Annotated[int, Meta(ge=1, le=2**16)]
+    width: Annotated[int, Meta(ge=1, le=2**16)]
+    device: str
+
+
+_SECRET = {
+    "epoch": Expected("whole number", 1),
+    "file": Expected("text", 1),
+    "sources": Expected("text", 2),
+    "weights": Expected("number", 2),
+    "dominant": Expected("whole number", 1),
+    "root": Expected("byte", 1),
+    "about": Expected("text", 0),
+}
+
+
 def _read_secret(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
-    names = ("epoch", "file", "sources", "weights", "dominant", "root", "about")
-    try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as held:
-            ledger = {name: held[name] for name in names}
-        about = json.loads(str(ledger["about"]))
-        if len(ledger["root"].tobytes()) != ROOT_BYTES or not len(ledger["epoch"]):
-            raise ValueError("its root or its epochs are missing")
-        return ledger, dict(about)
-    except Exception as error:  # whatever a damaged or foreign file makes NumPy, zipfile or json raise
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise HarnessError(f"secret {path}: {reason}; give the .npz that harness obfuscate wrote") from None
+    fix = "give the .npz that harness obfuscate wrote"
+    ledger = read_npz(path, _SECRET, what="secret ", fix=fix)
+    about = parse_json(str(ledger["about"]), f"secret {path}: about")
+    decode(about, _About, f"secret {path}: about", fix=fix)
+    epochs = ledger["epoch"]
+    if len(ledger["root"].tobytes()) != ROOT_BYTES or not 0 < len(epochs) == len(ledger["file"]):
+        raise HarnessError(f"secret {path}: its root or its epochs are missing; {fix}")
+    if not 0 <= int(epochs.min()) <= int(epochs.max()) < MOST["releases"]:
+        raise HarnessError(f"secret {path}: epochs from {epochs.min()} to {epochs.max()}; {fix}")
+    return ledger, about
 
 
 def _splits(folder: Path, about: dict[str, Any], name: str) -> Splits:

@@ -19,8 +19,11 @@ from harness.publish.submission import Submission
 from harness.records import RunResult
 from harness.registry import Entry
 from harness.run.scoring import score
+from harness.system.schema import shown
+from harness.system.text import is_text
 from harness.types import Guess
 
+LONGEST_NAME, LONGEST_CITE = 200, 5_000
 GRANTS = ("defense", "labels", "public", "releases")
 """What an author may declare that the attack was granted, beyond the images."""
 
@@ -29,9 +32,11 @@ def entry_of(name: str, submission: Submission, granted: Sequence[str], cite: st
     """The attack as a registry entry."""
     unknown = [grant for grant in granted if grant not in GRANTS]
     if unknown:
-        raise HarnessError(f"granted {unknown[0]!r} is unknown; use {', '.join(GRANTS)}, with commas")
-    if not name.strip() or "\n" in name:
-        raise HarnessError(f"name {name!r} says nothing; use one like 'Doe 2027'")
+        raise HarnessError(f"granted {shown(unknown[0])} is unknown; use {', '.join(GRANTS)}, with commas")
+    if not name.strip() or len(name) > LONGEST_NAME or not is_text(name):
+        raise HarnessError(f"name {shown(name)} is no name; use one like 'Doe 2027', of {LONGEST_NAME} letters at most")
+    if len(cite) > LONGEST_CITE or not is_text(cite):
+        raise HarnessError(f"cite {shown(cite)} is no line of text of {LONGEST_CITE:,} letters at most; shorten it")
     return Entry(
         f"{attack_results.EXTERNAL}:{name.strip()}",
         "attacks",
@@ -52,7 +57,7 @@ def judge(challenge: Challenge, submission: Submission, entry: Entry, claimed: s
     for stated in filter(None, (claimed, submission.release)):
         if len(stated) < 8 or not challenge.hash.startswith(stated):
             raise HarnessError(
-                f"the submission is for release {stated}, and this is {challenge.hash}; give that release"
+                f"the submission is for release {shown(stated)}, and this is {challenge.hash}; give that release"
             )
     bench, defense, seed = challenge.bench, challenge.defense, challenge.seed
     release = _release_record(challenge)

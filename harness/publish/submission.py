@@ -3,22 +3,28 @@
 Reconstructions are a folder of PNG files called like the released ones (`NUMBER.png`; several guesses of one as
 `NUMBER_1.png`, `NUMBER_2.png`), or an .npz with `files` (N,) and `candidates` (N, M, 3, H, W) uint8. Scores are an .npz
 with `files`, `classes` (K,) and `scores` (N, K), or a CSV file with the columns `file` and the classes. An .npz may say
-in `release` which release it is for, by its hash.
+in `release` which release it is for, by its hash. Files that a system hides among them (`._NUMBER.png`) are left out.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
+import math
+import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 import numpy as np
 
 from harness.data.pixels import read_image, reason_of, size_of
 from harness.errors import HarnessError
+from harness.system.arrays import Expected, read_npz
+from harness.system.schema import shown
+from harness.system.tables import number_in, read_csv
 from harness.types import Array
 
 _SEVERAL = re.compile(r"(.+)_([0-9]{1,2})")
@@ -45,27 +51,25 @@ def read_reconstructions(path: Path, files: Sequence[str], shape: tuple[int, int
 
     Raises HarnessError for anything else.
     """
+    release = None
     if path.is_dir():
-        guesses = _from_folder(path, files, shape)
-        release = None
+        candidates = _from_folder(path, files, shape, most)
     elif path.suffix == ".npz":
-        held = _arrays(path, ("files", "candidates"))
-        guesses = dict(zip(_stems(held["files"]), held["candidates"], strict=True))
-        release = _stated_release(held)
-        if held["candidates"].dtype != np.uint8 or held["candidates"].shape[2:] != (3, *shape):
+        kinds = {"files": Expected("text", 1), "candidates": Expected("byte", 5)}
+        held = _arrays(path, kinds, len(files) * most * 3 * math.prod(shape))
+        candidates, release = held["candidates"], _stated_release(held)
+        if candidates.shape[2:] != (3, *shape):
             raise HarnessError(
-                f"{path}: candidates are {held['candidates'].dtype} {held['candidates'].shape}; "
+                f"{path}: candidates are {candidates.dtype} {candidates.shape}; "
                 f"expected uint8 (N, M, 3, {shape[0]}, {shape[1]})"
             )
-        _check_names(path, list(_stems(held["files"])), files)
+        _check_guesses(path, candidates.shape[1], most)
+        stems = _stems(_names(path, held["files"]))
+        _check_names(path, stems, files)
+        rows = {stem: row for row, stem in enumerate(stems)}
+        candidates = candidates[[rows[stem] for stem in _stems(files)]]
     else:
         raise HarnessError(f"reconstructions {path}: there is no such folder or .npz file; give one of them")
-    candidates = np.stack([guesses[stem] for stem in _stems(files)])
-    if not 1 <= candidates.shape[1] <= most:
-        raise HarnessError(
-            f"{path}: {candidates.shape[1]} guesses for every released image, which has {most} sources; "
-            "best of many guesses is an oracle, offer at most as many"
-        )
     return Submission(candidates, None, _digest(candidates), release)
 
 
@@ -75,27 +79,31 @@ def read_scores(path: Path, files: Sequence[str], classes: Sequence[str]) -> Sub
     Raises HarnessError for anything else.
     """
     if path.suffix == ".npz":
-        held = _arrays(path, ("files", "scores", "classes"))
-        names, columns, numbers = list(held["files"]), [str(name) for name in held["classes"]], held["scores"]
+        kinds = {"files": Expected("text", 1), "classes": Expected("text", 1), "scores": Expected("number", 2)}
+        held = _arrays(path, kinds, 8 * len(files) * len(classes))
+        names, columns, numbers = _names(path, held["files"]), _names(path, held["classes"]), held["scores"]
         release = _stated_release(held)
     else:
-        names, columns, numbers = _from_csv(path)
+        names, columns, numbers = _from_csv(path, 2 * len(files) + 100)
         release = None
-    if sorted(columns) != sorted(classes) or numbers.shape != (len(names), len(columns)):
-        raise HarnessError(f"{path}: columns {', '.join(columns)}; expected the classes {', '.join(classes)}")
-    if not np.isfinite(numbers).all():
-        raise HarnessError(f"{path}: {int((~np.isfinite(numbers)).sum())} scores are no finite numbers; fix them")
-    _check_names(path, list(_stems(names)), files)
-    rows = {stem: row for row, stem in enumerate(_stems(names))}
-    columns_by_class = [columns.index(name) for name in classes]
+    columns = [normalize("NFC", name) for name in columns]  # a Mac writes an accent as a letter of its own
+    expected = [normalize("NFC", name) for name in classes]
+    if sorted(columns) != sorted(expected) or numbers.shape != (len(names), len(columns)):
+        given, wanted = (shown(", ".join(some), 200)[1:-1] for some in (columns, expected))
+        raise HarnessError(f"{path}: columns {given}, {numbers.shape}; expected the classes {wanted}")
+    stems = _stems(names)
+    _check_names(path, stems, files)
+    rows = {stem: row for row, stem in enumerate(stems)}
+    columns_by_class = [columns.index(name) for name in expected]
     scores = np.asarray(numbers, np.float64)[[rows[stem] for stem in _stems(files)]][:, columns_by_class]
     return Submission(None, scores, _digest(scores), release)
 
 
-def _from_folder(folder: Path, files: Sequence[str], shape: tuple[int, int]) -> dict[str, Array]:
+def _from_folder(folder: Path, files: Sequence[str], shape: tuple[int, int], most: int) -> Array:
+    """(N, M, 3, H, W) of the PNG files below a folder, in the order of `files`."""
     guesses: dict[str, dict[int, Path]] = {}
     wanted = set(_stems(files))
-    for path in sorted(folder.rglob("*.png")):
+    for path in _pictures(folder, 100 * len(files) + 1000):
         several = _SEVERAL.fullmatch(path.stem)
         stem, place = (several[1], int(several[2])) if several and path.stem not in wanted else (path.stem, 0)
         if place in guesses.setdefault(stem, {}):
@@ -105,13 +113,19 @@ def _from_folder(folder: Path, files: Sequence[str], shape: tuple[int, int]) -> 
     counts = {len(places) for places in guesses.values()}
     if len(counts) > 1:
         raise HarnessError(f"{folder}: some images have {min(counts)} guesses and some {max(counts)}; give all as many")
-    read = {}
-    for stem, places in guesses.items():
-        stack = []
-        for _, path in sorted(places.items()):
-            stack.append(_planes(path, shape))
-        read[stem] = np.stack(stack)
-    return read
+    _check_guesses(folder, counts.pop(), most)
+    return np.stack([np.stack([_planes(path, shape) for _, path in sorted(guesses[s].items())]) for s in _stems(files)])
+
+
+def _pictures(folder: Path, most: int) -> list[Path]:
+    """The PNG files below a folder, without those that a system hides there (`._NAME` of a Mac, `__MACOSX`)."""
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        found += [Path(place, name) for name in sorted(names) if name.endswith(".png") and not name.startswith(".")]
+        if len(found) > most:
+            raise HarnessError(f"{folder}: more than {most:,} PNG files; submit those for the release alone")
+    return found
 
 
 def _planes(path: Path, shape: tuple[int, int]) -> Array:
@@ -129,15 +143,23 @@ def _planes(path: Path, shape: tuple[int, int]) -> Array:
     return planes
 
 
+def _check_guesses(where: Path, count: int, most: int) -> None:
+    if not 1 <= count <= most:
+        raise HarnessError(
+            f"{where}: {count} guesses for every released image, which has {most} sources; "
+            "best of many guesses is an oracle, offer at most as many"
+        )
+
+
 def _check_names(where: Path, stems: Sequence[str], files: Sequence[str]) -> None:
-    wanted = list(_stems(files))
-    if len(set(stems)) < len(stems):
-        twice = next(stem for stem in stems if stems.count(stem) > 1)
-        raise HarnessError(f"{where}: {twice} is there twice; keep one")
+    twice = [stem for stem, times in Counter(stems).items() if times > 1]
+    if twice:
+        raise HarnessError(f"{where}: {shown(twice[0])} is there twice; keep one")
+    wanted = _stems(files)
     missing, unknown = sorted(set(wanted) - set(stems)), sorted(set(stems) - set(wanted))
     if missing or unknown:
         parts = [
-            f"{len(some)} {what} (first {some[0]})"
+            f"{len(some)} {what} (first {shown(some[0])})"
             for some, what in ((missing, "missing"), (unknown, "unknown"))
             if some
         ]
@@ -147,37 +169,52 @@ def _check_names(where: Path, stems: Sequence[str], files: Sequence[str]) -> Non
         )
 
 
-def _stems(files: Sequence[str] | Array) -> list[str]:
-    return [PurePosixPath(str(file)).stem for file in files]
+def _stems(files: Sequence[str]) -> list[str]:
+    return [PurePosixPath(file).stem for file in files]
 
 
-def _arrays(path: Path, names: Sequence[str]) -> Mapping[str, Array]:
-    try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as held:
-            arrays = {name: held[name] for name in held.files}
-    except Exception as error:  # NumPy and zipfile raise nearly anything on damaged files
-        raise HarnessError(f"{path} cannot be read as .npz: {error}; write it with numpy.savez") from None
-    missing = [name for name in names if name not in arrays]
-    if missing or len(arrays[names[0]]) != len(arrays[names[1]]):
-        lengths = ", ".join(f"{name} {arrays[name].shape}" for name in arrays)
-        raise HarnessError(f"{path} holds {lengths or 'nothing'}; expected {' and '.join(names)} with a row per file")
+def _arrays(path: Path, expected: Mapping[str, Expected], size: int) -> Mapping[str, Array]:
+    """The expected arrays, the first and the last with a row per file.
+
+    size  bytes of a sound submission: much more is not read into memory
+    """
+    every = {**expected, "release": Expected("text", 0, optional=True)}
+    arrays = read_npz(path, every, most=2 * size + 2**26)
+    first, *_, last = expected
+    if len(arrays[first]) != len(arrays[last]):
+        shapes = f"{first} {arrays[first].shape}, {last} {arrays[last].shape}"
+        raise HarnessError(f"{path} holds {shapes}; expected {first} and {last} with a row per file")
     return arrays
+
+
+def _names(path: Path, array: Array) -> list[str]:
+    """Text of either of NumPy's kinds."""
+    try:
+        return [name.decode() if isinstance(name, bytes) else str(name) for name in array.tolist()]
+    except UnicodeDecodeError:
+        raise HarnessError(f"{path}: a name is not UTF-8; write names as text") from None
 
 
 def _stated_release(held: Mapping[str, Array]) -> str | None:
     return str(held["release"]) if "release" in held else None
 
 
-def _from_csv(path: Path) -> tuple[list[str], list[str], Array]:
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            head, *rows = list(csv.reader(stream))
-        if head[0] != "file":
-            raise ValueError(f"its first column is {head[0]!r}")
-        return [row[0] for row in rows], head[1:], np.array([[float(cell) for cell in row[1:]] for row in rows])
-    except (OSError, ValueError, IndexError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise HarnessError(f"scores {path}: {reason}; give a CSV file with `file` and a column per class") from None
+def _from_csv(path: Path, most: int) -> tuple[list[str], list[str], Array]:
+    """Names, classes and (N, K) scores; more than `most` rows are refused."""
+    rows = read_csv(path, "CSV file with `file` and a column per class")
+    head = next(rows, [])
+    if head[:1] != ["file"]:
+        first = shown(head[0]) if head else "missing"
+        raise HarnessError(f"scores {path}: its first column is {first}; give a CSV with `file` and a column per class")
+    names: list[str] = []
+    numbers: list[Array] = []
+    for name, *cells in rows:
+        if len(names) >= most:
+            raise HarnessError(f"scores {path}: more than {most:,} rows; give one for every released file")
+        where = f"scores {path}: {shown(name)}"
+        names.append(name)
+        numbers.append(np.array([number_in(cell, where) for cell in cells]))
+    return names, head[1:], np.array(numbers).reshape(len(names), len(head) - 1)
 
 
 def _digest(values: Array) -> str:

@@ -63,9 +63,9 @@ def decode(document: Any, kind: type[T], where: str, *, fix: str = FIX) -> T:
 
 
 def shown(value: Any, most: int = SHOWN) -> str:
-    """A value in a message, on one line and short; a nested one is not written out beyond that length."""
+    """A value in a message, on one line and at most so many letters; a nested one is not written out beyond that."""
     pieces, length = [], 0
-    for piece in _pieces(value):
+    for piece in _pieces(value, most):
         pieces.append(piece)
         length += len(piece)
         if length > most:
@@ -73,7 +73,7 @@ def shown(value: Any, most: int = SHOWN) -> str:
     return "".join(pieces)
 
 
-def _pieces(value: Any, depth: int = 0) -> Iterable[str]:
+def _pieces(value: Any, most: int, depth: int = 0) -> Iterable[str]:
     if depth > 4:
         yield "..."
     elif isinstance(value, Mapping | list | tuple):
@@ -82,16 +82,16 @@ def _pieces(value: Any, depth: int = 0) -> Iterable[str]:
         for place, item in enumerate(value.items() if isinstance(value, Mapping) else value):
             yield ", " if place else ""
             if named:
-                yield item[0][:SHOWN] if isinstance(item[0], str) and item[0].isidentifier() else repr(item[0])[:SHOWN]
+                yield item[0][:most] if isinstance(item[0], str) and item[0].isidentifier() else repr(item[0])[:most]
                 yield ": "
-            yield from _pieces(item[1] if named else item, depth + 1)
+            yield from _pieces(item[1] if named else item, most, depth + 1)
         yield "}" if named else "]"
     elif value is None:
         yield "nothing"
     elif isinstance(value, bool):
         yield str(value).lower()
     elif isinstance(value, str):
-        yield repr(value[: SHOWN + 2])  # escapes line ends and control characters
+        yield repr(value[: most + 2])  # escapes line ends and control characters
     elif isinstance(value, int) and value.bit_length() > 200:
         yield f"a number of about {int(value.bit_length() * 0.30103)} digits"
     else:
