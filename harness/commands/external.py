@@ -21,6 +21,7 @@ from harness.commands.common import (
 from harness.errors import HarnessError
 from harness.registry import parse_settings
 from harness.system.numbers import count
+from harness.system.text import one_line
 
 if TYPE_CHECKING:
     from harness.publish.challenge import Challenge
@@ -36,6 +37,9 @@ def add(subparsers: Any) -> None:
     release.set_defaults(again="begins anew: nothing was written")
     _row_options(release)
     release.add_argument("--out", type=path_type, required=True, metavar="DIR", help="empty or not there yet")
+    release.add_argument(
+        "--secret", type=path_type, metavar="FILE", help="what scoring needs, to keep (DIR.secret.npz beside DIR)"
+    )
     digest = add_command(inner, "hash", print_hash, "the hash of a release, by which a submission is checked")
     digest.add_argument("folder", type=path_type, metavar="FOLDER")
     score = add_command(inner, "score", score_submission, "score a submission and record it as external:NAME")
@@ -56,7 +60,7 @@ def add(subparsers: Any) -> None:
     score.add_argument(
         "--release", type=path_type, metavar="FOLDER", help="a client's release; with --secret and --dataset"
     )
-    score.add_argument("--secret", type=path_type, metavar="FILE", help="its secret; without: the release of a row")
+    score.add_argument("--secret", type=path_type, metavar="FILE", help="what was written beside the release")
     _row_options(score)
     add_records_option(score, "where the record goes")
 
@@ -65,7 +69,7 @@ def _row_options(to: argparse.ArgumentParser) -> None:
     to.add_argument("--defense", metavar="NAME", help="the row's defense")
     add_defense_settings(to)
     add_data_options(to)
-    to.add_argument("--seed", type=count("seed", 0), default=0, help="which of the row's releases (0)")
+    to.add_argument("--seed", type=count("seed", 0), default=0, help="which of the row's seeds it counts for (0)")
     add_epochs_options(to)
     to.add_argument("--targets", type=count("targets"), default=1000, metavar="N", help="as the row was run (1000)")
     add_device_option(to)
@@ -84,12 +88,13 @@ def write_release(args: argparse.Namespace) -> int:
 
     registry = registry_from(args)
     bench, defense = _row(args, registry)
-    challenge = write_row(bench, defense, args.seed, args.out)
+    secret = args.secret or args.out.with_name(f"{args.out.name}.secret.npz")
+    challenge = write_row(bench, defense, args.seed, args.out, secret)
     images, releases = len(challenge.files), bench.release_count
     counts = {"images": images, "epochs": args.epochs, "releases": releases}
-    document = {"out": str(args.out), **counts, "hash": challenge.hash}
-    text = f"{args.out}: {images} images in each of {releases} releases\nhash {challenge.hash}"
-    print_result(args, document, text)
+    document = {"out": str(args.out), "secret": str(secret), **counts, "hash": challenge.hash}
+    text = f"{one_line(str(args.out))}: {images} images in each of {releases} releases\nhash {challenge.hash}"
+    print_result(args, document, f"{text}\n{one_line(str(secret))}: keep it to yourself, scoring needs it")
     return 0
 
 
@@ -119,15 +124,17 @@ def _challenge(args: argparse.Namespace) -> Challenge:
     from harness.records import Records
 
     registry = registry_from(args)
-    if args.secret or args.release:
-        if not (args.secret and args.release):
+    if args.release:
+        if not args.secret:
             raise HarnessError("--release and --secret belong together; give both, or the --defense of a row")
         return challenge_of_published(args.release, args.secret, Path(args.dataset), registry, Records(args.records))
-    bench, defense = _row(args, registry)
-    return challenge_of_row(bench, defense, args.seed)
+    if args.secret and not args.defense:
+        raise HarnessError("whose secret? give --release with a client's own, or the --defense of a row")
+    bench, defense = _row(args, registry, needs_secret=True)
+    return challenge_of_row(bench, defense, args.seed, args.secret)
 
 
-def _row(args: argparse.Namespace, registry: Registry) -> tuple[Bench, Entry]:
+def _row(args: argparse.Namespace, registry: Registry, *, needs_secret: bool = False) -> tuple[Bench, Entry]:
     from harness.records import Records
     from harness.run.options import RunOptions, make_bench
 
@@ -137,6 +144,11 @@ def _row(args: argparse.Namespace, registry: Registry) -> tuple[Bench, Entry]:
     names = ("dataset", "size", "limit", "public_share", "epochs", "releases", "targets", "device")
     options = RunOptions(**{name: getattr(args, name) for name in names})
     options.check()
+    if needs_secret and not args.secret:
+        raise HarnessError(
+            "a challenge is scored by the secret that harness external release wrote beside it: give DIR.secret.npz "
+            "with --secret; one of an older form has none, its pairing follows from a public seed: hand out a new one"
+        )
     bench = make_bench(options, registry, Records(getattr(args, "records", Path())))
     bench.client.check(defense)
     return bench, defense

@@ -271,7 +271,7 @@ class Ledger:
         for file in sorted(folder.glob("*.npz")):
             try:
                 about = json.loads(str(read_npz(file, {"about": Expected("text", 0)}, most=2**20)["about"]))
-                if about["ledger"] == (LEDGER if self.path == folder / LEDGER else str(self.path)):
+                if about["ledger"] == (LEDGER if self.path == folder / LEDGER else one_line(str(self.path))):
                     return file
             except (HarnessError, OSError, ValueError, KeyError, TypeError, RecursionError):
                 continue  # no secret, or one of an earlier version
@@ -280,7 +280,7 @@ class Ledger:
 
 def name_in_secret(ledger: Path, secret: Path) -> str:
     """How a secret says which ledger it was entered in: beside it wherever both are moved, or at its place."""
-    return LEDGER if ledger == secret.parent / LEDGER else str(ledger)
+    return LEDGER if ledger == secret.parent / LEDGER else one_line(str(ledger))
 
 
 def identity(pixels: Any, file: bytes) -> str:

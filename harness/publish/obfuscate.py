@@ -6,7 +6,6 @@ random numbers, files contain pixels alone and are written in the order of those
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -30,7 +29,8 @@ from harness.data.notes import in_two_classes, said_left_out
 from harness.errors import HarnessError
 from harness.publish.ledger import Asked, Ledger, identity, name_in_secret
 from harness.publish.places import LEDGER, Places, claimed
-from harness.publish.release_files import file_names, set_equal_times, write_images, write_labels, write_secret
+from harness.publish.release_files import file_names, set_equal_times, write_images, write_labels
+from harness.publish.secret_file import secret_of
 from harness.randomness import derive
 from harness.registry import Entry, Registry
 from harness.release import Scheme, obfuscate
@@ -118,43 +118,30 @@ def publish(
     pictures = private_pictures(Path(folder))
     scheme = scheme_of(defense, registry)
     arrays: dict[str, Array] = {}
-    made: os.stat_result | None = None  # of the secret that this run wrote
     settings = json.dumps({**defense.params, **(defense.mixing or {})})
     asked = Asked(os.path.realpath(folder), releases, at_most, defense.name, settings, str(out), str(secret))
 
     def is_out() -> bool:
         return bool(arrays) and (out / arrays["file"][0]).exists()
 
-    try:
-        with ExitStack() as stack:
-            stack.enter_context(claimed(places))
-            book.check(secret.parent)
-            scratch = stack.enter_context(tempfile.TemporaryFile())
-            _say_left_out(pictures.left_out, strict)
-            with new_folder(out) as folder_in_progress:
-                originals = _decode(pictures, Path(folder), size, scratch, progress)
-                _check_pictures(originals, strict)
-                height, width = originals.images.shape[2:]
-                check_scheme(scheme, originals.labels, (height, width))
-                entry = stack.enter_context(book.entered(asked, originals.identities, secret.parent, is_out))
-                written = _release_all(scheme, originals, folder_in_progress, releases, root, device, progress)
-                about = _about(defense, (height, width), device) | {"ledger": name_in_secret(book.path, secret)}
-                arrays = {**written, "root": np.frombuffer(root, np.uint8), "about": np.array(json.dumps(about))}
-                made = write_secret(secret, arrays)
-                entry.confirm()
-    except BaseException:
-        if made and not is_out():
-            _remove(secret, made)
-        raise
+    with ExitStack() as stack:
+        stack.enter_context(claimed(places))
+        book.check(secret.parent)
+        write = stack.enter_context(secret_of(secret, is_out))
+        scratch = stack.enter_context(tempfile.TemporaryFile())
+        _say_left_out(pictures.left_out, strict)
+        with new_folder(out) as folder_in_progress:
+            originals = _decode(pictures, Path(folder), size, scratch, progress)
+            _check_pictures(originals, strict)
+            height, width = originals.images.shape[2:]
+            check_scheme(scheme, originals.labels, (height, width))
+            entry = stack.enter_context(book.entered(asked, originals.identities, secret.parent, is_out))
+            written = _release_all(scheme, originals, folder_in_progress, releases, root, device, progress)
+            about = _about(defense, (height, width), device) | {"ledger": name_in_secret(book.path, secret)}
+            arrays = {**written, "root": np.frombuffer(root, np.uint8), "about": np.array(json.dumps(about))}
+            write(arrays)
+            entry.confirm()
     return Published(len(arrays["file"]), entry.before, book.path, [*pictures.left_out, *originals.unreadable])
-
-
-def _remove(secret: Path, made: os.stat_result) -> None:
-    """Remove the secret that this run wrote, and no other that has taken its place."""
-    with contextlib.suppress(OSError):
-        found = secret.lstat()
-        if all(getattr(found, name) == getattr(made, name) for name in ("st_dev", "st_ino", "st_ctime_ns", "st_size")):
-            secret.unlink()
 
 
 def _say_left_out(left_out: list[tuple[str, str]], strict: bool) -> None:

@@ -1,19 +1,17 @@
-"""The files of a release: PNG files named by random numbers, a table of soft labels, the secret; equal times."""
+"""The files of a release: PNG files named by random numbers, a table of soft labels; equal times."""
 
 from __future__ import annotations
 
 import csv
 import os
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
 from harness.randomness import numpy_generator
-from harness.system.files import write_private
 
 if TYPE_CHECKING:
     from harness.types import Array, Release
@@ -62,24 +60,6 @@ def write_labels(file: Path, files: Array, shares: Array, classes: list[str]) ->
         rows.writerow(["file", *classes])
         for row in np.argsort(files):
             rows.writerow([files[row], *(f"{share:.6g}" for share in shares[row])])
-
-
-def write_secret(file: Path, arrays: dict[str, Array]) -> os.stat_result:
-    """Write an .npz of mode 0600; its stat. (`np.savez_compressed` cannot take an array called `file`.)"""
-
-    def write(stream: BinaryIO) -> None:
-        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, array in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
-
-    try:
-        write_private(file, write)
-        return file.lstat()
-    except OSError as error:
-        raise HarnessError(
-            f"cannot write the secret {file}: {error.strerror}; nothing was released, name another --secret"
-        ) from None
 
 
 def set_equal_times(folder: Path) -> None:

@@ -47,7 +47,8 @@ def score(place, tmp_path, monkeypatch, capsys):
     def call(whose, submission, *more, kind="--reconstructions", name="Doe 2027", release=None, data=None):
         options = ["--dataset", str(data or place / "stripes"), "--records", str(tmp_path / "records"), "--name", name]
         own = ["--release", str(release or place / "own"), "--secret", str(place / "secret.npz")]
-        all_options = [*options, *(own if whose == "own" else [*KNOBS, *FEW])]
+        row = [*KNOBS, *FEW, "--secret", str(place / "row.secret.npz")]
+        all_options = [*options, *(own if whose == "own" else row)]
         capsys.readouterr()
         code = main(["external", "score", kind, str(submission), *all_options, *more, "--json"])
         said = capsys.readouterr()
@@ -101,7 +102,8 @@ def test_the_release_itself_as_submission_scores_as_the_release(place, tmp_path,
 
     assert code == 0, err
     _, row = row_of(tmp_path / "records", published=whose == "own")
-    assert document["scores"]["attacked_dssim"]["mean"] == pytest.approx(row.scores["dssim"]["mean"], abs=1e-6)
+    another_draw = 0.08 if whose == "row" else 1e-6  # of the same defense on the same originals
+    assert document["scores"]["attacked_dssim"]["mean"] == pytest.approx(row.scores["dssim"]["mean"], abs=another_draw)
     assert document["attack"] == "external:Doe 2027" and row.worst["dssim"]["attack"] != "external:Doe 2027"
 
 
@@ -134,7 +136,7 @@ def originals(place, whose, guesses: Path) -> Path:
 
 
 def test_a_better_guess_of_a_row_is_scored_on_the_rows_own_originals(place, tmp_path, score):
-    """The record joins the row: same originals, same order, and nothing but it is new."""
+    """The record joins the row: same originals, and nothing but it is new."""
     before = {record.spec.key for record in read_all(tmp_path / "records")}
 
     _, document, _ = score("row", copied(place, "row", tmp_path / "guesses", smoothed))
@@ -144,7 +146,7 @@ def test_a_better_guess_of_a_row_is_scored_on_the_rows_own_originals(place, tmp_
         r for r in read_all(tmp_path / "records") if r.spec.kind == "release" and r.spec.names == ["noise_mix"]
     ]
     assert [record.spec.key for record in new] == [document["record"]]
-    assert np.array_equal(new[0].arrays["units"], release.arrays["units"])
+    assert set(new[0].arrays["units"]) == set(release.arrays["units"])
 
 
 def test_a_published_release_makes_its_own_row_and_does_not_change_the_others(place, tmp_path, score):
@@ -306,8 +308,8 @@ def test_the_hash_is_of_names_and_pixels_of_all_epochs(place, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("more", "word"),
-    [(("--granted", "originals"), "originals"), (("--name", " "), "name"), (("--release", "x"), "--secret")],
-    ids=["granted", "name", "half a client"],
+    [(("--granted", "originals"), "originals"), (("--name", " "), "name")],
+    ids=["granted", "name"],
 )
 def test_wrong_options_are_refused(place, tmp_path, score, more, word):
     refused(score("row", copied(place, "row", tmp_path / "guesses"), *more), word)
@@ -322,12 +324,11 @@ def test_a_secret_that_cannot_be_read_is_named(place, tmp_path, score, secret):
 
 
 def test_a_submission_for_a_missing_row_is_refused(place, tmp_path, score):
-    """It would be on no board. Other settings are another row; so is another seed."""
+    """It would be on no board."""
     guesses = copied(place, "row", tmp_path / "guesses")
 
-    refused(score("row", guesses, "-D", "weights=0.9,0.1"), "noise_mix", "run that row first")
-    refused(score("row", guesses, "--seed", "7"), "seed 7")
-    refused(score("row", guesses, "--records", str(tmp_path / "nowhere")), "nowhere")
+    refused(score("row", guesses, "--records", str(tmp_path / "nowhere")), "nowhere", "run that row first")
+    refused(score("row", guesses, "--targets", "5"), "noise_mix", "5 targets", "run that row first")
 
 
 def test_a_published_release_keeps_its_entries_though_the_harness_is_edited(place, tmp_path, score, monkeypatch):

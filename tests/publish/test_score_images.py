@@ -68,7 +68,7 @@ def test_what_is_no_regular_file_is_named(guesses, kind):
     else:
         path.mkdir()
 
-    refused(guesses, "000001.png", "only regular files")
+    refused(guesses, "000001", "1 missing" if kind == "folder" else "only regular files")
 
 
 @pytest.mark.parametrize("kind", ["bomb", "pipe", "text"])
