@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.records import RunResult
+from harness.records import RunResult, RunSpec
 from harness.registry import Registry
 from harness.report.run_summary import plan
 from harness.run import engine as engines
@@ -69,14 +69,17 @@ def run(
     engine: Engine,
     threads: int | None,
     watch: ProgressDisplay,
+    planned: Callable[[Sequence[RunSpec]], object] = lambda _: None,
 ) -> list[RunResult]:
     """The results of all pieces, each once.
 
     suite    a sweep file
     records  folder that finished pieces are written to and read from
     seeds    which to run, given those of a table (see `choice`)
+    planned  called with the work that there is, before any of it is done
     """
     found = crosses(suite, registry, records, seeds, report=watch.step, progress=watch.progress, threads=threads)
+    planned([piece.spec for cross in found for piece in cross.pieces])
     watch.expect(sum(not item["done"] for item in plan(found)))
     made = engines.run(found, engine, watch.step)
     return _parts(cell for cells in made for cell in cells)

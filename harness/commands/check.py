@@ -67,13 +67,14 @@ def run_check(args: argparse.Namespace) -> int:
         raise HarnessError("--seeds: a baseline holds all seeds of its suite; remove --seeds, or change the suite's")
     from harness.check import baseline, output
     from harness.check.compare import compare
-    from harness.records import Records
     from harness.system.files import check_writable
     from harness.system.progress import ProgressDisplay
 
     check_writable(args.summary, args.junit)
     engine_from(args)
-    before = list(Records(args.baseline).all()) if args.update else baseline.read(args.baseline)
+    if args.update:
+        baseline.check_renewable(args.baseline)
+    before = baseline.sound(args.baseline) if args.update else baseline.read(args.baseline)
     start = time.perf_counter()
     with ProgressDisplay() as watch:
         after = _update_baseline(args, registry, watch) if args.update else _run_suite(args, registry, watch)
@@ -110,7 +111,11 @@ def _update_baseline(args: argparse.Namespace, registry: Registry, watch: Progre
 
     def run(folder: Path) -> list[RunResult]:
         written_to = args.records or folder
-        results = suite.run(_suite(args), registry, written_to, suite.all_seeds, engine_from(args), args.threads, watch)
+        engine = engine_from(args)
+        results = suite.run(
+            *(_suite(args), registry, written_to, suite.all_seeds, engine, args.threads, watch),
+            planned=lambda specs: baseline.check_renewable(args.baseline, specs),
+        )
         if args.records:
             baseline.copy_records(results, written_to, folder)
         failures = [f"{' '.join(each.spec.names)}: {each.reason}" for each in results if each.status == "failed"]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import sys
 from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+from harness.check import baseline as baseline_module
 from harness.check import suite
 from harness.cli import main
-from harness.records import Records
+from harness.records import Records, RunSpec
 from tests.helpers.checked import N, attacked, release
 
 LEVEL = np.linspace(0.3, 0.7, N)
@@ -33,7 +37,7 @@ def check(monkeypatch, capsys):
     """check(records that the suite makes, *arguments) -> exit code, stdout, stderr"""
 
     def call(made, *arguments):
-        def run(file, registry, records, *_):
+        def run(file, registry, records, *_, **__):
             return [Records(records).write(record) for record in made]
 
         monkeypatch.setattr(suite, "run", run)
@@ -112,11 +116,102 @@ def test_update_shows_what_moved_and_rewrites_the_baseline(check, baseline):
 
 
 def test_update_removes_records_that_the_suite_no_longer_asks_for_and_keeps_other_files(check, baseline):
+    check(GOOD, baseline, "--update")
     check(GOOD[:1], baseline, "--update")
 
     assert list(kept(baseline)) == [GOOD[0].spec.key]
     assert (baseline / "README.md").read_text() == "ours\n"
     assert sorted(file.name for file in baseline.parent.iterdir()) == ["baseline"]
+
+
+def test_update_keeps_records_that_are_not_of_the_suite(check, baseline):
+    """Once the folder is a baseline; and a record of its suite that other code made is replaced."""
+    check(GOOD, baseline, "--update")
+    stranger = Records(baseline).write(release(LEVEL, seed=7))
+    by_other_code = [replace(each, spec=RunSpec(each.spec.kind, {**each.inputs, "code": "new"})) for each in GOOD]
+
+    code, *_ = check(by_other_code, baseline, "--update")
+
+    assert code == 0
+    assert set(kept(baseline)) == {stranger.spec.key, *(each.spec.key for each in by_other_code)}
+    assert set(json.loads((baseline / "suite.json").read_text())["records"]) == {
+        each.spec.key for each in by_other_code
+    }
+
+
+def test_update_refuses_a_folder_that_is_no_baseline(check, baseline):
+    """Somebody's results: one record more than the suite asks for, and nothing is touched."""
+    stranger = Records(baseline).write(release(LEVEL, seed=7))
+    (baseline / f"{'a' * 24}.json").write_text("damaged")
+    before = {file.name: file.read_bytes() for file in baseline.iterdir()}
+
+    code, _, err = check(GOOD, baseline, "--update")
+
+    assert code == 2 and err.count("\n") == 1
+    assert "is no baseline: of its 3 records 1 are of work that the suite does not ask for, such as" in err
+    assert stranger.spec.key in err and {file.name: file.read_bytes() for file in baseline.iterdir()} == before
+    assert [file.name for file in baseline.parent.iterdir()] == ["baseline"]
+
+
+def test_update_refuses_a_folder_of_other_files_before_anything_runs(check, tmp_path):
+    (tmp_path / "home/deep").mkdir(parents=True)
+    (tmp_path / "home/letter.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+
+    for name, said in (("home", "it holds other files and no records"), ("file", "is no folder")):
+        code, _, err = check(["never made"], tmp_path / name, "--update")
+        assert code == 2 and said in err and err.count("\n") == 1
+    assert (tmp_path / "home/letter.txt").read_text() == (tmp_path / "file").read_text() == "mine"
+
+
+def test_update_takes_an_empty_folder_and_follows_a_link(check, tmp_path):
+    (tmp_path / "place").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "place")
+
+    code, *_ = check(GOOD, tmp_path / "link", "--update")
+
+    assert code == 0 and (tmp_path / "link").is_symlink() and len(kept(tmp_path / "place")) == 2
+
+
+@pytest.mark.parametrize("system", ["exchanges two folders", "does not"])
+def test_where_the_new_folder_cannot_get_its_place_the_old_one_stays(check, baseline, monkeypatch, system):
+    check(GOOD, baseline, "--update")
+    before = {file.name: file.read_bytes() for file in baseline.iterdir()}
+    rename = Path.rename
+
+    def refuse(self, target):
+        if self.name == "fresh":
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    if system == "does not":
+        monkeypatch.setattr(baseline_module, "_exchange", lambda *_: False)
+        code, _, err = check(WORSE, baseline, "--update")
+        assert code == 2 and "Input/output error" in err
+        assert {file.name: file.read_bytes() for file in baseline.iterdir()} == before
+    else:
+        code, *_ = check(WORSE, baseline, "--update")
+        assert code == (0 if sys.platform == "linux" else 2)
+    assert [file.name for file in baseline.parent.iterdir()] == ["baseline"]
+
+
+def test_a_mark_that_is_damaged_is_one_line(check, baseline):
+    (baseline / "suite.json").write_text('{"records": ["../../x"]}')
+
+    code, _, err = check(GOOD, baseline, "--update")
+
+    assert code == 2 and "suite.json" in err and err.count("\n") == 1
+
+
+def test_a_damaged_record_of_the_baseline_is_refused_and_stays(check, baseline):
+    """Nothing is compared without it; and a folder under version control is not changed by a check."""
+    file = baseline / f"{GOOD[0].spec.key}.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "seconds": 7}))
+
+    code, _, err = check(GOOD, baseline)
+
+    assert code == 2 and file.name in err and err.count("\n") == 1 and file.exists()
 
 
 def test_update_makes_a_baseline_where_there_is_none(check, tmp_path):
@@ -142,7 +237,7 @@ def test_a_failed_cell_is_no_baseline(check, baseline):
 def test_an_update_that_is_stopped_leaves_the_baseline(baseline, monkeypatch):
     before = kept(baseline)
 
-    def stopped(*_):
+    def stopped(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(suite, "run", stopped)
