@@ -1,6 +1,8 @@
 # Steps of .ci/run, in the current environment.
 
-.PHONY: check test board bench
+.PHONY: check test cases fuzz board bench
+
+FUZZ ?= 20000
 
 check:          ## style, types and the direction of imports
 	ruff check
@@ -10,6 +12,13 @@ check:          ## style, types and the direction of imports
 
 test:           ## every test, in parallel
 	pytest
+
+cases:          ## inputs that once failed, as a table
+	python -m tests.cases
+
+fuzz:           ## FUZZ inputs at every door in this process, and 200 through the real command
+	python -m tests.fuzz --count $(FUZZ)
+	python -m tests.fuzz --count 200 --command
 
 board:          ## write the tables under leaderboards/ from the records
 	harness rank --records leaderboards/records

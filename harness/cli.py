@@ -37,7 +37,7 @@ from harness.system.offline import forbid_downloads
 from harness.system.output import finish_results, open_standard_streams
 from harness.system.private import keep_nothing
 from harness.system.supervisor import Interrupted, supervised
-from harness.system.text import one_line
+from harness.system.text import one_line, shortened
 
 TRACEBACK = "HARNESS_TRACEBACK"
 """Set to anything but nothing: an error that nobody expected shows its traceback."""
@@ -94,7 +94,7 @@ def _run_command(given: argparse.Namespace) -> int:
 
 
 def _refused(reason: str, code: int = 2) -> int:
-    print(f"harness: {one_line(reason)}", file=sys.stderr)
+    print(f"harness: {shortened(one_line(reason))}", file=sys.stderr)
     return code
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+LONGEST_LINE = 1200  # characters of an error message on the terminal
 _HIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, undecodable bytes, line and paragraph separators
 
 
@@ -16,6 +17,11 @@ def is_text(name: str) -> bool:
 def one_line(text: str) -> str:
     r"""The text with everything that `is_text` refuses written as an escape: a line end becomes \n, a byte \xff."""
     return text if is_text(text) else "".join(map(_escaped, text))
+
+
+def shortened(text: str, most: int = LONGEST_LINE) -> str:
+    """The text; of a longer one the beginning and the end, where a message says what is wrong and what to do."""
+    return text if len(text) <= most else f"{text[: most * 3 // 4]} [...] {text[-most // 4 :]}"
 
 
 def first_few(names: Sequence[str], most: int = 3) -> str:

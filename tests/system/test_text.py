@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.cli import main
-from harness.system.text import counted, first_few, is_text, one_line
+from harness.system.text import LONGEST_LINE, counted, first_few, is_text, one_line, shortened
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,10 @@ def test_the_first_few_are_named():
 def test_an_error_that_quotes_such_a_name_is_one_line(name, tmp_path, capsys):
     assert main(["external", "hash", str(tmp_path / name)]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_long_message_keeps_its_beginning_and_its_end():
+    assert shortened("x" * LONGEST_LINE) == "x" * LONGEST_LINE
+    assert shortened("a" * 5000 + "; fix it").startswith("aaaa")
+    assert shortened("a" * 5000 + "; fix it").endswith("; fix it")
+    assert len(shortened("a" * 10**6)) <= LONGEST_LINE + 7
