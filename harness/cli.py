@@ -37,7 +37,7 @@ from harness.system.offline import forbid_downloads
 from harness.system.output import finish_results, open_standard_streams
 from harness.system.private import keep_nothing
 from harness.system.supervisor import Interrupted, supervised
-from harness.system.text import one_line, shortened
+from harness.system.text import one_line, printable, shortened
 
 TRACEBACK = "HARNESS_TRACEBACK"
 """Set to anything but nothing: an error that nobody expected shows its traceback."""
@@ -58,8 +58,17 @@ def entry_point() -> NoReturn:
         sys.exit(130)
 
 
+class _OneLine(logging.Formatter):
+    """Names in a message neither end its line nor control the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def _run(arguments: Sequence[str] | None, do: Callable[[Callable[[], int], str], int]) -> int:
-    logging.basicConfig(level=logging.WARNING, format="harness: %(message)s", stream=sys.stderr)
+    messages = logging.StreamHandler(sys.stderr)
+    messages.setFormatter(_OneLine("harness: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[messages])
     try:
         given = parser().parse_args(arguments)
     except HarnessError as error:

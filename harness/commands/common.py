@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
 from harness.registry import Registry, load_registry
-from harness.system import fork_server
 from harness.system.numbers import count, decimal, whole
 from harness.system.output import results
 from harness.system.schema import shown
-from harness.system.supervisor import is_supervised
+from harness.system.text import printable
 
 if TYPE_CHECKING:
     from harness.run.engine import Engine
@@ -140,16 +139,10 @@ def registry_from(args: argparse.Namespace) -> Registry:
     return registry
 
 
-def start_workers_early(registry: Registry) -> None:
-    """In a command that needs processes for plugins, before it imports torch: both import at the same time."""
-    if is_supervised():
-        fork_server.start(registry.worker_modules)
-
-
 def print_result(args: argparse.Namespace, document: Any, text: str | None) -> None:
     """Print the result on stdout: the document with --json, else the text."""
     if args.json:
         print(json.dumps(document, indent=1, allow_nan=False), file=results())
     elif text is not None:
         encoding = results().encoding or "utf-8"  # a file name may hold what it cannot write
-        print(text.encode(encoding, "backslashreplace").decode(encoding), file=results())
+        print(printable(text).encode(encoding, "backslashreplace").decode(encoding), file=results())

@@ -19,13 +19,13 @@ from harness.commands.common import (
     path_type,
     print_result,
     registry_from,
-    start_workers_early,
 )
 from harness.errors import HarnessError
 from harness.registry import parse_settings
 from harness.system.numbers import check_count, count, whole
 from harness.system.output import console
 from harness.system.schema import shown
+from harness.system.text import one_line
 
 if TYPE_CHECKING:
     from harness.run.engine import RunOptions
@@ -76,7 +76,6 @@ def run_cross(args: argparse.Namespace) -> int:
     registry = registry_from(args)
     registry.choose("defenses", args.defense.split(","), parse_settings(args.defense_settings))  # refused at once:
     registry.choose("attacks", args.attack.split(","), parse_settings(args.attack_settings))  # torch takes seconds
-    start_workers_early(registry)
     from harness.report import epoch_curves, run_summary
     from harness.run import engine
     from harness.run.options import check_releases
@@ -102,7 +101,7 @@ def run_cross(args: argparse.Namespace) -> int:
     else:
         run_summary.show(cells, curves, console())
     for line in run_summary.troubles(cells):
-        print(line, file=sys.stderr)
+        print(one_line(line), file=sys.stderr)
     for file in run_summary.draw(curves, args.records, args.figure):
         print(f"drew {file}", file=sys.stderr)
     if all(cell.status == "skipped" for cell in cells):  # nothing was attacked: the caller must provide what is missing

@@ -16,9 +16,9 @@ from harness.commands.common import (
     path_type,
     print_result,
     registry_from,
-    start_workers_early,
 )
 from harness.system.output import console
+from harness.system.text import one_line
 
 
 def add(subparsers: Any) -> None:
@@ -33,7 +33,6 @@ def add(subparsers: Any) -> None:
 
 def run_sweep(args: argparse.Namespace) -> int:
     registry = registry_from(args)
-    start_workers_early(registry)
     from harness.report import run_summary
     from harness.run import engine, sweep
     from harness.system.progress import ProgressDisplay
@@ -52,5 +51,5 @@ def run_sweep(args: argparse.Namespace) -> int:
     else:
         run_summary.show(cells, [], console())
     for line in run_summary.troubles(cells):
-        print(line, file=sys.stderr)
+        print(one_line(line), file=sys.stderr)
     return 1 if any(cell.status == "failed" for cell in cells) else 0

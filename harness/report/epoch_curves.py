@@ -20,6 +20,7 @@ from harness.leaderboard.board import UNDEFENDED, Board, boards
 from harness.leaderboard.format import settings, stacked
 from harness.leaderboard.row import Row
 from harness.scores import SCORES, hit_rates, judged, label
+from harness.system.text import as_text
 
 if TYPE_CHECKING:
     from harness.registry import Entry
@@ -182,7 +183,7 @@ def pairs_of(cross: Cross) -> list[tuple[Entry, Entry]]:
 def table(curve: EpochCurve) -> Table:
     """R, the scores after attack, utility and the accuracy drop: within 80 columns."""
     title = f"privacy by releases: {curve.title}\n{curve.basis}"
-    result = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
+    result = Table(title=as_text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
     scores = scores_by_epoch()
     trained = curve.epochs is None and any(point.row.epochs for point in curve.points)
     first = "releases\n(= epochs)" if trained else "releases"

@@ -21,24 +21,28 @@ from harness.errors import HarnessError
 from harness.leaderboard.board import Board
 from harness.report.markdown import page
 from harness.report.table_data import as_json, csv_text, document
+from harness.system.documents import parse_json
 from harness.system.files import write_atomically
+from harness.system.names import file_names
 
 
 def texts(boards: Sequence[Board], folder: Path, records: Path | None = None) -> dict[Path, str]:
     """The text of each file in `folder`; pages link to the records by a path relative to the folder."""
     to = Path(os.path.relpath(records or folder / "records", folder)).as_posix()
     found = {}
-    for name in dict.fromkeys(board.dataset["name"] for board in boards):
+    for name, file in file_names(board.dataset["name"] for board in boards).items():
         mine = [board for board in boards if board.dataset["name"] == name]
-        found[folder / f"{name}.md"] = page(mine, to)
-        found[folder / f"{name}.csv"] = csv_text(mine)
-        found[folder / f"{name}.json"] = as_json(document(mine)) + "\n"
+        found[folder / f"{file}.md"] = page(mine, to)
+        found[folder / f"{file}.csv"] = csv_text(mine)
+        found[folder / f"{file}.json"] = as_json(document(mine)) + "\n"
     return found
 
 
 def write(boards: Sequence[Board], folder: Path, records: Path | None = None) -> list[Path]:
     """Write them, each under a temporary name and then renamed; the paths."""
     files = texts(boards, folder, records)
+    for path, text in files.items():
+        _refuse_other(path, text)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in files.items():  # as UTF-8 with plain line ends, wherever this runs
@@ -48,6 +52,17 @@ def write(boards: Sequence[Board], folder: Path, records: Path | None = None) ->
             f"leaderboards folder {folder}: {error.strerror or error}; name another with --out"
         ) from None
     return list(files)
+
+
+def _refuse_other(path: Path, text: str) -> None:
+    """A file of the same name that no `rank` has written: check.md beside the board of a data set called check."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            is_ours = file.readline() == text.partition("\n")[0] + "\n" if path.suffix == ".md" else _is_board(path)
+    except (OSError, UnicodeDecodeError):
+        return  # nothing there, or nothing that can be read: writing says what is wrong
+    if not is_ours and path.stat().st_size:
+        raise HarnessError(f"{path}: is no table of boards and would be replaced; move it, or name another with --out")
 
 
 _RELATIVE = 1e-9
@@ -99,7 +114,11 @@ Cells = Iterator[tuple[str, str, str, str]]
 
 
 def _in_csv(written: str, expected: str) -> Cells:
-    ours, theirs = (list(csv.reader(io.StringIO(text))) for text in (written, expected))
+    try:
+        ours, theirs = (list(csv.reader(io.StringIO(text))) for text in (written, expected))
+    except csv.Error as error:
+        yield "the whole file", "", f"no table ({error})", "a table"
+        return
     names = theirs[0] if theirs else []
     yield from _unlike("the head", [str(place) for place, _ in enumerate(names, 1)], ours[0] if ours else [], names)
     for place, (one, other) in enumerate(zip_longest(ours[1:], theirs[1:]), 1):
@@ -127,8 +146,8 @@ def _same_number(one: str, other: str) -> bool:
 
 def _in_json(written: str, expected: str) -> Cells:
     try:
-        ours = json.loads(written)
-    except ValueError as error:
+        ours = parse_json(written, "it")
+    except HarnessError as error:
         yield "the whole file", "", f"no JSON ({error})", "a document"
         return
     for place, one, other in _apart(ours, json.loads(expected), ""):
@@ -182,9 +201,9 @@ def _is_board(path: Path) -> bool:
         with path.open(encoding="utf-8") as file:
             if path.suffix == ".csv":
                 return file.readline().startswith("dataset,fingerprint,")
-            document = json.load(file)
+            document = parse_json(file.read(), str(path))
             return isinstance(document, dict) and set(document) == {"boards"}
-    except (OSError, ValueError):
+    except (OSError, ValueError, HarnessError):
         return False
 
 

@@ -23,6 +23,7 @@ from harness.report.figures.epoch_curves import save_curve
 from harness.report.figures.style import check_file
 from harness.report.table_data import verdict_document
 from harness.run.process_pool import how_many
+from harness.system.names import file_name
 
 if TYPE_CHECKING:
     from harness.registry import Entry
@@ -161,7 +162,7 @@ def draw(curves: Sequence[EpochCurve], folder: Path, file: Path | None) -> list[
 
     def name(curve: EpochCurve) -> str:
         epochs = [f"{curve.epochs}_epochs"] if curve.epochs else []
-        return "_".join(["spending", curve.defense, curve.attack, *epochs])
+        return file_name("_".join(["spending", curve.defense, curve.attack, *epochs]))
 
     return [save_curve(curve, file or folder / f"{name(curve)}.png") for curve in curves]
 

@@ -15,6 +15,7 @@ from harness.leaderboard.row import Row
 from harness.leaderboard.verdict import on_board, on_row
 from harness.report.attack_columns import attack_columns
 from harness.report.columns import Column, row_columns
+from harness.system.text import csv_cell
 
 
 def csv_text(boards: Sequence[Board]) -> str:
@@ -24,7 +25,7 @@ def csv_text(boards: Sequence[Board]) -> str:
     names = list(dict.fromkeys(name for line in lines for name in line))
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows({name: csv_cell(value) for name, value in line.items()} for line in lines)
     return out.getvalue()
 
 

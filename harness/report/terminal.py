@@ -15,6 +15,7 @@ from harness.leaderboard.board import Board
 from harness.leaderboard.format import ONE_TRAINING, notes, settings
 from harness.leaderboard.row import Row
 from harness.report.columns import NOTHING, Column, displayed_of
+from harness.system.text import as_text
 
 _FIRST, _EACH = 17, 12
 """Widths of the first column and of each other one."""
@@ -35,8 +36,8 @@ def show(boards: Sequence[Board], console: Console) -> None:
         at_once = max(1, (console.width - _FIRST) // _EACH)
         for start in range(0, max(1, len(columns)), at_once):
             table = Table(
-                title=None if start else board.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0),
-                pad_edge=False,
+                title=None if start else as_text(board.title), title_justify="left", box=box.SIMPLE_HEAD,
+                padding=(0, 0), pad_edge=False,
             )  # fmt: skip
             table.add_column("defense", min_width=_FIRST, overflow="fold")
             some = columns[start : start + at_once]
@@ -45,11 +46,11 @@ def show(boards: Sequence[Board], console: Console) -> None:
             for row in board.rows:
                 sign = [row.defense + (" *" if row.pareto else ""), *_sign(row), f"n={row.originals}"]
                 cells = [_lines(column, beside[column.name], row) for column in some]
-                table.add_row("\n".join(sign), *cells, end_section=True)
+                table.add_row(*map(as_text, ("\n".join(sign), *cells)), end_section=True)
             console.print(table)
-        console.print(notes(), style="dim", highlight=False)
+        console.print(as_text(notes()), style="dim", highlight=False)
         for text in verdict.on_board(board):
-            console.print(text, highlight=False)
+            console.print(as_text(text), highlight=False)
 
 
 def _broken(name: str) -> list[str]:
@@ -94,8 +95,8 @@ def verdicts(rows: Sequence[Row], console: Console) -> None:
     """The verdict on each defense, in a paragraph."""
     for row in rows:
         first, *others = verdict.on_row(row)
-        console.print(first, style="bold", highlight=False, markup=False)
+        console.print(as_text(first), style="bold", highlight=False)
         for line in others:
             for part in wrap(line, console.width, initial_indent="  ", subsequent_indent="    "):
-                console.print(part, highlight=False, markup=False, soft_wrap=True)
+                console.print(as_text(part), highlight=False, soft_wrap=True)
         console.print()

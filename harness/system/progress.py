@@ -37,7 +37,12 @@ class ProgressDisplay:
         self._console = console(stderr=True)
         self._bars: Progress | None = None
         if self._console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            columns = (
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+            )
             self._bars = Progress(*columns, console=self._console, transient=True)
         self._overall: TaskID | None = None
         self._parts: dict[str, TaskID] = {}

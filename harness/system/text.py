@@ -1,17 +1,27 @@
-"""Text of other people (file names, error messages) in one line of our own."""
+"""Text of other people (file names, names in records, error messages) handed to another language: one function each.
+
+A terminal (`one_line`, `printable`), rich (`as_text`), Markdown (`markdown`), CSV (`csv_cell`) and matplotlib's
+mathtext (`mathtext`). The page's HTML is escaped by jinja2, its JSON by `harness.report.html.page.in_script`.
+"""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 LONGEST_LINE = 1200  # characters of an error message on the terminal
 _HIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, undecodable bytes, line and paragraph separators
+_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # what follows is shown in another order
 
 
 def is_text(name: str) -> bool:
-    """Whether a name holds neither bytes that are not UTF-8 nor characters that control a terminal or end a line."""
-    return not any(unicodedata.category(letter) in _HIDDEN for letter in name)
+    """Whether a name holds no bytes that are not UTF-8 and nothing that controls a terminal, ends or turns a line."""
+    return not any(letter in _TURNS or unicodedata.category(letter) in _HIDDEN for letter in name)
 
 
 def one_line(text: str) -> str:
@@ -40,3 +50,79 @@ def _escaped(letter: str) -> str:
     if 0xDC80 <= ord(letter) <= 0xDCFF:  # how Python keeps a byte of a file name that is not UTF-8
         return f"\\x{ord(letter) - 0xDC00:02x}"
     return letter.encode("unicode_escape").decode()
+
+
+def printable(text: str) -> str:
+    """Several lines of our own, in which names may stand: `one_line` of each."""
+    return "\n".join(map(one_line, text.split("\n")))
+
+
+def as_text(text: str) -> Text:
+    """For a rich table or console: as it is, without markup and emoji codes."""
+    from rich.text import Text
+
+    return Text(printable(text))
+
+
+_INTERVAL = re.compile(r"\[-?[0-9.]+%?, -?[0-9.]+%?\]")
+_PUNCTUATION = re.escape("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
+_MARKDOWN = (
+    (re.compile(rf"\\(?=[{_PUNCTUATION}]|$)"), r"\\\\"),
+    (re.compile(r"&(?=#?\w+;)"), "&amp;"),
+    (re.compile(r"<(?=[A-Za-z/!?])"), "&lt;"),
+    (re.compile(r"\*(?=\S)|(?<=\S)\*"), r"\\*"),
+    (re.compile(r"(?<![A-Za-z0-9])_(?=\S)|(?<=\S)_(?![A-Za-z0-9])"), r"\\_"),
+    (re.compile(r"~(?=~)|(?<=~)~"), r"\\~"),
+    (re.compile(r"^(?=(#{1,6}|[+>]|-+|=+)(\s|$))(?!-$)|^(?=>)"), r"\\"),
+    (re.compile(r"^([0-9]{1,9})(?=[.)](\s|$))"), r"\1\\"),
+)
+
+
+def markdown(text: str) -> str:
+    """For a line of Markdown or a cell of a table: shown as it is, without links, HTML, emphasis, lists and headings.
+
+    A table escapes its bars itself. Code between backticks, and brackets that make no link, stay as they are.
+    """
+    text = one_line(text)
+    for pattern, instead in _MARKDOWN:
+        text = pattern.sub(instead, text)
+    if text.count("`") % 2:
+        text = text.replace("`", "\\`")
+    if not _harmless(text):
+        kept = _INTERVAL.findall(text)
+        parts = [re.sub(r"([\[\]])", r"\\\1", part) for part in _INTERVAL.split(text)]
+        text = parts[0] + "".join(interval + part for interval, part in zip(kept, parts[1:], strict=True))
+    return text
+
+
+def _harmless(text: str) -> bool:
+    """Whether square brackets are in pairs that make no link."""
+    depth = 0
+    for letter in text:
+        depth += {"[": 1, "]": -1}.get(letter, 0)
+        if depth < 0:
+            return False
+    return depth == 0 and not re.search(r"\]\s*[(\[:]", text)
+
+
+def csv_cell(value: Any) -> Any:
+    """For a cell of a CSV file: text that a spreadsheet would take for a formula gets an apostrophe in front.
+
+    Numbers stay numbers, also negative ones, and so does a dash.
+    """
+    if not isinstance(value, str):
+        return value
+    text = one_line(value)
+    formula = value.lstrip()[:1] in ("=", "+", "-", "@", "\t", "\r") or value[:1] in ("\t", "\r")
+    return f"'{text}" if formula and text != "-" and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", text) is not None
+
+
+def mathtext(text: str, most: int = 100) -> str:
+    """For matplotlib: a dollar begins no formula, and no line has more than so many letters."""
+    lines = printable(text).split("\n")
+    cut = [line if len(line) <= most else line[: most - 3] + "..." for line in lines]
+    return "\n".join(cut).replace("$", r"\$")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from rich import box
 from rich.console import Console
@@ -15,6 +16,8 @@ from harness.leaderboard.format import figure, settings, short
 from harness.registry import Entry
 from harness.report.markdown import grid
 from harness.scores import label
+from harness.system.text import as_text
+from harness.system.text import markdown as text_in_markdown
 from harness.tune.result import MeasuredValue, TuneOptions, TuneResult, setting_of
 from harness.types import Splits
 
@@ -75,10 +78,12 @@ def _neighbour(evaluation: MeasuredValue | None, knob: str, options: TuneOptions
 def show(found: Sequence[TuneResult], splits: Splits, options: TuneOptions, console: Console) -> None:
     """Print every value that was tried, then the table with the answers."""
     for tuned in _with_second_knobs(found):
-        console.print(_headline(tuned), style="bold", highlight=False, markup=False)
+        console.print(as_text(_headline(tuned)), style="bold", highlight=False)
         for line in _value_lines(tuned):
-            console.print("  " + "  ".join(line), highlight=False, markup=False, soft_wrap=True)
-    table = Table(title=title(splits, options), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+            console.print(as_text("  " + "  ".join(line)), highlight=False, soft_wrap=True)
+    table = Table(
+        title=as_text(title(splits, options)), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     table.add_column("defense", no_wrap=True)
     for head in (label(options.metric), *HEADS[3:-1]):
         table.add_column(head, overflow="fold")
@@ -90,10 +95,10 @@ def show(found: Sequence[TuneResult], splits: Splits, options: TuneOptions, cons
                 reaches,
                 *(each.partition("=")[2].replace(",", ",\n").replace(" ", "\n", 1) or each for each in neighbours),
             ]
-            table.add_row("\n".join(first), *figures)
+            table.add_row(*map(as_text, ("\n".join(first), *figures)))
     console.print(table)
     for text in _warnings(found):
-        console.print(f"Warning: {text}.", highlight=False, markup=False)
+        console.print(as_text(f"Warning: {text}."), highlight=False)
     console.print(NOTES, style="dim", highlight=False, markup=False)
 
 
@@ -125,13 +130,17 @@ def _warnings(found: Sequence[TuneResult]) -> list[str]:
 
 def markdown(found: Sequence[TuneResult], splits: Splits, options: TuneOptions, records: str) -> str:
     """The page; every value links to its records, in the folder `records` relative to the page."""
-    lines = [f"# {title(splits, options)}", "", NOTES, ""]
-    lines += grid(HEADS, [line for tuned in found for line in cells(tuned, options)])
-    lines += [f"Warning: {text}.\n" for text in _warnings(found)]
+    records = quote(records, safe="/._-~")
+    lines = [f"# {text_in_markdown(title(splits, options))}", "", NOTES, ""]
+    lines += grid(HEADS, [[text_in_markdown(c) for c in line] for tuned in found for line in cells(tuned, options)])
+    lines += [f"Warning: {text_in_markdown(text)}.\n" for text in _warnings(found)]
     for tuned in _with_second_knobs(found):
-        lines += [f"## {_headline(tuned)}", ""]
+        lines += [f"## {text_in_markdown(_headline(tuned))}", ""]
         links = [" ".join(f"[{key[:6]}]({records}/{key}.json)" for key in each.records) for each in tuned.evaluations]
-        rows = [(*(part.strip() for part in row), link) for row, link in zip(_value_lines(tuned), links, strict=True)]
+        rows = [
+            (*(text_in_markdown(part.strip()) for part in row), link)
+            for row, link in zip(_value_lines(tuned), links, strict=True)
+        ]
         lines += grid(("tried", "mean [95 % interval]", "n", "", "records"), rows)
     return "\n".join(lines)
 

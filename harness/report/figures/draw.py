@@ -5,7 +5,6 @@ SVG holds its text as text and is the same file for the same records.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +14,9 @@ from harness.report.collect import Report
 from harness.report.figures.epoch_curves import epoch_figure
 from harness.report.figures.heatmap import attacks_grid
 from harness.report.figures.scatter import privacy_utility
-from harness.report.figures.style import STYLE, basis
+from harness.report.figures.style import STYLE, as_it_is, basis
 from harness.system.files import write_atomically
+from harness.system.names import file_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,7 @@ def draw(report: Report, folder: Path) -> list[Path]:
     except OSError as error:
         raise HarnessError(f"figures folder {folder}: {error.strerror or error}; name another with --figures") from None
     written = []
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": "harness"}):
+    with as_it_is(), matplotlib.rc_context({**STYLE, "svg.hashsalt": "harness"}):
         for name, figure in _figures(report):
             for kind in KINDS:
                 written.append(_save(figure, folder / f"{name}{kind}"))
@@ -44,7 +44,7 @@ def _figures(report: Report) -> Iterator[tuple[str, Figure]]:
     """A name and a figure; with several boards the name says which, by data set and number."""
     for section in report.sections:
         several = len(report.sections) > 1
-        data = re.sub(r"[^A-Za-z0-9_.-]+", "_", str(section.board.dataset["name"]))
+        data = file_name(section.board.dataset["name"])
         suffix = f"_{section.anchor.removeprefix('board-')}_{data}" if several else ""
         rows = [row for row in section.board.rows if section.shown in (None, row.releases) or row.releases is None]
         if any(row.utility for row in rows):

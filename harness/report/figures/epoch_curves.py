@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError
 from harness.leaderboard.attack_results import SMOOTH
 from harness.leaderboard.format import trimmed
-from harness.report.figures.style import COLOURS, INK, MARKERS, PALE, STYLE, new, plain, reach, titled
+from harness.report.figures.style import COLOURS, INK, MARKERS, PALE, STYLE, as_it_is, new, reach, titled
 from harness.scores import SCORES, judged, label, threshold
+from harness.system.text import mathtext
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +34,7 @@ def save_curve(curve: EpochCurve, file: Path) -> Path:
     import matplotlib
 
     about = f"{curve.chosen}\n{curve.basis}; bars: 95 % intervals".strip()
-    with matplotlib.rc_context(STYLE):
+    with as_it_is(), matplotlib.rc_context(STYLE):
         figure = epoch_figure([curve], f"privacy by releases: {curve.attack} on {curve.defense}", about)
         try:
             figure.savefig(file, facecolor="white", metadata={"Date": None} if file.suffix == ".svg" else None)
@@ -95,13 +96,14 @@ def _keys(curves: Sequence[EpochCurve], defenses: Sequence[str], attacks: Sequen
     from matplotlib.lines import Line2D
 
     keys = [
-        Line2D([], [], label=plain(name), linewidth=1.6, markersize=5, **_hue(at)) for at, name in enumerate(defenses)
+        Line2D([], [], label=mathtext(name), linewidth=1.6, markersize=5, **_hue(at))
+        for at, name in enumerate(defenses)
     ]
     controls = dict.fromkeys(curve.attack for curve in curves if curve.control)
     named: list[tuple[str, Any]] = [(attack, DASHES[at % len(DASHES)]) for at, attack in enumerate(attacks)]
     named += [(f"{attack} (control)", DOTTED) for attack in controls]
     return keys + [
-        Line2D([], [], label=plain(name), color=PALE, linewidth=1.4, linestyle=dashes) for name, dashes in named
+        Line2D([], [], label=mathtext(name), color=PALE, linewidth=1.4, linestyle=dashes) for name, dashes in named
     ]
 
 
@@ -164,7 +166,7 @@ def _write(panel: Axes, labels: Sequence[Label]) -> None:
     heights = _spread_out([y for y, _, _ in ordered], (top - bottom) * 0.062 * lines, top)
     for (_, text, colour), height in zip(ordered, heights, strict=True):
         panel.annotate(
-            text, (1.02, height), xycoords=("axes fraction", "data"), color=colour, va="center", fontsize=8.5,
+            mathtext(text), (1.02, height), xycoords=("axes fraction", "data"), color=colour, va="center", fontsize=8.5,
             annotation_clip=False,
         )  # fmt: skip
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from harness.leaderboard.format import settings, t_and_r
 from harness.leaderboard.row import Row
 from harness.report.collect import Section
-from harness.report.figures.style import INK, PALE, basis, new, plain, titled
+from harness.report.figures.style import INK, PALE, basis, new, titled
 from harness.report.heatmap import STRONGEST, WORST, Grid, Mark
+from harness.system.text import mathtext
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +28,7 @@ def attacks_grid(section: Section, grid: Grid, rows: Sequence[Row]) -> Figure:
     attacked = len(heads)
     heads += [f"{column.name} (control)" if column.control else column.name for column in grid.columns]
     named = max(len(part) for row, _ in lines for part in _line(row).split("\n"))
-    figure = new(max(6.2, 0.9 + 0.06 * named + 0.62 * len(heads)), 2.1 + 0.42 * len(lines))
+    figure = new(max(6.2, 0.9 + 0.06 * min(named, 100) + 0.62 * len(heads)), 2.1 + 0.42 * len(lines))
     axes = figure.subplots()
     for down, (row, marks) in enumerate(lines):
         for across, mark in enumerate([marks[-1], *marks[1 if attacked == 1 else 0 : -1]]):
@@ -36,9 +37,9 @@ def attacks_grid(section: Section, grid: Grid, rows: Sequence[Row]) -> Figure:
             _cell(axes, across, down, mark, control or unsure)
     axes.set_xlim(-0.5, len(heads) - 0.5)
     axes.set_ylim(len(lines) - 0.5, -0.5)
-    axes.set_xticks(range(len(heads)), list(map(plain, heads)), rotation=45, ha="left", fontsize=8)
+    axes.set_xticks(range(len(heads)), list(map(mathtext, heads)), rotation=45, ha="left", fontsize=8)
     axes.xaxis.tick_top()
-    axes.set_yticks(range(len(lines)), [plain(_line(row)) for row, _ in lines], fontsize=7.5)
+    axes.set_yticks(range(len(lines)), [mathtext(_line(row)) for row, _ in lines], fontsize=7.5)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     for edge in dict.fromkeys((1, attacked + counted)):
@@ -67,7 +68,7 @@ def _cell(axes: Axes, across: int, down: int, mark: Mark, pale: bool) -> None:
     axes.text(
         across,
         down,
-        words,
+        mathtext(words),
         ha="center",
         va="center",
         fontsize=6.5 if small else 8,

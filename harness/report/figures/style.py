@@ -6,7 +6,9 @@ colour-blind readers can distinguish; markers and dashes differ too, for print i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.leaderboard.row import Row
+from harness.system.text import mathtext
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,8 +68,18 @@ def titled(figure: Figure, title: str, about: str) -> None:
     lines = [part for line in about.split("\n") for part in wrap(line, int(16.5 * figure.get_figwidth()))]
     strip = STRIP + 0.16 * (len(lines) - 2)
     engine.set(rect=(0, 0, 1, 1 - strip / height))  # type: ignore[call-arg]
-    figure.text(0.012, 1 - 0.1 / height, plain(title), va="top", fontsize=12, fontweight="bold", color=INK)
-    figure.text(0.012, 1 - 0.36 / height, plain("\n".join(lines)), va="top", fontsize=8, color=PALE, linespacing=1.4)
+    figure.text(0.012, 1 - 0.1 / height, mathtext(title, 200), va="top", fontsize=12, fontweight="bold", color=INK)
+    figure.text(
+        0.012, 1 - 0.36 / height, mathtext("\n".join(lines), 200), va="top", fontsize=8, color=PALE, linespacing=1.4
+    )
+
+
+@contextmanager
+def as_it_is() -> Iterator[None]:
+    """A letter that the font lacks, or a name too long for the figure, is no message: the figure is drawn as it can."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 def basis(rows: Sequence[Row]) -> str:
@@ -80,11 +93,6 @@ def reach(score: Any) -> list[list[float]]:
     """How far the interval reaches below and above the mean, as errorbar takes it."""
     mean, low, high = score["mean"], score["low"], score["high"]
     return [[0.0 if low is None else mean - low], [0.0 if high is None else high - mean]]
-
-
-def plain(text: str) -> str:
-    """A dollar begins a formula in matplotlib; a name holds none."""
-    return text.replace("$", r"\$")
 
 
 SIZE = 8  # points
@@ -115,8 +123,9 @@ def write_names(
                 taken.append(box)
                 far = abs(up + SIZE / 2) > FAR
                 axes.annotate(
-                    plain(name), mark, (across, up), textcoords="offset points", fontsize=SIZE, color=INK, bbox=UNDER,
-                    zorder=5, arrowprops={"arrowstyle": "-", "color": PALE, "linewidth": 0.6} if far else None,
+                    mathtext(name), mark, (across, up), textcoords="offset points", fontsize=SIZE, color=INK,
+                    bbox=UNDER, zorder=5,
+                    arrowprops={"arrowstyle": "-", "color": PALE, "linewidth": 0.6} if far else None,
                 )  # fmt: skip
                 break
 

@@ -26,6 +26,7 @@ from harness.report.columns import Column, displayed_of, figure_cell
 from harness.report.epoch_curves import scores_by_epoch
 from harness.report.html.chart_data import document
 from harness.scores import judged, label, ranking, thresholds
+from harness.system.text import printable
 
 PLACE = Path(__file__).parent
 SCRIPTS = ("theme.js", "table.js", "charts.js")
@@ -35,7 +36,12 @@ def render(report: Report) -> str:
     """The whole page."""
     scripts = [_plotly(), *(_read(name) for name in SCRIPTS)] if report.sections else [_read(SCRIPTS[0])]
     environment = Environment(
-        loader=FileSystemLoader(PLACE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(PLACE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.filters |= {"short": short, "trimmed": trimmed, "settings": settings, "label": label}
     environment.globals |= {"judgement": judgement, "passing": passing, "figure_cell": figure_cell}
@@ -49,7 +55,7 @@ def render(report: Report) -> str:
         policy=policy(scripts),
         style=Markup(_read("style.css")),
         scripts=[Markup(script) for script in scripts],
-        data=in_script(document(report)),
+        data=in_script(_shown(document(report))),
         version=__version__,
         paper=table_7()[0],
     )
@@ -96,6 +102,15 @@ def policy(scripts: list[str]) -> str:
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
     )
+
+
+def _shown(value: Any) -> Any:
+    """Names without what controls or turns a line, also inside of lists and tables; the page's own code as it is."""
+    if isinstance(value, str):
+        return value if isinstance(value, Markup) else printable(value)
+    if isinstance(value, dict):
+        return {name: _shown(each) for name, each in value.items()}
+    return [_shown(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def in_script(thing: Any) -> Markup:
