@@ -7,8 +7,9 @@ hidden         the lower end of the mean worst case is at or above the threshold
 exposed        an original is exposed where its worst case is below half of its own null. The upper Wilson end of the
                share exposed is at most .02, which takes 189 originals; one original below .05 whose null is above .3
                fails the row. By the distance that ranks, to the dominant original and to the nearest source. So
-               do originals that images show (below .05) which do not hold them, where they are more than distractors
-               (Fisher's exact test, times the number of seeds); these enter no worst case.
+               does an original that an image shows (below .05) which does not hold it, unless distractors are shown
+               too: then only more than these (Fisher's exact test, times the number of seeds). They enter no worst
+               case.
 re-identified  for every attack, and the release as is, and every embedding: the hits on each seed against chance
                (exact binomial), the smallest p-value times the number of seeds, then Holm over attacks and embeddings.
                All images of the original that dominates in one ranking, and one image of any source by itself. Of the
@@ -49,6 +50,7 @@ SEEN, UNSEEN = 0.05, 0.3  # one original below the first whose null is above the
 LEVEL = 0.05
 NO_NULL = "not measured: null"
 ANY_SOURCE, ELSEWHERE = " as any source", " in images that do not hold them"
+NOT_LOOKED_FOR = f"originals{ELSEWHERE}"
 
 
 @dataclass(frozen=True)
@@ -101,20 +103,26 @@ def exposed(cases: Mapping[str, WorstCase], releases: Sequence[RunResult] = ()) 
     """Nobody is exposed by a row's own images, nor by rows that say they hold others.
 
     cases     worst cases by distance and variant; those by the distance that ranks decide
-    releases  records of the releases as they are; older ones say nothing of other rows
+    releases  records of the releases as they are; where one says nothing of other rows, nobody knows
     """
     own = _exposed_by_own(cases)
-    return own if own.passes is False else _shown_in_wrong_rows(releases) or own
+    if own.passes is False:
+        return own
+    if shown := _shown_in_wrong_rows(releases):
+        return shown
+    measured = all("wrong_rows" in release.facts for release in releases)
+    return own if measured or own.passes is None else Judgement(None, f"not measured: {NOT_LOOKED_FOR}", own.figures)
 
 
 def _shown_in_wrong_rows(releases: Sequence[RunResult]) -> Judgement | None:
-    """A failure where more originals than distractors of the gallery are shown by images that do not hold them."""
+    """A failure where an original is shown by an image that does not hold it, and not as many distractors are."""
     counts = [found for release in releases if (found := release.facts.get("wrong_rows"))]
-    p = []
+    alone, p = False, []
     for each in counts:
         table = [(each["shown"], each["targets"]), (each["distractors_shown"], each["distractors"])]
         p.append(float(fisher_exact([[hits, n - hits] for hits, n in table], alternative="greater").pvalue))
-    if not p or len(p) * min(p) >= LEVEL:
+        alone = alone or bool(each["shown"] and not each["distractors_shown"])
+    if not alone and (not p or len(p) * min(p) >= LEVEL):
         return None
     n = max(each["targets"] for each in counts)
     share = float(np.mean([each["shown"] / each["targets"] for each in counts]))
@@ -175,8 +183,12 @@ def reidentified(releases: Sequence[RunResult], attacks: Sequence[AttackRuns]) -
     judged_by = [each for name in reidentifications() for each in (name, ANY + name)]
     answers = [*releases, *(record for group in attacks if _reconstructs(group) for record in group.ok_runs.values())]
     lacking = dict.fromkeys(
-        name.removeprefix(ANY) for name in judged_by if not all(name in record.arrays for record in answers)
+        reidentifications()[name.removeprefix(ANY)]
+        for name in judged_by
+        if not all(name in record.arrays for record in answers)
     )
+    if not all("elsewhere" in record.facts for record in releases):
+        lacking[NOT_LOOKED_FOR] = None
     if not tried:
         return Judgement(None, "not measured")
     corrected = holm([trial["p"] for *_, trial in tried])
@@ -195,7 +207,7 @@ def reidentified(releases: Sequence[RunResult], attacks: Sequence[AttackRuns]) -
     if above and most > MOST_REIDENTIFIED:
         return Judgement(False, _reached(figures), figures)
     if lacking:
-        return Judgement(None, f"not measured: {', '.join(reidentifications()[each] for each in lacking)}", figures)
+        return Judgement(None, f"not measured: {', '.join(lacking)}", figures)
     if above:
         said = f"{_reached(figures)}, upper end {short(most)} of at most {trimmed(MOST_REIDENTIFIED)}"
         return Judgement(True, said, figures)

@@ -61,7 +61,8 @@ def check(tmp_path, pictures, monkeypatch, capsys):
     def call(code, registry, *arguments):
         (tmp_path / "shroud.py").write_text(code)
         (tmp_path / "shroud.yaml").write_text(registry)
-        sys.modules.pop("shroud", None)
+        for name in [each for each in sys.modules if each.rpartition(".")[2] == "shroud"]:
+            del sys.modules[name]
         files = ("--suite", tmp_path / "suite.yaml", "--registry", tmp_path / "shroud.yaml")
         exit_code = main(["check", str(tmp_path / "base"), *map(str, (*files, *arguments))])
         return exit_code, capsys.readouterr().out

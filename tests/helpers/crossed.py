@@ -5,6 +5,7 @@ No image is computed: scores are drawn around the means given here.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from harness.records import Records, RunResult, RunSpec
 from harness.registry import load_registry
 from harness.scores import ANY, reidentifications
 from harness.statistics import summarise
+from tests.helpers.rows import NOTHING_FOUND
 
 N = 200
 EVIL = "<script>alert('x')</script>\"&<!--"
@@ -172,4 +174,5 @@ def _result(kind, inputs, arrays, status="ok", reason=None):
         if name != "units" and len(values) and values.ndim == 1
     }
     finished = "2026-11-20T10:00:00+00:00"
-    return RunResult(RunSpec(kind, inputs), status, reason, scores, arrays, {}, 12.5, finished)
+    facts = deepcopy(NOTHING_FOUND) if kind == "release" else {}
+    return RunResult(RunSpec(kind, inputs), status, reason, scores, arrays, facts, 12.5, finished)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,12 @@ DATASET = {
 RELEASED = np.linspace(0.7, 0.9, N)
 MULTI = "multi_release"
 NULL = 0.85
+NOTHING_FOUND = {
+    "rehearsal": {"mismatch": False},
+    "wrong_rows": {"targets": N, "shown": 0, "distractors": 1000, "distractors_shown": 0},
+    "elsewhere": {},
+}
+"""What a release's record says where its rehearsals agree and no image shows an original that it does not hold."""
 
 
 def inputs(defense, seed, device="cpu", code="c", dataset=None, **knobs):
@@ -61,7 +68,8 @@ def release(
         "dhaar": dssim if dhaar is None else np.asarray(dhaar, float),
     }
     arrays |= per_original(arrays, null, ("dssim", "dhaar"))
-    return record("release", arrays, inputs(defense, seed, **given), {"targets": targets}, finished=finished)
+    made = record("release", arrays, inputs(defense, seed, **given), {"targets": targets}, finished=finished)
+    return replace(made, facts=deepcopy(NOTHING_FOUND))
 
 
 def per_original(arrays, null, names, prefix=""):
@@ -78,13 +86,13 @@ def per_original(arrays, null, names, prefix=""):
 
 
 def older(record):
-    """The record as older code wrote it: figures of rows alone, without a null."""
+    """The record as older code wrote it: figures of rows alone, without a null and without these facts."""
     kept = {
         name: values
         for name, values in record.arrays.items()
         if name not in ("originals", "held") and not name.startswith(("worst_", "null_", "first_"))
     }
-    return replace(record, arrays=kept)
+    return replace(record, arrays=kept, facts={})
 
 
 def attacked(

@@ -46,7 +46,7 @@ def test_rows_without_a_significant_difference_share_a_rank_and_name_each_other(
     twin = [
         type(r)(
             type(r.spec)(r.spec.kind, {**r.inputs, "defense": {**r.inputs["defense"], "name": "twin"}}),
-            r.status, arrays=r.arrays, scores=r.scores, finished=r.finished,
+            r.status, arrays=r.arrays, scores=r.scores, facts=r.facts, finished=r.finished,
         )
         for r in records
     ]  # fmt: skip
