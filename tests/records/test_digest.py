@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ from harness.cli import main
 from harness.errors import HarnessError
 from harness.records import Records, RunResult
 from harness.records.add_digests import main as add_digests
-from harness.records.numbers import digest
-from harness.records.store import read_all, read_one
+from harness.records.numbers import DamageError, digest
+from harness.records.store import read, read_all, read_one
 from tests.helpers.planted import attack, bench
 from tests.helpers.rows import attacked, release, trained
 
@@ -108,9 +109,9 @@ def test_where_nothing_may_be_left_out_it_is_one_line_and_nothing_moves(folder, 
     change(file_of(folder))
     names = sorted(path.name for path in folder.iterdir())
 
-    for read in (lambda: read_all(folder), lambda: baseline.read(folder), lambda: read_one(MADE[0].spec.key, folder)):
+    for call in (lambda: read_all(folder), lambda: baseline.read(folder), lambda: read_one(MADE[0].spec.key, folder)):
         with pytest.raises(HarnessError, match="do not match its digest") as caught:
-            read()
+            call()
         assert str(file_of(folder)) in str(caught.value) and "\n" not in str(caught.value)
     assert sorted(path.name for path in folder.iterdir()) == names
 
@@ -249,3 +250,32 @@ def test_the_numbers_of_an_earlier_try_do_not_stand_beside_a_failure(folder):
 
     assert read_one(failed.spec.key, folder).status == "failed"
     assert not file_of(folder).with_suffix(".npz").exists()
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_a_damaged_byte_anywhere_is_found_or_changes_nothing(folder, suffix):
+    """Flipped, replaced, cut out, put in or cut off: never other figures, never another error."""
+    path = file_of(folder)
+    spoilt = path.with_suffix(suffix)
+    whole, expected, rng = spoilt.read_bytes(), read(path), random.Random(5)
+    refused = 0
+    for trial in range(400):
+        at, content = rng.randrange(len(whole)), bytearray(whole)
+        if trial % 4 == 0:
+            content[at] ^= 1 << rng.randrange(8)
+        elif trial % 4 == 1:
+            del content[at : at + rng.randrange(1, 50)]
+        elif trial % 4 == 2:
+            content[at:at] = rng.randbytes(rng.randrange(1, 9))
+        else:
+            del content[at:]
+        spoilt.write_bytes(content)
+        try:
+            found = read(path)
+        except DamageError as fault:
+            refused += 1
+            assert "\n" not in str(fault)
+        else:
+            assert found.scores == expected.scores and found.facts == expected.facts
+            assert all(np.array_equal(found.arrays[name], values) for name, values in expected.arrays.items())
+    assert refused > 300
