@@ -48,7 +48,7 @@ def valid(rng: random.Random, material: Material) -> list[str]:
     lines = (
         f"run --defense mix --attack look --dataset {tiny} --epochs 1 --seeds 1 --targets 9 --size 16 --limit 20 "
         "--public-share 0.2 --workers 1 --threads 1 --device cpu --no-utility --records r --dry-run",
-        f"run --defense mix,noise_mix --attack look,smooth --dataset {tiny} -D sigma=20 -A window=3 --epochs 2,4 "
+        f"run --defense mix,noise_mix --attack look,smooth --dataset {tiny} -D sigma=20 -A medians=3 --epochs 2,4 "
         "--releases 1,2 --engine local --model resnet18 --recipe paper --offline --dry-run",
         "list defenses",
         "list --json",

@@ -57,8 +57,12 @@ SWEEP = {
     "device": "cpu",
     "threads": 1,
     "mixing": {"intra_class": [False, True]},
-    "defenses": ["none", {"noise_mix": {"sigma": {"from": 10, "to": 30, "step": 10}}}, {"mix": {"weights": ["1,1"]}}],
-    "attacks": ["look", {"smooth": {"window": [3, 5]}}],
+    "defenses": [
+        "none",
+        {"noise_mix": {"sigma": {"from": 10, "to": 30, "step": 10}}},
+        {"mix": {"weights": ["0.5,0.5"]}},
+    ],
+    "attacks": ["look", {"smooth": {"gaussians": [[1.0], [2.0]]}}],
 }
 REPORTED = [
     {
