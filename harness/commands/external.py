@@ -89,7 +89,8 @@ def write_release(args: argparse.Namespace) -> int:
     registry = registry_from(args)
     bench, defense = _row(args, registry)
     secret = args.secret or args.out.with_name(f"{args.out.name}.secret.npz")
-    challenge = write_row(bench, defense, args.seed, args.out, secret)
+    originals = Path(args.dataset) if args.dataset not in registry.section("datasets") else None
+    challenge = write_row(bench, defense, args.seed, args.out, secret, originals)
     images, releases = len(challenge.files), bench.release_count
     counts = {"images": images, "epochs": args.epochs, "releases": releases}
     document = {"out": str(args.out), "secret": str(secret), **counts, "hash": challenge.hash}

@@ -10,6 +10,7 @@ are decoded one at a time.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -33,6 +34,10 @@ _QUARTER = 2**14  # of the range of 16 bits
 _WHITE_IS_ZERO, _TILE_WIDTH, _TILE_HEIGHT = 262, 322, 323  # tags of a TIFF file
 
 _headers, _large = threading.Lock(), threading.Lock()
+
+# What Pillow remarks on metadata that it skips. What it cannot read it raises, which is reported with the file's name.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 def read_image(path: Path) -> Array:

@@ -134,9 +134,14 @@ def challenge_of_row(bench: Bench, defense: Entry, seed: int, secret: Path) -> C
     return challenge
 
 
-def write_row(bench: Bench, defense: Entry, seed: int, out: Path, secret: Path) -> Challenge:
-    """Write R releases from a new root as PNG files into a new folder, with their public labels, and the secret."""
-    places = Places.of(out, secret)
+def write_row(
+    bench: Bench, defense: Entry, seed: int, out: Path, secret: Path, originals: Path | None = None
+) -> Challenge:
+    """Write R releases from a new root as PNG files into a new folder, with their public labels, and the secret.
+
+    originals  their folder, in which nothing is written; None: a named data set
+    """
+    places = Places.of(out, secret, originals)
     root = secrets.token_bytes(ROOT_BYTES)
 
     def is_out() -> bool:

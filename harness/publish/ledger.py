@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import filelock
+import numpy as np
 from msgspec import Meta, Struct, structs, to_builtins
 
 from harness.errors import HarnessError
@@ -286,7 +287,7 @@ def name_in_secret(ledger: Path, secret: Path) -> str:
 def identity(pixels: Any, file: bytes) -> str:
     """What a picture is known by: the hash of its pixels (H, W, 3) and that of its file."""
     digest = hashlib.sha256(f"{pixels.shape}".encode())
-    digest.update(pixels.tobytes())
+    digest.update(np.ascontiguousarray(pixels).data)  # no copy: it may be large
     return f"{digest.hexdigest()[:16]} {file.hex()[:16]}"
 
 

@@ -297,6 +297,10 @@ def test_a_release_that_fails_leaves_neither_files_nor_secret(tmp_path, release,
     assert list((tmp_path / "to").iterdir()) == []
 
 
+def test_a_challenge_among_the_originals_is_refused(place, release):
+    refused(release("--out", str(place / "stripes/out")), "inside the originals")
+
+
 def test_its_place_is_said(tmp_path, release):
     code, out, _ = release("--secret", str(tmp_path / "kept.npz"), "--json")
 
