@@ -34,9 +34,12 @@ def add(subparsers: Any) -> None:
 def show_cache(args: argparse.Namespace) -> int:
     from harness.data.cache_entries import clear, entries
     from harness.system.files import user_cache_folder
+    from harness.system.private import private_folder
 
     folder = user_cache_folder()
     try:
+        if folder.is_dir():
+            private_folder(folder)
         found = entries(folder)
         if args.clear is None:
             print_result(args, _document(str(folder), entries=found), "\n".join(_listed(str(folder), found)))

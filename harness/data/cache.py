@@ -122,7 +122,7 @@ def _read(folder: Path, is_valid: Callable[[Facts], bool]) -> Facts | None:
         shutil.rmtree(damaged, ignore_errors=True)
         folder.rename(damaged)
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     return None
 
 
@@ -144,7 +144,7 @@ def _make(folder: Path, write: Callable[[Path], Facts]) -> Facts:
                 raise
         hold(folder)
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     finally:
         release(temporary)
         shutil.rmtree(temporary, ignore_errors=True)
@@ -195,7 +195,8 @@ def _checksum(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _unwritable(folder: Path, error: OSError) -> HarnessError:
+def unwritable(folder: Path, error: OSError) -> HarnessError:
+    """What to raise where the cache cannot be written."""
     reason = error.strerror or str(error)
     return HarnessError(
         f"cannot write the cache {folder}: {reason}; free some space, set XDG_CACHE_HOME elsewhere, or keep nothing "

@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from harness.data import splits
-from harness.data.cache import Facts, cached
+from harness.data.cache import Facts, cached, unwritable
 from harness.data.decode import LARGEST, SMALLEST, LazyImage, decode_into, hashes_match, listing_key, map_images
 from harness.data.image_folder import image_folder
 from harness.data.notes import NAMED, of_left_out, of_two_classes, say
@@ -91,7 +91,10 @@ def load(
     if keeps_nothing():
         facts, files = _unnamed(lambda opened: write(opened, None))
     else:
-        private_folder(cache)
+        try:
+            private_folder(cache)
+        except OSError as error:
+            raise unwritable(cache, error) from None
         tighten(cache / "vision")  # answers are written by the umask
         key = f"{listing_key(unread, size)} {public_share} {limit} {splits.RULE}"
         folder = cache / "roles" / hashlib.sha256(key.encode()).hexdigest()[:32]

@@ -7,6 +7,7 @@ with one that is there already. --no-cache, or HARNESS_NO_CACHE for the processe
 from __future__ import annotations
 
 import atexit
+import errno
 import logging
 import os
 import stat
@@ -70,6 +71,8 @@ def private_folder(folder: Path) -> None:
                 if not place.is_dir():
                     raise
             _restrict(place, 0o700)  # an access list of the folder above may have widened it
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     found = folder.stat()
     if os.name == "nt" or not found.st_mode & OTHERS:
         return
@@ -102,7 +105,7 @@ def _restrict(path: Path, mode: int) -> None:
         if not path.stat().st_mode & OTHERS:
             return
         reason = "its file system has no permissions"
-    except FileNotFoundError:  # removed since
+    except (FileNotFoundError, NotADirectoryError):  # removed since, or never there
         return
     except OSError as error:
         reason = error.strerror or str(error)

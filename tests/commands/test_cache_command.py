@@ -132,3 +132,24 @@ def test_names_of_other_people_do_not_reach_the_terminal(kept, tmp_path, capsys)
 
     text = capsys.readouterr().out
     assert "\x1b" not in text and "a\\x1b[31m\\nb" in text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+def test_listing_takes_away_what_others_may_do(kept, capsys):
+    for path in (kept, *kept.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+    listed(capsys)
+
+    assert not [path for path in (kept, *kept.rglob("*")) if path.stat().st_mode & 0o077]
+
+
+def test_a_file_in_its_place_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "obfuscation-harness").write_text("mine")
+
+    assert main(["cache", "--clear"]) == 0
+    assert (tmp_path / "obfuscation-harness").read_text() == "mine"
+    command = ["preview", "--defense", "mix", "--dataset", str(tree(tmp_path / "pets", {"cat": 6, "dog": 6}))]
+    assert main([*command, "--out", str(tmp_path / "sheet.png")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
