@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 LARGEST_AREA = 2**26  # pixels of a file: 8192 x 8192
 LARGEST_FILE = 2**29  # bytes
+MOST_SCANS = 64  # of a JPEG file; encoders write about 10, and each takes as long as the whole picture
+_SCAN = b"\xff\xda"  # where a scan begins, and nothing else
 _ONE_AT_A_TIME = 2**23  # pixels, or bytes of a file, from which on images wait for each other
 _QUARTER = 2**14  # of the range of 16 bits
 _WHITE_IS_ZERO, _TILE_WIDTH, _TILE_HEIGHT = 262, 322, 323  # tags of a TIFF file
@@ -74,6 +76,8 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, bool]]:
             raise ValueError(f"the file has {length:,} bytes, more than {LARGEST_FILE:,}")
         with _open_header(file) as image:
             _check_area(image)
+            if image.format in ("JPEG", "MPO"):
+                _check_scans(file)
             yield image, max(image.size[0] * image.size[1], length) > _ONE_AT_A_TIME
 
 
@@ -96,6 +100,18 @@ def _check_area(image: Image.Image) -> None:
     tile = [int(tags.get(tag, 0)) for tag in (_TILE_WIDTH, _TILE_HEIGHT)]
     if tile[0] * tile[1] > LARGEST_AREA:  # whole tiles are decoded
         raise ValueError(f"tiles of {tile[0]}x{tile[1]} pixels, more than {LARGEST_AREA:,}; scale it down")
+
+
+def _check_scans(file: IO[bytes]) -> None:
+    """Refuse a progressive JPEG file with so many scans that it takes minutes; the place in the file stays."""
+    place, scans, end = file.tell(), 0, b""
+    file.seek(0)
+    while block := file.read(2**20):
+        scans += (end + block).count(_SCAN)
+        end = block[-1:]
+    file.seek(place)
+    if scans > MOST_SCANS:
+        raise ValueError(f"a JPEG file of {scans:,} scans, more than {MOST_SCANS}; save it anew")
 
 
 def _pixels(image: Image.Image) -> Array:

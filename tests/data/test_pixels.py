@@ -150,6 +150,19 @@ def test_a_tile_larger_than_its_image_is_refused(tmp_path):
         read_image(path)
 
 
+def test_a_jpeg_file_of_many_scans_is_refused(tmp_path):
+    """Each is decoded over the whole picture: 10,000 of them are a file of 1 MB and take minutes."""
+    path = tmp_path / "a.jpg"
+    Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(path, progressive=True)
+    data = path.read_bytes()
+    last = data[data.rindex(b"\xff\xda") : -2]
+
+    assert (read_image(path) == 90).all()
+    path.write_bytes(data[:-2] + last * 500 + data[-2:])
+    with pytest.raises(ValueError, match="scans, more than 64"):
+        read_image(path)
+
+
 def test_a_folder_of_large_images_is_refused_in_little_memory(tmp_path):
     """Two files of 20 kB; decoded they would take gigabytes. Through the command, in a process of its own."""
     for label in ("a", "b"):
