@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,7 +89,8 @@ def write_release(args: argparse.Namespace) -> int:
 
     registry = registry_from(args)
     bench, defense = _row(args, registry)
-    secret = args.secret or args.out.with_name(f"{args.out.name}.secret.npz")
+    out = Path(os.path.realpath(args.out))  # "." has no name
+    secret = args.secret or out.parent / f"{out.name}.secret.npz"
     originals = Path(args.dataset) if args.dataset not in registry.section("datasets") else None
     challenge = write_row(bench, defense, args.seed, args.out, secret, originals)
     images, releases = len(challenge.files), bench.release_count

@@ -297,6 +297,14 @@ def test_a_release_that_fails_leaves_neither_files_nor_secret(tmp_path, release,
     assert list((tmp_path / "to").iterdir()) == []
 
 
+def test_the_current_folder_can_be_the_release(tmp_path, release, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    assert release("--out", ".")[0] == 0
+    assert (tmp_path / "here.secret.npz").is_file() and (tmp_path / "here/epoch_000").is_dir()
+
+
 def test_a_challenge_among_the_originals_is_refused(place, release):
     refused(release("--out", str(place / "stripes/out")), "inside the originals")
 
