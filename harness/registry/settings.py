@@ -109,6 +109,10 @@ def convert_like(default: Any, value: Any, name: str) -> Any:
         raise HarnessError(
             f"{name}: expected {_type_name(default)} such as {_shown(default)}, got {_shown(value)}{got}"
         )
+    if isinstance(default, list) and default and all(map(_is_number, default)) and not all(map(_is_number, value)):
+        odd = next(item for item in value if not _is_number(item))
+        reason = _why_text(odd) if isinstance(odd, str) else ""
+        raise HarnessError(f"{name}: expected numbers such as {_shown(default)}, got {_shown(odd)}{reason}")
     if isinstance(default, float) and isinstance(value, int):
         return float(value)
     if isinstance(default, int) and isinstance(value, float) and value.is_integer():

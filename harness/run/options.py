@@ -61,11 +61,7 @@ class RunOptions:
             for seed in self.seeds:
                 check_count("seed", seed, least=0)
         check_releases(self.epochs, self.releases)
-        settings = self.attack_settings or {}
-        if "train_epochs" in settings and isinstance(settings["train_epochs"], int):
-            check_count("train_epochs", settings["train_epochs"])
-        if "arch" in settings:
-            networks.check_recogniser(str(settings["arch"]))
+        check_training(self.attack_settings or {})
 
     @property
     def release_count(self) -> int:
@@ -81,6 +77,14 @@ class RunOptions:
         """How the images were asked for, so that a record can be run again; the path of a folder is left out."""
         named = self.dataset if self.dataset in registry.section("datasets") else None
         return {"dataset": named, "size": self.size, "limit": self.limit, "public_share": self.public_share}
+
+
+def check_training(settings: Mapping[str, Any]) -> None:
+    """HarnessError for an attack that trains for no epoch, or a network that is not known."""
+    if isinstance(settings.get("train_epochs"), int):
+        check_count("train_epochs", settings["train_epochs"])
+    if "arch" in settings:
+        networks.check_recogniser(str(settings["arch"]))
 
 
 def check_releases(epochs: int, releases: int | None) -> None:

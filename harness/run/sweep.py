@@ -31,7 +31,7 @@ from harness.records import provenance
 from harness.registry import ALL, Entry, Registry, parse_settings
 from harness.run.cross import Cross
 from harness.run.engine import crossed
-from harness.run.options import RunOptions
+from harness.run.options import RunOptions, check_training
 from harness.system.documents import read_yaml
 from harness.system.numbers import MOST
 from harness.system.schema import decode, shown
@@ -155,6 +155,9 @@ def _crosses_of(
 ) -> list[Cross]:
     defenses = _entries("defenses", table.defenses, registry, table.mixing or {})
     attacks = _entries("attacks", table.attacks, registry, {})
+    for attack in attacks:
+        if attack.params != registry.get("attacks", attack.name).params:
+            check_training(attack.params)
     found: list[Cross] = []
     for chosen in _run_options(table, records, options):
         chosen.check()

@@ -116,6 +116,21 @@ def test_a_number_may_be_whole_or_not_where_the_registry_has_a_number() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("gaussians=1,010", "smooth: gaussians: expected numbers such as .*, got '010': 010 is in base 8"),
+        ("gaussians=[[1]]", "smooth: gaussians: expected numbers such as .*, got .1."),
+        ("gaussians=wide", "smooth: gaussians: expected numbers such as .*, got 'wide'"),
+        ("medians=3,99999999999999999", "smooth: medians: 99999999999999999 is too large"),
+    ],
+)
+def test_a_list_of_numbers_takes_numbers(given: str, message: str) -> None:
+    """Each item, not the list alone."""
+    with pytest.raises(HarnessError, match=message):
+        built_in().get("attacks", "smooth").with_settings(parse_settings([given]))
+
+
+@pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
         ("shuffle_mix", {"blok": 4}, r"no knob called 'blok'; did you mean 'block'\? \(knobs: block, weights, pairing"),

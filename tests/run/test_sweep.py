@@ -138,6 +138,8 @@ def test_a_sweep_writes_the_records_of_harness_run(sweep, tmp_path):
         ("defenses: [{noise_mix: {sigma: {from: 0, to: 1e300, step: 1}}}]\nattacks: [smooth]", "write {from: 5"),
         ("defenses: [{mix: {weights: [[1" + "0" * 400 + ", 0.0]]}}]\nattacks: [smooth]", "a number of 401 letters"),
         ("defenses: [{mix: {weights: [[1" + "0" * 17 + ", 0.0]]}}]\nattacks: [smooth]", "finite numbers of 0 or more"),
+        ("defenses: mix\nattacks: {cnn: {train_epochs: [2, 0]}}", "train_epochs 0 is too few"),
+        ("defenses: mix\nattacks: {cnn: {arch: ../../x}}", "no network called '../../x'"),
         ("just text", "holds no table"),
         ("[]", "holds no table"),
     ],
