@@ -19,6 +19,7 @@ from harness.commands.common import (
     path_type,
     print_result,
     registry_from,
+    start_workers_early,
 )
 from harness.errors import HarnessError
 from harness.registry import Registry
@@ -65,6 +66,7 @@ def run_check(args: argparse.Namespace) -> int:
     tolerances = _tolerances(args.tolerance, registry)
     if args.update and args.seeds is not None:
         raise HarnessError("--seeds: a baseline holds all seeds of its suite; remove --seeds, or change the suite's")
+    start_workers_early(registry)
     from harness.check import baseline, output
     from harness.check.compare import compare
     from harness.system.files import check_writable

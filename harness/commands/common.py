@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
 from harness.registry import Registry, load_registry
+from harness.system import fork_server
 from harness.system.numbers import count, decimal, whole
 from harness.system.output import results
 from harness.system.schema import shown
+from harness.system.supervisor import is_supervised
 from harness.system.text import printable
 
 if TYPE_CHECKING:
@@ -137,6 +139,12 @@ def registry_from(args: argparse.Namespace) -> Registry:
     for problem in registry.problems:
         print(f"harness: {problem}", file=sys.stderr)
     return registry
+
+
+def start_workers_early(registry: Registry) -> None:
+    """In a command that needs processes for plugins, before it imports torch: both import at the same time."""
+    if is_supervised():
+        fork_server.start(registry.worker_modules)
 
 
 def print_result(args: argparse.Namespace, document: Any, text: str | None) -> None:

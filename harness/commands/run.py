@@ -19,6 +19,7 @@ from harness.commands.common import (
     path_type,
     print_result,
     registry_from,
+    start_workers_early,
 )
 from harness.errors import HarnessError
 from harness.registry import parse_settings
@@ -76,6 +77,7 @@ def run_cross(args: argparse.Namespace) -> int:
     registry = registry_from(args)
     registry.choose("defenses", args.defense.split(","), parse_settings(args.defense_settings))  # refused at once:
     registry.choose("attacks", args.attack.split(","), parse_settings(args.attack_settings))  # torch takes seconds
+    start_workers_early(registry)
     from harness.report import epoch_curves, run_summary
     from harness.run import engine
     from harness.run.options import check_releases

@@ -37,6 +37,13 @@ class Registry:
     problems: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
 
+    @property
+    def worker_modules(self) -> list[str]:
+        """Modules that every worker needs, of which none is somebody else's: imported once for all of them."""
+        needed = ("defenses", "metrics", "evaluators")
+        entries = (entry for entry in self.entries if entry.section in needed and not entry.is_foreign)
+        return ["harness.run.worker", "harness.run.probe", *sorted({entry.module for entry in entries})]
+
     def section(self, section: str) -> dict[str, Entry]:
         """The entries of 'defenses', 'attacks', 'metrics' or 'datasets', by name."""
         return {entry.name: entry for entry in self.entries if entry.section == section}

@@ -140,7 +140,7 @@ class Bench:
         grey = torch.full((1, 3, *self.splits.size), 0.5, device=self.device)
         try:
             bind(self.registry.get("metrics", metric))(grey, grey)
-        except Skipped:
+        except Exception:  # Skipped, or a plugin's own
             return False
         return True
 
@@ -157,7 +157,7 @@ class Bench:
         except MemoryError:
             result = RunResult(piece.spec, "failed", OUT_OF_MEMORY)
         except (Exception, SystemExit) as error:  # a failing plugin fails its own cell alone
-            result = RunResult(piece.spec, "failed", failure(error, of=piece.attack or piece.defense))
+            result = RunResult(piece.spec, "failed", failure(error, of=piece.attack))
         return replace(result, seconds=time.perf_counter() - start)
 
     def _work(self, piece: Piece, proof: RunResult | None) -> Outcome:

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.records import RunResult
-from harness.registry import Entry, why_not_ready
+from harness.registry import Entry
 from harness.run.bench import Bench, Piece
 from harness.run.options import RunOptions, seeds_of
 from harness.run.scheduler import Job
@@ -50,7 +50,10 @@ class Cell:
 
     @property
     def reason(self) -> str | None:
-        reasons = {str(part.reason): part.spec.kind for part in self.parts if part.status != "ok"}
+        reasons: dict[str, str] = {}
+        for part in self.parts:
+            if part.status != "ok":
+                reasons.setdefault(str(part.reason), part.spec.kind)
         lines = [f"{kind}: {reason}" for reason, kind in reasons.items()]
         lines += [f"undefended {p.spec.kind}: {p.reason}" for p in self.beside if p.status == "failed" and self.utility]
         return "; ".join(lines) or None
@@ -101,7 +104,10 @@ class _DefensePieces:
 
 @dataclass(frozen=True)
 class Cross:
-    """A bench with the entries that are crossed on it. Its pieces are planned once, when they are first needed."""
+    """A bench with the entries that are crossed on it. Its pieces are planned once, when they are first needed.
+
+    not_ready  what attacks lack on this machine, by their name
+    """
 
     bench: Bench
     defenses: list[Entry]
@@ -109,6 +115,7 @@ class Cross:
     seeds: int | Sequence[int]
     utility: bool
     options: RunOptions = field(default_factory=RunOptions)
+    not_ready: Mapping[str, str | None] = field(default_factory=dict)
 
     def with_epochs(self, epochs: int, releases: int | None = None) -> Cross:
         """The same cross at another T and R. The data and the releases are shared."""
@@ -172,7 +179,7 @@ class Cross:
     def refuse_what_cannot_run(self) -> None:
         """HarnessError where every attack still has work to do and lacks something for it (credentials, weights)."""
         to_do = {item["attack"] for item in self.plan() if not item["done"]}
-        reasons = [why_not_ready(attack) for attack in self.attacks if attack.name in to_do]
+        reasons = [self.not_ready.get(attack.name) for attack in self.attacks if attack.name in to_do]
         if len(reasons) == len(self.attacks) and all(reasons):
             raise HarnessError("; ".join(dict.fromkeys(map(str, reasons))))
 

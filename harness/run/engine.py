@@ -11,13 +11,17 @@ from typing import Any
 from harness.client.release_cache import ReleaseCache
 from harness.errors import HarnessError
 from harness.records import Records, provenance
-from harness.registry import Entry, Registry, bind, load_registry
+from harness.registry import Entry, Registry, load_registry
+from harness.run import probe
 from harness.run.bench import UNDEFENDED, Bench
 from harness.run.cross import Cell, Cross
 from harness.run.options import RunOptions, load_splits, make_bench
 from harness.run.scheduler import InProcess, Job, Workers, run_jobs
+from harness.system import fork_server
 from harness.system.numbers import check_count
 from harness.system.scratch import scratch_folder
+from harness.system.supervisor import is_supervised
+from harness.types import Splits
 
 LOCAL = "local"
 ENGINES = (LOCAL, "ray")
@@ -27,7 +31,8 @@ ENGINES = (LOCAL, "ray")
 class Engine:
     """What does the work.
 
-    workers  how many pieces at a time; None: as many as the machine or the cluster has room for; 1: in this process
+    workers  how many pieces at a time; None: as many as the machine or the cluster has room for. One is this process,
+             but for commands: there plugins always run in other processes than the command
     address  of a Ray cluster that runs already
     """
 
@@ -80,13 +85,11 @@ def _workers(
     from harness.run.process_pool import Pool, how_many
 
     workers = min(jobs, engine.workers or how_many(bench.device, bench.threads, jobs))
-    if workers < 2:
+    if not workers or (workers == 1 and not is_supervised()):
         return InProcess(bench_for)
-    needed = ("defenses", "metrics", "evaluators")
-    entries = (entry for entry in bench.registry.entries if entry.section in needed and entry.origin == "built-in")
-    preload = sorted({entry.module for entry in entries})
+    fork_server.start(bench.registry.worker_modules)
     release_folder = stack.enter_context(scratch_folder())
-    return Pool(workers, bench.device, bench.registry.files, release_folder, preload)
+    return Pool(workers, bench.device, bench.registry.files, release_folder)
 
 
 def prepare(
@@ -113,16 +116,29 @@ def crossed(
     bench: Bench | None = None,
 ) -> Cross:
     """The cross of these entries, checked; on a bench that is given, its data are not loaded again."""
-    for entry in (*defenses, *attacks):
-        bind(entry)
+    entries = [*defenses, *attacks]
+    if is_supervised():
+        fork_server.start(registry.worker_modules)
+    _ask([entry for entry in entries if entry.is_foreign or not is_supervised()], registry)
     if bench is None:
         bench = make_bench(options, registry, Records(options.records), progress, release_cache=ReleaseCache())
     bench = replace(bench, epochs=options.epochs, releases=options.releases, report=report)
     if options.utility:
         bench.check_utility()
-    for defense in defenses:
-        bench.client.check(defense)
-    return Cross(bench, defenses, attacks, options.seeds, options.utility, options)
+    answers = _ask(entries, registry, bench.splits)
+    not_ready = {entry.name: answer.not_ready for entry, answer in zip(entries, answers, strict=True) if entry.kind}
+    return Cross(bench, defenses, attacks, options.seeds, options.utility, options, not_ready)
+
+
+def _ask(entries: list[Entry], registry: Registry, splits: Splits | None = None) -> list[probe.Answer]:
+    """Answers about these plugins, on the images that they are for where these are given; refused: HarnessError."""
+    labels, size = (splits.private.labels, splits.size) if splits is not None else (None, (0, 0))
+    ask = probe.ask_apart if is_supervised() else probe.ask
+    answers = ask(probe.Question(entries, labels, size), registry)
+    for answer in answers:
+        if answer.refused is not None:
+            raise HarnessError(answer.refused)
+    return answers
 
 
 def evaluate(

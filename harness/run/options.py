@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.client.release_cache import ReleaseCache
+from harness.data.decode import LazyImage
 from harness.data.load import load
 from harness.errors import HarnessError
 from harness.records import Records
-from harness.registry import ALL, Registry, bind
+from harness.registry import ALL, Entry, Registry, bind
 from harness.run.bench import Bench
 from harness.system.device import choose_device, device_type, use_threads
 from harness.system.numbers import check_count
@@ -129,7 +131,7 @@ def make_bench(
 
 
 def load_splits(options: RunOptions, registry: Registry, progress: Any = None) -> Splits:
-    entries = {name: bind(entry) for name, entry in registry.section("datasets").items()}
+    entries = {name: partial(_images, entry) for name, entry in registry.section("datasets").items()}
     return load(
         options.dataset,
         size=options.size,
@@ -138,3 +140,9 @@ def load_splits(options: RunOptions, registry: Registry, progress: Any = None) -
         entries=entries,
         progress=progress,
     )
+
+
+def _images(entry: Entry, downloads: Path) -> Sequence[LazyImage]:
+    """The images of a data set; only the one that is asked for is imported."""
+    images: Sequence[LazyImage] = bind(entry)(downloads)
+    return images

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from harness.errors import HarnessError
 from harness.records import RunResult
 from harness.run.scheduler import Job, WorkerLost
 from harness.run.worker import serve
+from harness.system import fork_server
 from harness.system.device import available_cores, device_type, free_memory
 
 MEMORY = 3 * 2**30
@@ -37,7 +37,7 @@ def how_many(device: str, threads: int, pieces: int, root: Path = Path("/")) -> 
 class _WorkerProcess:
     """A process, the connection to it, and the job that it does."""
 
-    process: ForkServerProcess
+    process: BaseProcess
     connection: Connection
     job: Job | None = None
 
@@ -48,19 +48,16 @@ class Pool:
 
     files           registry files, which each worker loads
     release_folder  where they share releases
-    preload         modules that all of them need: imported once, before the first fork
     """
 
     workers: int
     device: str
     files: Sequence[Path]
     release_folder: Path
-    preload: Sequence[str] = ()
     _processes: list[_WorkerProcess] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["harness.run.worker", *self.preload])
+        self._context: Any = fork_server.context()
         self._processes = [self._start_worker() for _ in range(self.workers)]
         return self
 
@@ -94,16 +91,21 @@ class Pool:
             self._processes[worker].connection.send((sent, proof))
 
     def wait(self) -> tuple[Job, RunResult | WorkerLost]:
-        busy = {each.connection: number for number, each in enumerate(self._processes) if each.job is not None}
-        connection = next(iter(wait(list(busy))))
-        number = busy[connection]  # type: ignore[index]
+        busy: dict[Any, int] = {}
+        for number, each in enumerate(self._processes):
+            if each.job is not None:  # the end of a process shows on its connection, unless it has children of its own
+                busy |= {each.connection: number, each.process.sentinel: number}
+        number = busy[next(iter(wait(list(busy))))]
         worker = self._processes[number]
         job = worker.job
         assert job is not None
         worker.job = None
         try:
+            if not worker.connection.poll():
+                raise EOFError
             return job, worker.connection.recv()
-        except (EOFError, OSError):
+        except Exception:  # it has ended, or what it sent is no result
+            worker.process.kill()
             worker.connection.close()
             worker.process.join()
             self._processes[number] = self._start_worker()

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.client.release_cache import ReleaseCache
-from harness.errors import HarnessError
 from harness.records import Records, RunResult
 from harness.registry import Registry, load_registry
+from harness.registry.guard import failure
 from harness.run.bench import OUT_OF_MEMORY, Bench
 from harness.run.options import RunOptions, make_bench
 from harness.run.scheduler import Job
@@ -46,8 +46,8 @@ class Worker:
             return self._bench(job.options, splits).do(job.piece, proof)
         except MemoryError:
             reason = OUT_OF_MEMORY
-        except HarnessError as error:
-            reason = str(error)
+        except BaseException as error:  # of a data set's plugin, say; the sender handles Ctrl-C
+            reason = failure(error)
         return RunResult(job.piece.spec, "failed", reason)
 
     def _bench(self, options: RunOptions, splits: Splits | None) -> Bench:
@@ -72,7 +72,11 @@ def serve(connection: Connection, files: Sequence[Path], release_folder: Path, e
     threading.Thread(target=_listen, args=(connection, inbox), daemon=True).start()
     worker = Worker(load_registry(files), ReleaseCache(release_folder))
     while True:
-        connection.send(worker.do(*inbox.get()))
+        result = worker.do(*inbox.get())
+        try:
+            connection.send(result)
+        except OSError:  # a plugin has closed it: the sender sees that this process has ended
+            os._exit(1)
 
 
 def _listen(connection: Connection, inbox: queue.SimpleQueue[Any]) -> None:

@@ -48,14 +48,16 @@ def leave(folder: Path, held: contextlib.ExitStack) -> None:
     shutil.rmtree(folder.parent, ignore_errors=True)
 
 
-def join_folder(run: str, held: contextlib.ExitStack) -> Path:
+def join_folder(run: str, held: contextlib.ExitStack, root: Path | None = None) -> Path:
     """The folder of a run on this machine, with a lock file of this process in it that `held` keeps locked.
 
     Joining and removing exclude each other by one more lock, so a folder is not removed while a process joins it.
     Without locks each process gets a folder of its own. HarnessError where no folder can be made.
+
+    root  where it is; None: in TMPDIR, or where Python keeps temporary files without one
     """
     try:
-        root = Path(tempfile.gettempdir())
+        root = root or Path(tempfile.gettempdir())
         remove_abandoned(root)
         while True:
             try:

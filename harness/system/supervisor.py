@@ -51,6 +51,11 @@ def in_process() -> bool:
     return bool(os.environ.get(IN_PROCESS)) or not hasattr(os, "fork")
 
 
+def is_supervised() -> bool:
+    """Whether this process does a command for another one that watches it."""
+    return _note is not None
+
+
 def supervised(command: Callable[[], int], again: str) -> int:
     """The exit code of the command, done in another process; 1 and a line on stderr where that ended without one.
 

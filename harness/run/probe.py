@@ -1,0 +1,120 @@
+"""Whether plugins suit a run, found out in a process of its own: a plugin that ends its process ends no run.
+
+A plugin is imported and its knobs are checked; a defense is tried on two grey images, and an attack says what it lacks
+on this machine. What a plugin's author or caller can fix (a knob, a missing module, a size) is refused now. One that
+raises something else, or ends the process, when it is called fails its own pieces of work later, and no others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+
+from harness.client.client import check_scheme, scheme_of
+from harness.errors import HarnessError
+from harness.registry import Entry, Registry, bind, load_registry, why_not_ready
+from harness.scores import judged
+from harness.system import fork_server
+from harness.system.supervisor import ending
+from harness.types import Array
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of the plugins.
+
+    labels, size  of the private images; None: they are not tried on images
+    """
+
+    entries: Sequence[Entry]
+    labels: Array | None
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found out about one plugin.
+
+    refused    why it cannot be run as asked
+    not_ready  what it lacks on this machine
+    """
+
+    refused: str | None = None
+    not_ready: str | None = None
+
+
+def ask(question: Question, registry: Registry) -> list[Answer]:
+    """Ask in this process. The answers, one per entry."""
+    return [_answer(question, entry, registry, lambda: None) for entry in question.entries]
+
+
+def ask_apart(question: Question, registry: Registry) -> list[Answer]:
+    """Ask in a process of its own; after a plugin that ends it, in another one. The answers, one per entry."""
+    answers: list[Answer] = []
+    while len(answers) < len(question.entries):
+        rest = Question(question.entries[len(answers) :], question.labels, question.size)
+        found, ended = _ask_once(rest, registry.files)
+        answers += found
+        if len(answers) < len(question.entries):
+            answers.append(ended)
+    return answers
+
+
+def _ask_once(question: Question, files: Sequence[Path]) -> tuple[list[Answer], Answer]:
+    """The answers until the process ended, and that for the plugin that was asked last."""
+    context = fork_server.context()
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, question, files, dict(os.environ)), daemon=True)  # type: ignore[attr-defined]
+    try:
+        process.start()
+    except OSError as error:
+        raise HarnessError(f"cannot start a process: {error.strerror or error}; use fewer --workers") from None
+    theirs.close()
+    answers: list[Answer] = []
+    is_imported = False
+    with contextlib.suppress(EOFError, OSError):
+        while len(answers) < len(question.entries):
+            message = ours.recv()
+            is_imported = message is None
+            if message is not None:
+                answers.append(message)
+    ours.close()
+    process.join(None if len(answers) < len(question.entries) else 5)
+    process.kill()
+    if is_imported or len(answers) == len(question.entries):
+        return answers, Answer()
+    entry = question.entries[len(answers)]
+    why = f"its import {ending(process.exitcode)}"
+    return answers, Answer(f"{entry.noun} {entry.name!r} is unavailable: {why}")
+
+
+def _serve(connection: Connection, question: Question, files: Sequence[Path], environment: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    registry = load_registry(files)
+    for entry in question.entries:
+        connection.send(_answer(question, entry, registry, lambda: connection.send(None)))
+
+
+def _answer(question: Question, entry: Entry, registry: Registry, imported: Callable[[], None]) -> Answer:
+    try:
+        bind(entry)
+        imported()
+        if entry.section == "attacks":
+            return Answer(not_ready=why_not_ready(entry))
+        if entry.section == "defenses" and question.labels is not None:
+            check_scheme(scheme_of(entry, registry), question.labels, question.size)
+            grey = torch.full((1, 3, *question.size), 0.5)
+            for name in judged():
+                bind(registry.get("metrics", name))(grey, grey)
+    except HarnessError as error:
+        return Answer(refused=str(error))
+    except (Exception, SystemExit):  # its pieces of work will fail, and say why
+        return Answer()
+    return Answer()
