@@ -90,12 +90,15 @@ class Pool:
         with contextlib.suppress(OSError):  # the worker has ended: wait() reports it
             self._processes[worker].connection.send((sent, proof))
 
-    def wait(self) -> tuple[Job, RunResult | WorkerLost]:
+    def wait(self, seconds: float | None = None) -> tuple[Job, RunResult | WorkerLost] | None:
         busy: dict[Any, int] = {}
         for number, each in enumerate(self._processes):
             if each.job is not None:  # the end of a process shows on its connection, unless it has children of its own
                 busy |= {each.connection: number, each.process.sentinel: number}
-        number = busy[next(iter(wait(list(busy))))]
+        ready = wait(list(busy), seconds)
+        if not ready:
+            return None
+        number = busy[next(iter(ready))]
         worker = self._processes[number]
         job = worker.job
         assert job is not None

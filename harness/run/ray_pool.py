@@ -90,8 +90,11 @@ class Cluster:
             self._images_by_data[data_options] = self._ray.put(_plain(bench.splits))
         return self._images_by_data[data_options]
 
-    def wait(self) -> tuple[Job, RunResult | WorkerLost]:
-        (reference,), _ = self._ray.wait(list(self._running), num_returns=1)
+    def wait(self, seconds: float | None = None) -> tuple[Job, RunResult | WorkerLost] | None:
+        ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=seconds)
+        if not ready:
+            return None
+        (reference,) = ready
         job = self._running.pop(reference)
         try:
             result: RunResult = self._ray.get(reference)

@@ -1,24 +1,31 @@
 """Do many jobs with some workers: which comes next, and every result written as it comes.
 
 A proof comes before what it proves, and a worker stays with the release of one defense. Results are written here and
-nowhere else. The records are the whole state: after a kill, the same command finds what is done and does the rest.
+nowhere else. The records are the whole state: after a kill, the same command finds what is done and does the rest. Of
+two runs in one folder each does what the other has not begun.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from time import sleep as pause
 from typing import Protocol, Self
 
 from harness.errors import HarnessError
 from harness.records import RunResult
 from harness.run.bench import Bench, Piece
+from harness.run.claims import Claims
 from harness.run.options import RunOptions
 
 TRIES = 3
 """How often a piece is given to a worker that ends before it is done; then the piece has failed."""
+LOOK_AGAIN = 0.5
+"""Seconds after which a run looks again whether another one has done a piece."""
+log = logging.getLogger("harness")
 
 
 @dataclass(frozen=True)
@@ -61,8 +68,8 @@ class Workers(AbstractContextManager["Workers"], Protocol):
 
     def submit(self, worker: int, job: Job, proof: RunResult | None) -> None: ...
 
-    def wait(self) -> tuple[Job, RunResult | WorkerLost]:
-        """Wait until some job is done, or its worker lost."""
+    def wait(self, seconds: float | None = None) -> tuple[Job, RunResult | WorkerLost] | None:
+        """Wait until some job is done, or its worker lost; None where that takes longer than so many seconds."""
 
 
 def run_jobs(
@@ -77,44 +84,92 @@ def run_jobs(
     bench_for  where a job's record is looked up, once more when its turn comes, and written
     report     called with the name of each piece that begins
     """
-    results = dict(done)
-    queue, running, losses = Queue.of(jobs), 0, Counter[str]()
-    while queue or running:
-        for worker in workers.idle():
-            job = _next_job(queue, worker, bench_for, results)
-            if job is None:
-                break  # the rest waits for what runs
-            report(" ".join([job.piece.spec.kind, *job.piece.spec.names]))
-            workers.submit(worker, job, results.get(job.needs or ""))
-            running += 1
-        if not running:
-            continue
-        job, result = workers.wait()
-        running -= 1
-        if isinstance(result, WorkerLost):
-            losses[job.key] += 1
-            if losses[job.key] < TRIES:
-                queue.requeue(job)
+    with Claims() as claims:
+        run = _Run(Queue.of(jobs), bench_for, claims, dict(done))
+        running, losses = 0, Counter[str]()
+        while run.queue or run.elsewhere or running:
+            for worker in workers.idle():
+                job = run.next_job(worker)
+                if job is None:
+                    break  # the rest waits for what runs
+                report(" ".join([job.piece.spec.kind, *job.piece.spec.names]))
+                workers.submit(worker, job, run.results.get(job.needs or ""))
+                running += 1
+            if not running:
+                if run.elsewhere:
+                    run.say_what_it_waits_for()
+                    pause(LOOK_AGAIN)
                 continue
-            result = RunResult(job.piece.spec, "failed", f"its worker was lost {TRIES} times ({result.why})")
-        elif result.spec.key != job.key:
-            raise HarnessError("the code or the data changed while this ran; run the same command again")
-        results[job.key] = bench_for(job).keep(result)
-        queue.done(job)
-    return results
+            finished = workers.wait(LOOK_AGAIN) if run.elsewhere else workers.wait()
+            if finished is None:
+                continue
+            job, result = finished
+            running -= 1
+            if isinstance(result, WorkerLost):
+                losses[job.key] += 1
+                if losses[job.key] < TRIES:
+                    run.queue.requeue(job)
+                    continue
+                result = RunResult(job.piece.spec, "failed", f"its worker was lost {TRIES} times ({result.why})")
+            elif result.spec.key != job.key:
+                raise HarnessError("the code or the data changed while this ran; run the same command again")
+            run.finish(job, bench_for(job).keep(result))
+    return run.results
 
 
-def _next_job(
-    queue: Queue, worker: int, bench_for: Callable[[Job], Bench], results: dict[str, RunResult]
-) -> Job | None:
-    """The next job for this worker that no other run has done meanwhile."""
-    while job := queue.next_for(worker):
-        result = bench_for(job).find(job.piece)
+@dataclass
+class _Run:
+    """What is to be done, by this run or another one in the same folder, and what came out.
+
+    elsewhere  jobs that another run has claimed
+    """
+
+    queue: Queue
+    bench_for: Callable[[Job], Bench]
+    claims: Claims
+    results: dict[str, RunResult]
+    elsewhere: list[Job] = field(default_factory=list)
+    _said: set[str] = field(default_factory=set)
+
+    def next_job(self, worker: int) -> Job | None:
+        """The next job for this worker that no other run has done meanwhile, or is doing."""
+        while True:
+            while job := self.queue.next_for(worker):
+                if self._is_ours(job):
+                    return job
+            claimed, self.elsewhere = self.elsewhere, []
+            for number, job in enumerate(claimed):
+                if self._is_ours(job):  # its run has ended before it was done
+                    self.elsewhere += claimed[number + 1 :]
+                    return job
+            if len(self.elsewhere) == len(claimed):
+                return None  # else one is done now, and what needs it may begin
+
+    def _is_ours(self, job: Job) -> bool:
+        """Claim a job that is neither done nor claimed."""
+        bench = self.bench_for(job)
+        result = bench.find(job.piece)
         if result is None:
-            return job
-        results[job.key] = result
-        queue.done(job)
-    return None
+            if not self.claims.take(job.key, bench.records):
+                self.elsewhere.append(job)
+                return False
+            result = bench.find(job.piece)  # done between the look and the claim
+            if result is None:
+                return True
+        self.finish(job, result)
+        return False
+
+    def finish(self, job: Job, result: RunResult) -> None:
+        self.results[job.key] = result
+        self.queue.done(job)
+        self.claims.release(job.key)
+
+    def say_what_it_waits_for(self) -> None:
+        for job in self.elsewhere:
+            if job.key not in self._said:
+                self._said.add(job.key)
+                name = " ".join([job.piece.spec.kind, *job.piece.spec.names])
+                log.warning("another run in %s does %s; waiting for it", self.bench_for(job).records.folder, name)
 
 
 @dataclass
@@ -186,7 +241,7 @@ class InProcess:
     def submit(self, worker: int, job: Job, proof: RunResult | None) -> None:
         self._submitted = job, proof
 
-    def wait(self) -> tuple[Job, RunResult | WorkerLost]:
+    def wait(self, seconds: float | None = None) -> tuple[Job, RunResult | WorkerLost]:
         assert self._submitted is not None, "no job was submitted"
         (job, proof), self._submitted = self._submitted, None
         return job, self.bench_for(job).do(job.piece, proof)

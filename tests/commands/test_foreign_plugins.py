@@ -148,10 +148,8 @@ def test_each_piece_fails_for_itself(place: Path) -> None:
     for attack, expected in STATUS.items():
         cell = cells["mix", attack]
         assert expected in (cell["reason"] or cell["status"]), (attack, cell["reason"])
-    said = (
-        "release: defense 'boom': IndexError: index 9 is out of bounds for dimension 1 with size 2 (shapes.py, line 6)"
-    )
-    assert cells["boom", "sees"]["reason"] == f"release: defense 'boom': IndexError: {said}"
+    index = "IndexError: index 9 is out of bounds for dimension 1 with size 2 (shapes.py, line 6)"
+    assert cells["boom", "sees"]["reason"] == f"release: defense 'boom': {index}"
     assert cells["gone", "sees"]["reason"] == "release: its worker was lost 3 times (exit code 0)"
     assert {path.suffix for path in (place / "results").iterdir()} == {".json", ".npz"}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import signal
 import subprocess
 import sys
@@ -17,9 +19,11 @@ from harness.errors import HarnessError
 from harness.records import Records, RunSpec
 from harness.registry import load_registry
 from harness.run.bench import OUT_OF_MEMORY, Piece
+from harness.run.claims import Claims
 from harness.run.cross import Cross
 from harness.run.engine import Engine, RunOptions, prepare, run
-from harness.run.scheduler import TRIES, Job, Queue
+from harness.run.scheduler import TRIES, InProcess, Job, Queue, run_jobs
+from tests.helpers.no_locks import refuse_locks
 from tests.helpers.planted import attack, bench, picture_folder, record_contents
 
 PLUGINS = {
@@ -200,21 +204,92 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def test_two_runs_at_once_into_one_folder_leave_what_one_leaves(place):
+def test_two_runs_at_once_into_one_folder_share_the_work_and_leave_what_one_leaves(place):
     command = [sys.executable, "-m", "harness.cli", "run", "--defense", "none,mix", "--attack", "smooth,oracle"]
     command += ["--dataset", str(place / "stripes"), "--size", "16", "--epochs", "2", "--threads", "1"]
     command += ["--records", str(place / "both"), "--workers", "1"]
 
-    pair = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
+    pair = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     try:
+        said = [each.communicate(timeout=300)[1] for each in pair]
+        assert [each.returncode for each in pair] == [0, 0]
         run([cross(place, ("smooth", "oracle"), records="alone")])
-        assert [each.wait(timeout=300) for each in pair] == [0, 0]
     finally:
         for each in pair:
             each.kill()
             each.wait()
 
     assert record_contents(place / "both") == record_contents(place / "alone")
+    begun = re.findall(r"^\[.*s (.*)$", "".join(said), re.MULTILINE)
+    assert len(begun) == 8 and len(set(begun)) == 8  # each by one of them
+    assert not [path.name for path in (place / "both").iterdir() if path.suffix not in (".json", ".npz")]
+
+
+# Claims of another run in the same folder
+
+
+@pytest.fixture
+def shared(tmp_path, monkeypatch):
+    """A cross of one attack on none and mix, what was begun in order, and the claims of another run."""
+    planted = bench(tmp_path, None, attack("the_release"))
+    entries = [planted.undefended, planted.registry.get("defenses", "mix")]
+    one = Cross(planted, entries, [planted.registry.get("attacks", "the_release")], 1, False)
+    begun: list[str] = []
+
+    def go():
+        return run_jobs(one.jobs(), {}, lambda _: planted, InProcess(lambda _: planted), begun.append)
+
+    with Claims() as other:
+        yield one, begun, other, go
+
+
+def test_a_piece_that_another_run_does_comes_last_and_is_not_done_again(shared, monkeypatch, caplog):
+    one, begun, other, go = shared
+    first = one.pieces[0]
+    assert other.take(first.spec.key, one.bench.records)
+
+    def finish(_):
+        Records(one.bench.records.folder).write(one.bench.do(first))
+        other.release(first.spec.key)
+
+    monkeypatch.setattr("harness.run.scheduler.pause", finish)
+    results = go()
+
+    assert begun == ["attack none the_release", "release mix", "attack mix the_release"]
+    assert {result.status for result in results.values()} == {"ok"} and len(results) == 4
+    assert "another run in" in caplog.text and "does release none; waiting for it" in caplog.text
+
+
+def test_a_piece_whose_run_was_killed_is_done_by_the_one_that_waits(shared, monkeypatch):
+    one, begun, other, go = shared
+    assert other.take(one.pieces[0].spec.key, one.bench.records)
+    monkeypatch.setattr("harness.run.scheduler.pause", lambda _: other.release(one.pieces[0].spec.key))
+
+    results = go()
+
+    assert begun[-1] == "release none" and len(results) == 4
+    assert not list(one.bench.records.folder.glob(".*"))
+
+
+def test_without_locks_nothing_is_claimed_and_everything_done(shared, monkeypatch):
+    _, begun, _, go = shared
+    refuse_locks(monkeypatch, errno.ENOLCK)
+
+    assert len(go()) == len(begun) == 4
+
+
+def test_a_claim_ends_with_its_process(tmp_path):
+    code = "import sys; from pathlib import Path; from harness.run.claims import Claims\n"
+    code += "from harness.records import Records; claims = Claims(); claims.take('a', Records(Path(sys.argv[1])))\n"
+    code += "print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other, Claims() as claims:
+        other.stdout.readline()
+        assert not claims.take("a", Records(tmp_path))
+        other.kill()
+        other.wait()
+        assert claims.take("a", Records(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 # The queue
@@ -294,8 +369,6 @@ def test_code_that_changed_during_the_run_stops_it(tmp_path):
         def wait(self):
             other = planted.do(planted.release_piece(planted.undefended, 1))
             return self.job, other
-
-    from harness.run.scheduler import run_jobs
 
     with pytest.raises(HarnessError, match="changed while this ran"):
         run_jobs(one.jobs(), {}, lambda _: planted, Changed(), lambda _: None)
