@@ -11,6 +11,7 @@ ends, so that `harness cache --clear` leaves it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -130,18 +131,15 @@ def _make(folder: Path, write: Callable[[Path], Facts]) -> Facts:
     temporary = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         private_folder(folder.parent)
-        temporary.mkdir(mode=0o700)
-        hold(temporary)
+        while not temporary.is_dir():  # it may be cleared before it is held
+            temporary.mkdir(mode=0o700)
+            hold(temporary)
         _remove_abandoned(folder.parent)
         facts = write(temporary)
         text = json.dumps([facts, _lengths(temporary)])
         (temporary / INDEX).write_text(f"{_checksum(text)}\n{text}")
         tighten(temporary)
-        try:
-            temporary.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another run was faster and wrote the same
-                raise
+        _rename(temporary, folder)
         hold(folder)
     except OSError as error:
         raise unwritable(folder, error) from error
@@ -149,6 +147,20 @@ def _make(folder: Path, write: Callable[[Path], Facts]) -> Facts:
         release(temporary)
         shutil.rmtree(temporary, ignore_errors=True)
     return facts
+
+
+def _rename(temporary: Path, folder: Path) -> None:
+    """Give it its name, unless another run was faster and wrote the same."""
+    while True:
+        try:
+            temporary.rename(folder)
+            return
+        except OSError as error:
+            hold(folder)
+            if folder.is_dir():
+                return
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # else the other's was cleared since
+                raise
 
 
 def _remove_abandoned(parent: Path) -> None:

@@ -45,10 +45,16 @@ def entries(cache: Path) -> list[CacheEntry]:
         kind = _FOLDERS.get(top.name, OTHER)
         inside = kind != OTHER and top.is_dir() and not top.is_symlink()
         for place in sorted(top.iterdir()) if inside else (top,):
-            what, source = _described(place, top.name)
-            used = max((each.stat().st_mtime for each in (place, place / INDEX) if each.exists()), default=0.0)
-            found.append(CacheEntry(kind, what, source, place, _size(place), used, _is_held(place)))
+            with contextlib.suppress(FileNotFoundError):  # removed or finished since
+                found.append(_entry(place, kind, top.name))
     return found
+
+
+def _entry(place: Path, kind: str, top: str) -> CacheEntry:
+    what, source = _described(place, top)
+    index = place / INDEX
+    used = max(place.lstat().st_mtime, index.stat().st_mtime if index.is_file() else 0.0)
+    return CacheEntry(kind, what, source, place, _size(place), used, _is_held(place))
 
 
 def clear(chosen: Sequence[CacheEntry]) -> tuple[list[CacheEntry], list[CacheEntry]]:
@@ -63,7 +69,8 @@ def clear(chosen: Sequence[CacheEntry]) -> tuple[list[CacheEntry], list[CacheEnt
             free = [stack.enter_context(held_by_nobody(each)) for each in _lockable(entry.place)]
             (kept if False in free else gone).append(entry)
             if False not in free:
-                _remove(entry.place)
+                with contextlib.suppress(FileNotFoundError):  # removed or finished since
+                    _remove(entry.place)
     return gone, kept
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from harness.cli import main
 from harness.data import cache as data_cache
+from harness.data.cache_entries import clear, entries
 from harness.data.load import load
 from tests.helpers.folders import tree
 
@@ -85,6 +86,7 @@ def test_a_folder_that_is_not_there_holds_nothing(tmp_path, monkeypatch, capsys)
 
 HOLDER = """
 import sys
+from harness.data.cache_entries import clear, entries
 from harness.data.load import load
 splits = load(sys.argv[1])
 print("loaded", flush=True)
@@ -153,3 +155,29 @@ def test_a_file_in_its_place_is_one_line(tmp_path, monkeypatch, capsys):
     command = ["preview", "--defense", "mix", "--dataset", str(tree(tmp_path / "pets", {"cat": 6, "dog": 6}))]
     assert main([*command, "--out", str(tmp_path / "sheet.png")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+LOADER = """
+import sys, time
+from pathlib import Path
+from harness.data import cache
+from harness.data.cache_entries import clear, entries
+from harness.data.load import load
+found, end = set(), time.monotonic() + 4
+while time.monotonic() < end:
+    splits = load(sys.argv[1])
+    found.add((splits.fingerprint, int(splits.private.images.sum())))
+    for place in list(cache._held):
+        cache.release(Path(place))
+print(len(found))
+"""
+
+
+@pytest.mark.skipif(data_cache.fcntl is None, reason="on Windows open files cannot be removed")
+def test_runs_that_begin_while_the_cache_is_cleared_get_their_images(kept, tmp_path):
+    command = [sys.executable, "-c", LOADER, str(tmp_path / "pets")]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    while any(run.poll() is None for run in runs):
+        clear(entries(kept))
+
+    assert [run.communicate() for run in runs] == [("1\n", "")] * 2
