@@ -176,7 +176,7 @@ def test_a_submission_for_one_seed_leaves_the_row_in_the_ranking(place, tmp_path
 
     _, row = row_of(tmp_path / "records", published=False)
     (group,) = [attack.group for attack in row.attacks if attack.name == "external:Doe 2027"]
-    seeds = [SimpleNamespace(inputs={"seed": seed}) for seed in range(3)]
+    seeds = [SimpleNamespace(inputs={"seed": seed}, facts={}) for seed in range(3)]
     assert not any("external" in text for text in missing_requirements([group], seeds, [], [], 1, {}))
 
 
