@@ -93,7 +93,8 @@ def finish_results() -> None:
     stream = results()
     try:
         stream.flush()
-    except OSError:
+    except OSError as error:
+        error.filename = error.filename or "stdout"
         with contextlib.suppress(OSError, ValueError):
             nothing = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nothing, stream.fileno())  # or Python tries again at the exit

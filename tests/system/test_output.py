@@ -47,6 +47,6 @@ def test_a_result_that_cannot_be_written_is_an_error_once(monkeypatch: pytest.Mo
         monkeypatch.setattr(output, "_results", stream)
         output.results().write("result\n")
 
-        with pytest.raises(BrokenPipeError):
+        with pytest.raises(BrokenPipeError, match="stdout"):
             output.finish_results()
         output.finish_results()
