@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from harness.system.documents import read_json
 from harness.system.schema import decode
@@ -88,13 +88,34 @@ class ReleaseInputs(Inputs, kw_only=True):
     targets: Positive
 
 
+class Training(Struct):
+    """What boards read of the settings of a utility model."""
+
+    model: Name
+    recipe: Name
+
+
+class Utility(Plugin):
+    params: Training  # type: ignore[assignment]
+
+
+class Network(Struct):
+    """The same of an attack: the network of a recogniser."""
+
+    arch: Name | None = None
+
+
+class Attack(Plugin):
+    params: Network  # type: ignore[assignment]
+
+
 class UtilityInputs(Inputs, kw_only=True):
-    utility: Plugin
+    utility: Utility
     epochs: Positive
 
 
 class AttackInputs(Inputs, kw_only=True):
-    attack: Plugin
+    attack: Attack
     targets: Positive
 
 
@@ -145,7 +166,7 @@ class Elsewhere(Struct):
 class ReleaseFacts(Struct):
     """What boards read of a release's facts; those of an attack are its plugin's own."""
 
-    rehearsal: Rehearsal | None = None
+    rehearsal: Rehearsal = field(default_factory=Rehearsal)
     wrong_rows: WrongRows | None = None
     elsewhere: dict[str, Elsewhere] = {}
 

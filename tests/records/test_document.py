@@ -49,6 +49,8 @@ def changed(place, value):
         ("inputs.attack", None, "r.json: inputs: attack: expected a table, got nothing"),
         ("inputs.attack.granted", "labels", "inputs.attack.granted: expected a list"),
         ("inputs.judges", [{"name": "x"}], "inputs.judges.#1: version is missing"),
+        ("inputs.attack.params", {"arch": {"beta": 1}}, "inputs: attack.params.arch: expected text or nothing"),
+        ("inputs.attack.params", None, "inputs.attack.params: expected a table, got nothing"),
         ("inputs.seed", -1, "inputs.seed: expected a whole number, 0 or more"),
         ("inputs.seed", True, "inputs.seed: expected a whole number, got true"),
         ("inputs.versions", {"torch": 2}, "inputs.versions.torch: expected text, got 2"),
@@ -78,3 +80,10 @@ def test_what_a_later_version_adds_is_let_through():
     document = changed("inputs.defense.published", "0" * 32)
     document["digest"] = "0" * 64
     assert checked(document, "r.json") == document
+
+
+def test_a_utility_record_says_which_training_it_is_of():
+    record = json.loads(next(file for file in FILES if '"kind": "utility"' in file.read_text()).read_text())
+    del record["inputs"]["utility"]["params"]["recipe"]
+    with pytest.raises(HarnessError, match=r"inputs: utility\.params: recipe is missing"):
+        checked(record, "r.json")
