@@ -121,7 +121,7 @@ class AttackInputs(Inputs, kw_only=True):
 
 class Score(Struct):
     n: Count
-    mean: Number | None = None
+    mean: Number | None
     low: Number | None = None
     high: Number | None = None
     p5: Number | None = None

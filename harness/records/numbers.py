@@ -32,6 +32,8 @@ class NoDigestError(FormatError):
     """A record that was written before records had digests: nothing shows that its numbers are its own."""
 
 
+DERANGEMENTS = 5
+"""Columns of a null (`harness.run.originals`)."""
 MOST_BYTES = 2**28
 """Of all arrays of a record: 600,000 originals with fifty figures each."""
 
@@ -73,9 +75,13 @@ def check_arrays(kind: str, arrays: Mapping[str, Array]) -> None:
         if name in INDEXES:
             if values.ndim != 1 or values.dtype.kind != "i" or not len(values) or values.min() < 0:
                 raise DamageError(f"array {shown(name)} is {_described(values)}; expected (n,) numbers of originals")
+            if name != INDEXES[0] and not (np.diff(values) > 0).all():
+                raise DamageError(f"array {shown(name)} names an original twice, or is not sorted")
             continue
         index = arrays.get(index_array(name), arrays.get(INDEXES[0]))
         ndim = 2 if name.startswith(NULL) else 1
+        if ndim == 2 and values.ndim == 2 and values.shape[1] != DERANGEMENTS:
+            raise DamageError(f"array {shown(name)} is {_described(values)}; expected {DERANGEMENTS} derangements")
         if values.ndim != ndim or not values.size or (index is not None and len(values) != index.size):
             count = "n" if index is None else index.size
             expected = f"({count}, derangements)" if ndim == 2 else f"({count},)"

@@ -57,7 +57,7 @@ def changed(place, value):
         ("scores.attacked_dssim", 3, "scores.attacked_dssim: expected a table, got 3"),
         ("scores.attacked_dssim.mean", "high", "scores.attacked_dssim.mean: expected"),
         ("scores.attacked_dssim.n", 1.5, "scores.attacked_dssim.n: expected a whole number, got 1.5"),
-        ("scores", {"a": {"n": 1}, "b": {}}, "scores.b: n is missing"),
+        ("scores", {"a": {"n": 1, "mean": 0.5}, "b": {}}, "scores.b: n is missing"),
         ("facts", None, "facts: expected a table, got nothing"),
         ("seconds", -1, "seconds: expected a number, 0"),
         ("finished", "2026-13-45", "finished: expected a time such as"),

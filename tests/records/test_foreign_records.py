@@ -91,6 +91,7 @@ FIELDS = [
     ({"scores__dssim": 0.5}, "scores.dssim: expected a table"),
     ({"scores__dssim__mean": "0.5"}, "scores.dssim.mean: expected a number"),
     ({"scores__dssim__mean": 1e300}, "scores.dssim.mean: expected"),
+    ({"scores__dssim__mean": ...}, "scores.dssim: mean is missing"),
     ({"scores__dssim__n": -1}, "scores.dssim.n: expected a whole number, 0 or more"),
     ({"scores__dssim__chance": 1.5}, "scores.dssim.chance: expected a number"),
     ({"inputs": None}, "inputs: expected a table"),
@@ -136,6 +137,9 @@ def test_what_a_kind_of_record_has_to_name(tmp_path):
     assert "inputs: attack is missing" in refused(forged(tmp_path, "attack", inputs__attack=...))
     assert "inputs.attack: params is missing" in refused(forged(tmp_path, "attack", inputs__attack__params=...))
     assert "inputs: utility is missing" in refused(forged(tmp_path, "utility", inputs__utility=...))
+    assert "inputs: utility.params: model is missing" in refused(
+        forged(tmp_path, "utility", inputs__utility__params={})
+    )
     assert "inputs: epochs is missing" in refused(forged(tmp_path, "utility", inputs__epochs=...))
 
 
@@ -151,11 +155,14 @@ ARRAYS = [
     ({"dssim": np.ones(200, complex)}, "array 'dssim' holds complex128; expected numbers"),
     ({"reid_rank1": np.full(200, 2.0)}, "array 'reid_rank1' holds 2.0; expected 0 to 1"),
     ({"null_dssim": np.ones(200)}, "array 'null_dssim' is float64 of shape (200,); expected (200, derangements)"),
+    ({"null_dssim": np.ones((200, 4))}, "array 'null_dssim' is float64 of shape (200, 4); expected 5 derangements"),
     ({"worst_dssim": np.ones(201)}, "array 'worst_dssim'"),
     ({"units": None}, "array 'units' is missing"),
     ({"units": np.arange(200.0)}, "array 'units' is float64"),
     ({"units": np.arange(-1, 199)}, "array 'units'"),
     ({"units": np.arange(0)}, "array 'units'"),
+    ({"originals": np.arange(200)[::-1]}, "array 'originals' names an original twice, or is not sorted"),
+    ({"held": np.zeros(200, int)}, "array 'held' names an original twice, or is not sorted"),
 ]
 
 

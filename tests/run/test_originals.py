@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from harness.errors import HarnessError
+from harness.records import numbers
 from harness.registry import Registry
 from harness.run.answers import Answers, of_guess
 from harness.run.originals import DERANGEMENTS, Minima, others_of, summaries
@@ -282,3 +283,7 @@ def test_only_reconstructions_name_releases():
 
     with pytest.raises(HarnessError, match="only a reconstruction"):
         score(one, reader, guess, *release(0), release)
+
+
+def test_records_are_read_with_as_many_derangements_as_are_made():
+    assert numbers.DERANGEMENTS == DERANGEMENTS
