@@ -8,25 +8,7 @@ import pytest
 
 from tests import cases
 
-FAILING = frozenset(
-    {
-        "12_rich_markup",
-        "registry_tune_knob_list",
-        "reported_deep",
-        "reported_impossible_date",
-        "reported_nan",
-        "secret_deleted_by_second_run",
-        "seeds_too_many",
-        "sigterm_leaves_shelf_forever",
-        "sweep_huge_weight",
-        "sweep_knob_name_number",
-        "sweep_mixing_not_a_table",
-        "sweep_range_inf",
-        "sweep_seeds_billion",
-        "threads_too_many",
-        "traversal_by_dataset_name_in_record",
-    }
-)
+FAILING: frozenset[str] = frozenset()
 """Not fixed yet. One that passes fails the test until it is taken off this list."""
 
 

@@ -28,7 +28,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="fuzz.") as folder:
         material = Material(Path(folder))
         for target in given.targets or TARGETS:
-            _ = material.records, material.release, material.code, material.registry  # made once, before any fork
+            _ = (
+                material.records,
+                material.release,
+                material.challenge,
+                material.code,
+                material.registry,
+            )  # made once, before any fork
             count = run(target, given.first, given.first + given.count, material)
             bad += count.bad
             print(f"| {' | '.join(count.row())} |", flush=True)

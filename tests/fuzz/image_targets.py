@@ -79,7 +79,8 @@ def submission(rng: random.Random, place: Path, material: Material) -> Input:
         call = partial(read_reconstructions, path, FILES, (SIDE, SIDE), 2)
     row = ["--defense", "mix", "--dataset", str(material.pictures), "--epochs", "1", "--records", str(material.records)]
     what = "--scores" if scores else "--reconstructions"
-    return Input(call, ["external", "score", *row, "--name", "Doe", what, str(path)])
+    secret = ["--secret", str(material.root / "challenge.secret.npz")]
+    return Input(call, ["external", "score", *row, *secret, "--name", "Doe", what, str(path)])
 
 
 def _csv(rng: random.Random, place: Path) -> Path:

@@ -63,6 +63,14 @@ class Material:
         return out, secret
 
     @cached_property
+    def challenge(self) -> Path:
+        """The secret of a challenge of one row."""
+        out, secret = self.root / "challenge", self.root / "challenge.secret.npz"
+        row = ["--defense", "mix", "--dataset", str(self.pictures), "--epochs", "1"]
+        quiet(["external", "release", *row, "--out", str(out)])
+        return secret
+
+    @cached_property
     def secret(self) -> dict[str, Any]:
         with np.load(self.release[1]) as held:
             return {name: held[name] for name in held.files}
