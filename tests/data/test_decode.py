@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data.decode import read_image, resize_and_crop
+from harness.data.decode import content_hash, hashes_match, read_image, resize_and_crop
 from harness.data.load import load
 from tests.helpers.folders import noise, refusal, sizes, tree, truncate, write
 
@@ -134,3 +134,14 @@ def test_equal_sizes_need_no_size_even_when_not_square(tmp_path, cache):
             write(tmp_path / "wide" / label / f"{number}.png", noise(16, 24))
 
     assert load(tmp_path / "wide", cache=cache).size == (16, 24)
+
+
+def test_one_changed_byte_in_any_of_the_stored_images_is_seen():
+    images = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8), dtype=np.uint8)
+    hashes = [content_hash(image) for image in images]
+
+    assert hashes_match(images, hashes)
+    for row in range(len(images)):
+        changed = images.copy()
+        changed[row, 0, 0, 0] ^= 16
+        assert not hashes_match(changed, hashes)
