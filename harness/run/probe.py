@@ -19,6 +19,7 @@ import torch
 from harness.client.client import check_scheme, scheme_of
 from harness.errors import HarnessError
 from harness.registry import Entry, Registry, bind, load_registry, why_not_ready
+from harness.run.scheduler import TRIES
 from harness.scores import judged
 from harness.system import fork_server
 from harness.system.supervisor import ending
@@ -57,12 +58,15 @@ def ask(question: Question, registry: Registry) -> list[Answer]:
 def ask_apart(question: Question, registry: Registry) -> list[Answer]:
     """Ask in a process of its own; after a plugin that ends it, in another one. The answers, one per entry."""
     answers: list[Answer] = []
+    losses = 0
     while len(answers) < len(question.entries):
         rest = Question(question.entries[len(answers) :], question.labels, question.size)
         found, ended = _ask_once(rest, registry.files)
         answers += found
-        if len(answers) < len(question.entries):
+        losses = 1 if found else losses + 1
+        if len(answers) < len(question.entries) and losses >= TRIES:  # it is the plugin, not a killer from outside
             answers.append(ended)
+            losses = 0
     return answers
 
 
