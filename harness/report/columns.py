@@ -106,7 +106,7 @@ def displayed_of(rows: Sequence[Row]) -> list[Column[Row]]:
 
 def figure_cell(score: Summary | None, by: str = "", detail: str = "", doubt: str = "") -> TableCell:
     """A score with its interval, the attack it is of, its chance and its records."""
-    if not score or score["mean"] is None:
+    if not score or score.get("mean") is None:
         return NOTHING
     words, _, interval = (figure(score) + doubt).partition(" [")
     chance = short(score["chance"]) if score.get("chance") is not None else ""

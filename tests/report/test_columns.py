@@ -19,7 +19,7 @@ from harness.records import Records
 from harness.report import columns, terminal
 from harness.report.attack_columns import attack_columns
 from harness.report.collect import collect
-from harness.report.columns import ELSEWHERE, Column, TableCell, displayed_of, row_columns
+from harness.report.columns import ELSEWHERE, NOTHING, Column, TableCell, displayed_of, row_columns
 from harness.report.figures.draw import draw
 from harness.report.html.page import render
 from harness.report.markdown import page
@@ -27,6 +27,7 @@ from harness.report.table_data import as_json, csv_text, document
 from harness.scores import Score
 from tests.helpers.crossed import DEFENSES, cross, write
 from tests.helpers.planted import picture_folder
+from tests.helpers.rows import complete, rows
 
 REGISTRY = """
 metrics:
@@ -155,3 +156,16 @@ def test_every_column_is_in_the_table_of_the_page_with_its_head_and_cells(monkey
         assert len(cells) == head.count("<th ")
         at = re.findall(r"<button[^>]*>([^<]+)", head).index("camera model")
         assert f">camera of {row.defense}<" in cells[at]
+
+
+def test_a_floor_whose_record_lacks_the_score_is_an_empty_cell():
+    """A foreign record may hold less than its kind has."""
+    made = complete("mix", 0.8)
+    for record in made:
+        if record.inputs.get("attack", {}).get("name") == "linear":
+            del record.arrays["top1"]
+    (found,) = rows(*made)
+
+    (floor,) = [column for column in row_columns([found]) if column.name == "top1_floor"]
+
+    assert floor.cell(found) == NOTHING
