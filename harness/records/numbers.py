@@ -67,7 +67,7 @@ def check_arrays(kind: str, arrays: Mapping[str, Array]) -> None:
     Raises DamageError.
     """
     needed = "utility" if kind == "utility" else INDEXES[0]
-    if needed not in arrays:
+    if needed not in arrays and (kind == "utility" or INDEXES[1] not in arrays):  # a ranking in a gallery has no units
         raise DamageError(f"array {needed!r} is missing")
     for name, values in arrays.items():
         if values.dtype.kind not in "biuf" or values.dtype.itemsize > 8:
@@ -79,6 +79,8 @@ def check_arrays(kind: str, arrays: Mapping[str, Array]) -> None:
                 raise DamageError(f"array {shown(name)} names an original twice, or is not sorted")
             continue
         index = arrays.get(index_array(name), arrays.get(INDEXES[0]))
+        if index is None and kind != "utility":
+            raise DamageError(f"array {needed!r} is missing, by which {shown(name)} counts")
         ndim = 2 if name.startswith(NULL) else 1
         if ndim == 2 and values.ndim == 2 and values.shape[1] != DERANGEMENTS:
             raise DamageError(f"array {shown(name)} is {_described(values)}; expected {DERANGEMENTS} derangements")
