@@ -1,4 +1,4 @@
-"""Command lines: valid ones, and what is left of them after some changes."""
+"""Command lines: valid ones, and valid ones with some changes."""
 
 from __future__ import annotations
 

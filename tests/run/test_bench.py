@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError
-from harness.records import Records, provenance
+from harness.records import provenance
 from harness.registry import load_registry
 from harness.run.cross import Cross
-from harness.run.engine import RunOptions, evaluate, prepare, run
+from harness.run.engine import run
 from harness.train import Learner
 from tests.helpers import planted
-from tests.helpers.planted import attack, bench, defense, picture_folder, splits
+from tests.helpers.planted import attack, bench, defense, splits
 
 LOOK = attack("the_release")
 
@@ -367,36 +367,3 @@ def test_one_target_that_dominates_nothing_is_inapplicable_not_a_crash(tmp_path)
     assert any(not len(shown.arrays.get("units", ())) for shown, _ in results)  # it does happen here
     for result in (each for both in results for each in both):
         assert not result.reason or "Error:" not in result.reason  # a reason of the harness, no NumPy message
-
-
-# The front
-
-
-def test_evaluate_is_the_command_from_python(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folder = picture_folder(tmp_path / "stripes", each=10)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    extra = tmp_path / "extra_look.yaml"
-    extra.write_text(
-        "attacks: {extra_look: {use: 'tests.helpers.planted:the_release', version: 1, kind: reconstruction, cite: me}}"
-    )
-
-    options = {"utility": False, "threads": 1, "records": tmp_path / "records"}
-
-    document = evaluate("mix", "extra_look", str(folder), registry=[extra], **options)
-
-    (cell,) = document["cells"]
-    assert (cell["dataset"], cell["defense"], cell["attack"], cell["status"]) == ("stripes", "mix", "extra_look", "ok")
-    assert cell["scores"]["attacked_dssim"]["mean"] == pytest.approx(cell["scores"]["dssim"]["mean"], abs=1e-5)
-
-
-def test_nothing_is_written_before_everything_has_been_checked(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folder = picture_folder(tmp_path / "stripes", each=10)
-    order = RunOptions(["mix", "pixelize"], "cnn", str(folder), {"grid": 99}, records=tmp_path / "records", threads=1)
-
-    with pytest.raises(HarnessError, match="grid 99"):
-        prepare(order, load_registry())
-
-    assert not (tmp_path / "records").exists()
-    assert list(Records(tmp_path / "records").all()) == []
