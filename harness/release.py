@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +25,12 @@ from harness.images import average, to_bytes, to_images
 from harness.mixing import plan, source_count
 from harness.randomness import derive, numpy_generator, torch_generator
 from harness.system.threads import in_thread
-from harness.types import Array, Bytes, Images, Labels, Mixture, Plan, Release, Secret, Weights
+from harness.types import Array, Bytes, Images, Labels, Mixture, Plan, Release, Secret, Sources, Weights
 
 _CHUNK_FLOATS = {"cpu": 2**19, "cuda": 2**26}  # 2 MiB of sources and their intermediates fit into a CPU's cache
 _IN_MEMORY = 2**29  # bytes; a larger release goes to a scratch file
 _EQUAL_SHARES = 1e-6
+_LEVELS = 100  # public shares that a defense returns are multiples of a hundredth
 _SAMPLED = 64  # bytes of each image that enter the key
 
 
@@ -62,33 +63,71 @@ def obfuscate(
     key      all randomness is derived from it (see harness.randomness)
     returns  release.images on the device, or in a scratch memory map where they are many
     """
-    key = derive(key, "content", _content(images, labels))
-    pairs = plan(labels, scheme.mixing, numpy_generator(derive(key, "plan")), _distances(scheme, images, device))
-    shape = (len(pairs), *images.shape[1:])
-    released = empty(shape, device)
+    calls = Calls(scheme, images, labels, key, device)
+    pairs = calls.plan
+    released = empty((len(pairs), *images.shape[1:]), device)
     shares = np.empty(pairs.weights.shape, np.float32)
-    step = chunk_size(scheme.sources, shape, device)
-    slices = [slice(start, start + step) for start in range(0, len(pairs), step)]
 
-    def chunks() -> Iterator[tuple[torch.Tensor, Weights, torch.Generator]]:
-        for number, rows in enumerate(slices):
-            weights = torch.from_numpy(pairs.weights[rows]).to(device)
-            rng = torch_generator(derive(key, "chunk", number), device)
-            yield gather(images, pairs.sources[rows], device), weights, rng
-
-    def keep(output: Images | Mixture) -> None:
-        rows = unfilled.pop()
-        mixture = _checked(output, torch.from_numpy(pairs.weights[rows]).to(device), shape[1:])
+    def keep(rows: slice, mixture: Mixture) -> None:
         released[rows] = to_bytes(mixture.images)
         shares[rows] = mixture.shares.cpu().numpy()
 
-    unfilled = slices[::-1]
-    _call(scheme, chunks(), keep)
-    dominant = _dominant(shares, pairs)
+    calls.make(keep)
+    dominant, public = _dominant(shares, pairs), public_shares(shares, pairs.weights)
     return (
-        Release(released, _public_labels(scheme, labels[pairs.sources], shares, dominant, classes)),
+        Release(released, _public_labels(scheme, labels[pairs.sources], public, dominant, classes)),
         Secret(pairs.sources, shares, dominant),
     )
+
+
+class Calls:
+    """The calls of a defense that make one release: its rows in chunks, each with its own random numbers.
+
+    plan    who is mixed with whom
+    slices  the rows of each call
+    """
+
+    def __init__(self, scheme: Scheme, images: Array | Bytes, labels: Array, key: bytes, device: str):
+        self._scheme, self._images, self._device = scheme, images, device
+        self._key = derive(key, "content", _content(images, labels))
+        rng, distances = numpy_generator(derive(self._key, "plan")), _distances(scheme, images, device)
+        self.plan = plan(labels, scheme.mixing, rng, distances)
+        count = len(self.plan)
+        step = chunk_size(scheme.sources, (count, *images.shape[1:]), device)
+        self.slices = [slice(start, min(start + step, count)) for start in range(0, count, step)]
+
+    def make(
+        self,
+        keep: Callable[[slice, Mixture], None],
+        *,
+        order: Sequence[int] | None = None,
+        changed: Callable[[slice, Sources], Sources] = lambda rows, stack: stack,
+        draw: int | None = None,
+    ) -> None:
+        """Make the calls, the same at every time unless asked otherwise.
+
+        keep     keep(rows, mixture) gets what the defense returns for these rows, before rounding
+        order    which calls, one after the other; None: all as they stand
+        changed  changed(rows, stack) -> the sources that the defense gets instead
+        draw     other random numbers, those of this draw
+        """
+        turns = range(len(self.slices)) if order is None else order
+        again = () if draw is None else ("draw", draw)
+
+        def chunks() -> Iterator[tuple[Sources, Weights, torch.Generator]]:
+            for number in turns:
+                rows = self.slices[number]
+                weights = torch.from_numpy(self.plan.weights[rows]).to(self._device)
+                rng = torch_generator(derive(self._key, "chunk", number, *again), self._device)
+                yield changed(rows, gather(self._images, self.plan.sources[rows], self._device)), weights, rng
+
+        def take(output: Images | Mixture) -> None:
+            rows = unfilled.pop()
+            weights = torch.from_numpy(self.plan.weights[rows]).to(self._device)
+            keep(rows, _checked(output, weights, tuple(self._images.shape[1:])))
+
+        unfilled = [self.slices[number] for number in reversed(turns)]
+        _call(self._scheme, chunks(), take)
 
 
 def chunk_size(sources: int, shape: tuple[int, ...], device: str) -> int:
@@ -186,6 +225,25 @@ def _dominant(shares: Array, pairs: Plan) -> Array:
     pick = np.minimum((pairs.ties * tied.sum(1)).astype(np.int64), tied.sum(1) - 1)
     column: Array = (tied & (np.cumsum(tied, 1) == pick[:, None] + 1)).argmax(1)
     return column
+
+
+def public_shares(shares: Array, weights: Array) -> Array:
+    """The shares that public soft labels are made of: the plan's weights, or multiples of a hundredth.
+
+    The 24 bits of a share could carry a picture's colours. The plan knows no picture, so its own weights stay as they
+    are; what else a defense returns is rounded, and what is left over goes to the largest remainders.
+
+    shares   (N, k) as a defense returned them
+    weights  (N, k) of the plan
+    """
+    scaled = shares.astype(np.float64) / shares.sum(1, keepdims=True, dtype=np.float64) * _LEVELS
+    levels = np.floor(scaled + _EQUAL_SHARES)
+    left = np.rint(_LEVELS - levels.sum(1)).astype(np.int64)
+    place = np.argsort(np.argsort(levels - scaled, 1, kind="stable"), 1, kind="stable")  # 0: the largest remainder
+    rounded = ((levels + (place < left[:, None])) / _LEVELS).astype(np.float32)
+    of_plan = (shares == weights).all(1, keepdims=True)
+    public: Array = np.where(of_plan, shares, rounded)
+    return public
 
 
 def _public_labels(scheme: Scheme, labels: Array, shares: Array, dominant: Array, classes: int) -> Labels:

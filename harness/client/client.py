@@ -18,7 +18,7 @@ from harness.mixing import plan
 from harness.observation import KnownDefense, LabelledImages, Observation, Pairing
 from harness.randomness import derive, root_of
 from harness.registry import Entry, Registry, bind
-from harness.release import Scheme, as_tensor, empty, obfuscate, scratch, try_out
+from harness.release import Calls, Scheme, as_tensor, empty, obfuscate, scratch, try_out
 from harness.scores import judged
 from harness.types import Array, Bytes, Release, Secret, Splits
 
@@ -45,7 +45,7 @@ class Client:
     """One data set on one device.
 
     releases  R: how many distinct releases there are
-    targets  originals that are scored, drawn by content hash
+    targets  originals that are scored, drawn by a hash of all images
     release_cache  where releases are kept; several clients may share one
     """
 
@@ -89,8 +89,13 @@ class Client:
 
     def make_release(self, defense: Entry, seed: int, number: int) -> tuple[Release, Secret]:
         """The same made anew, from no cache and for none."""
-        private, key = self.splits.private, derive(root_of(seed), "release", number)
+        private, key = self.splits.private, _key_of(seed, number)
         return obfuscate(self.scheme(defense), self._resident, private.labels, len(private.classes), key, self.device)
+
+    def calls(self, defense: Entry, seed: int, number: int) -> Calls:
+        """The calls of the defense that make this release."""
+        scheme, labels = self.scheme(defense), self.splits.private.labels
+        return Calls(scheme, self._resident, labels, _key_of(seed, number), self.device)
 
     @cached_property
     def _resident(self) -> Array | Bytes:
@@ -113,10 +118,15 @@ class Client:
 
     @cached_property
     def is_target(self) -> Array:
-        """(N,) whether each original is scored: the first by a hash of their content, whatever the seed or defense."""
-        hashes = self.splits.private.hashes
-        order = sorted(range(len(hashes)), key=lambda row: hashlib.sha256(b"target " + bytes(hashes[row])).digest())
-        chosen = np.zeros(len(hashes), bool)
+        """(N,) whether each original is scored: the first by a keyed hash of content, whatever the seed or defense.
+
+        The key is of all private and test images. A defense that shows what is not scored would have to know it: one
+        image does not give it away, nor does all that a defense is ever given, for test images are not obfuscated.
+        """
+        private, test = self.splits.private.hashes, self.splits.test.hashes
+        key = hashlib.sha256(b"target " + b" ".join([*sorted(map(bytes, private)), b"test", *sorted(map(bytes, test))]))
+        order = sorted(range(len(private)), key=lambda row: hashlib.sha256(key.digest() + bytes(private[row])).digest())
+        chosen = np.zeros(len(private), bool)
         chosen[order[: self.targets]] = True
         return chosen
 
@@ -159,6 +169,10 @@ class Client:
         return Observation(
             images, rows, public.classes, scheme.sources, self.device, granted, public.attribute_names, **given
         )
+
+
+def _key_of(seed: int, number: int) -> bytes:
+    return derive(root_of(seed), "release", number)
 
 
 def _attack_copy(release: Release, labelled: bool) -> Release:

@@ -189,6 +189,11 @@ def mismatch(releases: Sequence[RunResult]) -> list[str]:
     return list(said) or (["statistics of rehearsed and real releases differ"] if alarms else [])
 
 
+def not_compared(releases: Sequence[RunResult]) -> bool:
+    """Whether on some seed nothing says how the defense behaves when rehearsed: there were no public images."""
+    return any(record.facts.get("rehearsal", {}).get("mismatch") is None for record in releases)
+
+
 def not_measured_after_attacks(groups: Sequence[AttackRuns]) -> list[str]:
     """Judged distances that some reconstruction was not measured by: their worst case does not hold that attack."""
     made = [run for group in groups if group.entry.get("kind") == "reconstruction" for run in group.ok_runs.values()]

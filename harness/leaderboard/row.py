@@ -23,6 +23,7 @@ from harness.leaderboard.completeness import (
     failed_sanity_checks,
     mismatch,
     missing_requirements,
+    not_compared,
     not_measured_after_attacks,
     recognisers,
 )
@@ -229,6 +230,7 @@ def make_row(given: RowRecords) -> Row:
             *(f"{label(name)} after every attack" for name in not_measured),
             *_no_null(given.cases),
             *(["rehearsals that match the releases"] if cheats else []),
+            *(["rehearsals to compare the releases with"] if not cheats and not_compared(releases) else []),
         ],
         mismatch=cheats,
         judgements={

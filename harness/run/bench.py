@@ -51,7 +51,7 @@ class Bench:
 
     epochs   T: training epochs of utility
     releases R: distinct releases; epoch e trains on release e mod R, and multi-release attacks see all R. None: T
-    targets  originals that are scored, drawn by content hash
+    targets  originals that are scored, drawn by a hash of all images
     utility  settings of the evaluator of that name: model, recipe
     data_request   how the images were asked for; records keep it beside their inputs
     release_cache  where releases are kept for the pieces that need them next

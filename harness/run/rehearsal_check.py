@@ -31,7 +31,7 @@ from harness.images import average, to_images
 from harness.observation import Observation
 from harness.randomness import derive, numpy_generator
 from harness.registry import Entry, bind
-from harness.run.row_check import SAID, depends_on_others
+from harness.run.row_check import row_faults
 from harness.statistics import holm
 from harness.types import Array, Bytes, Images, Release, Secret
 
@@ -40,8 +40,6 @@ _ROWS = 100  # images of a release that are compared, at most
 _REHEARSED = 3  # rehearsals of each size
 _FEW = 64  # public images of the smaller rehearsals
 _FIRST = 2_000_000  # number of the first rehearsal: none that an attack makes itself
-_REPEATS = 3  # times that release 0 is made again
-_CHANGED = 0.001  # share of its bytes that may differ then
 _WORSE, _BETTER = 0.2, 0.4  # mean SSIM by which a real score must differ from the rehearsed one to count; other members
 # of an ensemble may add candidates to the one that was rehearsed, so that more is allowed upwards
 _REHEARSES = Entry("rehearsal_check", "attacks", "", granted=("defense",))
@@ -70,13 +68,13 @@ class Sample:
 def compare(client: Client, defense: Entry, seed: int) -> dict[str, Any]:
     """Whether releases differ from rehearsals: the fact `rehearsal` of a release record.
 
-    returns  mismatch (bool); statistics: by name the smallest p and the smallest p after Holm's correction; said: what
-             differs, in words
+    returns  mismatch (None where nothing differs and nothing was compared, for there are no public images);
+             statistics: by name the smallest p and the smallest p after Holm's correction; said: what differs, in words
     """
-    said = [] if _repeats(client, defense, seed) else ["the same key gives other bytes"]
-    said += [SAID] if depends_on_others(client, defense, seed) else []
+    said = row_faults(client, defense, seed)
     if not len(client.splits.public):
-        return {"mismatch": bool(said), "statistics": {}, "said": [*said, "not compared: there are no public images"]}
+        not_compared = "not compared: there are no public images"
+        return {"mismatch": True if said else None, "statistics": {}, "said": [*said, not_compared]}
     measure = _measurer(client)
     rehearsals = [[measure(*each) for each in some] for some in _rehearsals(client, defense, seed)]
     p_values: dict[tuple[str, int, int], float] = {}
@@ -184,15 +182,6 @@ def _chance_beyond(count: int, n: int, m: int) -> float:
 
 
 # Releases and rehearsals
-
-
-def _repeats(client: Client, defense: Entry, seed: int) -> bool:
-    """Whether release 0 comes again from the same key."""
-    first = client.release(defense, seed, 0)[0].images
-    return all(
-        float((client.make_release(defense, seed, 0)[0].images != first).float().mean()) <= _CHANGED
-        for _ in range(_REPEATS)
-    )
 
 
 Originals = Callable[[Array], Bytes]

@@ -10,7 +10,7 @@ import torch
 from scipy.stats import binomtest, chisquare, spearmanr
 
 from harness.images import average
-from harness.release import Scheme, obfuscate
+from harness.release import Scheme, obfuscate, public_shares
 from harness.types import Mixture
 from tests.helpers.releases import KEY, SHOWN, released, scheme, tiny
 
@@ -108,3 +108,31 @@ def test_soft_labels_of_grafts_are_the_returned_shares() -> None:
 
     expected = np.where(labels[secret.sources[:, :1]] == [0, 1], 0.8, 0.2)
     np.testing.assert_allclose(release.labels.numpy(), expected, atol=1e-6)
+
+
+def test_public_shares_are_the_plans_weights_or_hundredths() -> None:
+    """Of other shares at most the nearest hundredths are told; each row still sums to 1."""
+    rng = np.random.default_rng(0)
+    weights = rng.dirichlet([1, 1, 1], 500).astype(np.float32)
+    returned = rng.dirichlet([1, 1, 1], 500).astype(np.float32)
+
+    same, rounded = public_shares(weights, weights), public_shares(returned, weights)
+
+    assert np.array_equal(same, weights)
+    assert np.allclose(rounded * 100, np.rint(rounded * 100), atol=1e-4) and np.allclose(rounded.sum(1), 1)
+    assert np.abs(rounded - returned).max() < 0.01
+
+
+def test_a_soft_label_carries_no_code_of_the_picture() -> None:
+    """21 bits of the first source in the low bits of its share."""
+
+    def coded(sources: torch.Tensor, weights: torch.Tensor, rng: torch.Generator) -> Mixture:
+        share = 0.75 + (sources[:, 0].mean((1, 2, 3)) * 2**15).floor() * 2.0**-24
+        return Mixture(average(sources, weights), torch.stack([share, 1 - share], 1))
+
+    images, labels = tiny(200)
+    release, _ = obfuscate(
+        Scheme("coded", coded, {**SHOWN, "weights": [0.75, 0.25], "label": "soft"}), images, labels, 10, KEY
+    )
+
+    assert len(release.labels.max(1).values.unique()) <= 2  # .75, or 1 where both sources have one class

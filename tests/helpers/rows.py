@@ -23,7 +23,8 @@ RELEASED = np.linspace(0.7, 0.9, N)
 MULTI = "multi_release"
 NULL = 0.85
 NOTHING_FOUND = {
-    "rehearsal": {"mismatch": False},
+    "rehearsal": {"mismatch": False, "statistics": {}, "said": []},
+    "own_rows": {"originals": N, "shown": 0},
     "wrong_rows": {"targets": N, "shown": 0, "distractors": 1000, "distractors_shown": 0},
     "elsewhere": {},
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from dataclasses import replace
 from functools import partial
 from math import comb
 from types import ModuleType
@@ -14,8 +15,9 @@ from scipy import stats
 
 from harness.client.client import Client
 from harness.registry import Entry, load_registry
-from harness.run import rehearsal_check
+from harness.run import rehearsal_check, row_check
 from harness.run.rehearsal_check import compare, compare_scores
+from harness.run.row_check import NOT_REPEATED, SAID
 from tests.planted import cheats
 from tests.planted.data import photographs, splits_of
 from tests.planted.schemes import CHEATS, PLANTED
@@ -57,9 +59,9 @@ def test_a_cheat_that_finds_nothing_behaves_alike(name, compared):
 
 
 def test_a_defense_that_tosses_its_own_coins_does_not_repeat(compared, monkeypatch):
-    monkeypatch.setattr(rehearsal_check, "_REPEATS", 12)
+    monkeypatch.setattr(row_check, "_REPEATS", 12)
 
-    assert "the same key gives other bytes" in compared(CHEATS["chance"].make(photographs(32).private))["said"]
+    assert NOT_REPEATED in compared(CHEATS["chance"].make(photographs(32).private))["said"]
 
 
 def test_a_cheat_in_one_later_release_is_noticed(compared):
@@ -69,9 +71,11 @@ def test_a_cheat_in_one_later_release_is_noticed(compared):
 
     def function(sources, weights, rng):
         calls[0] += 1
-        return (scrambled if calls[0] == 17 else plain)(sources, weights, rng)  # 4 of release 0, 4 of rows, 6 rehearsed
+        return (scrambled if calls[0] in (13, 14) else plain)(sources, weights, rng)  # 8 of release 0, 2 of each other
 
-    assert compared(function, releases=5, mixing={**MIXING, "weights": [1.0]})["mismatch"]
+    found = compared(function, releases=5, mixing={**MIXING, "weights": [1.0]})
+
+    assert found["mismatch"] and not set(found["said"]) & {SAID, NOT_REPEATED}
 
 
 def test_a_few_images_that_are_shown_are_noticed(compared):
@@ -103,6 +107,15 @@ def test_what_is_drawn_for_a_release_or_leaks_in_rehearsals_too_is_no_mismatch(n
     planted = PLANTED[name]
 
     assert not compared(partial(planted.function, **planted.params), mixing=planted.mixing)["mismatch"]
+
+
+def test_without_public_images_nothing_is_compared_and_nothing_matches():
+    data = splits_of(photographs(32))
+    client = Client(replace(data, public=data.public.take(np.arange(0))), REGISTRY, "cpu", 1, 1000)
+
+    found = compare(client, REGISTRY.get("defenses", "mix"), 0)
+
+    assert found["mismatch"] is None and found["said"] == ["not compared: there are no public images"]
 
 
 def test_distances_are_those_of_scipy():
