@@ -8,7 +8,8 @@ A judged distance has variants, named by a prefix: `any_dssim` (to the nearest s
 sources), `attacked_dssim` (of an attack's best candidate), `attacked_any_dssim` and `first_dssim` (of its first
 candidate alone). Over everything that was released or answered stand, per original, `dssim_all` (the smallest),
 `worst_dssim` (the smallest by the metric that the worst case is made of) and `null_dssim` (the same of
-what answers another original), each also to the nearest source: `worst_any_dssim`. `any_reid_rank1` is of every
+what answers another original), each also to the nearest source: `worst_any_dssim`; `unseen_dssim` is what images come
+to that cannot show it, whatever was released. `any_reid_rank1` is of every
 original that anything holds, as whichever source, by one image alone.
 
 Thresholds: the stricter of t_acc and cut-off over both data sets, Raynal et al. 2020, Tables 2 and 3, on unattacked
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 ANY, EVERY, ATTACKED, FIRST = "any_", "every_", "attacked_", "first_"
-WORST, NULL, ALL = "worst_", "null_", "_all"
+WORST, NULL, UNSEEN, ALL = "worst_", "null_", "unseen_", "_all"
 INDEXES = ("units", "originals", "held")
 """The arrays of a record that say which original the numbers of the others are of (`index_array`)."""
 
@@ -142,7 +143,7 @@ def base(name: str) -> str:
     shorter = name.removesuffix(ALL)
     if shorter != name and base(shorter) in SCORES and SCORES[base(shorter)].judged:
         return base(shorter)
-    for prefix in (ATTACKED, FIRST, WORST, NULL, ANY, EVERY):
+    for prefix in (ATTACKED, FIRST, WORST, NULL, UNSEEN, ANY, EVERY):
         shorter = name.removeprefix(prefix)
         if shorter != name and base(shorter) in SCORES and SCORES[base(shorter)].judged:
             return base(shorter)
@@ -176,9 +177,9 @@ def index_array(name: str) -> str:
     originals  one for every target that dominates a release
     held       one for every target that a release holds
     """
-    if not (name.startswith((WORST, NULL, "reid_", f"{ANY}reid_")) or name.endswith(ALL)):
+    if not (name.startswith((WORST, NULL, UNSEEN, "reid_", f"{ANY}reid_")) or name.endswith(ALL)):
         return "units"
-    return "held" if ANY in name else "originals"
+    return "held" if ANY in name or name.startswith(UNSEEN) else "originals"
 
 
 def reidentifications() -> dict[str, str]:
@@ -250,7 +251,7 @@ def farther(name: str) -> bool | None:
     A null says nothing of what is seen: it is what the worst case is read against.
     """
     score = SCORES.get(base(name))
-    return None if score is None or name.startswith(NULL) else score.farther
+    return None if score is None or name.startswith((NULL, UNSEEN)) else score.farther
 
 
 def compared(name: str) -> bool:

@@ -6,10 +6,12 @@ hidden         the lower end of the mean worst case is at or above the threshold
                - .05 instead.
 exposed        an original is exposed where its worst case is below half of its own null. The upper Wilson end of the
                share exposed is at most .02, which takes 189 originals; one original below .05 whose null is above .3
-               fails the row. By the distance that ranks, to the dominant original and to the nearest source. So
-               does an original that an image shows (below .05) which does not hold it, unless distractors are shown
-               too: then only more than these (Fisher's exact test, times the number of seeds). They enter no worst
-               case.
+               fails the row. By the distance that ranks, to the dominant original and to the nearest source. There
+               the null is the larger of two: a scheme can show one picture in all images, so what cannot show it
+               counts beside them (harness.run.shown). So does one original that is not scored, in rows that hold
+               it. So do originals that images show (below .05) which do not hold them, where they are more than
+               distractors (Fisher's exact test, times the number of seeds), or one of them is unlike anything that
+               cannot show it and no distractor is shown; these enter no worst case.
 re-identified  for every attack, and the release as is, and every embedding: the hits on each seed against chance
                (exact binomial), the smallest p-value times the number of seeds, then Holm over attacks and embeddings.
                All images of the original that dominates in one ranking, and one image of any source by itself. Of the
@@ -49,6 +51,7 @@ LEAST_ORIGINALS = 189  # none exposed of fewer has an upper end above .02
 SEEN, UNSEEN = 0.05, 0.3  # one original below the first whose null is above the second fails the row
 LEVEL = 0.05
 NO_NULL = "not measured: null"
+NO_ROWS = "not measured: originals that are not scored, and rows of others"
 ANY_SOURCE, ELSEWHERE = " as any source", " in images that do not hold them"
 NOT_LOOKED_FOR = f"originals{ELSEWHERE}"
 
@@ -100,35 +103,53 @@ def _hidden(worst: Mapping[str, Any], threshold: float) -> Judgement:
 
 
 def exposed(cases: Mapping[str, WorstCase], releases: Sequence[RunResult] = ()) -> Judgement:
-    """Nobody is exposed by a row's own images, nor by rows that say they hold others.
+    """Nobody is exposed by a row's own images, scored or not, nor by rows that say they hold others.
 
     cases     worst cases by distance and variant; those by the distance that ranks decide
-    releases  records of the releases as they are; where one says nothing of other rows, nobody knows
+    releases  records of the releases as they are; older ones say nothing of other rows, and are not judged
     """
     own = _exposed_by_own(cases)
     if own.passes is False:
         return own
-    if shown := _shown_in_wrong_rows(releases):
-        return shown
-    measured = all("wrong_rows" in release.facts for release in releases)
-    return own if measured or own.passes is None else Judgement(None, f"not measured: {NOT_LOOKED_FOR}", own.figures)
+    shown = _shown_in_own_rows(releases) or _shown_in_wrong_rows(releases)
+    if shown or own.passes is None:
+        return shown or own
+    lacking = any(name not in release.facts for release in releases for name in ("own_rows", "wrong_rows"))
+    return Judgement(None, NO_ROWS, own.figures) if lacking else own
+
+
+def _shown_in_own_rows(releases: Sequence[RunResult]) -> Judgement | None:
+    """A failure where an original, scored or not, is shown by an image that holds it."""
+    counts = [(each["shown"], each["originals"]) for each in _facts(releases, "own_rows")]
+    if not any(shown for shown, _ in counts):
+        return None
+    return _are_shown(counts, "shown, scored or not")
 
 
 def _shown_in_wrong_rows(releases: Sequence[RunResult]) -> Judgement | None:
-    """A failure where an original is shown by an image that does not hold it, and not as many distractors are."""
-    counts = [found for release in releases if (found := release.facts.get("wrong_rows"))]
-    alone, p = False, []
+    """A failure where originals are shown by images that do not hold them: any, or more than distractors."""
+    counts = _facts(releases, "wrong_rows")
+    p = []
     for each in counts:
         table = [(each["shown"], each["targets"]), (each["distractors_shown"], each["distractors"])]
         p.append(float(fisher_exact([[hits, n - hits] for hits, n in table], alternative="greater").pvalue))
-        alone = alone or bool(each["shown"] and not each["distractors_shown"])
+    alone = any(each.get("unlike_any") and not each["distractors_shown"] for each in counts)
     if not alone and (not p or len(p) * min(p) >= LEVEL):
         return None
-    n = max(each["targets"] for each in counts)
-    share = float(np.mean([each["shown"] / each["targets"] for each in counts]))
+    return _are_shown([(each["shown"], each["targets"]) for each in counts], f"shown{ELSEWHERE}")
+
+
+def _facts(releases: Sequence[RunResult], name: str) -> list[Mapping[str, int]]:
+    return [found for release in releases if (found := release.facts.get(name))]
+
+
+def _are_shown(counts: Sequence[tuple[int, int]], how: str) -> Judgement:
+    """A failure; counts are of each seed, how many of how many."""
+    n = max(n for _, n in counts)
+    share = float(np.mean([shown / n for shown, n in counts]))
     low, high = wilson(share * n, n)
-    figures = {"share": share, "low": low, "high": high, "n": n, "seen": max(each["shown"] for each in counts)}
-    return Judgement(False, f"{_number(share * n)} of {n} shown{ELSEWHERE}", figures)
+    figures = {"share": share, "low": low, "high": high, "n": n, "seen": max(shown for shown, _ in counts)}
+    return Judgement(False, f"{_number(share * n)} of {n} {how}", figures)
 
 
 def _exposed_by_own(cases: Mapping[str, WorstCase]) -> Judgement:
@@ -146,12 +167,13 @@ def _exposed_by_own(cases: Mapping[str, WorstCase]) -> Judgement:
 def _exposed(case: WorstCase) -> Judgement:
     if case.null is None:
         return Judgement(None, NO_NULL)
+    unseen = case.null if case.unseen is None else np.fmax(case.null, case.unseen)
+    seen = len(np.unique(case.units[(case.values < SEEN) & (unseen > UNSEEN)]))  # on any seed
     known = np.isfinite(case.null)
     values, null, seeds = case.values[known], case.null[known], case.seeds[known]
     n = len(np.unique(case.units[known]))
     if n == 0:
         return Judgement(None, NO_NULL)
-    seen = len(np.unique(case.units[known][(values < SEEN) & (null > UNSEEN)]))  # on any seed
     share = float(np.mean([np.mean(values[seeds == seed] < HALF * null[seeds == seed]) for seed in np.unique(seeds)]))
     low, high = wilson(share * n, n)
     figures = {"share": share, "low": low, "high": high, "n": n, "seen": seen}

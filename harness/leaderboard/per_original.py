@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.records import RunResult
-from harness.scores import ATTACKED, INDEXES, NULL, WORST, index_array
+from harness.scores import ATTACKED, INDEXES, NULL, UNSEEN, WORST, index_array
 from harness.types import Array
 
 UNITS, ORIGINALS, HELD = INDEXES
@@ -40,7 +40,7 @@ def units_of(record: RunResult, array: str) -> Array:
 
 def shown_scores(record: RunResult) -> list[str]:
     """The arrays of a release record that are scores of the release as is."""
-    return [name for name in record.arrays if name not in INDEXES and not name.startswith((WORST, NULL))]
+    return [name for name in record.arrays if name not in INDEXES and not name.startswith((WORST, NULL, UNSEEN))]
 
 
 def least(record: RunResult, metric: str) -> PerOriginal | None:

@@ -19,10 +19,10 @@ import numpy as np
 from harness.leaderboard.attack_results import AttackResult
 from harness.leaderboard.attack_runs import AttackRuns, pooled_hits
 from harness.leaderboard.format import LOOK
-from harness.leaderboard.per_original import PerOriginal, least
+from harness.leaderboard.per_original import PerOriginal, least, units_of
 from harness.leaderboard.training import Kind, Variances, summarised
 from harness.records import RunResult
-from harness.scores import ATTACKED, SCORES, WORST, followers, threshold
+from harness.scores import ATTACKED, SCORES, UNSEEN, WORST, base, followers, threshold
 from harness.statistics import per_unit, share_below, summarise
 from harness.training_variance import Sample
 from harness.types import Array
@@ -40,6 +40,7 @@ class WorstCase:
     values, null  (M,) the minimum over everything, and the mean over derangements of the same minimum of what
                   answers another original, NaN where there is none; the null is None where some record has none
     units, seeds  (M,) the original and the seed of each
+    unseen        (M,) what images come to that cannot show the original, whatever was released; None: not measured
     alone         (M,) of the releases as they are (None) and of each attack by itself, by its place
     attacks       the attacks that entered, by place
     lacking       the attacks, or `look`, whose records have no null
@@ -52,6 +53,7 @@ class WorstCase:
     alone: Mapping[int | None, Array]
     attacks: Mapping[int, AttackRuns]
     lacking: tuple[str, ...]
+    unseen: Array | None = None
 
     @property
     def sample(self) -> Sample:
@@ -81,7 +83,20 @@ def worst_values(releases: Sequence[RunResult], attacks: Sequence[AttackRuns], m
         alone,
         {at: attacks[at] for at in entered},
         lacking,
+        _unseen([release for release in releases if least(release, metric) is not None], metric),
     )
+
+
+def _unseen(releases: Sequence[RunResult], metric: str) -> Array | None:
+    """Of the originals of `least`, one release after the other."""
+    array, found = f"{UNSEEN}{base(metric)}", []
+    for release in releases:
+        look = least(release, metric)
+        if look is None or array not in release.arrays:
+            return None
+        of = units_of(release, array)
+        found.append(release.arrays[array][np.searchsorted(of, look.units)])
+    return np.concatenate(found)
 
 
 def _seeds(releases: Sequence[RunResult], metric: str) -> list[int]:

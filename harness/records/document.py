@@ -137,16 +137,31 @@ class Rehearsal(Struct):
     said: list[Text] = []
 
 
+class OwnRows(Struct):
+    """How many of the originals, scored or not, are shown by images that hold them."""
+
+    shown: Count
+    originals: Positive
+
+    def __post_init__(self) -> None:
+        if self.shown > self.originals:
+            raise ValueError("no more shown than there are")
+
+
 class WrongRows(Struct):
-    """How many of the targets, and of the distractors, are shown by images that do not hold them."""
+    """How many of the originals (`targets`), and of the distractors, are shown by images that do not hold them.
+
+    unlike_any  of those shown, how many are unlike anything that cannot show them
+    """
 
     shown: Count
     targets: Positive
     distractors_shown: Count
     distractors: Count
+    unlike_any: Count = 0
 
     def __post_init__(self) -> None:
-        if self.shown > self.targets or self.distractors_shown > self.distractors:
+        if not self.unlike_any <= self.shown <= self.targets or self.distractors_shown > self.distractors:
             raise ValueError("no more shown than there are")
 
 
@@ -167,6 +182,7 @@ class ReleaseFacts(Struct):
     """What boards read of a release's facts; those of an attack are its plugin's own."""
 
     rehearsal: Rehearsal = field(default_factory=Rehearsal)
+    own_rows: OwnRows | None = None
     wrong_rows: WrongRows | None = None
     elsewhere: dict[str, Elsewhere] = {}
 

@@ -134,6 +134,11 @@ class Minima:
                 arrays[f"any_{name}_all"] = self._smallest_any[name][held]
         return arrays
 
+    @property
+    def nearest(self) -> Array:
+        """(N,) the least distance that ranks, to whichever original; infinite where nothing answered it."""
+        return self._worst_any[judged()[0]]
+
     def _targets(self, values: Array) -> Array:
         found: Array = np.flatnonzero(np.isfinite(values) & self._client.is_target)
         return found

@@ -22,8 +22,8 @@ from harness.run.answers import of_release
 from harness.run.originals import Minima, summaries
 from harness.run.rehearsal_check import compare, compare_scores
 from harness.run.scoring import identified, must_beat_chance, score
-from harness.run.wrong_rows import shown_in_wrong_rows
-from harness.scores import judged
+from harness.run.shown import Shown, unseen_distances
+from harness.scores import UNSEEN, judged
 from harness.statistics import summarise
 from harness.train import TrainingTask
 from harness.types import Array, Bytes, Guess
@@ -34,7 +34,7 @@ _CHUNK = 64
 
 
 def measure_release(client: Client, defense: Entry, seed: int) -> Outcome:
-    """Distances of release 0 to its originals; and of all releases how close they come to each, and whom they identify.
+    """Distances of release 0 to its originals; and of all releases how close they come to each, and whom they show.
 
     A metric that lacks something from outside (weights) is a score without values that says why.
     """
@@ -54,14 +54,17 @@ def measure_release(client: Client, defense: Entry, seed: int) -> Outcome:
             grid = grid[np.arange(len(rows)), secret.dominant[rows]][:, None]
         arrays[name] = grid[:, 0]
     scores = {name: summarise(values, units=units, proportion=False) for name, values in arrays.items()}
-    minima, answers, seen = Minima(client), [], set[tuple[bytes, bytes]]()
+    minima, shown, answers, seen = Minima(client), Shown(client), [], set[tuple[bytes, bytes]]()
     for number in range(client.releases):
-        answers.append(of_release(client, *client.release(defense, seed, number)).not_in(seen))
+        its = client.release(defense, seed, number)
+        answers.append(of_release(client, *its).not_in(seen))
         minima.add(answers[-1])
+        shown.add(number, *its)
     by_original = minima.arrays(raw=True)
+    by_original[f"{UNSEEN}{judged()[0]}"] = unseen_distances(client, by_original["held"])
     known, hits, found = identified(client, answers)
     rehearsal = compare(client, defense, seed)
-    found["wrong_rows"] = shown_in_wrong_rows(client, answers)
+    found |= shown.facts(lambda number: client.release(defense, seed, number)[0], minima.nearest)
     facts = {"released": len(release), "rehearsal": rehearsal, **found, **client.splits.notes}
     scores |= {**summaries(by_original), **known, **missing}
     return scores, {"units": units, **arrays, **by_original, **hits}, facts

@@ -12,7 +12,7 @@ from harness.leaderboard import judgement, verdict
 from harness.leaderboard.board import boards
 from harness.records import RunSpec
 from harness.scores import ANY, reidentifications
-from tests.helpers.rows import N, attacked, complete, never_found, older, release, row, rows
+from tests.helpers.rows import NULL, N, attacked, complete, never_found, older, release, row, rows
 
 FAR = np.full(N, 0.84)
 
@@ -93,6 +93,52 @@ def test_originals_shown_in_rows_that_hold_others_are_exposed(shown, by_chance, 
 
     assert found.passes["exposed"] is passes
     assert passes or f"{shown} of 200 shown in images that do not hold them" in found.judgements["exposed"].words
+
+
+def test_one_original_in_a_row_of_another_fails_where_nothing_else_comes_as_near():
+    """Unlike anything that cannot show it, and no distractor is shown."""
+    kept, plain = release(dssim=FAR), release(dssim=FAR)
+    counts = {"targets": 200, "shown": 1, "distractors": 200, "distractors_shown": 0}
+    kept.facts["wrong_rows"], plain.facts["wrong_rows"] = {**counts, "unlike_any": 1}, {**counts, "unlike_any": 0}
+
+    assert row(kept).passes["exposed"] is False and row(plain).passes["exposed"] is True
+
+
+def test_one_original_that_is_shown_fails_though_it_is_not_scored():
+    kept = release(dssim=FAR)
+    kept.facts["own_rows"] = {"originals": 600, "shown": 1}
+
+    found = row(kept)
+
+    assert found.passes["exposed"] is False and "1 of 600 shown, scored or not" in found.judgements["exposed"].words
+
+
+def test_a_picture_in_all_rows_does_not_delete_its_own_null():
+    """Of one original the worst case and the null are 0: every answer shows it."""
+    first = np.arange(N) == 0
+    poster = release(dssim=np.where(first, 0.0, 0.84), null=np.where(first, 0.0, NULL))
+    unlike, plain = (replace(poster, arrays={**poster.arrays, "unseen_dssim": np.full(N, at)}) for at in (0.8, 0.1))
+
+    assert row(unlike).passes["exposed"] is False and "1 below .05" in row(unlike).judgements["exposed"].words
+    assert row(plain).passes["exposed"] is True
+
+
+@pytest.mark.parametrize("fact", ["own_rows", "wrong_rows"])
+def test_records_that_say_nothing_of_other_rows_are_not_judged(fact):
+    older = release(dssim=FAR)
+    del older.facts[fact]
+
+    assert row(older).passes["exposed"] is None
+
+
+@pytest.mark.parametrize("said", [{}, {"rehearsal": {"mismatch": None, "said": ["not compared"], "statistics": {}}}])
+def test_a_row_whose_rehearsals_were_not_compared_is_not_judged(said):
+    kept = release(dssim=FAR)
+    del kept.facts["rehearsal"]
+
+    found = row(replace(kept, facts={**kept.facts, **said}))
+
+    assert "rehearsals to compare the releases with" in found.missing and not found.mismatch
 
 
 def hits(record, count, chance=0.004, name="reid_rank1"):

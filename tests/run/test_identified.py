@@ -10,7 +10,6 @@ import torch
 
 from harness.run.answers import Answers
 from harness.run.scoring import identified
-from harness.run.wrong_rows import shown_in_wrong_rows
 from harness.scores import reidentifications
 from tests.helpers import planted
 
@@ -89,25 +88,3 @@ def test_an_original_that_is_shown_as_itself_is_not_found_elsewhere(client):
     _, _, facts = identified(client, [released(client, np.arange(N), np.arange(N)[:, None])])
 
     assert facts["elsewhere"]["reid_rank1"]["named"] < N / 2
-
-
-def test_a_few_pictures_in_wrong_rows_are_counted(client):
-    """Ten rows of noise show the next original as it is; neither a row's own picture nor noise counts."""
-    images = pictures(N, 7)
-    images[:10] = client.splits.private.images[1:11]
-    images[20:30] = client.splits.private.images[20:30]
-    rows = np.arange(N)
-
-    found = shown_in_wrong_rows(client, [Answers(torch.from_numpy(images)[:, None], rows[:, None], np.zeros(N, int))])
-
-    assert found == {"targets": N, "shown": 10, "distractors": OTHERS, "distractors_shown": 0}
-
-
-@pytest.mark.parametrize("noise", [0, 20])
-def test_one_plain_picture_for_all_shows_nobody(client, noise):
-    plain = 128 + np.random.default_rng(0).integers(-noise, noise + 1, (N, 3, planted.SIZE, planted.SIZE))
-    images = torch.from_numpy(plain.astype(np.uint8))[:, None]
-
-    found = shown_in_wrong_rows(client, [Answers(images, np.arange(N)[:, None], np.zeros(N, int))])
-
-    assert found["shown"] == found["distractors_shown"] == 0
