@@ -137,7 +137,8 @@ def main() -> None:
 def power(baseline: Path, whole: Path) -> dict[str, Any]:
     """The comparison of a baseline with those of its records that a check of the suite would run again."""
     records = read(baseline)
-    again = {item["key"] for item in plan(suites.crosses(whole, load_registry(), baseline, suites.choice(None)))}
+    registry = load_registry(suites.own_registry(whole))
+    again = {item["key"] for item in plan(suites.crosses(whole, registry, baseline, suites.choice(None)))}
     found = [record for record in records if record.spec.key in again]
     if len(found) < len(again):
         sys.exit(f"{baseline} is of other code; renew it with: harness check {baseline} --update")

@@ -33,6 +33,7 @@ NOT_COMPARABLE = "not comparable"
 FIGURE_MOVED = "figure moved"
 ORDER_NOT_RANDOM = "release order is not random"
 VERDICT_MISSING = "not judged any more"
+NOT_CAUGHT = "planted fault not caught"
 FAILING = (
     PRIVACY_LOST,
     PRIVACY_GAINED,
@@ -44,6 +45,7 @@ FAILING = (
     FIGURE_MOVED,
     ORDER_NOT_RANDOM,
     VERDICT_MISSING,
+    NOT_CAUGHT,
 )
 
 

@@ -12,7 +12,8 @@ and larger than its tolerance. A version that was raised in the registry explain
 A version of a metric or an evaluator explains like a defense's: gains alone. A null says nothing of what is seen: any
 version explains it. Explained changes are reported and do not fail; other intended changes go into the baseline with
 --update. Accuracies are compared on every defense and as their mean over all of them, which varies less: a fault in
-training or in recognition moves them all. The verdict itself is compared too (harness.check.verdicts).
+training or in recognition moves them all. The verdict itself is compared too (harness.check.verdicts). Of planted
+faults nothing else is: they must not pass, and every part of the verdict that caught one must catch it still.
 
 Every release is also checked for its order. "If index i always held x_i, averaging epochs would undo everything"
 (Raynal et al. 2020, section 2, as read here), so a release is shuffled anew each epoch. A record lists the originals in
@@ -89,11 +90,12 @@ def compare(
     matches = sorted(match_series(before, after), key=_sort_key)
     changes = [change for match in matches for change in _status_changes(match)]
     changes += verdict_changes(matches)
-    figures = [figure for match in matches for figure in _figures(match, matches, tolerances or {})]
-    figures += _joint_figures(matches, tolerances or {})
+    compared = [match for match in matches if not match.planted]
+    figures = [figure for match in compared for figure in _figures(match, compared, tolerances or {})]
+    figures += _joint_figures(compared, tolerances or {})
     orders = [
         _order_change(match)
-        for match in matches
+        for match in compared
         if match.after and match.after.kind == "release" and match.after.ok_records
     ]
     corrected = holm([*(figure.measured.p for figure in figures), *(change.p or 0.0 for change in orders)]).tolist()

@@ -17,6 +17,8 @@ from harness.records import RunResult
 from harness.scores import INDEXES
 
 _WORST_FIRST = ("failed", "skipped", "inapplicable", "ok")
+PLANTED_FAULT = "planted_fault"
+"""The trait of a defense that must fail: only its verdict is compared."""
 _COMPARABLE = {
     "dataset": "images",
     "device": "device",
@@ -44,6 +46,11 @@ class Series:
     def defense(self) -> Mapping[str, Any]:
         entry: Mapping[str, Any] = self.inputs["defense"]
         return entry
+
+    @property
+    def planted(self) -> bool:
+        """Whether the defense is a planted fault, which the verdict must catch."""
+        return PLANTED_FAULT in self.defense.get("traits", [])
 
     @property
     def attack(self) -> Mapping[str, Any] | None:
@@ -105,6 +112,10 @@ class Match:
     before: Series | None
     after: Series | None
     changed_settings: tuple[str, ...] = ()
+
+    @property
+    def planted(self) -> bool:
+        return any(side.planted for side in (self.before, self.after) if side)
 
     @property
     def not_comparable(self) -> str | None:

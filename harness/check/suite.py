@@ -27,6 +27,12 @@ def builtin_suite() -> Path:
     return inside if inside.is_file() else package.parent / "experiments" / "ci.yaml"
 
 
+def own_registry(suite: Path) -> list[Path]:
+    """The registry file of the suite's own defenses, NAME/registry.yaml beside NAME.yaml; none where there is none."""
+    beside = suite.with_suffix("") / "registry.yaml"
+    return [beside] if beside.is_file() else []
+
+
 def all_seeds(seeds: Sequence[int]) -> Sequence[int]:
     """What a baseline holds."""
     return seeds

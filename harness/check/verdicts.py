@@ -5,6 +5,9 @@ Every figure may stay within its tolerance while the verdict turns, so the parts
 
 A verdict near its limit turns by chance. The baseline's seeds say whether it does: they are judged in groups of as many
 as the new run has, and a verdict on which the groups do not agree may turn without failing the check.
+
+A planted fault (a defense with that trait) must fail some part, whatever the baseline says; and each part that it
+failed on all of the baseline's seeds it must fail still. No raised version explains that it does not.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import Any, NamedTuple
 
 from harness.check.changes import (
     EXPLAINED,
+    NOT_CAUGHT,
     PRIVACY_GAINED,
     PRIVACY_LOST,
     UNCHANGED,
@@ -23,6 +27,7 @@ from harness.check.changes import (
     Change,
 )
 from harness.check.series import Match, Series, raised
+from harness.leaderboard.completeness import not_compared
 from harness.leaderboard.row import Row, RowRecords, make_row
 from harness.leaderboard.training import Variances, pooled_variances
 from harness.records import RunResult
@@ -48,15 +53,16 @@ def verdict_changes(matches: Sequence[Match]) -> list[Change]:
         if match.before and match.after and not match.not_comparable and match.after.kind == "release"
     ]
     pairs = [(match, old, new) for match, old, new in pairs if old.ok_records and new.ok_records]
+    passing = _passing_faults(matches)
     if not pairs:
-        return []
+        return passing
     before, after = ([side for match in matches if (side := part(match))] for part in (_before, _after))
     seeds = [_seeds_of_all(_row_of(new, after)) for *_, new in pairs]
     known = [_seeds_of_all(_row_of(old, before)) for _, old, _ in pairs]
     now = _verdicts([new for *_, new in pairs], after, seeds)
     grouped = list(zip_longest(*map(_groups, known, seeds), fillvalue=frozenset[int]()))
     groups = [_verdicts([old for _, old, _ in pairs], before, group) for group in grouped]
-    changes = []
+    changes = passing
     for at, (match, old, new) in enumerate(pairs):
         versions = _versions(_row_of(old, before), _row_of(new, after))
         for part, found in now[at].items():
@@ -64,6 +70,18 @@ def verdict_changes(matches: Sequence[Match]) -> list[Change]:
             if was:
                 changes.append(_change(match, part, was, found, versions))
     return changes
+
+
+def _passing_faults(matches: Sequence[Match]) -> list[Change]:
+    """The planted faults of the new run that fail no part of the verdict."""
+    side = [match.after for match in matches if match.after]
+    faults = [each for each in side if each.planted and each.kind == "release" and each.ok_records]
+    found = _verdicts(faults, side, [_seeds_of_all(_row_of(each, side)) for each in faults])
+    return [
+        Change(f"{each.names[1]} {each.kind}", "verdict", NOT_CAUGHT, ("every part passes, or is not judged",))
+        for each, parts in zip(faults, found, strict=True)
+        if all(part.passes is not False for part in parts.values())
+    ]
 
 
 def _before(match: Match) -> Series | None:
@@ -102,16 +120,18 @@ def _verdicts(
         attacks = [record for each in _row_of(release, side)[1:] for record in _of_seeds(each.records, mine)]
         given.append(RowRecords(_of_seeds(release.ok_records, mine), attacks, variances=variances))
     variances |= pooled_variances(sample for each in given if each.releases for sample in each.samples())
-    return [_verdict(make_row(each)) if each.releases else {} for each in given]
+    return [_verdict(make_row(each), each.releases) if each.releases else {} for each in given]
 
 
 def _of_seeds(records: Mapping[int, RunResult], seeds: Collection[int]) -> list[RunResult]:
     return [record for seed, record in records.items() if seed in seeds]
 
 
-def _verdict(row: Row) -> dict[str, Part]:
+def _verdict(row: Row, releases: Sequence[RunResult]) -> dict[str, Part]:
     parts = {name: Part(each.passes, each.words, each.figures) for name, each in row.judgements.items()}
-    return {**parts, REHEARSAL: Part(not row.mismatch, "; ".join(row.mismatch) or "matches the release", {})}
+    matches, words = (None, "not compared") if not_compared(releases) else (True, "matches the release")
+    said = Part(False, "; ".join(row.mismatch), {}) if row.mismatch else Part(matches, words, {})
+    return {**parts, REHEARSAL: said}
 
 
 def _change(match: Match, part: str, before: Sequence[Part], now: Part, versions: Mapping[bool, list[str]]) -> Change:
@@ -120,6 +140,9 @@ def _change(match: Match, part: str, before: Sequence[Part], now: Part, versions
     if was is now.passes:
         return Change(name, part, UNCHANGED)
     turned = f"{_WORDS[was]} -> {_WORDS[now.passes]} ({before[0].words} -> {now.words})"
+    if match.planted:
+        caught = all(each.passes is False for each in before)
+        return Change(name, part, NOT_CAUGHT if caught else WITHIN, (turned,))
     if was is None:  # nothing was claimed before
         return Change(name, part, WITHIN, (turned,))
     if any(each.passes is not was for each in before) and not _beyond(now, before):

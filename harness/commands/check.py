@@ -62,6 +62,9 @@ def add(subparsers: Any) -> None:
 
 
 def run_check(args: argparse.Namespace) -> int:
+    from harness.check.suite import own_registry
+
+    args.registry = [*args.registry, *own_registry(_suite(args))]
     registry = registry_from(args)
     tolerances = _tolerances(args.tolerance, registry)
     if args.update and args.seeds is not None:

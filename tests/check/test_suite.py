@@ -9,9 +9,13 @@ import sys
 import pytest
 
 from harness import mixing
-from harness.check.suite import builtin_suite, choice
+from harness.check.series import PLANTED_FAULT
+from harness.check.suite import builtin_suite, choice, own_registry
+from harness.check.verdicts import REHEARSAL
 from harness.cli import main
+from harness.leaderboard.row import RowRecords, make_row
 from harness.registry import load_registry
+from harness.run.engine import run
 from harness.run.sweep import crosses
 from tests.helpers.paths import ROOT
 from tests.helpers.planted import picture_folder
@@ -110,7 +114,8 @@ def test_an_order_that_is_not_shuffled_is_caught(check, monkeypatch):
 
 def test_the_suite_of_this_project_is_one_that_runs():
     """Every name, knob and key in it is known; its plan is made without running it."""
-    found = crosses(builtin_suite(), load_registry(), records=builtin_suite().parent / "nowhere")
+    registry = load_registry(own_registry(builtin_suite()))
+    found = crosses(builtin_suite(), registry, records=builtin_suite().parent / "nowhere")
 
     assert sum(len(cross.plan()) for cross in found) > 50
 
@@ -129,3 +134,31 @@ def test_the_faults_of_the_experiment_can_still_be_planted():
 
     counts = [(tree / file).read_text().count(before) for fault in faults for file, before, _ in fault.edits]
     assert counts == [1] * len(counts) and len(counts) > 6
+
+
+FAULTS = {
+    "few_in_wrong_rows": ("exposed", REHEARSAL),
+    "few_negatives_in_wrong_rows": ("exposed", REHEARSAL),
+    "other_when_rehearsed": (REHEARSAL,),
+    "zoomed_and_tilted": ("reidentified",),
+    "unscored_shown": ("exposed",),
+    "picture_in_the_label": (REHEARSAL,),
+    "permuted_negative": ("exposed", "reidentified"),
+}
+
+
+def test_the_planted_faults_of_the_suite_are_caught_each_by_its_guard(monkeypatch, tmp_path):
+    """As the suite runs them, on its first seed."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    registry = load_registry(own_registry(builtin_suite()))
+    tables = crosses(builtin_suite(), registry, tmp_path / "records", seeds=[0])
+    tables = [table for table in tables if any(PLANTED_FAULT in each.traits for each in table.defenses)]
+
+    cells = [cell for made in run(tables) for cell in made]
+
+    for name, parts in FAULTS.items():
+        mine = {part.spec.key: part for cell in cells for part in cell.parts if part.inputs["defense"]["name"] == name}
+        kinds = [[each for each in mine.values() if each.spec.kind == kind] for kind in ("release", "attack")]
+        row = make_row(RowRecords(kinds[0], kinds[1]))
+        failed = {part for part, passes in row.passes.items() if passes is False}
+        assert set(parts) <= failed | ({REHEARSAL} if row.mismatch else set()), name

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from harness.check import changes
 from harness.check.compare import compare
+from harness.check.series import PLANTED_FAULT
 from harness.check.verdicts import verdict_changes
 from tests.helpers.rows import RELEASED, N, attacked, never_found, release
 
@@ -158,3 +160,43 @@ def test_the_new_run_is_compared_with_its_own_seeds():
 
 def test_without_a_release_on_both_sides_there_is_no_verdict_to_compare():
     assert verdict_changes([]) == [] and not verdicts([], suite())
+
+
+def faulty(caught=True, seeds=SEEDS, version=1):
+    """A planted fault: a picture in a row of another, and whether the verdict says so."""
+    found = suite(seeds=seeds, version=version)
+    for each in found:
+        each.inputs["defense"]["traits"] = [PLANTED_FAULT]
+        if each.spec.kind == "release":
+            each.facts["wrong_rows"] = {**each.facts["wrong_rows"], "shown": int(caught), "unlike_any": int(caught)}
+    return found
+
+
+def test_a_planted_fault_that_is_caught_still_fails_nothing_and_no_figure_of_it_is_compared():
+    found = compare(faulty(), faulty(seeds=range(2)))
+
+    assert not found.failed and found.compared == 0
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_planted_fault_that_passes_fails_the_check_whatever_version_was_raised(version):
+    found = compare(faulty(), faulty(False, range(2), version)).failed
+
+    assert {each.what for each in found} == {changes.NOT_CAUGHT}
+    assert {each.score for each in found} == {"verdict", "verdict (exposed)"}
+
+
+def test_a_planted_fault_that_passes_fails_the_check_though_the_baseline_lets_it_pass_or_lacks_it():
+    for before in (faulty(False), suite()):
+        found = compare(before, [*suite(seeds=range(2)), *faulty(False, range(2))])
+        assert changes.NOT_CAUGHT in {each.what for each in found.failed}
+
+
+def test_every_part_that_caught_a_planted_fault_must_catch_it_still():
+    """It fails by its rehearsals still."""
+    after = faulty(False, range(2))
+    for each in after:
+        if each.spec.kind == "release":
+            each.facts["rehearsal"] = {"mismatch": True, "statistics": {}, "said": ["rows depend on others"]}
+
+    assert [each.score for each in compare(faulty(), after).failed] == ["verdict (exposed)"]
