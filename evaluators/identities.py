@@ -80,7 +80,7 @@ def identity_histogram(images: Bytes, gallery: Bytes, device: str, *, bins: int)
 
     Two distances, the Hellinger distance of joint colour histograms and the distance of mean colours; each as a ratio
     to the smallest of the other images in the gallery, so that the one that singles an image out decides. The
-    likeness is minus the smaller ratio.
+    likeness is minus the logarithm of the smaller ratio.
 
     A fresh permutation of all pixels is found in 1.00, a constant of the image's mean colour in 1.00 (.997), which no
     histogram finds (.04), uniform noise in .00. Compared: 6, 8, 12 and 16 bins (noisy images are found in .67, .53,
@@ -91,7 +91,7 @@ def identity_histogram(images: Bytes, gallery: Bytes, device: str, *, bins: int)
     images   (n, M, 3, H, W) uint8
     gallery  (G, 3, H, W) uint8
     bins     of each channel; a level is shared linearly by the two nearest
-    returns  (n, M, G) float32, at most 0, on the device
+    returns  (n, M, G) float32 on the device
     """
     _check(images, gallery)
     known, means = _histograms(gallery, bins, device).sqrt(), _mean_colours(gallery, device)
@@ -99,7 +99,7 @@ def identity_histogram(images: Bytes, gallery: Bytes, device: str, *, bins: int)
     for some in images.flatten(0, 1).split(_CHUNK):
         shared = (_histograms(some, bins, device).sqrt() @ known.T).clamp(max=1)
         away = torch.cdist(_mean_colours(some, device), means, compute_mode="donot_use_mm_for_euclid_dist")
-        likeness.append(-torch.minimum(_ratios((1 - shared).sqrt()), _ratios(away)).float())
+        likeness.append(-torch.minimum(_ratios((1 - shared).sqrt()), _ratios(away)).clamp(min=_EQUAL**2).log().float())
     return torch.cat(likeness).view(*images.shape[:2], len(gallery))
 
 

@@ -30,6 +30,7 @@ from harness.training_variance import Sample
 CONTROLS = ("smooth", "mean_image", "random_other", "oracle")
 """What a judged row has beside the learned and the multi-release attack. `smooth` enters the worst case: no control."""
 MULTI_RELEASE = "multi_release"
+MATCHING = "candidate_matching"
 SEEDS = 3
 FLOOR, ENSEMBLE = "floor", "ensemble"
 """Traits of what a recogniser is compared with, and of an attack that runs all others."""
@@ -153,13 +154,13 @@ def missing_requirements(
         missing.append("the floor of recognition (linear)")
     elif known.recogniser and known.floor and known.is_below(variances):
         missing.append(f"a recogniser not below the floor ({known.recogniser.name} is below {known.floor.name})")
-    required = ([] if released == 1 else [MULTI_RELEASE]) + list(CONTROLS)
+    required = ([] if released == 1 else [MULTI_RELEASE]) + [MATCHING, *CONTROLS]
     not_everywhere = [
         name
         for name in required
         if name not in failed and not everywhere(lambda group, name=name: group.name == name)  # type: ignore[misc]
     ]
-    missing += [name for name in (MULTI_RELEASE, SMOOTH) if name in not_everywhere]
+    missing += [name for name in (MULTI_RELEASE, MATCHING, SMOOTH) if name in not_everywhere]
     controls = ", ".join(name for name in not_everywhere if name in CONTROLS and name != SMOOTH)
     missing += [f"controls ({controls})"] if controls else []
     if not all("rehearsal" in record.facts for record in releases):

@@ -11,7 +11,9 @@ exposed        an original is exposed where its worst case is below half of its 
                counts beside them (harness.run.shown). So does one original that is not scored, in rows that hold
                it. So do originals that images show (below .05) which do not hold them, where they are more than
                distractors (Fisher's exact test, times the number of seeds), or one of them is unlike anything that
-               cannot show it and no distractor is shown; these enter no worst case.
+               cannot show it and no distractor is shown; these enter no worst case. And so does
+               an original that an embedding or an attack names for certain (harness.run.certain), however few they
+               are: a picture that no distance recognises, tilted and enlarged, may be named all the same.
 re-identified  for every attack, and the release as is, and every embedding: the hits on each seed against chance
                (exact binomial), the smallest p-value times the number of seeds, then Holm over attacks and embeddings.
                All images of the original that dominates in one ranking, and one image of any source by itself. Of the
@@ -102,16 +104,20 @@ def _hidden(worst: Mapping[str, Any], threshold: float) -> Judgement:
     return Judgement(bool(low >= limit), said, {"limit": limit})
 
 
-def exposed(cases: Mapping[str, WorstCase], releases: Sequence[RunResult] = ()) -> Judgement:
-    """Nobody is exposed by a row's own images, scored or not, nor by rows that say they hold others.
+def exposed(
+    cases: Mapping[str, WorstCase], releases: Sequence[RunResult] = (), attacks: Sequence[AttackRuns] = ()
+) -> Judgement:
+    """Nobody is exposed by a row's own images, scored or not, nor by rows that say they hold others, nor is named for
+    certain.
 
     cases     worst cases by distance and variant; those by the distance that ranks decide
     releases  records of the releases as they are; older ones say nothing of other rows, and are not judged
+    attacks   those that are no controls
     """
     own = _exposed_by_own(cases)
     if own.passes is False:
         return own
-    shown = _shown_in_own_rows(releases) or _shown_in_wrong_rows(releases)
+    shown = _shown_in_own_rows(releases) or _shown_in_wrong_rows(releases) or _named(releases, attacks)
     if shown or own.passes is None:
         return shown or own
     lacking = any(name not in release.facts for release in releases for name in ("own_rows", "wrong_rows"))
@@ -124,6 +130,30 @@ def _shown_in_own_rows(releases: Sequence[RunResult]) -> Judgement | None:
     if not any(shown for shown, _ in counts):
         return None
     return _are_shown(counts, "shown, scored or not")
+
+
+def _named(releases: Sequence[RunResult], attacks: Sequence[AttackRuns]) -> Judgement | None:
+    """A failure where originals are named for certain, by whatever names most of them."""
+    tried = [
+        (count, len(record.arrays[name]), name, run)
+        for run, records in ((None, list(releases)), *((each, list(each.ok_runs.values())) for each in attacks))
+        for record in records
+        for name in [variant for each in reidentifications() for variant in (each, ANY + each)]
+        if name in record.arrays and (count := record.scores.get(name, {}).get("certain", 0))
+    ]
+    if not tried:
+        return None
+    count, n, name, run = max(tried, key=lambda each: each[0] / each[1])
+    low, high = wilson(count, n)
+    figures = {"share": count / n, "low": low, "high": high, "n": n, "seen": count}
+    by = f"{_by(name.removeprefix(ANY), run)} after {attack_name(run.name if run else LOOK)}"
+    return Judgement(False, f"{count} of {n} named for certain by {by}", figures)
+
+
+def _by(embedding: str, attack: AttackRuns | None) -> str:
+    """The features in words; an attack that ranks the gallery itself has its own."""
+    ranks = attack is not None and attack.entry.get("kind") == "reidentification"
+    return "its own ranking" if ranks else reidentifications()[embedding]
 
 
 def _shown_in_wrong_rows(releases: Sequence[RunResult]) -> Judgement | None:
@@ -193,10 +223,10 @@ def _number(count: float) -> str:
 
 def reidentified(releases: Sequence[RunResult], attacks: Sequence[AttackRuns]) -> Judgement:
     """Of the releases as they are and of every attack that is no control, by every embedding."""
-    runs = [(LOOK, list(releases)), *((group.name, list(group.ok_runs.values())) for group in attacks)]
+    runs = [(LOOK, None, list(releases)), *((group.name, group, list(group.ok_runs.values())) for group in attacks)]
     found = [
-        (name, embedding, trial)
-        for name, records in runs
+        (name, embedding, trial | {"features": _by(embedding, group)} if trial else None)
+        for name, group, records in runs
         for embedding in reidentifications()
         for trial in (_trial(records, embedding), _trial(records, ANY + embedding))
     ]
@@ -242,8 +272,8 @@ def _reconstructs(attack: AttackRuns) -> bool:
 
 
 def _reached(figures: Mapping[str, Any]) -> str:
-    share, features = short(figures["share"]), reidentifications()[figures["embedding"]]
-    by = f"{features}{figures['as']}"
+    share = short(figures["share"])
+    by = f"{figures.get('features') or reidentifications()[figures['embedding']]}{figures['as']}"
     return f"{share} by {by} after {attack_name(figures['attack'])} (chance {short(figures['chance'])})"
 
 

@@ -235,7 +235,7 @@ def make_row(given: RowRecords) -> Row:
         mismatch=cheats,
         judgements={
             **judgement.hidden(worst, not_measured),
-            judgement.EXPOSED: judgement.exposed(given.cases, releases),
+            judgement.EXPOSED: judgement.exposed(given.cases, releases, given.entering),
             judgement.REIDENTIFIED: judgement.reidentified(releases, given.entering),
         },
         recognisers=given.recognisers,

@@ -287,7 +287,7 @@ def _reidentified() -> Column[Row]:
         found = row.reidentified
         if "share" not in found:
             return NOTHING
-        by = f"{reidentifications()[found['embedding']]}, {attack_name(found['attack'])}"
+        by = f"{found.get('features') or reidentifications()[found['embedding']]}, {attack_name(found['attack'])}"
         words = short(found["share"]) if found["above_chance"] else "nobody"
         return TableCell(
             words, by=by if found["above_chance"] else "", chance=short(found["chance"]), value=found["share"]

@@ -13,6 +13,7 @@ from harness.errors import HarnessError, Inapplicable, NotConverged
 from harness.randomness import derive, numpy_generator
 from harness.registry import Entry, bind
 from harness.run.answers import Answers, Epoch, of_guess, rows_of
+from harness.run.certain import certain
 from harness.run.originals import Minima, summaries
 from harness.scores import ANY, ATTACKED, FIRST, embeddings, label, proof_of, reidentifications
 from harness.statistics import summarise, wilson
@@ -110,7 +111,11 @@ def _reidentification(client: Client, attack: Entry, guess: Guess, release: Rele
     _check_columns(answers, len(client.gallery), len(rows), attack)
     originals, places = np.unique(units, return_inverse=True)
     best = torch.full((len(originals), answers.shape[1]), -torch.inf, device=answers.device)
-    return _ranked(client, pooled(answers.float(), places, best), originals)
+    scores, arrays = _ranked(client, pooled(answers.float(), places, best), originals)
+    held, single, sources = _single_rows(client, secret.sources[rows])
+    figures, hits = _ranked_alone(client, answers[torch.from_numpy(single)].float(), held, sources)
+    name = next(iter(reidentifications()))
+    return {**scores, ANY + name: figures[name]}, {**arrays, "held": held, ANY + name: hits[name]}
 
 
 def _attribute(client: Client, attack: Entry, guess: Guess, release: Release, secret: Secret) -> Scored:
@@ -128,8 +133,9 @@ def identified(client: Client, answers: Sequence[Answers]) -> tuple[dict[str, An
     """Re-identification by every fixed embedding: one ranking per original, of all images that answer its releases.
 
     Beside it `any_reid_rank1` and the like: every original that is mixed into anything, by one image alone, which is
-    drawn among those that hold it. A defense says itself which source dominates, and pictures of others hide nothing
-    there. `facts` has `elsewhere`, see `_elsewhere`.
+    drawn among those that hold it, in a ranking without the image's other sources: k of them beside each other would
+    have rank 1 in 1 / k alone, although each is seen. A defense says itself which source dominates, and pictures of
+    others hide nothing there. `facts` has `elsewhere`, see `_elsewhere`.
     """
     dominant = np.concatenate([each.dominant_rows for each in answers])
     originals = np.unique(dominant[client.is_target[dominant]])
@@ -138,7 +144,7 @@ def identified(client: Client, answers: Sequence[Answers]) -> tuple[dict[str, An
     scores: dict[str, Any] = {}
     arrays: dict[str, Array] = {"originals": originals}
     elsewhere: dict[str, Any] = {}
-    held, single, sources = _single_rows(client, answers)
+    held, single, sources = _single_rows(client, np.concatenate([each.sources for each in answers]))
     for embedding, names in embeddings().items():
         best = torch.full((len(originals), len(client.gallery)), -torch.inf, device=client.device)
         alone = torch.full((len(held), len(client.gallery)), -torch.inf, device=client.device)
@@ -150,7 +156,7 @@ def identified(client: Client, answers: Sequence[Answers]) -> tuple[dict[str, An
         figures, hits = _ranked(client, best, originals)
         scores |= {name: figures[rank] for name, rank in names.items()}
         arrays |= {name: hits[rank] for name, rank in names.items()}
-        figures, hits = _ranked(client, alone, held)
+        figures, hits = _ranked_alone(client, alone, held, sources)
         for name, rank in names.items():
             if name in reidentifications():
                 scores[ANY + name], arrays[ANY + name] = figures[rank], hits[rank]
@@ -177,12 +183,11 @@ def _likenesses(
         before += len(each)
 
 
-def _single_rows(client: Client, answers: Sequence[Answers]) -> tuple[Array, Array, Array]:
+def _single_rows(client: Client, sources: Array) -> tuple[Array, Array, Array]:
     """(q,) every target that something holds, (q,) one row of all answers that holds it, and (q, k) that one's sources.
 
-    The row is drawn among all that hold the original, whichever of its sources it is.
+    The row is drawn among all that hold the original, whichever of its sources (rows, k) it is.
     """
-    sources = np.concatenate([each.sources for each in answers])
     pairs = numpy_generator(derive(b"", "single image", *sources.shape)).permutation(sources.size)
     pairs = pairs[client.is_target[sources.ravel()[pairs]]]
     held, first = np.unique(sources.ravel()[pairs], return_index=True)
@@ -226,10 +231,28 @@ def pooled(likeness: torch.Tensor, places: Array, best: torch.Tensor) -> torch.T
 
 
 def _ranked(client: Client, scores: torch.Tensor, originals: Array) -> Scored:
-    hits, chance = _evaluator(client, "reidentification")(scores, client.gallery.truth(originals))
+    truth = client.gallery.truth(originals)
+    hits, chance = _evaluator(client, "reidentification")(scores, truth)
     figures, _ = _proportions(hits, chance, originals)
-    arrays = {"originals": originals, **hits}
-    return {name: {**figure, "gallery": len(client.gallery)} for name, figure in figures.items()}, arrays
+    found = {"gallery": len(client.gallery), "certain": certain(scores, truth, 1 / scores.shape[1])}
+    return {name: {**figure, **found} for name, figure in figures.items()}, {"originals": originals, **hits}
+
+
+def _ranked_alone(client: Client, scores: torch.Tensor, held: Array, sources: Array) -> Scored:
+    """Of one image of each original, ranked without what else is mixed into that image.
+
+    scores   (q, G)
+    sources  (q, k) what each image holds, one of them the original
+    """
+    columns = client.gallery.columns[sources]
+    others = (columns >= 0) & (sources != held[:, None])
+    rows, places = np.nonzero(others)
+    rivals = scores.clone()
+    rivals[torch.from_numpy(rows), torch.from_numpy(columns[rows, places])] = torch.finfo(scores.dtype).min
+    figures, arrays = _ranked(client, rivals, held)
+    many = scores.shape[1] / max(1, scores.shape[1] - (sources.shape[1] - 1))
+    raised = {name: min(1.0, figure["chance"] * many) for name, figure in figures.items()}
+    return {name: {**figure, **_corrected(figure, raised[name])} for name, figure in figures.items()}, arrays
 
 
 def _proportions(hits: Mapping[str, Array], chance: Mapping[str, float], units: Array) -> Scored:

@@ -157,7 +157,7 @@ def test_colours_are_compared_as_a_plain_histogram_says(gallery: Bytes) -> None:
 
     found = identity_histogram(shown[:, None], gallery, "cpu", bins=bins)
 
-    assert np.allclose(found[:, 0].numpy(), -np.minimum(ratios(hellinger), ratios(away)), rtol=1e-3, atol=1e-4)
+    assert np.allclose(found[:, 0].numpy(), -np.log(np.minimum(ratios(hellinger), ratios(away))), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("embedding", [identity_invariant, identity_histogram, identity_local])

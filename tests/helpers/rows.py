@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from harness.leaderboard.board import boards
+from harness.leaderboard.completeness import MATCHING
 from harness.leaderboard.row import CONTROLS
 from harness.records import RunResult, RunSpec
 from harness.registry import load_registry
@@ -134,6 +135,17 @@ def recognised(
     return record("attack", arrays, inputs(defense, seed, **given), {"attack": entry, "targets": 1000}, chance=chance)
 
 
+def matched(hits, defense="mix", seed=0, chance=0.004, certain=0, **given):
+    """Candidates of the gallery, obfuscated as the releases are."""
+    originals = np.arange(len(hits))
+    arrays = {"units": originals, "originals": originals, "reid_rank1": np.asarray(hits, float)}
+    entry = {"name": MATCHING, "use": "a:a", "version": 1, "params": {}, "kind": "reidentification"}
+    entry |= {"granted": ["defense", "gallery", "public"]}
+    made = record("attack", arrays, inputs(defense, seed, **given), {"attack": entry, "targets": 1000}, chance=chance)
+    made.scores["reid_rank1"]["certain"] = certain
+    return made
+
+
 def trained(accuracy, defense="mix", seed=0, epochs=10, recipe="default", releases=None, **given):
     right = np.arange(50) < round(50 * accuracy)
     utility = {"name": "utility", "use": "u:u", "version": 1, "params": {"model": "resnet18", "recipe": recipe}}
@@ -159,7 +171,7 @@ def complete(defense, accuracy, dssim=RELEASED, seeds=3):
         made += [attacked(MULTI, defense, seed, dssim, granted=("releases",), releases=10)]
         made += [attacked("inversion", defense, seed, dssim, traits=("learned",), granted=("defense", "public"))]
         made += [attacked(name, defense, seed, dssim, traits=("control",)) for name in CONTROLS if name != "smooth"]
-        made += [attacked("smooth", defense, seed, dssim)]
+        made += [attacked("smooth", defense, seed, dssim), matched(np.zeros(N), defense, seed)]
     return made
 
 

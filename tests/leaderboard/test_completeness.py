@@ -49,6 +49,10 @@ def test_a_recogniser_that_is_granted_more_than_the_floor_does_not_replace_one(g
     assert below == ["a recogniser not below the floor (cnn is below linear)"]
 
 
+def test_known_candidates_must_have_been_matched():
+    assert row(*without("candidate_matching", complete("mix", 0.9))).missing == ["candidate_matching"]
+
+
 @pytest.mark.parametrize("name", ["cnn", "linear"])
 def test_recogniser_and_floor_are_needed_on_every_seed(name):
     records = [

@@ -12,7 +12,7 @@ from harness.leaderboard import judgement, verdict
 from harness.leaderboard.board import boards
 from harness.records import RunSpec
 from harness.scores import ANY, reidentifications
-from tests.helpers.rows import NULL, N, attacked, complete, never_found, older, release, row, rows
+from tests.helpers.rows import NULL, N, attacked, complete, matched, never_found, older, release, row, rows
 
 FAR = np.full(N, 0.84)
 
@@ -139,6 +139,30 @@ def test_a_row_whose_rehearsals_were_not_compared_is_not_judged(said):
     found = row(replace(kept, facts={**kept.facts, **said}))
 
     assert "rehearsals to compare the releases with" in found.missing and not found.mismatch
+
+
+@pytest.mark.parametrize("variant", ["", ANY])
+def test_one_original_that_is_named_for_certain_is_exposed(variant):
+    """By any embedding of the release, by an attack's picture, and by an attack that ranks the gallery itself."""
+    name = f"{variant}reid_local_rank1"
+    shown, answered = never_found(release(dssim=FAR)), attacked("peek", dssim=FAR)
+    for record in (shown, answered):
+        record.scores[name]["certain"] = 1
+
+    found = row(shown)
+
+    assert found.passes["exposed"] is False and found.passes["reidentified"] is True
+    assert "1 of 200 named for certain by local features after no attack" in found.judgements["exposed"].words
+    assert row(never_found(release(dssim=FAR)), answered).passes["exposed"] is False
+    ranked = row(never_found(release(dssim=FAR)), matched(np.zeros(N), certain=3))
+    assert "3 of 200 named for certain by its own ranking" in ranked.judgements["exposed"].words
+
+
+def test_candidates_that_are_matched_are_re_identified():
+    found = row(never_found(release(dssim=FAR)), matched(np.arange(N) < 60))
+
+    assert found.passes["reidentified"] is False
+    assert ".300 by its own ranking after candidate_matching" in found.judgements["reidentified"].words
 
 
 def hits(record, count, chance=0.004, name="reid_rank1"):

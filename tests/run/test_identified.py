@@ -47,7 +47,20 @@ def test_a_picture_of_the_source_that_is_not_declared_is_found_as_any_source(cli
 
     assert scores["reid_rank1"]["mean"] == 0
     assert 0.3 < scores["any_reid_rank1"]["mean"] < 0.7  # one image of two that hold it shows it
-    assert len(arrays["any_reid_rank1"]) == N and scores["any_reid_rank1"]["chance"] == 1 / (N + OTHERS)
+    assert len(arrays["any_reid_rank1"]) == N and scores["any_reid_rank1"]["chance"] == 1 / (N + OTHERS - 1)
+
+
+def test_of_several_sources_beside_each_other_every_one_is_found(client):
+    """Two pictures as the left and the right half of an image: each is likest to it among all but the other."""
+    sources = pairs()
+    images = torch.from_numpy(client.splits.private.images)
+    half = planted.SIZE // 2
+    halves = torch.cat([images[sources[:, 0]][..., :half], images[sources[:, 1]][..., half:]], 3)
+
+    scores, _, _ = identified(client, [Answers(halves[:, None], sources, np.zeros(N, np.int64))])
+
+    assert scores["reid_rank1"]["mean"] < 0.8
+    assert scores["any_reid_rank1"]["mean"] > 0.95 and scores["any_reid_rank1"]["certain"] > 30
 
 
 def test_pictures_of_other_sources_in_other_releases_hide_nothing(client):
