@@ -38,6 +38,7 @@ from harness.types import Array, Bytes, Images, Release, Secret
 SIGNIFICANT = 0.001
 _ROWS = 100  # images of a release that are compared, at most
 _REHEARSED = 3  # rehearsals of each size
+_DIGITS = 5  # of a statistic: beyond, images that are all the same differ by the order of a sum
 _FEW = 64  # public images of the smaller rehearsals
 _FIRST = 2_000_000  # number of the first rehearsal: none that an attack makes itself
 _WORSE, _BETTER = 0.2, 0.4  # mean SSIM by which a real score must differ from the rehearsed one to count; other members
@@ -230,7 +231,8 @@ def _measurer(client: Client) -> Callable[[Release, Secret, Originals], Sample]:
         mixed = average(sources, shares).mul(255).round().div(255)
         beside = {"largest_share": shares.amax(1)}
         both = (statistics(images, mixed, dominant, dssim) | beside for images in (released, mixed))
-        return Sample(*({name: values.double().cpu().numpy() for name, values in each.items()} for each in both))
+        told = ({name: values.double().cpu().numpy().round(_DIGITS) for name, values in each.items()} for each in both)
+        return Sample(*told)
 
     return measure
 

@@ -52,9 +52,8 @@ def row_faults(client: Client, defense: Entry, seed: int) -> list[str]:
         for turn in range(_REPEATS if number == 0 else 1):
             in_order = number == 0 and turn % 2 == 0
             order = range(len(calls.slices)) if in_order else _another_order(len(calls.slices), turn)
-            if not _comes_again(calls, release, order):
-                other_bytes, others = other_bytes or in_order, others or not in_order
-                break
+            same = _comes_again(calls, release, order)
+            other_bytes, others = other_bytes or (in_order and not same), others or not (in_order or same)
         for half in range(2 * _HALVES if number == 0 else 0):
             changes = _half_of(len(release), half).to(client.device)
             rows, shares = _with_other_content(calls, release, secret, changes)

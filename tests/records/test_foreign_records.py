@@ -114,6 +114,7 @@ FIELDS = [
     ({"facts": None}, "facts: expected a table"),
     ({"facts__rehearsal": [1]}, "facts: rehearsal: expected a table"),
     ({"facts__wrong_rows": {"shown": 3, "targets": 2, "distractors": 1, "distractors_shown": 0}}, "facts: wrong_rows"),
+    ({"facts__own_rows": {"shown": 3, "originals": 2}}, "facts: own_rows"),
     ({"facts__wrong_rows": {"shown": 0, "targets": 0, "distractors": 1, "distractors_shown": 0}}, "facts: wrong_rows"),
     ({"facts__elsewhere": {"reid_rank1": 1}}, "facts: elsewhere.reid_rank1: expected a table"),
     ({"asked": None}, "asked: expected a table"),

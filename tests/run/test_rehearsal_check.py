@@ -59,7 +59,7 @@ def test_a_cheat_that_finds_nothing_behaves_alike(name, compared):
 
 
 def test_a_defense_that_tosses_its_own_coins_does_not_repeat(compared, monkeypatch):
-    monkeypatch.setattr(row_check, "_REPEATS", 12)
+    monkeypatch.setattr(row_check, "_REPEATS", 24)
 
     assert NOT_REPEATED in compared(CHEATS["chance"].make(photographs(32).private))["said"]
 
