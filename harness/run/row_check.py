@@ -34,10 +34,10 @@ SAID = "a released image depends on others than its own sources"
 SAID_OF_LABELS = "the shares of a label depend on what the images show"
 _REPEATS = 3  # times that release 0 is made again; every second time in another order, as each later release is once
 _HALVES = 2  # halves of the rows that get other content, and then the other half of each
-_DRAWS = 32
+_DRAWS = 16
 _IMAGES, _SHARES = 0, 1
 _ROUNDS = 3  # of so many draws: a row or a share must differ in each
-_CALLS = 2  # calls at most whose draws are repeated
+_CALLS = 2  # calls at most whose draws are repeated for images, and for shares: one of each half
 _CHANGED = 0.01  # share of the bytes of a row that may differ by more than one level, the rounding of sums
 _EXCESS = 10.0  # times the squared standard error of its mean: more is a difference of a row
 _SAME, _SAME_SHARE = 0.5 / 255, 1e-6  # of a pixel and of a share: less is rounding
@@ -46,6 +46,7 @@ _SAME, _SAME_SHARE = 0.5 / 255, 1e-6  # of a pixel and of a share: less is round
 def row_faults(client: Client, defense: Entry, seed: int) -> list[str]:
     """What is wrong with the rows of a defense, in words; empty where nothing is."""
     other_bytes = others = labels = False
+    left = [_CALLS, _CALLS]
     for number in range(client.releases):
         release, secret = client.release(defense, seed, number)
         calls = client.calls(defense, seed, number)
@@ -56,7 +57,7 @@ def row_faults(client: Client, defense: Entry, seed: int) -> list[str]:
             other_bytes, others = other_bytes or (in_order and not same), others or not (in_order or same)
         for half in range(2 * _HALVES if number == 0 else 0):
             changes = _half_of(len(release), half).to(client.device)
-            rows, shares = _with_other_content(calls, release, secret, changes)
+            rows, shares = _with_other_content(calls, release, secret, changes, left)
             others, labels = others or rows, labels or shares
     said = {NOT_REPEATED: other_bytes, SAID: others, SAID_OF_LABELS: labels}
     return [words for words, holds in said.items() if holds]
@@ -91,8 +92,13 @@ def _half_of(count: int, number: int) -> torch.Tensor:
     return torch.from_numpy(drawn != bool(number % 2))
 
 
-def _with_other_content(calls: Calls, release: Release, secret: Secret, changes: torch.Tensor) -> tuple[bool, bool]:
-    """Some rows get the negatives of their sources: whether the other rows are others, and whether any shares are."""
+def _with_other_content(
+    calls: Calls, release: Release, secret: Secret, changes: torch.Tensor, left: list[int]
+) -> tuple[bool, bool]:
+    """Some rows get the negatives of their sources: whether the other rows are others, and whether any shares are.
+
+    left  how many calls may still be repeated for the one and for the other; counted down
+    """
     found: list[tuple[int, int]] = []  # of each call
 
     def changed(rows: slice, stack: Sources) -> Sources:
@@ -104,8 +110,11 @@ def _with_other_content(calls: Calls, release: Release, secret: Secret, changes:
         found.append((int(images.sum()), int(shares.sum())))
 
     def differs(of: int) -> bool:
-        suspects = sorted((call for call, counts in enumerate(found) if counts[of]), key=lambda call: -found[call][of])
-        return any(_differs_on_average(calls, call, changed, changes, of) for call in suspects[:_CALLS])
+        most = max(range(len(found)), key=lambda call: found[call][of])
+        if not found[most][of] or not left[of]:
+            return False
+        left[of] -= 1
+        return _differs_on_average(calls, most, changed, changes, of)
 
     calls.make(keep, changed=changed)
     return differs(_IMAGES), differs(_SHARES)
