@@ -47,7 +47,7 @@ def identity_local(
     Of an image of the gallery the strongest keypoints are kept. Of the images they are kept cell by cell: what stands
     in one part of an image (dots, stripes, a frame) takes no keypoint from a picture in another part. Rank 1 of 40 in a
     gallery of 700 at 64 px, of a picture at half size among dots: the 40 strongest .03-.05, all (139) .80-.85, two in
-    each of 8 x 8 cells (90) .80-.88, eight in each of 4 x 4 (105) .80-.85; the same enlarged to 96 px .87-.97.
+    each of 8 x 8 cells (90) .80-.88, eight in each of 4 x 4 (105) .80-.85; the same enlarged to 80 px .90-.92.
 
     Rank 1 of 100 originals in a gallery of 700 (imagenette10_96, 64 px): a picture at half size tiled 2 x 2 with fresh
     colours .99, zoomed .97, turned by 10-80 degrees 1.00, sheared .93, in perspective .94, at half size in noise .76.
