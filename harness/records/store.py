@@ -115,10 +115,11 @@ def write_document(path: Path, document: Mapping[str, Any]) -> None:
 
 
 class Records:
-    """A folder of records."""
+    """A folder of records. Each is read and checked once, and again where its files have changed since."""
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self._known: dict[Path, tuple[Any, RunResult]] = {}  # by path: how its files stood, what they say
 
     @classmethod
     def nowhere(cls) -> Records:
@@ -211,7 +212,12 @@ class Records:
     def _read(self, path: Path, old: list[Path] | None = None) -> RunResult | None:
         """old  collects records without a digest, which are else named one by one"""
         try:
-            return read(path)
+            standing = [_standing(each) for each in (path, path.with_suffix(".npz"))]
+            before, result = self._known.get(path, (None, None))
+            if result is None or before != standing:
+                result = read(path)
+                self._known[path] = (standing, result)
+            return result
         except FormatError as fault:
             if isinstance(fault, NoDigestError) and old is not None:
                 old.append(path)
@@ -225,6 +231,15 @@ class Records:
             except OSError as denied:
                 log.warning("record %s cannot be set aside: %s", path, denied.strerror)
         return None
+
+
+def _standing(path: Path) -> tuple[int, ...] | None:
+    """What changes where a file is replaced or written to; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def paths(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.lib import format as npy
@@ -23,6 +23,7 @@ BYTES = 2**30
 """Of all arrays of a file together."""
 _MEMBERS, _DIRECTORY = 1000, 2**20
 _HEADER = 10_000  # letters
+_SMALL = 2**16  # bytes of an array that is read together with its header
 _KINDS = {"number": "iuf", "whole number": "iu", "text": "US", "byte": "u", "true or false": "b", "anything": "biufcUS"}
 
 
@@ -68,7 +69,7 @@ def read_npz(
             wanted = members if expected is None else {name: members[name] for name in expected if name in members}
             headers = {name: _header(archive, member) for name, member in wanted.items()}
             _check(headers, members, expected or {}, most)
-            arrays = {name: _array(archive, member) for name, member in wanted.items()}
+            arrays = {name: _array(archive, member, headers[name]) for name, member in wanted.items()}
     except HarnessError:
         raise
     except MemoryError:
@@ -85,9 +86,20 @@ def read_npz(
 
 @dataclass(frozen=True)
 class _Header:
+    """What a member declares.
+
+    order    "F" for Fortran's, else "C"
+    length   bytes before the numbers
+    size     bytes of the numbers
+    content  all of a small member, which is opened once
+    """
+
     shape: tuple[int, ...]
+    order: Literal["C", "F"]
     dtype: np.dtype[Any]
-    bytes: int
+    length: int
+    size: int
+    content: bytes | None
 
 
 def _check_directory(path: Path) -> None:
@@ -117,25 +129,25 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> _Header:
     with archive.open(member) as file:
-        shape, dtype, length = _read_header(file)
-    count = math.prod(shape)  # Python's numbers: nothing overflows
-    size = count * dtype.itemsize
-    if dtype.hasobject or dtype.kind not in _KINDS["anything"]:
+        content = file.read() if member.file_size <= _SMALL else None
+        header = _read_header(file.read(_HEADER) if content is None else content[:_HEADER], content)
+    if header.dtype.hasobject or header.dtype.kind not in _KINDS["anything"]:
         raise ValueError(f"{member.filename[:60]} holds Python objects or records, which are not read")
-    if length + size != member.file_size:
-        held = member.file_size - length
-        raise ValueError(f"{member.filename[:60]} declares {shape} {dtype}, {size:,} bytes, and holds {held:,}")
-    return _Header(shape, dtype, size)
+    if header.length + header.size != member.file_size:
+        declared = f"{member.filename[:60]} declares {header.shape} {header.dtype}, {header.size:,} bytes"
+        raise ValueError(f"{declared}, and holds {member.file_size - header.length:,}")
+    return header
 
 
-def _read_header(packed: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    file = io.BytesIO(packed.read(_HEADER))  # NumPy reads as many bytes as the header says it has: up to 4 GB
+def _read_header(beginning: bytes, content: bytes | None) -> _Header:
+    file = io.BytesIO(beginning)  # NumPy reads as many bytes as the header says it has: up to 4 GB
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f"version {version} of the .npy format is not known")
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, _, dtype = read(file, max_header_size=_HEADER)
-    return shape, dtype, file.tell()
+    shape, is_fortran, dtype = read(file, max_header_size=_HEADER)
+    size = math.prod(shape) * dtype.itemsize  # Python's numbers: nothing overflows
+    return _Header(shape, "F" if is_fortran else "C", dtype, file.tell(), size, content)
 
 
 def _check(
@@ -144,7 +156,7 @@ def _check(
     expected: Mapping[str, Expected],
     most: int,
 ) -> None:
-    total = sum(header.bytes for header in headers.values())
+    total = sum(header.size for header in headers.values())
     if total > most:
         raise ValueError(f"holds {total:,} bytes of arrays; {most:,} at most are read")
     for name, about in expected.items():
@@ -160,6 +172,9 @@ def _check(
             raise ValueError(f"{name} has the shape {header.shape}; expected {about.ndim} dimensions")
 
 
-def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray[Any, Any]:
-    with archive.open(member) as file:
-        return np.asarray(npy.read_array(file, allow_pickle=False, max_header_size=_HEADER))
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, header: _Header) -> np.ndarray[Any, Any]:
+    if header.content is None:
+        with archive.open(member) as file:
+            return np.asarray(npy.read_array(file, allow_pickle=False, max_header_size=_HEADER))
+    numbers = bytearray(header.content[header.length :])  # which may be written to
+    return np.ndarray(header.shape, header.dtype, numbers, order=header.order)

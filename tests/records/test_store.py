@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError
-from harness.records import Records, RunResult, RunSpec
+from harness.records import Records, RunResult, RunSpec, store
 from tests.helpers.planted import attack, bench
 from tests.helpers.rows import inputs
 
@@ -50,6 +50,24 @@ def test_what_is_written_is_found_again(records):
     assert np.array_equal(found.arrays["top1"], RESULT.arrays["top1"])
     assert found.finished == written.finished != ""
     assert [each.spec for each in records.all()] == [SPEC]
+
+
+def test_a_record_is_read_once_until_its_files_change(records, monkeypatch):
+    read, count = store.read, []
+    monkeypatch.setattr(store, "read", lambda path: (count.append(path), read(path))[1])
+    records.write(RESULT)
+
+    assert records.find(SPEC) is next(records.all()) is records.find(SPEC)
+    assert len(count) == 1
+
+    records.write(replace(RESULT, facts={"steps": 2000}))
+
+    assert records.find(SPEC).facts == {"steps": 2000}
+
+    numbers = files(records)[".npz"]
+    numbers.write_bytes(numbers.read_bytes()[:-1])
+
+    assert records.find(SPEC) is None
 
 
 def test_the_file_is_named_by_a_hash_of_the_inputs_and_holds_them(records):

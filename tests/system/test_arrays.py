@@ -51,6 +51,21 @@ def test_what_numpy_saves_is_read(tmp_path, save):
     assert read_npz(tmp_path / "s.npz")["extra"].dtype == np.float32
 
 
+@pytest.mark.parametrize("side", [2, 200])  # read with its header, and apart from it
+@pytest.mark.parametrize("kind", ["<f4", ">f8", "|b1", "<i2"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_of_either_size_and_order_are_as_saved_and_may_be_written_to(tmp_path, side, kind, order):
+    values = np.asarray(np.arange(side * 3 * side).reshape(side, 3, side), kind, order=order)
+    saved = {"cube": values, "point": np.array(7, kind), "empty": np.empty((0, 4), kind), "text": np.array(["a", "bc"])}
+    np.savez(tmp_path / "s.npz", **saved)
+
+    read = read_npz(tmp_path / "s.npz")
+
+    for name, array in saved.items():
+        assert read[name].dtype == array.dtype and read[name].shape == array.shape
+        assert np.array_equal(read[name], array) and read[name].flags.writeable
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
