@@ -19,6 +19,7 @@ releases.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 ANY, EVERY, ATTACKED, FIRST = "any_", "every_", "attacked_", "first_"
@@ -138,6 +139,7 @@ SCORES: dict[str, Score] = {
 """By name, in the order of the boards."""
 
 
+@lru_cache(maxsize=10_000)
 def base(name: str) -> str:
     """`dssim` of `attacked_any_dssim` or `worst_dssim`: the score that a variant is of."""
     shorter = name.removesuffix(ALL)

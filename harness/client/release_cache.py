@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-import torch
 
 from harness.system import scratch
 from harness.system.files import lock_file, write_atomically
@@ -104,6 +103,8 @@ def _write(place: Path, epoch: int, made: Epoch) -> None:
 
 
 def _read(place: Path, epoch: int) -> Epoch | None:
+    import torch
+
     images = place / f"{epoch}{_IMAGES}"
     if not images.is_file():
         return None

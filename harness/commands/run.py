@@ -19,7 +19,6 @@ from harness.commands.common import (
     path_type,
     print_result,
     registry_from,
-    start_workers_early,
 )
 from harness.errors import HarnessError
 from harness.registry import parse_settings
@@ -75,9 +74,8 @@ def add(subparsers: Any) -> None:
 
 def run_cross(args: argparse.Namespace) -> int:
     registry = registry_from(args)
-    registry.choose("defenses", args.defense.split(","), parse_settings(args.defense_settings))  # refused at once:
-    registry.choose("attacks", args.attack.split(","), parse_settings(args.attack_settings))  # torch takes seconds
-    start_workers_early(registry)
+    registry.choose("defenses", args.defense.split(","), parse_settings(args.defense_settings))  # refused at once
+    registry.choose("attacks", args.attack.split(","), parse_settings(args.attack_settings))
     from harness.report import epoch_curves, run_summary
     from harness.run import engine
     from harness.run.options import check_releases
@@ -90,6 +88,7 @@ def run_cross(args: argparse.Namespace) -> int:
     with ProgressDisplay() as watch:
         cross = engine.prepare(_run_options(args), registry, watch.step, watch.progress)
         crosses = [cross.with_epochs(epochs, releases) for epochs, releases in schedules]
+        engine.check_plugins(crosses)
         pairs = run_summary.pairs_to_draw(crosses, args.figure)
         if args.dry_run:
             print_result(args, *run_summary.planned(crosses, chosen))

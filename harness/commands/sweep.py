@@ -16,7 +16,6 @@ from harness.commands.common import (
     path_type,
     print_result,
     registry_from,
-    start_workers_early,
 )
 from harness.system.output import console
 from harness.system.text import one_line
@@ -34,7 +33,6 @@ def add(subparsers: Any) -> None:
 
 def run_sweep(args: argparse.Namespace) -> int:
     registry = registry_from(args)
-    start_workers_early(registry)
     from harness.report import run_summary
     from harness.run import engine, sweep
     from harness.system.progress import ProgressDisplay

@@ -7,6 +7,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ class AttackRuns:
         """R, where the attack depends on it."""
         return next((record.spec.releases for record in self.records.values()), None)
 
-    @property
+    @cached_property
     def trained(self) -> bool:
         """Whether a network was trained for it, by what its records say: another seed trains another."""
         return "learned" in self.entry.get("traits", []) or any(_has_steps(r.facts) for r in self.records.values())

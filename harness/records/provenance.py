@@ -9,13 +9,13 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
-from harness.errors import HarnessError
 from harness.records import definitions
 from harness.records.store import RunResult
 from harness.registry import Entry, Registry
+from harness.registry.entry import SECTIONS
 from harness.types import Splits
 
 ROOTS = {
@@ -151,9 +151,9 @@ class CodeAtHand:
     def _entry(self, section: str, named: Mapping[str, Any]) -> Entry | None:
         if named["name"].startswith(EXTERNAL):
             return Entry(named["name"], section, "", named.get("version", 1))
-        for place in (section, "metrics"):  # reconstructions are judged by metrics as well
-            try:
-                return self.registry.get(place, named["name"])
-            except HarnessError:
-                continue
-        return None
+        found = self._sections[section].get(named["name"])
+        return found or self._sections["metrics"].get(named["name"])  # which reconstructions are judged by as well
+
+    @cached_property
+    def _sections(self) -> dict[str, dict[str, Entry]]:
+        return {section: self.registry.section(section) for section in SECTIONS}

@@ -56,11 +56,17 @@ def _reason(entry: Entry, error: Exception) -> str:
 def why_not_ready(entry: Entry) -> str | None:
     """What the plugin lacks on this machine (credentials, weights), or None. Called before anything runs.
 
-    A plugin that may lack something defines in its module `check_ready(**knobs)`, which raises `Skipped`.
+    A plugin that may lack something defines in its module `check_ready(**knobs)`, which raises `Skipped`; or its entry
+    names such a function elsewhere (`ready: module:function`), where importing the plugin itself takes seconds.
     """
     try:
         with guarded(entry) if entry.is_foreign else nullcontext():
-            check = getattr(importlib.import_module(entry.module), "check_ready", None)
+            name = entry.ready.partition(":")[2] or "check_ready"
+            check = getattr(importlib.import_module(entry.ready_module), name, None)
+            if check is None and entry.ready:
+                raise HarnessError(
+                    f"{entry.noun} {entry.name!r}: ready is {entry.ready}, and there is no such function"
+                )
             if check is not None:
                 check(**copy.deepcopy(entry.params))
     except Skipped as reason:

@@ -33,6 +33,7 @@ class Entry:
 
     origin  'built-in', the name of a file, or the name of an installed distribution
     package of the modules beside that file (harness.registry.beside), where its module is one of them
+    ready   what says, without importing the plugin, that it lacks something on this machine; "": its module does
     tune    which knob `harness tune` varies over which range (harness.registry.tune_field); no result depends on it
     """
 
@@ -50,6 +51,7 @@ class Entry:
     origin: str = BUILT_IN
     tune: dict[str, Any] | None = None
     package: str = ""
+    ready: str = ""
 
     @property
     def sees_all_releases(self) -> bool:
@@ -63,7 +65,15 @@ class Entry:
     @property
     def module(self) -> str:
         """The module to import; the built-in file names its plugins relative to `harness.plugins`."""
-        module = self.use.partition(":")[0]
+        return self._module(self.use)
+
+    @property
+    def ready_module(self) -> str:
+        """The module that says whether the plugin lacks something."""
+        return self._module(self.ready or self.use)
+
+    def _module(self, use: str) -> str:
+        module = use.partition(":")[0]
         if self.package:
             return f"{self.package}.{module}"
         relative = self.origin == BUILT_IN and module.partition(".")[0] in PLUGIN_FOLDERS
@@ -142,6 +152,7 @@ def _entry(file: Path, origin: str, section: str, name: str, given: Any) -> Entr
         higher_is=fields.get("higher_is"),
         cite=fields["cite"],
         origin=origin,
+        ready=fields.get("ready", ""),
         tune=check_tune(where, fields["tune"], fields) if "tune" in fields else None,
     )
 

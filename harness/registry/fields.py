@@ -39,6 +39,7 @@ class Fields(Struct, forbid_unknown_fields=True, kw_only=True):
     cite: Cite
     params: Params = None
     traits: Words = None
+    ready: Use | None = None
 
 
 class Tune(Struct, forbid_unknown_fields=True, kw_only=True):

@@ -11,6 +11,7 @@ import importlib.metadata
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
@@ -42,14 +43,26 @@ class Registry:
         """Modules that every worker needs, of which none is somebody else's: imported once for all of them."""
         needed = ("defenses", "metrics", "evaluators")
         entries = (entry for entry in self.entries if entry.section in needed and not entry.is_foreign)
-        return ["harness.run.worker", "harness.run.probe", *sorted({entry.module for entry in entries})]
+        return [
+            "harness.run.worker",
+            "harness.run.probe",
+            "harness.run.work",
+            *sorted({entry.module for entry in entries}),
+        ]
 
     def section(self, section: str) -> dict[str, Entry]:
         """The entries of 'defenses', 'attacks', 'metrics' or 'datasets', by name."""
-        return {entry.name: entry for entry in self.entries if entry.section == section}
+        return dict(self._sections.get(section, {}))
+
+    @cached_property
+    def _sections(self) -> dict[str, dict[str, Entry]]:
+        found: dict[str, dict[str, Entry]] = {}
+        for entry in self.entries:
+            found.setdefault(entry.section, {})[entry.name] = entry
+        return found
 
     def get(self, section: str, name: str) -> Entry:
-        entries = self.section(section)
+        entries = self._sections.get(section, {})
         if name not in entries:
             near = did_you_mean(name, entries)
             raise HarnessError(f"no {SECTIONS[section]} called {name!r}{near} (harness list {section})")

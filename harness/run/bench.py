@@ -1,7 +1,8 @@
 """load -> obfuscate -> attack -> measure -> record -> rank: the pieces of work on one data set, and their records.
 
 Three kinds of piece, each done once: the distances of a release, the accuracy of a model trained on it, and the scores
-of an attack on it. Each gives a record, and the cells of a cross join them. Figures are made in `harness.run.work`.
+of an attack on it. Each gives a record, and the cells of a cross join them. Figures are made in `harness.run.work`,
+which is imported with torch when the first piece is done: a finished run is printed without.
 """
 
 from __future__ import annotations
@@ -11,21 +12,20 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from harness.client.client import Client
 from harness.client.release_cache import ReleaseCache
 from harness.errors import Inapplicable, NotConverged, Skipped
 from harness.records import FINISHED, Records, RunResult, RunSpec, provenance
-from harness.registry import Entry, Registry, bind
+from harness.registry import Entry, Registry, bind, why_not_ready
 from harness.registry.guard import failure
-from harness.run.work import Outcome, measure_release, run_attack, train_utility
 from harness.scores import embeddings, judged, worst_metric
-from harness.system.device import device_type, low_precision
-from harness.train import networks, recipe_named
+from harness.system.device import device_type, multiplies_bfloat16, use_threads
 from harness.types import Splits
+
+if TYPE_CHECKING:
+    from harness.client.client import Client
+    from harness.run.work import Outcome
 
 UNDEFENDED = "none"
 OUT_OF_MEMORY = "out of memory; use fewer --workers, or a smaller --size or --limit"
@@ -74,6 +74,8 @@ class Bench:
 
     @cached_property
     def client(self) -> Client:
+        from harness.client.client import Client
+
         return Client(self.splits, self.registry, self.device, self.release_count, self.targets, self.release_cache)
 
     @property
@@ -96,6 +98,10 @@ class Bench:
 
     def check_utility(self) -> None:
         """Refuse an unknown model or recipe before anything runs; those of the registry are not checked."""
+        if not self.utility:
+            return
+        from harness.train import networks, recipe_named
+
         if "recipe" in self.utility:
             recipe_named(self.utility["recipe"])
         if "model" in self.utility:
@@ -137,9 +143,14 @@ class Bench:
         return result
 
     def _is_available(self, metric: str) -> bool:
-        grey = torch.full((1, 3, *self.splits.size), 0.5, device=self.device)
+        entry = self.registry.get("metrics", metric)
         try:
-            bind(self.registry.get("metrics", metric))(grey, grey)
+            if entry.ready and why_not_ready(entry):
+                return False
+            import torch
+
+            grey = torch.full((1, 3, *self.splits.size), 0.5, device=self.device)
+            bind(entry)(grey, grey)
         except Exception:  # Skipped, or a plugin's own
             return False
         return True
@@ -147,6 +158,7 @@ class Bench:
     def do(self, piece: Piece, proof: RunResult | None = None) -> RunResult:
         """Do the work without recording it; a failure is a result too."""
         start = time.perf_counter()
+        use_threads(self.threads)
         try:
             result = RunResult(piece.spec, "ok", None, *self._work(piece, proof))
             json.dumps([result.scores, result.facts], allow_nan=False)  # refuses NaN and what JSON cannot hold
@@ -165,6 +177,8 @@ class Bench:
             raise Inapplicable(str(proof.reason))
         if proof is not None and proof.status != "ok":
             raise NotConverged(f"the same recipe fails on undefended images: {proof.reason}")
+        from harness.run.work import measure_release, run_attack, train_utility
+
         if piece.attack is not None:
             is_proof = "learned" in piece.attack.traits and self._is_undefended(piece.defense)
             return run_attack(self.client, piece.defense, piece.attack, piece.seed, must_learn=is_proof)
@@ -229,7 +243,8 @@ class Bench:
 
     def _arithmetic(self) -> dict[str, Any]:
         """The inputs that change a trained figure alone."""
-        return {"threads": self.threads, "precision": str(low_precision(self.device))}
+        precision = "torch.bfloat16" if multiplies_bfloat16(self.device) else "None"
+        return {"threads": self.threads, "precision": precision}
 
     @cached_property
     def _utility_entry(self) -> Entry:

@@ -12,6 +12,7 @@ from harness.records import RunResult
 from harness.registry import Entry
 from harness.run.bench import Bench, Piece
 from harness.run.options import RunOptions, seeds_of
+from harness.run.probe import Answer
 from harness.run.scheduler import Job
 from harness.statistics import accuracy_drop
 
@@ -106,7 +107,7 @@ class _DefensePieces:
 class Cross:
     """A bench with the entries that are crossed on it. Its pieces are planned once, when they are first needed.
 
-    not_ready  what attacks lack on this machine, by their name
+    answers  of plugins that were asked whether they suit the run, by their entry's text (harness.run.engine)
     """
 
     bench: Bench
@@ -115,7 +116,7 @@ class Cross:
     seeds: int | Sequence[int]
     utility: bool
     options: RunOptions = field(default_factory=RunOptions)
-    not_ready: Mapping[str, str | None] = field(default_factory=dict)
+    answers: dict[str, Answer] = field(default_factory=dict)
 
     def with_epochs(self, epochs: int, releases: int | None = None) -> Cross:
         """The same cross at another T and R. The data and the releases are shared."""
@@ -176,12 +177,18 @@ class Cross:
             for piece in self.pieces
         ]
 
+    def with_work(self) -> list[Entry]:
+        """The defenses and attacks that still have work to do."""
+        left = (piece for piece in self.pieces if self.bench.find(piece) is None)
+        needed = {repr(entry) for piece in left for entry in (piece.defense, piece.attack)}
+        return [entry for entry in (*self.defenses, *self.attacks) if repr(entry) in needed]
+
     def refuse_what_cannot_run(self) -> None:
         """HarnessError where every attack still has work to do and lacks something for it (credentials, weights)."""
-        to_do = {item["attack"] for item in self.plan() if not item["done"]}
-        reasons = [self.not_ready.get(attack.name) for attack in self.attacks if attack.name in to_do]
-        if len(reasons) == len(self.attacks) and all(reasons):
-            raise HarnessError("; ".join(dict.fromkeys(map(str, reasons))))
+        answers = [self.answers.get(repr(attack)) for attack in self.attacks]
+        reasons = [answer.not_ready for answer in answers if answer is not None and answer.not_ready]
+        if reasons and len(reasons) == len(self.attacks):
+            raise HarnessError("; ".join(dict.fromkeys(reasons)))
 
     def join(self, results: Mapping[str, RunResult]) -> Iterator[Cell]:
         """The cells, from the results of all pieces by their key."""

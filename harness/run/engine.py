@@ -103,7 +103,9 @@ def prepare(
     provenance.forget()
     defenses = registry.choose("defenses", options.defense, options.defense_settings or {})
     attacks = registry.choose("attacks", options.attack, options.attack_settings or {})
-    return crossed(options, registry, defenses, attacks, report, progress)
+    cross = crossed(options, registry, defenses, attacks, report, progress)
+    check_plugins([cross])
+    return cross
 
 
 def crossed(
@@ -115,23 +117,36 @@ def crossed(
     progress: Any = None,
     bench: Bench | None = None,
 ) -> Cross:
-    """The cross of these entries, checked; on a bench that is given, its data are not loaded again."""
-    entries = [*defenses, *attacks]
-    if is_supervised():
-        fork_server.start(registry.worker_modules)
-    _ask([entry for entry in entries if entry.is_foreign or not is_supervised()], registry)
+    """The cross of these entries; on a bench that is given, its data are not loaded again. See `check_plugins`.
+
+    Somebody else's plugins are imported before the data are loaded: one that cannot be is refused at once.
+    """
+    _ask([entry for entry in (*defenses, *attacks) if entry.is_foreign], registry)
     if bench is None:
         bench = make_bench(options, registry, Records(options.records), progress, release_cache=ReleaseCache())
     bench = replace(bench, epochs=options.epochs, releases=options.releases, report=report)
     if options.utility:
         bench.check_utility()
-    answers = _ask(entries, registry, bench.splits)
-    not_ready = {entry.name: answer.not_ready for entry, answer in zip(entries, answers, strict=True) if entry.kind}
-    return Cross(bench, defenses, attacks, options.seeds, options.utility, options, not_ready)
+    return Cross(bench, defenses, attacks, options.seeds, options.utility, options)
+
+
+def check_plugins(crosses: Sequence[Cross]) -> None:
+    """Ask the plugins that have work to do whether they suit their cross. Raises HarnessError where one is refused.
+
+    A run that is finished asks nobody: it imports neither plugins nor torch.
+    """
+    for cross in crosses:
+        left = [entry for entry in cross.with_work() if repr(entry) not in cross.answers]
+        answers = _ask(left, cross.bench.registry, cross.bench.splits)
+        cross.answers.update({repr(entry): answer for entry, answer in zip(left, answers, strict=True)})
 
 
 def _ask(entries: list[Entry], registry: Registry, splits: Splits | None = None) -> list[probe.Answer]:
     """Answers about these plugins, on the images that they are for where these are given; refused: HarnessError."""
+    if not entries:
+        return []
+    if is_supervised():
+        fork_server.start(registry.worker_modules)
     labels, size = (splits.private.labels, splits.size) if splits is not None else (None, (0, 0))
     ask = probe.ask_apart if is_supervised() else probe.ask
     answers = ask(probe.Question(entries, labels, size), registry)

@@ -15,9 +15,8 @@ from harness.errors import HarnessError
 from harness.records import Records
 from harness.registry import ALL, Entry, Registry, bind
 from harness.run.bench import Bench
-from harness.system.device import choose_device, device_type, use_threads
+from harness.system.device import available_cores, choose_device, device_type
 from harness.system.numbers import check_count
-from harness.train import networks
 from harness.types import Splits
 
 
@@ -86,6 +85,8 @@ def check_training(settings: Mapping[str, Any]) -> None:
     if isinstance(settings.get("train_epochs"), int):
         check_count("train_epochs", settings["train_epochs"])
     if "arch" in settings:
+        from harness.train import networks
+
         networks.check_recogniser(str(settings["arch"]))
 
 
@@ -113,7 +114,7 @@ def make_bench(
 ) -> Bench:
     """The bench of these options; its data are loaded unless `splits` are given."""
     device = choose_device(options.device)
-    threads = use_threads(options.threads or (1 if device_type(device) == "cpu" else None))
+    threads = options.threads or (1 if device_type(device) == "cpu" else available_cores())
     chosen = {"model": options.model, "recipe": options.recipe}
     return Bench(
         splits or load_splits(options, registry, progress),

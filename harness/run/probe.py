@@ -14,9 +14,6 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import torch
-
-from harness.client.client import check_scheme, scheme_of
 from harness.errors import HarnessError
 from harness.registry import Entry, Registry, bind, load_registry, why_not_ready
 from harness.run.scheduler import TRIES
@@ -113,6 +110,10 @@ def _answer(question: Question, entry: Entry, registry: Registry, imported: Call
         if entry.section == "attacks":
             return Answer(not_ready=why_not_ready(entry))
         if entry.section == "defenses" and question.labels is not None:
+            import torch
+
+            from harness.client.client import check_scheme, scheme_of
+
             check_scheme(scheme_of(entry, registry), question.labels, question.size)
             grey = torch.full((1, 3, *question.size), 0.5)
             for name in judged():

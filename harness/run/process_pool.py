@@ -27,10 +27,14 @@ def how_many(device: str, threads: int, pieces: int, root: Path = Path("/")) -> 
 
     Limits of a container count. root: of the file system, for tests
     """
+    room = _gpus() if device_type(device) == "cuda" else max(1, available_cores(root) // threads)
+    return max(1, min(room, pieces, free_memory(root) // MEMORY))
+
+
+def _gpus() -> int:
     import torch
 
-    room = torch.cuda.device_count() if device_type(device) == "cuda" else max(1, available_cores(root) // threads)
-    return max(1, min(room, pieces, free_memory(root) // MEMORY))
+    return torch.cuda.device_count()
 
 
 @dataclass

@@ -30,7 +30,7 @@ from harness.errors import HarnessError
 from harness.records import provenance
 from harness.registry import ALL, Entry, Registry, parse_settings
 from harness.run.cross import Cross
-from harness.run.engine import crossed
+from harness.run.engine import check_plugins, crossed
 from harness.run.options import RunOptions, check_training
 from harness.system.documents import read_yaml
 from harness.system.numbers import MOST
@@ -129,6 +129,10 @@ def crosses(
             found += _crosses_of(table, registry, records, report, progress, found, options)
         except HarnessError as error:
             raise HarnessError(f"{file}: {error}") from None
+    try:
+        check_plugins(found)
+    except HarnessError as error:
+        raise HarnessError(f"{file}: {error}") from None
     return found
 
 

@@ -11,6 +11,7 @@ import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -140,14 +141,22 @@ def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> _Header:
 
 
 def _read_header(beginning: bytes, content: bytes | None) -> _Header:
+    length = 10 + int.from_bytes(beginning[8:10], "little")  # of version 1, which nearly all files have
+    shape, is_fortran, dtype, length = _declared(beginning[:length] if beginning[6:7] == b"\1" else beginning)
+    size = math.prod(shape) * dtype.itemsize  # Python's numbers: nothing overflows
+    return _Header(shape, "F" if is_fortran else "C", dtype, length, size, content)
+
+
+@lru_cache(maxsize=1000)
+def _declared(beginning: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Shape, whether in Fortran's order, type, and the length of the header. Many arrays declare the same."""
     file = io.BytesIO(beginning)  # NumPy reads as many bytes as the header says it has: up to 4 GB
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f"version {version} of the .npy format is not known")
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, is_fortran, dtype = read(file, max_header_size=_HEADER)
-    size = math.prod(shape) * dtype.itemsize  # Python's numbers: nothing overflows
-    return _Header(shape, "F" if is_fortran else "C", dtype, file.tell(), size, content)
+    return shape, is_fortran, dtype, file.tell()
 
 
 def _check(

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import math
 import os
+import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,12 @@ LARGEST_THRESHOLD = 2**25  # bytes, the most that glibc accepts; larger blocks s
 
 
 def choose_device(wanted: str) -> str:
-    """The device for "auto", "cpu", "cuda" or "cuda:1"; raises HarnessError where it does not exist."""
+    """The device for "auto", "cpu", "cuda" or "cuda:1"; raises HarnessError where it does not exist.
+
+    torch is imported only where there may be a GPU, or another name than "auto" and "cpu".
+    """
+    if wanted == "cpu" or (wanted == "auto" and not _has_cuda_driver()):
+        return "cpu"
     import torch
 
     if wanted == "auto":
@@ -44,6 +50,17 @@ def choose_device(wanted: str) -> str:
     return wanted
 
 
+def _has_cuda_driver() -> bool:
+    """Whether the library of NVIDIA's driver is there, without which torch sees no CUDA GPU; or torch knows already."""
+    if "torch" in sys.modules:
+        return True
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
 def device_type(device: str) -> str:
     """ "cpu" or "cuda", without the number of the GPU: what a record holds of a device."""
     return device.split(":")[0]
@@ -57,6 +74,18 @@ def low_precision(device: str) -> Any:
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return torch.bfloat16 if supported() else None
+
+
+def multiplies_bfloat16(device: str, root: Path = Path("/")) -> bool:
+    """Whether `low_precision` is bfloat16; for a CPU under Linux without torch.
+
+    root  of the file system, for tests
+    """
+    if device_type(device) == "cpu" and platform.machine() in ("x86_64", "AMD64"):
+        with contextlib.suppress(OSError, StopIteration):
+            lines = (root / "proc/cpuinfo").read_text().splitlines()
+            return "avx512_bf16" in next(line for line in lines if line.startswith("flags")).split()
+    return low_precision(device) is not None
 
 
 def available_cores(root: Path = Path("/")) -> int:

@@ -293,7 +293,7 @@ def parse_json(data: bytes | str, where: str) -> Any:
             parse_float=_finite,
             parse_constant=_no_constant,
         )
-        _check_depth(content)
+        _check_depth(content, with_text=_may_hold_halves(data))
     except RecursionError:
         raise HarnessError(f"{where}: not JSON: nested more than {DEPTH} deep; write it flatter") from None
     except json.JSONDecodeError as error:
@@ -331,18 +331,30 @@ def _no_constant(text: str) -> Any:
     raise ValueError(f"{text} is no number; write a finite one, or null")
 
 
-def _check_depth(content: Any) -> None:
-    """Refuse deep nesting, and text that cannot be written as UTF-8."""
+def _may_hold_halves(data: bytes | str) -> bool:
+    """Whether a JSON document may hold halves of surrogates: escaped, raw, or in another encoding than UTF-8."""
+    if isinstance(data, bytes):
+        if json.detect_encoding(data) != "utf-8":
+            return True
+        try:
+            data = data.decode()
+        except UnicodeDecodeError:  # which json lets pass
+            return True
+    return "\\u" in data or not is_unicode(data)
+
+
+def _check_depth(content: Any, with_text: bool) -> None:
+    """Refuse deep nesting, and text that cannot be written as UTF-8 if `with_text`."""
     level, depth = [content], 0
     while level:
         below: list[Any] = []
         for value in level:
             if isinstance(value, dict):
                 below += value.values()
-                below += value
+                below += value if with_text else ()
             elif isinstance(value, list):
                 below += value
-            elif isinstance(value, str) and not is_unicode(value):
+            elif with_text and isinstance(value, str) and not is_unicode(value):
                 raise ValueError("text that is no Unicode (half of a pair of surrogates); remove it")
         depth += bool(below)
         if depth > DEPTH:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from harness.errors import HarnessError
-from harness.system.device import available_cores, choose_device, device_type, keep_freed_memory
+from harness.system.device import (
+    available_cores,
+    choose_device,
+    device_type,
+    keep_freed_memory,
+    low_precision,
+    multiplies_bfloat16,
+)
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # as in glibc's malloc.h
 
@@ -105,3 +114,29 @@ def test_cores_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert available_cores() == 6
+
+
+def test_bfloat16_is_known_without_torch_as_torch_knows_it() -> None:
+    assert multiplies_bfloat16("cpu") is (low_precision("cpu") is not None)
+
+
+@pytest.mark.parametrize(("flags", "has"), [("fpu avx2 fma", False), ("fpu avx512f avx512_bf16 amx_bf16", True)])
+def test_bfloat16_is_read_off_the_processor(
+    flags: str, has: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+
+    assert multiplies_bfloat16("cpu", tmp_path) is has
+
+
+def test_without_a_driver_the_device_is_chosen_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delitem(sys.modules, "torch")
+
+    assert choose_device("auto") == "cpu"
