@@ -5,7 +5,7 @@ The cost is estimated from the seconds in the records of a folder.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -15,6 +15,7 @@ from rich.console import Console
 
 from harness.errors import HarnessError
 from harness.leaderboard.board import Board, boards
+from harness.leaderboard.format import epochs_and_releases, settings
 from harness.leaderboard.row import Row
 from harness.records import RunResult, RunSpec
 from harness.report import epoch_curves, terminal
@@ -52,13 +53,19 @@ class Cost:
 
 
 def cost_of(specs: Sequence[RunSpec], records: Iterable[RunResult]) -> Cost:
+    """Of these pieces together."""
+    known = [seconds for seconds in seconds_of(specs, records) if seconds is not None]
+    return Cost(sum(known), len(known), len(specs) - len(known))
+
+
+def seconds_of(specs: Sequence[RunSpec], records: Iterable[RunResult]) -> list[float | None]:
     """By the median seconds per private pixel (and per epoch or release, where it counts) of the same work."""
     rates: dict[tuple[str, ...], list[float]] = {}
     for record in records:
         if record.status == "ok":
             rates.setdefault(_like(record.spec), []).append(record.seconds / _size(record.spec))
-    known = [median(rates[_like(spec)]) * _size(spec) for spec in specs if _like(spec) in rates]
-    return Cost(sum(known), len(known), len(specs) - len(known))
+    usual = {like: median(found) for like, found in rates.items()}
+    return [usual[_like(spec)] * _size(spec) if _like(spec) in usual else None for spec in specs]
 
 
 def _like(spec: RunSpec) -> tuple[str, ...]:
@@ -86,10 +93,15 @@ def planned(crosses: Sequence[Cross], engine: Engine) -> tuple[dict[str, Any], s
     """The plan with its cost, as `--json` prints it and to read."""
     pieces = {piece.spec.key: piece.spec for cross in crosses for piece in cross.pieces}
     items, bench = plan(crosses), crosses[0].bench
-    to_run = [pieces[item["key"]] for item in items if not item["done"]]
-    cost = cost_of(to_run, bench.records.all())
-    workers = engine.workers or how_many(bench.device, bench.threads, len(to_run))
-    lines = [_plan_line(item) for item in items]
+    seconds = seconds_of([pieces[item["key"]] for item in items], bench.records.all())
+    items = [
+        {**item, "seconds": each if each is None else round(each, 1)} for item, each in zip(items, seconds, strict=True)
+    ]
+    left = [item["seconds"] for item in items if not item["done"]]
+    known = [each for each in left if each is not None]
+    cost = Cost(sum(known), len(known), len(left) - len(known))
+    workers = engine.workers or how_many(bench.device, bench.threads, len(left))
+    lines = _plan_lines(items)
     document = {"plan": items, "cost": {"seconds": round(cost.seconds, 1), **_counts(cost)}, "workers": workers}
     return document, "\n".join([*lines, cost.text(workers)])
 
@@ -98,9 +110,23 @@ def _counts(cost: Cost) -> dict[str, int]:
     return {"known": cost.known, "unknown": cost.unknown}
 
 
-def _plan_line(item: dict[str, Any]) -> str:
-    what = " x ".join(filter(None, (item["defense"], item["attack"])))
-    return f"{'done' if item['done'] else 'to run':7} {item['kind']:8} {what:30} seed {item['seed']}  {item['key']}"
+def _plan_lines(items: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Under each defense with its settings, T and R the pieces of work on it, with what each takes."""
+    lines: list[str] = []
+    above = None
+    for item in items:
+        knobs = settings(item["params"])
+        at = epochs_and_releases(item["epochs"], item["releases"])
+        heading = f"{item['defense']}{f' ({knobs})' if knobs else ''}, {at}"
+        lines += [] if heading == above else [heading]
+        above = heading
+        what = " x ".join(filter(None, (item["defense"], item["attack"])))
+        state = "done" if item["done"] else "to run"
+        cost = "?" if item["seconds"] is None else _time(item["seconds"])
+        lines.append(f"  {state:7} {item['kind']:8} {what:24} seed {item['seed']:<3} {cost:>6}  {item['key']}")
+        if item["attack_params"]:
+            lines.append(f"{'':19}{settings(item['attack_params'])}")
+    return lines
 
 
 def board_of(cells: Sequence[Cell]) -> list[Board]:

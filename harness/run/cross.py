@@ -172,6 +172,10 @@ class Cross:
                 "defense": piece.defense.name,
                 "attack": piece.attack.name if piece.attack else None,
                 "seed": piece.seed,
+                "epochs": self.bench.epochs,
+                "releases": self.bench.release_count,
+                "params": {**piece.defense.params, **(piece.defense.mixing or {})},
+                "attack_params": dict(piece.attack.params) if piece.attack else None,
                 "done": self.bench.records.find(piece.spec) is not None,
             }
             for piece in self.pieces
