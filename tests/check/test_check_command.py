@@ -9,47 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 
-from harness.check import baseline as baseline_module
-from harness.check import suite
+from harness.check import renewal, suite
 from harness.cli import main
 from harness.records import Records, RunSpec
-from tests.helpers.checked import N, attacked, release
-
-LEVEL = np.linspace(0.3, 0.7, N)
-GOOD = (release(LEVEL), attacked())
-WORSE = (release(LEVEL - 0.1), attacked())
-
-
-@pytest.fixture
-def baseline(tmp_path):
-    folder = tmp_path / "baseline"
-    for record in GOOD:
-        Records(folder).write(record)
-    (folder / "README.md").write_text("ours\n")
-    return folder
-
-
-@pytest.fixture
-def check(monkeypatch, capsys):
-    """check(records that the suite makes, *arguments) -> exit code, stdout, stderr"""
-
-    def call(made, *arguments):
-        def run(file, registry, records, *_, **__):
-            return [Records(records).write(record) for record in made]
-
-        monkeypatch.setattr(suite, "run", run)
-        code = main(["check", *map(str, arguments)])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
-
-
-def kept(folder):
-    return {record.spec.key: record.arrays.get("dssim", np.zeros(1)).mean() for record in Records(folder).all()}
+from tests.check.conftest import GOOD, LEVEL, WORSE, kept
+from tests.helpers.checked import attacked, release
 
 
 def test_the_same_again_is_0(check, baseline):
@@ -186,7 +152,7 @@ def test_where_the_new_folder_cannot_get_its_place_the_old_one_stays(check, base
 
     monkeypatch.setattr(Path, "rename", refuse)
     if system == "does not":
-        monkeypatch.setattr(baseline_module, "_exchange", lambda *_: False)
+        monkeypatch.setattr(renewal, "_exchange", lambda *_: False)
         code, _, err = check(WORSE, baseline, "--update")
         assert code == 2 and "Input/output error" in err
         assert {file.name: file.read_bytes() for file in baseline.iterdir()} == before
