@@ -5,9 +5,9 @@ another folder, nor other metadata, nor another lossless format makes it a new o
 with losses is a new one.
 
 A run enters its releases before it makes them and confirms them before they get their name; a run that failed takes
-them out again, and those of a killed run, which made none, are taken out by the next. The file has mode 0600, is
-replaced as a whole under a lock, and begins with a checksum: one that is damaged, or gone while secrets say that it was
-there, is refused and never begun anew.
+them out again, and those of a killed run, which made none, do not count. The file has mode 0600, is replaced as a whole
+under a lock, and begins with a checksum: one that is damaged is refused, and so is one that is gone, or an older copy,
+while secrets say that they were entered in it (`harness.publish.ledger_secrets`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,8 +30,8 @@ import numpy as np
 from msgspec import Meta, Struct, structs, to_builtins
 
 from harness.errors import HarnessError
-from harness.publish.places import LEDGER, remove_leftovers
-from harness.system.arrays import Expected, read_npz
+from harness.publish.ledger_secrets import entered_secrets
+from harness.publish.places import remove_leftovers
 from harness.system.documents import parse_json, read_bytes
 from harness.system.files import NO_LOCKS, lock_file, write_private
 from harness.system.schema import decode
@@ -41,7 +41,7 @@ log = logging.getLogger("harness")
 FORM = 1
 WAIT = 60.0  # seconds for another run that reads or writes the ledger
 MOST = 2**28  # bytes of the file
-_FIX = "restore it from a backup; it alone says how often the pictures were released"
+_FIX = "put back the copy of after the last release: an older one counts too few"
 
 _Text = Annotated[str, Meta(max_length=20_000)]
 _Id = Annotated[str, Meta(pattern=r"^[0-9a-f]{8,64}$", description="hexadecimal digits")]
@@ -65,13 +65,13 @@ class Asked:
 class Run(Struct, forbid_unknown_fields=True, frozen=True):
     """One run of `harness obfuscate`.
 
-    state     "released", or "begun": entered and not confirmed
+    state     "released", "begun": entered and not confirmed, or "killed": it ended so, and counts nothing
     pictures  the key of the set of its pictures in `Content.sets`
     at_most   the budget that it stated; None: that of the runs before it
     """
 
     id: _Id
-    state: Literal["begun", "released"]
+    state: Literal["begun", "released", "killed"]
     time: _Text
     folder: _Text
     pictures: _Id
@@ -129,7 +129,7 @@ class Ledger:
         beside  the folder of the secrets
         """
         with self._locked():
-            self._read(beside)
+            self._check_secrets(self._read(), beside)
 
     @contextmanager
     def entered(self, run: Asked, pictures: Sequence[str], beside: Path, is_out: Callable[[], bool]) -> Iterator[Entry]:
@@ -157,12 +157,14 @@ class Ledger:
     def change(self, edit: Callable[[Content], Content]) -> None:
         """Replace the content. Raises HarnessError."""
         with self._locked():
-            self._write(edit(self._read(None)))
+            self._write(edit(self._read()))
 
     def _enter(self, number: str, run: Asked, pictures: list[str], beside: Path) -> Entry:
         key = hashlib.sha256("\n".join(pictures).encode()).hexdigest()[:32]
         with self._locked():
-            content = self._without_dead(self._read(beside))
+            content = self._read()
+            self._check_secrets(content, beside)
+            content = self._settled(content)
             counts = _counts(content)
             before = [max(counts[each] for each in picture.split()) for picture in pictures]
             most = max(before, default=0)
@@ -200,10 +202,28 @@ class Ledger:
             "other pictures"
         )
 
-    def _without_dead(self, content: Content) -> Content:
-        """Without the entries of killed runs: they were never confirmed, and nobody holds their lock."""
-        dead = {run.id for run in content.runs if run.state == "begun" and self._is_dead(run.id)}
-        return Content([run for run in content.runs if run.id not in dead], content.sets)
+    def _check_secrets(self, content: Content, beside: Path) -> None:
+        """Refuse a ledger that does not know a secret which was entered in it."""
+        runs, names = {run.id for run in content.runs}, {Path(run.secret).name for run in content.runs}
+        folders = {beside, self.path.parent, *(Path(run.secret).parent for run in content.runs)}
+        for secret in entered_secrets(self.path, folders):
+            if secret.run in runs or (not secret.run and one_line(secret.file.name) in names):
+                continue
+            if not content.runs:
+                raise HarnessError(f"ledger {self.path} is missing, and {secret.file} was entered in it; {_FIX}")
+            raise HarnessError(f"ledger {self.path} does not know {secret.file}, which was entered in it; {_FIX}")
+
+    def _settled(self, content: Content) -> Content:
+        """With runs that were killed marked: they were never confirmed, and nobody holds their lock.
+
+        One whose release is out was confirmed in another copy of the ledger, and counts.
+        """
+        runs = []
+        for run in content.runs:
+            if run.state == "begun" and self._is_dead(run.id):
+                run = structs.replace(run, state="released" if _holds_files(run.out) else "killed")
+            runs.append(run)
+        return Content(runs, content.sets)
 
     def _is_dead(self, number: str) -> bool:
         """Whether the run has ended; where that cannot be known it counts."""
@@ -230,14 +250,9 @@ class Ledger:
 
     # The file
 
-    def _read(self, beside: Path | None) -> Content:
-        """What it holds; nothing where there is none and no secret in the folder `beside` was entered in one."""
+    def _read(self) -> Content:
+        """What it holds; nothing where there is none."""
         if not os.path.lexists(self.path):
-            if beside is not None and (secret := self._secret_entered(beside)):
-                raise HarnessError(
-                    f"ledger {self.path} is missing, and {secret} was entered in it; {_FIX}, or move that secret away "
-                    "to count from zero"
-                )
             return Content([], {})
         try:
             held = parse_json(read_bytes(self.path, MOST, "ledger"), str(self.path))
@@ -267,22 +282,6 @@ class Ledger:
                 f"cannot write the ledger {self.path}: {error.strerror}; nothing was released, name another --ledger"
             ) from None
 
-    def _secret_entered(self, folder: Path) -> Path | None:
-        """A secret in the folder that says it was entered in this ledger."""
-        for file in sorted(folder.glob("*.npz")):
-            try:
-                about = json.loads(str(read_npz(file, {"about": Expected("text", 0)}, most=2**20)["about"]))
-                if about["ledger"] == (LEDGER if self.path == folder / LEDGER else one_line(str(self.path))):
-                    return file
-            except (HarnessError, OSError, ValueError, KeyError, TypeError, RecursionError):
-                continue  # no secret, or one of an earlier version
-        return None
-
-
-def name_in_secret(ledger: Path, secret: Path) -> str:
-    """How a secret says which ledger it was entered in: beside it wherever both are moved, or at its place."""
-    return LEDGER if ledger == secret.parent / LEDGER else one_line(str(ledger))
-
 
 def identity(pixels: Any, file: bytes) -> str:
     """What a picture is known by: the hash of its pixels (H, W, 3) and that of its file."""
@@ -298,16 +297,22 @@ def _checksum(plain: Any) -> str:
 def _counts(content: Content) -> Counter[str]:
     """How often each hash was released."""
     counts: Counter[str] = Counter()
-    for run in content.runs:
+    for run in [run for run in content.runs if run.state != "killed"]:
         for each in {part for picture in content.sets[run.pictures] for part in picture.split()}:
             counts[each] += run.releases
     return counts
 
 
+def _holds_files(folder: str) -> bool:
+    with suppress(OSError, ValueError):
+        return bool(os.listdir(folder))
+    return False
+
+
 def _budget(content: Content, pictures: set[str]) -> int | None:
     """The budget that was stated last for any of these pictures."""
     known = {part for picture in pictures for part in picture.split()}
-    for run in reversed(content.runs):
+    for run in reversed([run for run in content.runs if run.state != "killed"]):
         if run.at_most and any(known.intersection(picture.split()) for picture in content.sets[run.pictures]):
             return run.at_most
     return None

@@ -27,7 +27,8 @@ from harness.data.decode import LARGEST, SMALLEST, decode_into, map_images
 from harness.data.image_folder import FolderImages, image_folder
 from harness.data.notes import in_two_classes, said_left_out
 from harness.errors import HarnessError
-from harness.publish.ledger import Asked, Ledger, identity, name_in_secret
+from harness.publish.ledger import Asked, Ledger, identity
+from harness.publish.ledger_secrets import name_in_secret
 from harness.publish.places import LEDGER, Places, claimed
 from harness.publish.release_files import file_names, set_equal_times, write_images, write_labels
 from harness.publish.secret_file import secret_of
@@ -127,7 +128,6 @@ def publish(
     with ExitStack() as stack:
         stack.enter_context(claimed(places))
         book.check(secret.parent)
-        write = stack.enter_context(secret_of(secret, is_out))
         scratch = stack.enter_context(tempfile.TemporaryFile())
         _say_left_out(pictures.left_out, strict)
         with new_folder(out) as folder_in_progress:
@@ -136,8 +136,10 @@ def publish(
             height, width = originals.images.shape[2:]
             check_scheme(scheme, originals.labels, (height, width))
             entry = stack.enter_context(book.entered(asked, originals.identities, secret.parent, is_out))
+            write = stack.enter_context(secret_of(secret, is_out))  # ends before the entry: none stands without one
             written = _release_all(scheme, originals, folder_in_progress, releases, root, device, progress)
-            about = _about(defense, (height, width), device) | {"ledger": name_in_secret(book.path, secret)}
+            entered = {"ledger": name_in_secret(book.path, secret), "run": entry.id}
+            about = _about(defense, (height, width), device) | entered
             arrays = {**written, "root": np.frombuffer(root, np.uint8), "about": np.array(json.dumps(about))}
             write(arrays)
             entry.confirm()

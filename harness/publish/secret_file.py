@@ -38,7 +38,7 @@ _FIX = "give the file as it was written"
 
 
 class AboutRelease(Struct, forbid_unknown_fields=True, frozen=True):
-    """What makes the same release of the same files; ledger: where it was counted."""
+    """What makes the same release of the same files; ledger: where it was counted; run: its number there."""
 
     harness: _Short
     defense: _Short
@@ -49,6 +49,7 @@ class AboutRelease(Struct, forbid_unknown_fields=True, frozen=True):
     width: _Side
     device: _Short
     ledger: _Text = ""
+    run: _Short = ""
 
 
 class AboutChallenge(Struct, forbid_unknown_fields=True, frozen=True):

@@ -14,44 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.cli import main
 from harness.publish.places import LEDGER
 from tests.helpers.no_locks import refuse_locks
 from tests.helpers.paths import ROOT
 from tests.helpers.planted import picture_folder
-from tests.publish.conftest import EACH
-
-
-@pytest.fixture
-def release(tmp_path, pictures, capsys):
-    """release("name", options...) -> exit code, document or None, stderr; secrets lie in `tmp_path/secrets`."""
-    (tmp_path / "secrets").mkdir()
-
-    def call(name, *options, data=pictures, secret=None):
-        secret = secret or tmp_path / "secrets" / f"{name}.npz"
-        words = ["--dataset", str(data), "--out", str(tmp_path / name), "--secret", str(secret)]
-        capsys.readouterr()
-        code = main(["obfuscate", "--defense", "mix", *words, "--json", *options])
-        said = capsys.readouterr()
-        return code, json.loads(said.out) if said.out else None, said.err
-
-    return call
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    return tmp_path / "secrets" / LEDGER
-
-
-def runs(ledger):
-    return json.loads(ledger.read_text())["content"]["runs"]
-
-
-def refused(answer, *words):
-    code, document, err = answer
-    assert (code, document) == (2, None), err
-    line = err.splitlines()[-1]
-    assert line.startswith("harness: ") and all(word in line for word in words), err
+from tests.publish.conftest import EACH, refused, runs
 
 
 def test_epochs_are_counted_over_runs(release, ledger):
@@ -213,7 +180,7 @@ def test_a_killed_run_counts_nothing_once_it_is_gone(release, ledger, pictures, 
     assert [run["state"] for run in runs(ledger)] == ["begun"]
 
     assert release("a", "--at-most", "1")[1]["released_before"] == 0
-    assert [run["state"] for run in runs(ledger)] == ["released"]
+    assert [run["state"] for run in runs(ledger)] == ["killed", "released"]
     names = {path.name for path in (tmp_path / "secrets").iterdir()}
     assert not [name for name in names if name.startswith(f".{LEDGER}")]
 

@@ -1,0 +1,198 @@
+"""A ledger that is gone, or an older copy of it, is refused while its secrets stand where it can look."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from harness.publish.ledger_secrets import entered_secrets
+from harness.publish.places import LEDGER
+from harness.publish.secret_file import read_release_secret
+from tests.helpers.paths import ROOT
+from tests.publish.conftest import refused, runs
+
+
+@pytest.fixture
+def older(ledger):
+    """older(): the ledger as it is now; older.put_back()."""
+
+    class Older:
+        def __call__(self):
+            self.data = ledger.read_bytes()
+
+        def put_back(self):
+            ledger.write_bytes(self.data)
+
+    return Older()
+
+
+def test_an_older_copy_is_refused_and_the_secret_that_it_does_not_know_is_named(release, older, ledger, tmp_path):
+    release("a", "--at-most", "2")
+    older()
+    release("b")
+    older.put_back()
+
+    answer = release("c")
+
+    refused(answer, "does not know", "b.npz", "put back the copy of after the last release")
+    assert len(answer[2].splitlines()) == 1 and ledger.read_bytes() == older.data
+    assert not (tmp_path / "c").exists() and not (tmp_path / "secrets/c.npz").exists()
+
+
+def test_no_message_says_what_would_count_too_few(release, older, ledger):
+    release("a")
+    older()
+    release("b")
+    for damage in (older.put_back, ledger.unlink, lambda: ledger.write_text("{")):
+        damage()
+        said = release("c")[2]
+        assert "restore" not in said and "backup" not in said and "move" not in said
+
+
+@pytest.mark.parametrize("name", ["key.bin", "key", ".key", "k.NPZ", "ü ä.txt"])
+@pytest.mark.parametrize("fault", ["missing", "older"])
+def test_a_secret_is_known_by_its_content(release, older, ledger, tmp_path, name, fault):
+    release("a")
+    older()
+    release("b", secret=tmp_path / "secrets" / name)
+    (tmp_path / "secrets/a.npz").unlink()
+    older.put_back() if fault == "older" else ledger.unlink()
+
+    refused(release("c"), "is missing" if fault == "missing" else "does not know")
+
+
+def test_a_secret_that_was_renamed_or_copied_is_one_that_the_ledger_knows(release, ledger, tmp_path):
+    release("a")
+    secrets = tmp_path / "secrets"
+    shutil.copy(secrets / "a.npz", secrets / "copy")
+    (secrets / "a.npz").rename(secrets / "first.npz")
+    (secrets / "link").symlink_to("first.npz")
+
+    assert release("b")[1]["released_before"] == 1
+
+
+def test_it_looks_where_it_lies_and_where_its_runs_put_their_secrets(release, tmp_path):
+    """Secrets in three folders, and the ledger in a fourth: the unknown one is in none of this run's folders."""
+    for name in ("books", "first", "second"):
+        (tmp_path / name).mkdir()
+    book = tmp_path / "books/ledger.json"
+    release("a", "--ledger", str(book), secret=tmp_path / "first/a")
+    before = book.read_bytes()
+    release("b", "--ledger", str(book), secret=tmp_path / "first/b")
+    book.write_bytes(before)
+
+    refused(release("c", "--ledger", str(book), secret=tmp_path / "second/c"), "does not know", "first/b")
+    (tmp_path / "first/b").rename(tmp_path / "books/b")
+    refused(release("c", "--ledger", str(book), secret=tmp_path / "second/c"), "does not know", "books/b")
+
+
+def test_a_ledger_of_another_name_moves_with_its_secrets(release, tmp_path):
+    release("a", "--ledger", str(tmp_path / "secrets/book"))
+    (tmp_path / "secrets/book").unlink()
+    (tmp_path / "secrets").rename(tmp_path / "moved")
+
+    refused(release("b", "--ledger", str(tmp_path / "moved/book"), secret=tmp_path / "moved/b.npz"), "is missing")
+
+
+def test_secrets_of_another_ledger_in_the_same_folder_are_none_of_its_business(release, tmp_path):
+    release("a", "--ledger", str(tmp_path / "one"))
+
+    assert release("b", "--ledger", str(tmp_path / "two"))[1]["released_before"] == 0
+    assert release("c", "--ledger", str(tmp_path / "one"))[1]["released_before"] == 1
+
+
+def test_a_secret_of_an_earlier_version_is_known_by_its_file_name(release, older, tmp_path):
+    def without_run(file):
+        with np.load(file) as held:
+            arrays = dict(held)
+        about = json.loads(str(arrays["about"]))
+        del about["run"]
+        with file.open("wb") as opened, zipfile.ZipFile(opened, "w") as archive:
+            for name, array in {**arrays, "about": np.array(json.dumps(about))}.items():
+                with archive.open(f"{name}.npy", "w") as member:
+                    np.lib.format.write_array(member, np.asarray(array))
+
+    release("a")
+    without_run(tmp_path / "secrets/a.npz")
+    assert read_release_secret(tmp_path / "secrets/a.npz").about.run == ""
+    older()
+    assert release("b")[1]["released_before"] == 1
+    without_run(tmp_path / "secrets/b.npz")
+    older.put_back()
+
+    refused(release("c"), "does not know", "b.npz")
+
+
+KILLED = """
+import os, signal, sys
+from harness.publish.ledger import Entry
+from harness.cli import main
+Entry.confirm = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+main(sys.argv[1:])
+"""
+
+
+def test_the_secret_of_a_killed_run_stands_in_nobodys_way(release, ledger, pictures, tmp_path):
+    words = ["obfuscate", "--defense", "mix", "--dataset", str(pictures), "--out", str(tmp_path / "killed")]
+    words += ["--secret", str(tmp_path / "secrets/killed.npz"), "--at-most", "1"]
+    command = [sys.executable, "-c", KILLED, *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
+    assert (tmp_path / "secrets/killed.npz").exists()
+
+    assert release("a")[1]["released_before"] == 0
+    assert release("b")[1]["released_before"] == 1
+    assert [run["state"] for run in runs(ledger)] == ["killed", "released", "released"]
+
+
+def test_a_copy_of_the_ledger_from_the_middle_of_a_run_counts_the_release_that_came_of_it(
+    release, ledger, tmp_path, monkeypatch
+):
+    from harness.publish.ledger import Entry
+
+    confirm, copies = Entry.confirm, []
+    with monkeypatch.context() as patch:
+        patch.setattr(Entry, "confirm", lambda self: copies.append(ledger.read_bytes()) or confirm(self))
+        release("a")
+    ledger.write_bytes(copies[0])
+    assert [run["state"] for run in runs(ledger)] == ["begun"]
+
+    assert release("b")[1]["released_before"] == 1
+
+
+def test_a_run_that_fails_late_leaves_neither_entry_nor_secret_at_any_moment(release, ledger, tmp_path, monkeypatch):
+    """The secret is removed before the entry: another run never sees one that the ledger does not know."""
+    from harness.publish import ledger as module
+
+    seen = []
+    take_out = module.Entry.take_out
+
+    def fail(self):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.Entry, "confirm", fail)
+    monkeypatch.setattr(
+        module.Entry, "take_out", lambda self: seen.append(os.listdir(tmp_path / "secrets")) or take_out(self)
+    )
+
+    refused(release("a"), "No space left")
+    assert seen and all(not name.startswith("a.npz") for name in seen[0]) and not ledger.exists()
+
+
+def test_other_files_are_no_secrets_and_are_not_waited_for(tmp_path):
+    np.savez(tmp_path / "a", about=np.array(json.dumps({"ledger": 7})))
+    np.savez(tmp_path / "b", about=np.array(json.dumps([LEDGER])))
+    (tmp_path / "c.zip").write_bytes(b"PK\3\4" + b"\0" * 100)
+    (tmp_path / "folder.npz").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+
+    assert list(entered_secrets(tmp_path / LEDGER, [tmp_path, tmp_path / "gone", tmp_path / ("x" * 300)])) == []
