@@ -51,8 +51,8 @@ class ReleaseCache:
         if size > self.room:
             return make()
         try:
-            place.mkdir(exist_ok=True)
-            with lock_file(place / f"{epoch}{_LOCK}", on_wait=lambda: None):
+            scratch.make_private(place)
+            with lock_file(place / f"{epoch}{_LOCK}", on_wait=lambda: None, private=True):
                 found = _read(place, epoch)
                 if found is None:
                     self._make_room(place, size)
@@ -88,7 +88,7 @@ _held = contextlib.ExitStack()  # this process's locks; they end with it
 
 
 def _size(place: Path) -> int:
-    """Bytes of one release's epochs; lock files are empty, and come and go."""
+    """Bytes of one release's epochs; lock files come and go."""
     return sum(file.stat().st_size for file in place.iterdir() if file.suffix != _LOCK)
 
 
@@ -97,9 +97,9 @@ def _write(place: Path, epoch: int, made: Epoch) -> None:
     rest = {"labels": release.labels.numpy(), "shape": np.array(release.images.shape)} | {
         name: getattr(secret, name) for name in ("sources", "shares", "dominant")
     }
-    write_atomically(place / f"{epoch}{_REST}", lambda file: np.savez(file, **rest))
+    write_atomically(place / f"{epoch}{_REST}", lambda file: np.savez(file, **rest), private=True)
     # last: a file of images means that the epoch is complete
-    write_atomically(place / f"{epoch}{_IMAGES}", release.images.numpy().tofile)
+    write_atomically(place / f"{epoch}{_IMAGES}", release.images.numpy().tofile, private=True)
 
 
 def _read(place: Path, epoch: int) -> Epoch | None:

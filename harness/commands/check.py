@@ -18,6 +18,7 @@ from harness.commands.common import (
     engine_from,
     path_type,
     print_result,
+    print_written,
     registry_from,
     start_workers_early,
 )
@@ -86,11 +87,14 @@ def run_check(args: argparse.Namespace) -> int:
     comparison = compare(before, after, tolerances)
     _write(args, comparison, time.perf_counter() - start)
     name = str(args.baseline)
-    print_result(
-        args,
+    document, text = (
         output.document(comparison, name),
         "\n".join([output.headline(comparison, name), *output.lines(comparison)]),
     )
+    if args.update:
+        print_written(args, document, text, [args.baseline])
+    else:
+        print_result(args, document, text)
     failures = [f"{' '.join(each.spec.names)}: {each.reason}" for each in after if each.status == "failed"]
     for line in dict.fromkeys(failures):
         print(f"failed: {line}", file=sys.stderr)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,10 @@ from harness.errors import HarnessError
 from harness.registry import Registry, load_registry
 from harness.system import fork_server
 from harness.system.numbers import count, decimal, whole
-from harness.system.output import results
+from harness.system.output import finish_results, results
 from harness.system.schema import shown
 from harness.system.supervisor import is_supervised
-from harness.system.text import printable
+from harness.system.text import one_line, printable
 
 if TYPE_CHECKING:
     from harness.run.engine import Engine
@@ -145,6 +146,22 @@ def start_workers_early(registry: Registry) -> None:
     """In a command that needs processes for plugins, before it imports torch: both import at the same time."""
     if is_supervised():
         fork_server.start(registry.worker_modules)
+
+
+def print_written(args: argparse.Namespace, document: Any, text: str, written: Sequence[Path]) -> None:
+    """`print_result` of what stands already. Where it cannot be printed, the HarnessError says that it stands."""
+    places = " and ".join(one_line(str(place)) for place in written)
+    verb = "is" if len(written) == 1 else "are"
+    args.again = f"is not needed: {places} {verb} there, complete"
+    try:
+        print_result(args, document, text)
+        finish_results()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            finish_results()
+        raise HarnessError(f"stdout: {error.strerror or error}; but {places} {verb} there, complete") from None
 
 
 def print_result(args: argparse.Namespace, document: Any, text: str | None) -> None:

@@ -17,6 +17,7 @@ from harness.commands.common import (
     add_records_option,
     path_type,
     print_result,
+    print_written,
     registry_from,
 )
 from harness.errors import HarnessError
@@ -97,7 +98,8 @@ def write_release(args: argparse.Namespace) -> int:
     counts = {"images": images, "epochs": args.epochs, "releases": releases}
     document = {"out": str(args.out), "secret": str(secret), **counts, "hash": challenge.hash}
     text = f"{one_line(str(args.out))}: {images} images in each of {releases} releases\nhash {challenge.hash}"
-    print_result(args, document, f"{text}\n{one_line(str(secret))}: keep it to yourself, scoring needs it")
+    text = f"{text}\n{one_line(str(secret))}: keep it to yourself, scoring needs it"
+    print_written(args, document, text, [args.out, secret])
     return 0
 
 
@@ -117,7 +119,8 @@ def score_submission(args: argparse.Namespace) -> int:
     entry = entry_of(args.name, submission, granted, args.cite)
     *_, record = judge(challenge, submission, entry, args.release_hash)
     document = {"record": record.spec.key, "release": challenge.hash, "attack": entry.name, "scores": record.scores}
-    print_result(args, document, "\n".join(_lines(record.scores, f"{entry.name}, record {record.spec.key}")))
+    text = "\n".join(_lines(record.scores, f"{entry.name}, record {record.spec.key}"))
+    print_written(args, document, text, [args.records / f"{record.spec.key}.json"])
     return 0
 
 

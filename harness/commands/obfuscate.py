@@ -15,7 +15,7 @@ from harness.commands.common import (
     add_device_option,
     add_epochs_options,
     path_type,
-    print_result,
+    print_written,
     registry_from,
 )
 from harness.registry import bind, parse_settings
@@ -95,7 +95,8 @@ def obfuscate_folder(args: argparse.Namespace) -> int:
     document = {"out": str(args.out), "secret": str(args.secret), "ledger": str(made.ledger), **counts}
     out, secret, ledger = (one_line(str(place)) for place in (args.out, args.secret, made.ledger))
     text = f"{out}: {made.images} images in {releases} releases\n{secret}: keep it to yourself"
-    print_result(args, document, f"{text}\n{ledger}: keep it, it counts the releases of all runs")
+    text = f"{text}\n{ledger}: keep it, it counts the releases of all runs"
+    print_written(args, document, text, [args.out, args.secret])
     total = made.before + releases
     if total > 1:
         epochs, earlier = max(args.epochs, total), f" ({made.before} of them by earlier runs)" if made.before else ""

@@ -41,7 +41,7 @@ log = logging.getLogger("harness")
 FORM = 1
 WAIT = 60.0  # seconds for another run that reads or writes the ledger
 MOST = 2**28  # bytes of the file
-_FIX = "put back the copy of after the last release: an older one counts too few"
+_FIX = "put back its copy from after the last release: an older one counts too few"
 
 _Text = Annotated[str, Meta(max_length=20_000)]
 _Id = Annotated[str, Meta(pattern=r"^[0-9a-f]{8,64}$", description="hexadecimal digits")]
@@ -228,7 +228,7 @@ class Ledger:
     def _is_dead(self, number: str) -> bool:
         """Whether the run has ended; where that cannot be known it counts."""
         try:
-            with lock_file(self._lock_of(number)):
+            with lock_file(self._lock_of(number), private=True):
                 return True
         except (filelock.Timeout, OSError):
             return False
@@ -321,7 +321,7 @@ def _budget(content: Content, pictures: set[str]) -> int | None:
 def _hold(held: ExitStack, path: Path, *, wait: bool = True) -> bool:
     """Hold a lock until the stack ends, where the file system has locks; whether it is held, or none can be."""
     try:
-        held.enter_context(lock_file(path))
+        held.enter_context(lock_file(path, private=True))
     except filelock.Timeout:
         if wait:
             raise

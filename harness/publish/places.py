@@ -12,7 +12,7 @@ from pathlib import Path
 import filelock
 
 from harness.errors import HarnessError
-from harness.system.files import NO_LOCKS, lock_file
+from harness.system.files import NO_LOCKS, lock_file, remove_abandoned
 
 LEDGER = "obfuscation-ledger.json"
 """The ledger's name, in the folder of the secret."""
@@ -67,6 +67,12 @@ class Places:
                 f"output folder {out} lies inside the originals {self.folder}, where the next run would read it; name "
                 "one outside"
             )
+        for what, place in private.items():
+            if self.folder and self.folder in place.parents:
+                raise HarnessError(
+                    f"{what} {place} lies inside the originals {self.folder}, where the next run would read it; name "
+                    "a file outside"
+                )
         if secret == self.ledger:
             raise HarnessError(f"secret {secret} is the ledger; name another file")
         if os.path.lexists(secret):
@@ -77,9 +83,10 @@ class Places:
 def claimed(places: Places) -> Iterator[None]:
     """Hold the secret's place, so that a second run with it is refused at once. Raises HarnessError."""
     secret = places.secret
+    remove_abandoned(secret.parent)
     with ExitStack() as held:
         try:
-            held.enter_context(lock_file(secret.with_name(f".{secret.name}.lock")))
+            held.enter_context(lock_file(secret.with_name(f".{secret.name}.lock"), private=True))
         except filelock.Timeout:
             raise HarnessError(
                 f"another run is writing the secret {secret}; wait for it, or name another --secret"

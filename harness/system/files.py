@@ -2,7 +2,8 @@
 
 `write_atomically` and `new_folder` write under a temporary name beside the place and rename at the end, so that neither
 an interruption nor a second run leaves half a file, or one folder with files of two runs. What a killed run leaves
-behind is removed by the next one.
+behind is removed by the next one that writes in the same folder (`remove_abandoned`): it is known by its lock file,
+which says whose it is and which a living process holds. Where there are no locks it stays.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import stat
 import threading
@@ -34,6 +36,9 @@ except ImportError:  # Windows
 TEMPORARY_SUFFIX = ".tmp"
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 """What `lock_file` raises as an OSError's errno on a file system without locks, such as Lustre without `-o flock`."""
+
+LOCK_MARK = b"lock of the obfuscation harness\n"
+"""What a private lock file says."""
 
 _KINDS = {
     stat.S_IFREG: "a regular file",
@@ -99,14 +104,19 @@ def _check_regular(path: Path, mode: int) -> None:
         raise OSError(errno.EINVAL, f"it is {kind_of(mode)}, and only regular files are read", str(path))
 
 
-def write_atomically(path: Path, write: Callable[[Any], object], *, durable: bool = False) -> None:
+def write_atomically(
+    path: Path, write: Callable[[Any], object], *, durable: bool = False, private: bool = False
+) -> None:
     """Replace `path` by what `write(binary file)` writes; raises OSError and then changes nothing.
 
+    private  of mode 0600 whatever the umask
     durable  on the disk before it has its name, and its name before this returns: a power cut leaves it whole
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}")
     try:
         with temporary.open("wb") as file:
+            if private:
+                _make_private(file.fileno())
             write(file)
             if durable:
                 file.flush()
@@ -150,6 +160,7 @@ def write_private(file: Path, write: Callable[[BinaryIO], object], *, replace: b
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as stream:
+            _make_private(stream.fileno())
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
@@ -175,16 +186,17 @@ def _rename_to_new(temporary: Path, file: Path) -> None:
 
 
 @contextmanager
-def lock_file(path: Path, on_wait: Callable[[], object] | None = None) -> Iterator[None]:
+def lock_file(path: Path, on_wait: Callable[[], object] | None = None, *, private: bool = False) -> Iterator[None]:
     """Hold a lock that ends with the process; its file is removed at the end.
 
     on_wait  called before waiting for another holder; None: do not wait but raise filelock.Timeout
+    private  of mode 0600 whatever the umask, and with LOCK_MARK in it: one user's, and to be found by the next run
 
     Raises OSError, with an errno of NO_LOCKS where the file system has no locks.
     """
     with _alone_in_process(path, on_wait):
         while True:
-            with _lock(path, on_wait) as locked:
+            with _lock(path, on_wait, private) as locked:
                 if _identity(path) != locked:  # the last holder removed the file that is locked now
                     continue
                 try:
@@ -231,9 +243,9 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def _lock_on_posix(path: Path, on_wait: Callable[[], object] | None) -> Iterator[tuple[int, int]]:
+def _lock_on_posix(path: Path, on_wait: Callable[[], object] | None, private: bool) -> Iterator[tuple[int, int]]:
     """The system's lock on the file, created unless it is there; its device and inode."""
-    descriptor, is_new = _open_or_create(path)
+    descriptor, is_new = _open_or_create(path, 0o600 if private else 0o666)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -247,22 +259,32 @@ def _lock_on_posix(path: Path, on_wait: Callable[[], object] | None) -> Iterator
             on_wait()
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         opened = os.fstat(descriptor)
+        if private and not opened.st_size:  # only once it is locked: the next run never takes it for abandoned
+            with contextlib.suppress(OSError):
+                _make_private(descriptor)
+                os.write(descriptor, LOCK_MARK)
         yield opened.st_dev, opened.st_ino
     finally:
         os.close(descriptor)  # and ends the lock
 
 
-def _open_or_create(path: Path) -> tuple[int, bool]:
+def _make_private(descriptor: int) -> None:
+    """Mode 0600, whatever the umask took away."""
+    if hasattr(os, "fchmod"):
+        os.fchmod(descriptor, 0o600)
+
+
+def _open_or_create(path: Path, mode: int) -> tuple[int, bool]:
     """A descriptor of the file, and whether it was created now."""
     while True:
         with contextlib.suppress(FileExistsError):
-            return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666), True
+            return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode), True
         with contextlib.suppress(FileNotFoundError):  # removed since
             return os.open(path, os.O_RDWR), False
 
 
 @contextmanager
-def _lock_on_windows(path: Path, on_wait: Callable[[], object] | None) -> Iterator[tuple[int, int]]:
+def _lock_on_windows(path: Path, on_wait: Callable[[], object] | None, _: bool) -> Iterator[tuple[int, int]]:
     lock = filelock.FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -295,12 +317,15 @@ def new_folder(out: Path) -> Iterator[Path]:
 
     out  must be missing or empty, in a folder that exists; raises HarnessError where another run is writing it, which
          without locks shows at the end
+
+    What killed runs left beside it is removed.
     """
+    remove_abandoned(out.parent)
     partial = out.with_name(f".{out.name}.partial")
     try:
         with contextlib.ExitStack() as lock:
             try:
-                lock.enter_context(lock_file(out.with_name(f".{out.name}.lock")))
+                lock.enter_context(lock_file(out.with_name(f".{out.name}.lock"), private=True))
             except OSError as error:
                 if error.errno not in NO_LOCKS:
                     raise
@@ -309,6 +334,7 @@ def new_folder(out: Path) -> Iterator[Path]:
                 if partial.exists():
                     shutil.rmtree(partial)  # of a killed run
                 partial.mkdir(mode=0o700)
+                partial.chmod(0o700)
                 yield partial
                 partial.chmod(0o755)
                 with contextlib.suppress(FileNotFoundError):
@@ -323,3 +349,29 @@ def new_folder(out: Path) -> Iterator[Path]:
         raise HarnessError(
             f"cannot write {error.filename or out}: {reason}; nothing was released, name another --out"
         ) from None
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the partial folders and files of killed runs, with their lock files; those of other programs stay."""
+    with contextlib.suppress(OSError):
+        for name in [entry for entry in os.listdir(folder) if re.fullmatch(r"\..+\.lock", entry, re.DOTALL)]:
+            with contextlib.suppress(OSError):  # filelock.Timeout is one: its run lives
+                if _is_marked(folder / name):
+                    with lock_file(folder / name, private=True):
+                        _remove_partial(folder, name.removesuffix(".lock"))
+
+
+def _is_marked(path: Path) -> bool:
+    found = path.lstat()
+    is_own = not hasattr(os, "getuid") or found.st_uid == os.getuid()
+    return is_own and stat.S_ISREG(found.st_mode) and found.st_size == len(LOCK_MARK) and path.read_bytes() == LOCK_MARK
+
+
+def _remove_partial(folder: Path, begin: str) -> None:
+    """Remove `.NAME.partial`, a folder, and the files `.NAME.*.partial` of `write_private`; whose lock is held."""
+    if not (folder / f"{begin}.partial").is_symlink():
+        shutil.rmtree(folder / f"{begin}.partial", ignore_errors=True)
+    written = re.compile(re.escape(f"{begin}.") + r"[0-9a-f]{8}\.partial")
+    for leftover in [Path(folder, name) for name in os.listdir(folder) if written.fullmatch(name)]:
+        if leftover.is_file() and not leftover.is_symlink():
+            leftover.unlink(missing_ok=True)

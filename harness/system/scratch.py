@@ -72,11 +72,11 @@ def join_folder(run: str, held: contextlib.ExitStack, root: Path | None = None) 
 
 def _join(folder: Path, held: contextlib.ExitStack) -> Path:
     """FileNotFoundError where another process removed the folder before it was locked."""
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_private(folder)
     try:
-        with lock_file(folder / _JOINING, on_wait=lambda: None):
-            held.enter_context(lock_file(folder / f"{uuid.uuid4().hex}{_MEMBER}"))
-            (folder / _INSIDE).mkdir(exist_ok=True)
+        with lock_file(folder / _JOINING, on_wait=lambda: None, private=True):
+            held.enter_context(lock_file(folder / f"{uuid.uuid4().hex}{_MEMBER}", private=True))
+            make_private(folder / _INSIDE)
             return folder / _INSIDE
     except OSError as error:
         if error.errno not in NO_LOCKS:
@@ -84,9 +84,16 @@ def _join(folder: Path, held: contextlib.ExitStack) -> Path:
     with contextlib.suppress(OSError):
         folder.rmdir()  # another process may have locked it: no folder for one that cannot
     own = folder.parent / f"{_UNLOCKED}{_host()}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
-    own.mkdir(mode=0o700)
-    (own / _INSIDE).mkdir()
+    make_private(own)
+    make_private(own / _INSIDE)
     return own / _INSIDE
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder of mode 0700, whatever the umask, unless it is there."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+        folder.chmod(0o700)
 
 
 def remove_abandoned(root: Path) -> None:

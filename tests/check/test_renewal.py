@@ -325,3 +325,14 @@ def test_records_that_are_kept_elsewhere_are_not_written_into_the_baselines_file
     baselines.copy_records(GOOD[:1], tmp_path / "kept", tmp_path / "copy")
 
     assert shared.stat().st_ino == number != (tmp_path / "copy" / shared.name).stat().st_ino
+
+
+def test_where_the_result_cannot_be_printed_the_line_says_that_the_baseline_was_renewed(check, baseline, monkeypatch):
+    def full() -> None:
+        raise OSError(28, "No space left on device", "stdout")
+
+    monkeypatch.setattr("harness.commands.common.finish_results", full)
+    code, _, err = check(WORSE, baseline, "--update")
+
+    assert code == 2 and f"No space left on device; but {baseline} is there, complete" in err
+    assert set(kept(baseline)) == {record.spec.key for record in WORSE}

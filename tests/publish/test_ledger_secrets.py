@@ -42,7 +42,7 @@ def test_an_older_copy_is_refused_and_the_secret_that_it_does_not_know_is_named(
 
     answer = release("c")
 
-    refused(answer, "does not know", "b.npz", "put back the copy of after the last release")
+    refused(answer, "does not know", "b.npz", "put back its copy from after the last release")
     assert len(answer[2].splitlines()) == 1 and ledger.read_bytes() == older.data
     assert not (tmp_path / "c").exists() and not (tmp_path / "secrets/c.npz").exists()
 

@@ -169,6 +169,48 @@ def test_a_link_to_another_place_is_followed_before_places_are_compared(pictures
     assert "inside the originals" in one_line(capsys)
 
 
+@pytest.mark.parametrize("what", ["--secret", "--ledger"])
+@pytest.mark.parametrize("where", ["mine.npz", "class 0/mine.npz", "by a link"])
+def test_a_secret_or_ledger_among_the_originals_is_refused(pictures, place, capsys, what, where):
+    label = sorted(pictures.iterdir())[0].name
+    (place / "link").symlink_to(pictures)
+    file = place / "link/mine.npz" if where == "by a link" else pictures / where.replace("class 0", label)
+    words = {"--out": place / "out", "--secret": place / "s.npz", "--dataset": pictures, what: file}
+    before = sorted(pictures.rglob("*"))
+
+    code = main(["obfuscate", "--defense", "mix", *(str(word) for pair in words.items() for word in pair)])
+
+    said = one_line(capsys)
+    assert code == 2 and f"{what[2:]} {pictures.resolve()}" in said and "inside the originals" in said
+    assert sorted(pictures.rglob("*")) == before and names(place) == ["link"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("json", [[], ["--json"]])
+def test_where_the_result_cannot_be_printed_the_line_says_that_the_release_stands(pictures, place, json):
+    words = ["--dataset", str(pictures), "--out", str(place / "out"), "--secret", str(place / "s.npz"), *json]
+    command = [sys.executable, "-m", "harness.cli", "obfuscate", "--defense", "mix", *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert f"No space left on device; but {place / 'out'} and {place / 's.npz'} are there, complete" in done.stderr
+    assert (place / "out/epoch_000").is_dir() and (place / "s.npz").exists()
+
+
+def test_an_interruption_while_the_result_is_printed_does_not_say_that_nothing_was_released(
+    pictures, place, monkeypatch, capsys
+):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.commands.common.print_result", stop)
+
+    assert obfuscate(pictures, place) == 130
+    assert "nothing was released" not in (said := one_line(capsys)) and "are there, complete" in said
+
+
 @pytest.mark.parametrize("size", ["0", "-3", "7", "100000"])
 def test_a_size_that_is_none_is_refused(pictures, place, capsys, size):
     assert obfuscate(pictures, place, "--size", size) == 2
