@@ -84,20 +84,27 @@ class Run(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Content(Struct, forbid_unknown_fields=True, frozen=True):
-    """The ledger without its checksum. sets: the two hashes of every picture."""
+    """The ledger without its checksum.
+
+    sets  the two hashes of every picture
+    id    what a secret knows it by wherever it is moved; "" in one that an earlier version began
+    """
 
     runs: Annotated[list[Run], Meta(max_length=10**6)]
     sets: dict[_Id, Annotated[list[_Picture], Meta(max_length=10**7)]]
+    id: _Id | Literal[""] = ""
 
 
 @dataclass
 class Entry:
     """A run that is entered.
 
+    book    the id of the ledger
     before  how often the pictures were released before it: of the one that was released most often
     """
 
     ledger: Ledger
+    book: str
     id: str
     before: int
 
@@ -108,13 +115,13 @@ class Entry:
             if self.id not in [run.id for run in content.runs]:
                 raise HarnessError(f"ledger {self.ledger.path} was replaced while this ran; nothing was released")
             runs = [structs.replace(run, state="released") if run.id == self.id else run for run in content.runs]
-            return Content(runs, content.sets)
+            return structs.replace(content, runs=runs)
 
         self.ledger.change(confirmed)
 
     def take_out(self) -> None:
         """Nothing was released."""
-        self.ledger.change(lambda content: Content([run for run in content.runs if run.id != self.id], content.sets))
+        self.ledger.change(lambda held: structs.replace(held, runs=[run for run in held.runs if run.id != self.id]))
 
 
 @dataclass(frozen=True)
@@ -182,8 +189,9 @@ class Ledger:
                 secret=one_line(run.secret),
                 at_most=run.at_most,
             )
-            self._write(Content([*content.runs, entered], {**content.sets, key: pictures}))
-        return Entry(self, number, most)
+            book = content.id or uuid.uuid4().hex
+            self._write(Content([*content.runs, entered], {**content.sets, key: pictures}, book))
+        return Entry(self, book, number, most)
 
     def _check_budget(self, content: Content, pictures: set[str], run: Asked, before: list[int]) -> None:
         kept = _budget(content, pictures)
@@ -206,10 +214,10 @@ class Ledger:
         """Refuse a ledger that does not know a secret which was entered in it."""
         runs, names = {run.id for run in content.runs}, {Path(run.secret).name for run in content.runs}
         folders = {beside, self.path.parent, *(Path(run.secret).parent for run in content.runs)}
-        for secret in entered_secrets(self.path, folders):
+        for secret in entered_secrets(self.path, content.id, folders):
             if secret.run in runs or (not secret.run and one_line(secret.file.name) in names):
                 continue
-            if not content.runs:
+            if not os.path.lexists(self.path):
                 raise HarnessError(f"ledger {self.path} is missing, and {secret.file} was entered in it; {_FIX}")
             raise HarnessError(f"ledger {self.path} does not know {secret.file}, which was entered in it; {_FIX}")
 
@@ -223,7 +231,7 @@ class Ledger:
             if run.state == "begun" and self._is_dead(run.id):
                 run = structs.replace(run, state="released" if _holds_files(run.out) else "killed")
             runs.append(run)
-        return Content(runs, content.sets)
+        return structs.replace(content, runs=runs)
 
     def _is_dead(self, number: str) -> bool:
         """Whether the run has ended; where that cannot be known it counts."""
@@ -269,7 +277,7 @@ class Ledger:
 
     def _write(self, content: Content) -> None:
         used = {run.pictures for run in content.runs}
-        content = Content(content.runs, {key: held for key, held in content.sets.items() if key in used})
+        content = structs.replace(content, sets={key: held for key, held in content.sets.items() if key in used})
         plain = to_builtins(content)
         text = json.dumps({"form": FORM, "sha256": _checksum(plain), "content": plain}, indent=1)
         try:

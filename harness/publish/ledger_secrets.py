@@ -1,7 +1,8 @@
 """Which secrets say that they were entered in a ledger: found by their content, whatever they are called now.
 
 A secret names its ledger by its file name where both lay in one folder, so that both can be moved together, and else by
-its path; and it holds the number of its run. What was moved to a folder that the ledger does not know is not found.
+its path; and it holds the ledger's id and the number of its run. What was moved to a folder that the ledger does not
+know is not found.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ def name_in_secret(ledger: Path, secret: Path) -> str:
     return one_line(ledger.name if ledger.parent == secret.parent else str(ledger))
 
 
-def entered_secrets(ledger: Path, folders: Iterable[Path]) -> Iterator[EnteredSecret]:
+def entered_secrets(ledger: Path, book: str, folders: Iterable[Path]) -> Iterator[EnteredSecret]:
     """The secrets in these folders that name the ledger, sorted. Folders that are gone are skipped.
 
     ledger, folders  real paths
+    book             the ledger's id; "" where it is not known
     """
     for folder in sorted(set(folders)):
         try:
@@ -47,16 +49,34 @@ def entered_secrets(ledger: Path, folders: Iterable[Path]) -> Iterator[EnteredSe
             continue
         for name in names:
             said = _about(folder / name)
-            if said and said[0] in (name_in_secret(ledger, folder / name), one_line(str(ledger))):
-                yield EnteredSecret(folder / name, said[1])
+            if said and ((book and said.book == book) or _names(said.ledger, folder / name, ledger)):
+                yield EnteredSecret(folder / name, said.run)
 
 
-def _about(file: Path) -> tuple[str, str] | None:
+def _names(said: str, secret: Path, ledger: Path) -> bool:
+    """Whether a secret names this ledger: as it is written now, or by a path that leads there."""
+    if not said:  # it was entered in none
+        return False
+    if said in (name_in_secret(ledger, secret), one_line(str(ledger))):
+        return True
+    with suppress(OSError, ValueError):  # no path: a NUL, a name that is too long
+        return os.path.realpath(secret.parent / said) == str(ledger)
+    return False
+
+
+@dataclass(frozen=True)
+class _About:
+    ledger: str
+    book: str
+    run: str
+
+
+def _about(file: Path) -> _About | None:
     """The ledger and the run that a secret names; None of any other file."""
     with suppress(HarnessError, OSError, ValueError, KeyError, TypeError, RecursionError):
         with open_regular(file) as opened:
             if opened.read(len(_ARCHIVE)) != _ARCHIVE:
                 return None
         about = json.loads(str(read_npz(file, {"about": Expected("text", 0)}, most=_MOST)["about"]))
-        return str(about["ledger"]), str(about.get("run", ""))
+        return _About(*(str(about.get(name, "")) for name in ("ledger", "book", "run"))) if "ledger" in about else None
     return None

@@ -138,7 +138,7 @@ def publish(
             entry = stack.enter_context(book.entered(asked, originals.identities, secret.parent, is_out))
             write = stack.enter_context(secret_of(secret, is_out))  # ends before the entry: none stands without one
             written = _release_all(scheme, originals, folder_in_progress, releases, root, device, progress)
-            entered = {"ledger": name_in_secret(book.path, secret), "run": entry.id}
+            entered = {"ledger": name_in_secret(book.path, secret), "book": entry.book, "run": entry.id}
             about = _about(defense, (height, width), device) | entered
             arrays = {**written, "root": np.frombuffer(root, np.uint8), "about": np.array(json.dumps(about))}
             write(arrays)

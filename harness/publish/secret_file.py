@@ -38,7 +38,10 @@ _FIX = "give the file as it was written"
 
 
 class AboutRelease(Struct, forbid_unknown_fields=True, frozen=True):
-    """What makes the same release of the same files; ledger: where it was counted; run: its number there."""
+    """What makes the same release of the same files, and where it was counted.
+
+    ledger  its file; book: its id; run: the number of the run in it
+    """
 
     harness: _Short
     defense: _Short
@@ -49,6 +52,7 @@ class AboutRelease(Struct, forbid_unknown_fields=True, frozen=True):
     width: _Side
     device: _Short
     ledger: _Text = ""
+    book: _Short = ""
     run: _Short = ""
 
 

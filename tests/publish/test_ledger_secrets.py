@@ -102,6 +102,54 @@ def test_a_ledger_of_another_name_moves_with_its_secrets(release, tmp_path):
     refused(release("b", "--ledger", str(tmp_path / "moved/book"), secret=tmp_path / "moved/b.npz"), "is missing")
 
 
+def test_a_ledger_that_was_moved_away_from_its_secrets_knows_them(release, ledger, tmp_path):
+    release("a")
+    ledger.rename(tmp_path / "book")
+    assert release("b", "--ledger", str(tmp_path / "book"))[1]["released_before"] == 1
+    before = (tmp_path / "book").read_bytes()
+    release("c", "--ledger", str(tmp_path / "book"))
+    (tmp_path / "book").write_bytes(before)
+    (tmp_path / "book").rename(tmp_path / "again")
+
+    refused(release("d", "--ledger", str(tmp_path / "again")), "does not know", "c.npz")
+
+
+def test_a_link_to_an_older_copy_is_an_older_copy(release, older, ledger, tmp_path):
+    release("a")
+    shutil.copy(ledger, tmp_path / "copy")
+    release("b")
+    ledger.unlink()
+    ledger.symlink_to(tmp_path / "copy")
+
+    refused(release("c"), "does not know", "b.npz")
+    (tmp_path / "copy").unlink()
+    refused(release("c"), "is missing")
+
+
+def test_a_ledger_without_runs_and_with_a_right_checksum_is_an_older_copy(release, ledger):
+    from harness.publish.ledger import _checksum
+
+    release("a")
+    held = json.loads(ledger.read_text())
+    held["content"] = {"runs": [], "sets": {}}
+    held["sha256"] = _checksum(held["content"])
+    ledger.write_text(json.dumps(held))
+
+    refused(release("b"), "does not know", "a.npz")
+
+
+def test_a_ledger_of_an_earlier_version_is_read_and_gets_an_id(release, ledger):
+    from harness.publish.ledger import _checksum
+
+    release("a")
+    held = json.loads(ledger.read_text())
+    del held["content"]["id"]
+    held["sha256"] = _checksum(held["content"])
+    ledger.write_text(json.dumps(held))
+
+    assert release("b")[1]["released_before"] == 1 and json.loads(ledger.read_text())["content"]["id"]
+
+
 def test_secrets_of_another_ledger_in_the_same_folder_are_none_of_its_business(release, tmp_path):
     release("a", "--ledger", str(tmp_path / "one"))
 
@@ -114,7 +162,7 @@ def test_a_secret_of_an_earlier_version_is_known_by_its_file_name(release, older
         with np.load(file) as held:
             arrays = dict(held)
         about = json.loads(str(arrays["about"]))
-        del about["run"]
+        del about["run"], about["book"]
         with file.open("wb") as opened, zipfile.ZipFile(opened, "w") as archive:
             for name, array in {**arrays, "about": np.array(json.dumps(about))}.items():
                 with archive.open(f"{name}.npy", "w") as member:
@@ -189,10 +237,11 @@ def test_a_run_that_fails_late_leaves_neither_entry_nor_secret_at_any_moment(rel
 
 def test_other_files_are_no_secrets_and_are_not_waited_for(tmp_path):
     np.savez(tmp_path / "a", about=np.array(json.dumps({"ledger": 7})))
+    np.savez(tmp_path / "n", about=np.array(json.dumps({"ledger": "a\0b" + "x" * 9000})))
     np.savez(tmp_path / "b", about=np.array(json.dumps([LEDGER])))
     (tmp_path / "c.zip").write_bytes(b"PK\3\4" + b"\0" * 100)
     (tmp_path / "folder.npz").mkdir()
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
 
-    assert list(entered_secrets(tmp_path / LEDGER, [tmp_path, tmp_path / "gone", tmp_path / ("x" * 300)])) == []
+    assert list(entered_secrets(tmp_path / LEDGER, "", [tmp_path, tmp_path / "gone", tmp_path / ("x" * 300)])) == []
