@@ -36,6 +36,7 @@ from harness.system.device import keep_freed_memory
 from harness.system.offline import forbid_downloads
 from harness.system.output import finish_results, open_standard_streams
 from harness.system.private import keep_nothing
+from harness.system.start_folder import hide_modules, why_gone
 from harness.system.supervisor import Interrupted, supervised
 from harness.system.text import one_line, printable, shortened
 
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def entry_point() -> NoReturn:
     """Run one command in a process of its own (`harness.system.supervisor`)."""
+    hide_modules()
     open_standard_streams()
     keep_freed_memory()
     try:
@@ -73,6 +75,8 @@ def _run(arguments: Sequence[str] | None, do: Callable[[Callable[[], int], str],
         given = parser().parse_args(arguments)
     except HarnessError as error:
         return _refused(str(error))
+    if gone := why_gone():
+        return _refused(gone)
     return do(lambda: _run_command(given), given.again)
 
 
@@ -109,10 +113,8 @@ def _refused(reason: str, code: int = 2) -> int:
 
 def _described(error: OSError) -> str:
     """The file, what is wrong with it, and what to do."""
-    try:
-        os.getcwd()
-    except OSError:
-        return "the working folder is gone; cd to one that is there"
+    if gone := why_gone():
+        return gone
     place = f"{error.filename}: " if error.filename else ""
     fix = "make room, or name another place" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "name another place"
     return f"{place}{error.strerror or error}; {fix}"

@@ -53,10 +53,14 @@ class Guarded:
 @contextlib.contextmanager
 def guarded(entry: Entry) -> Iterator[None]:
     """Inside the block code of this plugin runs. What it raises names it (`failure`); the process stays as it was."""
-    before = _State.now()
+    before, this = _State.now(), os.getpid()
     try:
         with noted(f"{entry.noun} {entry.name!r}"), contextlib.redirect_stdout(sys.stderr):
-            yield
+            try:
+                yield
+            finally:
+                if os.getpid() != this:  # the plugin has forked, and this is the copy: the work goes on in one process
+                    os._exit(0)
     except (KeyboardInterrupt, *_SAID):
         raise
     except Exception as error:

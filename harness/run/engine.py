@@ -89,7 +89,7 @@ def _workers(
         return InProcess(bench_for)
     fork_server.start(bench.registry.worker_modules)
     release_folder = stack.enter_context(scratch_folder())
-    return Pool(workers, bench.device, bench.registry.files, release_folder)
+    return Pool(workers, bench.device, bench.registry, release_folder)
 
 
 def prepare(

@@ -8,10 +8,9 @@ raises something else, or ends the process, when it is called fails its own piec
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 
 from harness.errors import HarnessError
@@ -21,6 +20,9 @@ from harness.scores import judged
 from harness.system import fork_server
 from harness.system.supervisor import ending
 from harness.types import Array
+
+_PATIENCE = 5.0
+"""Seconds in which a process that has answered may end by itself."""
 
 
 @dataclass(frozen=True)
@@ -69,38 +71,40 @@ def ask_apart(question: Question, registry: Registry) -> list[Answer]:
 
 def _ask_once(question: Question, files: Sequence[Path]) -> tuple[list[Answer], Answer]:
     """The answers until the process ended, and that for the plugin that was asked last."""
-    context = fork_server.context()
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, question, files, dict(os.environ)), daemon=True)  # type: ignore[attr-defined]
-    try:
-        process.start()
-    except OSError as error:
-        raise HarnessError(f"cannot start a process: {error.strerror or error}; use fewer --workers") from None
+    ours, theirs = Pipe()
+    process = fork_server.launch(_serve, (theirs, question, files), "use fewer --workers")
     theirs.close()
     answers: list[Answer] = []
     is_imported = False
     with contextlib.suppress(EOFError, OSError):
         while len(answers) < len(question.entries):
+            wait([ours, process.sentinel])
+            if not ours.poll():  # it has ended, and a child of its holds the connection
+                break
             message = ours.recv()
             is_imported = message is None
             if message is not None:
                 answers.append(message)
     ours.close()
-    process.join(None if len(answers) < len(question.entries) else 5)
-    process.kill()
+    wait([process.sentinel], _PATIENCE)
+    code = process.end()
     if is_imported or len(answers) == len(question.entries):
         return answers, Answer()
     entry = question.entries[len(answers)]
-    why = f"its import {ending(process.exitcode)}"
+    why = f"its import {ending(code)}"
     return answers, Answer(f"{entry.noun} {entry.name!r} is unavailable: {why}")
 
 
-def _serve(connection: Connection, question: Question, files: Sequence[Path], environment: dict[str, str]) -> None:
-    os.environ.clear()
-    os.environ.update(environment)
+def _serve(environment: dict[str, str], connection: Connection, question: Question, files: Sequence[Path]) -> None:
+    fork_server.begin(environment)
     registry = load_registry(files)
+    is_changed = False
     for entry in question.entries:
-        connection.send(_answer(question, entry, registry, lambda: connection.send(None)))
+        answer = _answer(question, entry, registry, lambda: connection.send(None))
+        if is_changed and answer != Answer():
+            return  # perhaps for what a plugin before it did to this process: it is asked again in another one
+        connection.send(answer)
+        is_changed |= entry.is_foreign
 
 
 def _answer(question: Question, entry: Entry, registry: Registry, imported: Callable[[], None]) -> Answer:

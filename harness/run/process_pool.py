@@ -1,18 +1,21 @@
-"""The local engine: a process for each worker, on one core or one GPU each. One that ends early is replaced."""
+"""The local engine: a process for each worker, on one core or one GPU each. One that ends early is replaced.
+
+So is one that has run somebody else's plugins, before it does a piece without them: what they changed in the process
+(sys.path, a limit, a function of a library) ends with it. Pieces with the same plugins may share a worker, and what it
+has learned from the data.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Any, Self
 
-from harness.errors import HarnessError
 from harness.records import RunResult
+from harness.registry import Registry
 from harness.run.scheduler import Job, WorkerLost
 from harness.run.worker import serve
 from harness.system import fork_server
@@ -39,48 +42,45 @@ def _gpus() -> int:
 
 @dataclass
 class _WorkerProcess:
-    """A process, the connection to it, and the job that it does."""
+    """A process, the connection to it, and the job that it does.
 
-    process: BaseProcess
+    number   of that job: a result with another one is of a copy of the process that a plugin has forked
+    plugins  somebody else's that have run in it
+    """
+
+    process: fork_server.Child
     connection: Connection
     job: Job | None = None
+    number: int = 0
+    plugins: frozenset[str] = frozenset()
+    is_spoiled: bool = False
 
 
 @dataclass
 class Pool:
     """Workers in processes of this machine.
 
-    files           registry files, which each worker loads
+    registry        each worker loads its files
     release_folder  where they share releases
     """
 
     workers: int
     device: str
-    files: Sequence[Path]
+    registry: Registry
     release_folder: Path
     _processes: list[_WorkerProcess] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        self._context: Any = fork_server.context()
         self._processes = [self._start_worker() for _ in range(self.workers)]
         return self
 
     def __exit__(self, *_: object) -> None:
         for each in self._processes:
-            each.connection.close()
-            each.process.kill()
-        for each in self._processes:
-            each.process.join()
+            _end(each)
 
     def _start_worker(self) -> _WorkerProcess:
-        ours, theirs = self._context.Pipe()
-        environment = dict(os.environ)  # the fork server's own may be of an earlier run
-        arguments = (theirs, self.files, self.release_folder, environment)
-        process = self._context.Process(target=serve, args=arguments, daemon=True)
-        try:
-            process.start()
-        except OSError as error:
-            raise HarnessError(f"cannot start a worker: {error.strerror or error}; use --workers 1") from None
+        ours, theirs = Pipe()
+        process = fork_server.launch(serve, (theirs, self.registry.files, self.release_folder), "use --workers 1")
         theirs.close()
         return _WorkerProcess(process, ours)
 
@@ -88,16 +88,21 @@ class Pool:
         return [number for number, each in enumerate(self._processes) if each.job is None]
 
     def submit(self, worker: int, job: Job, proof: RunResult | None) -> None:
-        self._processes[worker].job = job
+        each, plugins = self._processes[worker], job.foreign_plugins(self.registry)
+        if each.is_spoiled or (each.plugins and each.plugins != plugins):
+            _end(each)
+            each = self._processes[worker] = self._start_worker()
+        each.job, each.plugins = job, plugins
+        each.number += 1
         device = f"cuda:{worker}" if self.device == "cuda" else self.device
         sent = replace(job, options=replace(job.options, device=device))
         with contextlib.suppress(OSError):  # the worker has ended: wait() reports it
-            self._processes[worker].connection.send((sent, proof))
+            each.connection.send((each.number, sent, proof))
 
     def wait(self, seconds: float | None = None) -> tuple[Job, RunResult | WorkerLost] | None:
         busy: dict[Any, int] = {}
         for number, each in enumerate(self._processes):
-            if each.job is not None:  # the end of a process shows on its connection, unless it has children of its own
+            if each.job is not None:  # the end of a process shows on its connection, unless a child of its has that too
                 busy |= {each.connection: number, each.process.sentinel: number}
         ready = wait(list(busy), seconds)
         if not ready:
@@ -106,17 +111,25 @@ class Pool:
         worker = self._processes[number]
         job = worker.job
         assert job is not None
-        worker.job = None
-        try:
-            if not worker.connection.poll():
-                raise EOFError
-            return job, worker.connection.recv()
-        except Exception:  # it has ended, or what it sent is no result
-            worker.process.kill()
-            worker.connection.close()
-            worker.process.join()
-            self._processes[number] = self._start_worker()
-            return job, WorkerLost(_ending(worker.process.exitcode))
+        with contextlib.suppress(Exception):  # it has ended, or what it sent is no result
+            has_ended = worker.process.has_ended
+            while worker.connection.poll():
+                sent, result = worker.connection.recv()
+                if sent == worker.number:
+                    worker.job = None
+                    worker.is_spoiled = bool(worker.plugins) and result.status == "failed"
+                    return job, result
+            if not has_ended:
+                return None
+        code = _end(worker)
+        self._processes[number] = self._start_worker()
+        return job, WorkerLost(_ending(code))
+
+
+def _end(worker: _WorkerProcess) -> int | None:
+    """End it and all that its plugins have left behind; the exit code."""
+    worker.connection.close()
+    return worker.process.end()
 
 
 def _ending(code: int | None) -> str:

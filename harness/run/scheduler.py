@@ -17,6 +17,7 @@ from typing import Protocol, Self
 
 from harness.errors import HarnessError
 from harness.records import RunResult
+from harness.registry import Registry
 from harness.run.bench import Bench, Piece
 from harness.run.claims import Claims
 from harness.run.options import RunOptions
@@ -49,6 +50,18 @@ class Job:
         """The same for jobs that share a release, and what is learned from it."""
         inputs = self.piece.spec.inputs
         return repr((self.options.data_options(), inputs["dataset"]["fingerprint"], inputs["defense"], inputs["seed"]))
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether its defense or attack is somebody else's."""
+        return any(entry is not None and entry.is_foreign for entry in (self.piece.defense, self.piece.attack))
+
+    def foreign_plugins(self, registry: Registry) -> frozenset[str]:
+        """Somebody else's plugins whose code it runs."""
+        measured = ("metrics", "evaluators") if self.piece.spec.kind == "release" else ("evaluators",)
+        asked = [self.piece.defense, self.piece.attack, registry.section("datasets").get(self.options.dataset)]
+        asked += [entry for section in measured for entry in registry.section(section).values()]
+        return frozenset(repr(entry) for entry in asked if entry is not None and entry.is_foreign)
 
 
 @dataclass(frozen=True)
@@ -182,8 +195,9 @@ class Queue:
 
     @classmethod
     def of(cls, jobs: Iterable[Job]) -> Queue:
+        """Those with somebody else's plugins come last in their group: a worker is replaced after them."""
         groups: dict[str, list[Job]] = {}
-        for job in jobs:
+        for job in sorted(jobs, key=lambda job: job.is_foreign):
             groups.setdefault(job.group, []).append(job)
         return cls(groups, {job.key for group in groups.values() for job in group})
 

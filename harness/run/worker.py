@@ -19,6 +19,7 @@ from harness.registry.guard import failure
 from harness.run.bench import OUT_OF_MEMORY, Bench
 from harness.run.options import RunOptions, make_bench
 from harness.run.scheduler import Job
+from harness.system import fork_server
 from harness.system.device import keep_freed_memory
 from harness.types import Splits
 
@@ -63,18 +64,24 @@ class Worker:
         return benches[asked]
 
 
-def serve(connection: Connection, files: Sequence[Path], release_folder: Path, environment: dict[str, str]) -> None:
-    """The loop of a worker process: receives a job, sends its result. It ends when the connection is closed."""
+def serve(environment: dict[str, str], connection: Connection, files: Sequence[Path], release_folder: Path) -> None:
+    """The loop of a worker process: receives a numbered job, sends its result with the number.
+
+    It ends when the connection is closed.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the sender handles Ctrl-C
-    os.environ.clear()
-    os.environ.update(environment)
+    fork_server.begin(environment)
+    this = os.getpid()
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, inbox), daemon=True).start()
     worker = Worker(load_registry(files), ReleaseCache(release_folder))
     while True:
-        result = worker.do(*inbox.get())
+        number, job, proof = inbox.get()
+        result = worker.do(job, proof)
+        if os.getpid() != this:  # a plugin has forked, and this is the copy
+            os._exit(0)
         try:
-            connection.send(result)
+            connection.send((number, result))
         except OSError:  # a plugin has closed it: the sender sees that this process has ended
             os._exit(1)
 

@@ -1,7 +1,10 @@
 """The process that others are forked from: it imports once what all of them need.
 
-It is started as soon as a command knows that it needs processes, and imports while the command does. Where the system
-has no fork server, every process imports for itself.
+It is started as soon as a command knows that it needs processes, and imports while the command does. Where it has been
+killed, it is started again. Where the system has no fork server, every process imports for itself.
+
+multiprocessing starts it with `python -c`, which looks for modules in the current folder first: a `random.py` among
+downloaded pictures would be run. So it is started with `-P`, and finds modules where this process does.
 """
 
 from __future__ import annotations
@@ -10,17 +13,28 @@ import atexit
 import contextlib
 import multiprocessing
 import os
+import signal
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing import util
+from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from harness.system import scratch
+from harness.errors import HarnessError
+from harness.system import process_tree, scratch
+from harness.system.start_folder import why_gone
 
 _LONGEST = 40
 """Letters of a folder in which the name of a socket still fits: a system allows about 100 in all."""
 _SHORT = Path("/tmp")
+_TRIES = 3
+_PATIENCE = 5.0
+"""Seconds in which the fork server says how a process has ended."""
 
 
 def context() -> BaseContext:
@@ -33,13 +47,142 @@ def start(modules: Sequence[str]) -> None:
     if _has_server():
         from multiprocessing import forkserver
 
+        _check_folder()
         _place_sockets()
         multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
-        forkserver.ensure_running()
+        with _without_current_folder():
+            forkserver.ensure_running()
+
+
+@dataclass(frozen=True)
+class Child:
+    """A process that `launch` started.
+
+    sentinel  is ready (`multiprocessing.connection.wait`) once the process has ended
+    """
+
+    process: BaseProcess
+    sentinel: int
+
+    @property
+    def has_ended(self) -> bool:
+        return bool(wait([self.sentinel], 0))
+
+    def end(self) -> int | None:
+        """Kill it and what is left below it; its exit code, None where nobody knows."""
+        process_tree.end(self.process.pid or 0, not self.has_ended)
+        self.process.kill()
+        self.process.join(_PATIENCE)
+        if self.sentinel != self.process.sentinel:
+            os.close(self.sentinel)
+        return self.process.exitcode
+
+
+def launch(target: Callable[..., None], arguments: Sequence[Any], advice: str) -> Child:
+    """Call `target(environment, *arguments)` in a new process, which calls `begin` first of all. Raises HarnessError.
+
+    advice  what to do where the system allows no more processes
+    """
+    for _ in range(_TRIES):
+        made = (dict(os.environ), *arguments)  # the fork server's environment may be of an earlier run
+        process = context().Process(target=target, args=made, daemon=True)  # type: ignore[attr-defined]
+        _check_folder()
+        try:
+            _wake_up()
+            with _without_current_folder():
+                process.start()
+            return Child(process, _sentinel(process))
+        except (EOFError, ConnectionError, FileNotFoundError):  # the fork server was killed, or its socket removed
+            _forget_server()
+        except OSError as error:
+            raise HarnessError(f"cannot start a process: {error.strerror or error}; {advice}") from None
+    raise HarnessError(
+        f"cannot start a process: the process that others are forked from has ended {_TRIES} times; "
+        "see what kills it (memory?), or set HARNESS_IN_PROCESS=1 and --workers 1"
+    )
+
+
+def begin(environment: Mapping[str, str]) -> None:
+    """In a new process: what it starts ends with it, and does not keep the fork server alive."""
+    process_tree.lead()
+    os.environ.clear()
+    os.environ.update(environment)
+    server = _server()
+    if server is not None and server._forkserver_alive_fd is not None:
+        with contextlib.suppress(OSError):
+            os.close(server._forkserver_alive_fd)
+        server._forkserver_alive_fd = None
 
 
 def _has_server() -> bool:
     return "forkserver" in multiprocessing.get_all_start_methods()
+
+
+def _server() -> Any:
+    if not _has_server():
+        return None
+    from multiprocessing import forkserver
+
+    return forkserver._forkserver
+
+
+def _sentinel(process: BaseProcess) -> int:
+    """Ready at the end of the process, and not at that of the fork server."""
+    if hasattr(os, "pidfd_open"):
+        with contextlib.suppress(OSError):
+            return os.pidfd_open(process.pid or 0)
+    return process.sentinel
+
+
+def _check_folder() -> None:
+    if reason := why_gone():
+        raise HarnessError(reason)
+
+
+def _wake_up() -> None:
+    """A plugin may have stopped its parent."""
+    server = _server()
+    if server is not None and server._forkserver_pid is not None:
+        with contextlib.suppress(OSError):
+            os.kill(server._forkserver_pid, signal.SIGCONT)
+
+
+def _forget_server() -> None:
+    """Let the next process be started by a new fork server with a new socket."""
+    server = _server()
+    if server is None:
+        return
+    if server._forkserver_pid is not None:
+        with contextlib.suppress(OSError):
+            os.kill(server._forkserver_pid, signal.SIGKILL)
+            os.waitpid(server._forkserver_pid, 0)
+    if server._forkserver_alive_fd is not None:
+        with contextlib.suppress(OSError):
+            os.close(server._forkserver_alive_fd)
+    server._forkserver_pid = server._forkserver_alive_fd = server._forkserver_address = None
+    process: Any = multiprocessing.current_process()
+    folder = process._config.get("tempdir")
+    if folder is not None and not Path(folder).is_dir():
+        process._config["tempdir"] = None
+        _place_sockets()
+
+
+@contextlib.contextmanager
+def _without_current_folder() -> Iterator[None]:
+    """Inside the block multiprocessing starts interpreters with -P, and with the folders of sys.path in their order."""
+    flags: Any = util._args_from_interpreter_flags  # type: ignore[attr-defined]
+    before = os.environ.get("PYTHONPATH")
+    folders = [os.path.abspath(folder) for folder in sys.path if isinstance(folder, str)]
+    util._args_from_interpreter_flags = lambda: [*flags(), "-P"]  # type: ignore[attr-defined]
+    os.environ["PYTHONPATH"] = os.pathsep.join(folder for folder in folders if os.pathsep not in folder)
+    try:
+        yield
+    finally:
+        util._args_from_interpreter_flags = flags  # type: ignore[attr-defined]
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def _place_sockets() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -24,6 +25,8 @@ PREFIX = "obfuscation-harness."
 _RUN, _UNLOCKED = f"{PREFIX}run.", f"{PREFIX}unlocked."
 _JOINING, _MEMBER = "joining", ".member"
 _INSIDE = "epochs"
+_OWNER = re.compile(rf"{re.escape(_UNLOCKED)}([0-9a-f]{{8}})\.([0-9]{{1,9}})\.[0-9a-f]{{8}}")
+"""The name of a folder without locks: machine, process, random."""
 _RECENT = 3600.0  # seconds in which a folder without locks is left alone, although its process is not seen
 
 
@@ -97,15 +100,25 @@ def make_private(folder: Path) -> None:
 
 
 def remove_abandoned(root: Path) -> None:
-    """Remove the user's folders none of whose processes lives, leaving those that another process looks at now."""
+    """Remove the user's folders none of whose processes lives, leaving those that another process looks at now.
+
+    Whatever else has such a name stays: files, links, folders that hold something else.
+    """
     for folder in root.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):  # of another user, or just removed
             if folder.is_symlink() or (hasattr(os, "getuid") and folder.stat().st_uid != os.getuid()):
                 continue
+            if not folder.is_dir() or not all(map(_is_own, os.listdir(folder))):
+                continue
             if folder.name.startswith(_RUN):
                 _remove_unless_locked(folder)
-            elif folder.name.startswith(_UNLOCKED) and not _may_live(folder):
+            elif not _may_live(folder):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_own(name: str) -> bool:
+    """Whether a scratch folder holds something of this name."""
+    return name in (_JOINING, _INSIDE) or name.endswith(_MEMBER)
 
 
 def _remove_unless_locked(folder: Path) -> None:
@@ -119,14 +132,14 @@ def _remove_unless_locked(folder: Path) -> None:
 
 def _may_live(folder: Path) -> bool:
     """Whether the process that the folder's name says lives, or is of another machine, or may be."""
-    host, pid, _ = folder.name.removeprefix(_UNLOCKED).split(".")
-    if host != _host() or time.time() - folder.stat().st_mtime < _RECENT:
+    named = _OWNER.fullmatch(folder.name)
+    if named is None or named[1] != _host() or time.time() - folder.stat().st_mtime < _RECENT:
         return True
     try:
-        os.kill(int(pid), 0)
+        os.kill(int(named[2]), 0)
     except ProcessLookupError:
         return False
-    except (OSError, ValueError):
+    except OSError:  # of another user
         return True
     return True
 

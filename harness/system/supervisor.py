@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from harness.system import process_tree
 from harness.system.output import keep_results_apart
 
 IN_PROCESS = "HARNESS_IN_PROCESS"
@@ -30,6 +31,7 @@ IN_PROCESS = "HARNESS_IN_PROCESS"
 FAILED = 1
 _DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 _AGAIN = 3.0  # seconds in which a second signal is the same one: a terminal sends it to both processes
+_PATIENCE = 0.5  # seconds in which processes that the work has left may end by themselves
 _STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _note: mmap.mmap | None = None
 
@@ -70,6 +72,7 @@ def supervised(command: Callable[[], int], again: str) -> int:
     _note = mmap.mmap(-1, mmap.PAGESIZE)
     parent, (reading, writing), (lifeline, held) = os.getpid(), os.pipe(), os.pipe()
     os.set_blocking(reading, False)
+    process_tree.adopt_orphans()
     with _passed_on() as signals:
         signals.child = os.fork()
         if not signals.child:
@@ -80,13 +83,22 @@ def supervised(command: Callable[[], int], again: str) -> int:
         os.close(writing)
         os.close(lifeline)
         signals.catch_up()
-        _, status = os.waitpid(signals.child, 0)
+        status = _wait_for(signals.child)
+        process_tree.end_children(_PATIENCE)
     report = b""
     with contextlib.suppress(BlockingIOError):
         report = os.read(reading, 1)
     if report:
         return report[0]
     return _explain(os.waitstatus_to_exitcode(status), signals.last, again)
+
+
+def _wait_for(child: int) -> int:
+    """Its exit status. Others that end meanwhile are orphans of the work."""
+    while True:
+        ended, status = os.waitpid(-1, 0)
+        if ended == child:
+            return status
 
 
 def _work(command: Callable[[], int], writing: int) -> NoReturn:
