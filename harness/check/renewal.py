@@ -56,10 +56,14 @@ class Copy:
         return {path for path in {*now, *self._seen} if now.get(path) != self._seen.get(path)}
 
     def put_in_place(self, own: Collection[str]) -> None:
-        """Replace the folder, with what others changed in it meanwhile. Raises OSError and then changes nothing.
+        """Replace the folder, with what others changed in it meanwhile.
+
+        Raises OSError, HarnessError and then changes nothing.
 
         own  names of files of which the copy's count
         """
+        if self.folder.is_symlink():
+            raise HarnessError(f"{self.folder} became a link while this ran; nothing was renewed, run it again")
         for path in sorted(self.changed() - {*own}):
             if os.path.lexists(self.folder / path):
                 _share(self.folder / path, self.path / path)

@@ -209,6 +209,22 @@ def test_a_folder_that_appears_meanwhile_is_kept(tmp_path):
     assert (new / "note").read_text() == "mine" and len(kept(new)) == 2
 
 
+def test_a_folder_that_becomes_a_link_meanwhile_is_refused(baseline, tmp_path):
+    """What the link names is no copy's former folder: nothing is moved out of it."""
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs/file").write_text("mine")
+
+    def meanwhile() -> None:
+        baseline.rename(tmp_path / "moved")
+        baseline.symlink_to(tmp_path / "theirs")
+
+    with pytest.raises(HarnessError, match="became a link"):
+        updated(baseline, meanwhile)
+
+    assert os.listdir(tmp_path / "theirs") == ["file"] and (tmp_path / "moved/README.md").exists()
+    assert baseline.is_symlink()
+
+
 def test_a_suite_json_that_is_changed_meanwhile_is_refused(baseline):
     updated(baseline, lambda: None)
     changed = json.dumps({"format": baselines.FORMAT, "records": MADE[:1]})
