@@ -13,8 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 
 from harness.errors import Skipped
-from harness.system.offline import may_download
-from harness.train.pretrained import in_home, with_timeout
+from harness.train.pretrained import in_home, may_download, with_timeout
 
 if TYPE_CHECKING:
     from harness.types import Images

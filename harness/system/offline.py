@@ -17,11 +17,6 @@ def offline() -> bool:
     return _is_yes(os.environ.get(OFFLINE))
 
 
-def may_download() -> bool:
-    """Whether the user allows downloads of weights: HARNESS_DOWNLOAD is set, and the run is not offline."""
-    return bool(os.environ.get("HARNESS_DOWNLOAD")) and not offline()
-
-
 def _is_yes(value: str | None) -> bool:
     return (value or "").strip().lower() not in _NO
 

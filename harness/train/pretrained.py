@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -10,9 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.system.offline import may_download as may_download  # networks asks for it here
+from harness.system.offline import offline
 
 TIMEOUT = 5.0  # seconds without an answer after which a download stops
+
+
+def may_download() -> bool:
+    """Whether the user allows downloads of weights: HARNESS_DOWNLOAD is set, and the run is not offline."""
+    return bool(os.environ.get("HARNESS_DOWNLOAD")) and not offline()
 
 
 def in_home(folder: Path) -> str:

@@ -216,7 +216,8 @@ def test_an_invalid_test_list_is_one_line(dogs, site, tmp_path, body, words):
 
 
 def test_offline_forbids_weights_too_and_only_for_the_command(monkeypatch):
-    from harness.system.offline import forbid_downloads, may_download, offline
+    from harness.system.offline import forbid_downloads, offline
+    from harness.train.pretrained import may_download
 
     monkeypatch.setenv("HARNESS_DOWNLOAD", "1")
     with forbid_downloads(True):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.system.offline import forbid_downloads, may_download, offline
+from harness.system.offline import forbid_downloads, offline
+from harness.train.pretrained import may_download
 
 NO = ("", "0", "false", "No", "off", " 0 ")
 
