@@ -79,6 +79,8 @@ class Cluster:
         request: dict[str, Any] = (
             {"num_cpus": bench.threads} if device_type(bench.device) == "cpu" else {"num_cpus": 1, "num_gpus": 1}
         )
+        if job.foreign_plugins(bench.registry):  # what they change in the process ends with it
+            request["max_calls"] = 1
         remote: Any = self._ray.remote(max_retries=TRIES, **request)(_do)
         sent = replace(job, options=replace(job.options, device=device_type(bench.device), threads=bench.threads))
         reference = remote.remote(sent, proof, self.files, self._images(job, bench), self._run)

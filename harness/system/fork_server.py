@@ -72,6 +72,7 @@ class Child:
         """Kill it and what is left below it; its exit code, None where nobody knows."""
         process_tree.end(self.process.pid or 0, not self.has_ended)
         self.process.kill()
+        _wake_up()
         self.process.join(_PATIENCE)
         if self.sentinel != self.process.sentinel:
             os.close(self.sentinel)

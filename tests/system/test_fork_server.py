@@ -132,6 +132,16 @@ def test_a_process_is_started_whatever_became_of_the_fork_server(done_to_it, fol
     assert done.returncode == 0 and done.stdout.count("random.py") == 2, done.stderr
 
 
+def test_a_process_ends_although_it_has_stopped_the_fork_server(folder):
+    stops = ASKS.replace(
+        "child.end()", "os.kill(forkserver._forkserver._forkserver_pid, signal.SIGSTOP)\nprint(child.end())"
+    )
+
+    done = run(folder, stops)
+
+    assert done.returncode == 0 and done.stdout.split()[-1] in ("0", "-9"), done.stderr
+
+
 def test_a_current_folder_that_is_gone_is_named(folder):
     done = run(folder, f"os.rmdir({str(folder)!r})\n" + ASKS)
 
