@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.records import RunResult, RunSpec
 from harness.registry import Registry
-from harness.report.run_summary import plan
+from harness.report.run_summary import jobs_left
 from harness.run import engine as engines
 from harness.run import sweep
 from harness.run.cross import Cell, Cross
@@ -86,7 +86,7 @@ def run(
     """
     found = crosses(suite, registry, records, seeds, report=watch.step, progress=watch.progress, threads=threads)
     planned([piece.spec for cross in found for piece in cross.pieces])
-    watch.expect(sum(not item["done"] for item in plan(found)))
+    watch.expect(jobs_left(found))
     made = engines.run(found, engine, watch.step)
     return _parts(cell for cells in made for cell in cells)
 

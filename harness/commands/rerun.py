@@ -42,7 +42,7 @@ def rerun_record(args: argparse.Namespace) -> int:
 
     record = read_one(args.record, args.records)
     with ProgressDisplay() as watch:
-        watch.expect(1)
+        watch.expect([("rerun", None)])
         comparison = rerun(record, registry, vars(args), watch.step, watch.progress)
     print_result(args, _document(comparison), "\n".join(_lines(comparison)))
     return 0 if comparison.agrees else DISAGREES

@@ -94,7 +94,7 @@ def run_cross(args: argparse.Namespace) -> int:
             print_result(args, *run_summary.planned(crosses, chosen))
             return 0
         cross.refuse_what_cannot_run()
-        watch.expect(sum(not item["done"] for item in run_summary.plan(crosses)))
+        watch.expect(run_summary.jobs_left(crosses))
         cells = [cell for cells_of_cross in engine.run(crosses, chosen, watch.step) for cell in cells_of_cross]
     curves = epoch_curves.of_run(cells, pairs)
     if args.json:

@@ -44,7 +44,7 @@ def run_sweep(args: argparse.Namespace) -> int:
         if args.dry_run:
             print_result(args, *run_summary.planned(crosses, chosen))
             return 0
-        watch.expect(sum(not item["done"] for item in run_summary.plan(crosses)))
+        watch.expect(run_summary.jobs_left(crosses))
         cells = [cell for cells_of_cross in engine.run(crosses, chosen, watch.step) for cell in cells_of_cross]
     if args.json:
         print_result(args, run_summary.document(cells), None)

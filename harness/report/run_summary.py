@@ -25,6 +25,7 @@ from harness.report.figures.style import check_file
 from harness.report.table_data import verdict_document
 from harness.run.process_pool import how_many
 from harness.system.names import file_name
+from harness.system.text import duration
 
 if TYPE_CHECKING:
     from harness.registry import Entry
@@ -48,8 +49,8 @@ class Cost:
             return f"{self.unknown} pieces remaining; their cost is not known: no record of similar work here"
         shared_time = self.seconds / max(1, workers)
         beside = f"; {self.unknown} more pieces of unknown cost" if self.unknown else ""
-        shared = f", on {workers} workers {_time(shared_time)}" if workers > 1 else ""
-        return f"{self.known} pieces remaining take about {_time(self.seconds)} of work{shared}{beside}"
+        shared = f", on {workers} workers {duration(shared_time)}" if workers > 1 else ""
+        return f"{self.known} pieces remaining take about {duration(self.seconds)} of work{shared}{beside}"
 
 
 def cost_of(specs: Sequence[RunSpec], records: Iterable[RunResult]) -> Cost:
@@ -78,15 +79,17 @@ def _size(spec: RunSpec) -> float:
     return float(data["private"] * data["height"] * data["width"] * times)
 
 
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def plan(crosses: Sequence[Cross]) -> list[dict[str, Any]]:
     """Every piece of work of several crosses, once."""
     return list({item["key"]: item for cross in crosses for item in cross.plan()}.values())
+
+
+def jobs_left(crosses: Sequence[Cross]) -> list[tuple[str, float | None]]:
+    """What is to be done, by the names that progress is told by, and what such pieces took in the records there are."""
+    pieces = {piece.spec.key: piece.spec for cross in crosses for piece in cross.pieces}
+    left = [pieces[item["key"]] for item in plan(crosses) if not item["done"]]
+    names = [" ".join([spec.kind, *spec.names]) for spec in left]
+    return list(zip(names, seconds_of(left, crosses[0].bench.records.all() if left else []), strict=True))
 
 
 def planned(crosses: Sequence[Cross], engine: Engine) -> tuple[dict[str, Any], str]:
@@ -122,7 +125,7 @@ def _plan_lines(items: Sequence[Mapping[str, Any]]) -> list[str]:
         above = heading
         what = " x ".join(filter(None, (item["defense"], item["attack"])))
         state = "done" if item["done"] else "to run"
-        cost = "?" if item["seconds"] is None else _time(item["seconds"])
+        cost = "?" if item["seconds"] is None else duration(item["seconds"])
         lines.append(f"  {state:7} {item['kind']:8} {what:24} seed {item['seed']:<3} {cost:>6}  {item['key']}")
         if item["attack_params"]:
             lines.append(f"{'':19}{settings(item['attack_params'])}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from harness.system.output import console
+from harness.system.text import duration
 
 if TYPE_CHECKING:
     from harness.types import Progress as ProgressFunction
@@ -28,7 +29,7 @@ class ProgressDisplay:
     """A bar for all jobs and one for each part of the job at hand; without a terminal a line for each job.
 
     with ProgressDisplay() as display:
-        display.expect(2)
+        display.expect([("mix", 3.0), ("blur", None)])
         display.step("mix")
         display.progress("obfuscating", 10, 100)
     """
@@ -42,11 +43,15 @@ class ProgressDisplay:
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
+                TextColumn("{task.fields[left]}", markup=False),
             )
             self._bars = Progress(*columns, console=self._console, transient=True)
         self._overall: TaskID | None = None
         self._parts: dict[str, TaskID] = {}
         self._total, self._begun, self._start = 0, 0, time.monotonic()
+        self._weights: dict[str, float] = {}
+        self._weight_begun = self._weight_left = 0.0
+        self._first = self._start
 
     def __enter__(self) -> ProgressDisplay:
         if self._bars:
@@ -59,27 +64,46 @@ class ProgressDisplay:
         if self._bars:
             self._bars.stop()
 
-    def expect(self, jobs: int) -> None:
-        """Set how many jobs there are."""
-        self._total = jobs
+    def expect(self, jobs: Sequence[tuple[str, float | None]]) -> None:
+        """Set which jobs there are: the name of each, and what it usually takes, in seconds, where that is known."""
+        self._total = len(jobs)
+        known = [seconds for _, seconds in jobs if seconds is not None]
+        usual = sum(known) / len(known) if known else 1.0
+        self._weights = {name: usual if seconds is None else seconds for name, seconds in jobs}
+        self._weight_left = sum(self._weights[name] for name, _ in jobs)
         if self._bars and jobs:
-            self._overall = self._bars.add_task("starting", total=jobs)
+            self._overall = self._bars.add_task("starting", total=len(jobs), left="")
 
     def step(self, name: str) -> None:
         """Announce that the next job begins."""
+        left = self._time_left(name)
         self._begun += 1
         if self._bars and self._overall is not None:
-            self._bars.update(self._overall, description=name, completed=self._begun - 1)
+            self._bars.update(self._overall, description=name, completed=self._begun - 1, left=left)
         elif not self._bars:
             elapsed = time.monotonic() - self._start
-            self._console.print(f"[{self._begun}/{self._total}] {elapsed:6.1f}s {name}", highlight=False, markup=False)
+            said = f"[{self._begun}/{self._total}] {elapsed:6.1f}s {name}{f', {left}' if left else ''}"
+            self._console.print(said, highlight=False, markup=False)
+
+    def _time_left(self, name: str) -> str:
+        """How long it takes from the beginning of this job to the end of all, at the pace of those before; "": unknown.
+
+        It counts what jobs usually take, not their number: dear ones may come last.
+        """
+        now = time.monotonic()
+        self._first = now if self._begun == 0 else self._first
+        pace = (now - self._first) / self._weight_begun if self._weight_begun else 0.0
+        left = pace * self._weight_left
+        weight = self._weights.get(name, 0.0)
+        self._weight_begun, self._weight_left = self._weight_begun + weight, max(0.0, self._weight_left - weight)
+        return f"about {duration(left)} left" if left else ""
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Show how far a part of the job is; total 0 while it is unknown."""
         if not self._bars:
             return
         if what not in self._parts:
-            self._parts[what] = self._bars.add_task(what, total=total or None)
+            self._parts[what] = self._bars.add_task(what, total=total or None, left="")
         self._bars.update(self._parts[what], completed=done, total=total or None)
         if total and done >= total:
             self._bars.remove_task(self._parts.pop(what))

@@ -126,3 +126,10 @@ def mathtext(text: str, most: int = 100) -> str:
     lines = printable(text).split("\n")
     cut = [line if len(line) <= most else line[: most - 3] + "..." for line in lines]
     return "\n".join(cut).replace("$", r"\$")
+
+
+def duration(seconds: float) -> str:
+    """45 s, 12 min, 3.5 h"""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -225,7 +225,7 @@ def _cast(array: Any, rng: random.Random) -> Any:
     try:
         with np.errstate(all="ignore"):
             return array.astype(kind)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # the last: NumPy, of some numbers as dates
         return np.array([0, 1], dtype=[("a", "i4"), ("b", "U3")])
 
 
