@@ -218,7 +218,7 @@ def test_two_runs_at_once_into_one_folder_share_the_work_and_leave_what_one_leav
             each.wait()
 
     assert record_contents(place / "both") == record_contents(place / "alone")
-    begun = re.findall(r"^\[.*s (.*)$", "".join(said), re.MULTILINE)
+    begun = re.findall(r"^\[\d+/\d+\] +[\d.]+s (.*?)(?:, about .* left)?$", "".join(said), re.MULTILINE)
     assert len(begun) == 8 and len(set(begun)) == 8  # each by one of them
     assert not [path.name for path in (place / "both").iterdir() if path.suffix not in (".json", ".npz")]
 
