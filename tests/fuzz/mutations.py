@@ -95,7 +95,8 @@ def _change(tree: Any, parent: Any, key: Any, rng: random.Random) -> None:
     elif kind == 5:
         parent[key] = rng.choice(([value], {"a": value}, "a: b", [value, value]))
     elif kind == 6 and isinstance(value, int | float) and not isinstance(value, bool):
-        parent[key] = rng.choice((-value, value + 1, value * 10**9, float(value), str(value), [value] * 50))
+        as_float = float(value) if abs(value) < 2**1000 else "1e400"
+        parent[key] = rng.choice((-value, value + 1, value * 10**9, as_float, str(value), [value] * 50))
     elif kind == 7 and isinstance(parent, dict):
         parent[rng.choice((*TEXTS, 1, 0.5, None, True))] = parent.pop(key)
     elif kind == 8 and isinstance(parent, dict):
