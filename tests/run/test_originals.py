@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from harness.client.client import Client
 from harness.errors import HarnessError
 from harness.records import numbers
-from harness.registry import Registry
+from harness.registry import Registry, load_registry
 from harness.run.answers import Answers, of_guess
 from harness.run.originals import DERANGEMENTS, Minima, others_of, summaries
 from harness.run.scoring import by_row, pooled, score
@@ -287,3 +288,12 @@ def test_only_reconstructions_name_releases():
 
 def test_records_are_read_with_as_many_derangements_as_are_made():
     assert numbers.DERANGEMENTS == DERANGEMENTS
+
+
+def test_who_is_scored_depends_on_images_that_no_defense_is_given() -> None:
+    """The private images are the same, and one test image is another: a defense cannot compute its targets."""
+    few, more = (Client(planted.splits(test=count), load_registry(), "cpu", 1, 10) for count in (12, 13))
+
+    assert np.array_equal(few.splits.private.images, more.splits.private.images)
+    assert few.is_target.sum() == more.is_target.sum() == 10
+    assert not np.array_equal(few.is_target, more.is_target)
