@@ -126,9 +126,9 @@ def _plan_lines(items: Sequence[Mapping[str, Any]]) -> list[str]:
         what = " x ".join(filter(None, (item["defense"], item["attack"])))
         state = "done" if item["done"] else "to run"
         cost = "?" if item["seconds"] is None else duration(item["seconds"])
-        lines.append(f"  {state:7} {item['kind']:8} {what:24} seed {item['seed']:<3} {cost:>6}  {item['key']}")
+        lines.append(f"  {state:6} {item['kind']:7} {what:20} seed {item['seed']:<3} {cost:>6}  {item['key']}")
         if item["attack_params"]:
-            lines.append(f"{'':19}{settings(item['attack_params'])}")
+            lines.append(f"{'':17}{settings(item['attack_params'])}")
     return lines
 
 
