@@ -46,6 +46,17 @@ class Piece:
 
 
 @dataclass
+class _Entries:
+    """Entries of the registry that many specifications name."""
+
+    entries: list[Entry]
+
+    @cached_property
+    def resolved(self) -> list[dict[str, Any]]:
+        return [provenance.resolved(entry) for entry in self.entries]
+
+
+@dataclass
 class Bench:
     """One data set on one device, with its records.
 
@@ -71,6 +82,7 @@ class Bench:
     report: Callable[[str], None] = lambda _: None
     releases: int | None = None
     _unfinished: dict[str, RunResult] = field(default_factory=dict, repr=False)
+    _judges: dict[str | None, _Entries] = field(default_factory=dict, init=False, repr=False)  # by kind of attack
 
     @cached_property
     def client(self) -> Client:
@@ -202,27 +214,29 @@ class Bench:
     # The specifications: everything that can change an outcome
 
     def release_spec(self, defense: Entry, seed: int) -> RunSpec:
-        metrics = list(self.registry.section("metrics").values())
-        identity = identifiers(self.registry)
+        metrics, identity = self._metrics, self._identifiers
         measured = {
-            "metrics": [provenance.resolved(metric) for metric in metrics],
-            "judges": [provenance.resolved(entry) for entry in identity],
+            "metrics": metrics.resolved,
+            "judges": identity.resolved,
             "targets": self.targets,
             "releases": self.release_count,
         }
-        return RunSpec("release", self._inputs("release", defense, seed, [*metrics, *identity]) | measured)
+        entries = [*metrics.entries, *identity.entries]
+        return RunSpec("release", self._inputs("release", defense, seed, entries) | measured)
 
     def utility_spec(self, defense: Entry, seed: int) -> RunSpec:
         entry = self._utility_entry
         trained = {"epochs": self.epochs, "releases": self.release_count, "utility": provenance.resolved(entry)}
-        return RunSpec("utility", self._inputs("utility", defense, seed, [entry]) | self._arithmetic() | trained)
+        return RunSpec("utility", self._inputs("utility", defense, seed, [entry]) | self._arithmetic | trained)
 
     def attack_spec(self, defense: Entry, attack: Entry, seed: int) -> RunSpec:
-        evaluators = judges(self.registry, attack)
-        inputs = self._inputs("attack", defense, seed, [attack, *evaluators]) | self._arithmetic()
+        if attack.kind not in self._judges:
+            self._judges[attack.kind] = _Entries(judges(self.registry, attack))
+        evaluators = self._judges[attack.kind]
+        inputs = self._inputs("attack", defense, seed, [attack, *evaluators.entries]) | self._arithmetic
         inputs |= {
             "attack": provenance.resolved(attack),
-            "judges": [provenance.resolved(entry) for entry in evaluators],
+            "judges": evaluators.resolved,
             "targets": self.targets,
         }
         return RunSpec("attack", inputs | ({"releases": self.release_count} if attack.sees_all_releases else {}))
@@ -231,7 +245,7 @@ class Bench:
         distortion = (defense.mixing or {}).get("weights") == "distortion"
         measured = [self.registry.get("metrics", "dssim")] if distortion else []
         return {
-            "dataset": provenance.described(self.splits),
+            "dataset": self._described,
             "defense": provenance.resolved(defense),
             "seed": seed,
             "device": device_type(self.device),
@@ -241,10 +255,25 @@ class Bench:
             "versions": provenance.versions(),
         }
 
+    # What many specifications share is made once: a sweep plans ten thousand of them
+
+    @cached_property
     def _arithmetic(self) -> dict[str, Any]:
         """The inputs that change a trained figure alone."""
         precision = "torch.bfloat16" if multiplies_bfloat16(self.device) else "None"
         return {"threads": self.threads, "precision": precision}
+
+    @cached_property
+    def _described(self) -> dict[str, Any]:
+        return provenance.described(self.splits)
+
+    @cached_property
+    def _metrics(self) -> _Entries:
+        return _Entries(list(self.registry.section("metrics").values()))
+
+    @cached_property
+    def _identifiers(self) -> _Entries:
+        return _Entries(identifiers(self.registry))
 
     @cached_property
     def _utility_entry(self) -> Entry:

@@ -11,9 +11,9 @@ from harness.errors import HarnessError
 from harness.records import RunResult
 from harness.registry import Entry
 from harness.run.bench import Bench, Piece
+from harness.run.jobs import Job
 from harness.run.options import RunOptions, seeds_of
 from harness.run.probe import Answer
-from harness.run.scheduler import Job
 from harness.statistics import accuracy_drop
 
 MOST_PIECES = 100_000

@@ -15,8 +15,9 @@ from harness.registry import Entry, Registry, load_registry
 from harness.run import probe
 from harness.run.bench import UNDEFENDED, Bench
 from harness.run.cross import Cell, Cross
+from harness.run.jobs import Job
 from harness.run.options import RunOptions, load_splits, make_bench
-from harness.run.scheduler import InProcess, Job, Workers, run_jobs
+from harness.run.scheduler import InProcess, Workers, run_jobs
 from harness.system import fork_server
 from harness.system.numbers import check_count
 from harness.system.scratch import scratch_folder

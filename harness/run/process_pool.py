@@ -16,7 +16,8 @@ from typing import Any, Self
 
 from harness.records import RunResult
 from harness.registry import Registry
-from harness.run.scheduler import Job, WorkerLost
+from harness.run.jobs import Job
+from harness.run.scheduler import WorkerLost
 from harness.run.worker import serve
 from harness.system import fork_server
 from harness.system.device import available_cores, device_type, free_memory

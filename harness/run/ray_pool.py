@@ -21,8 +21,9 @@ from harness.errors import HarnessError
 from harness.records import RunResult
 from harness.registry import load_registry
 from harness.run.bench import Bench
+from harness.run.jobs import Job
 from harness.run.options import RunOptions
-from harness.run.scheduler import TRIES, Job, WorkerLost
+from harness.run.scheduler import TRIES, WorkerLost
 from harness.run.worker import Worker
 from harness.system.device import device_type
 from harness.types import Dataset, Splits

@@ -17,51 +17,15 @@ from typing import Protocol, Self
 
 from harness.errors import HarnessError
 from harness.records import RunResult
-from harness.registry import Registry
-from harness.run.bench import Bench, Piece
+from harness.run.bench import Bench
 from harness.run.claims import Claims
-from harness.run.options import RunOptions
+from harness.run.jobs import Job, Queue
 
 TRIES = 3
 """How often a piece is given to a worker that ends before it is done; then the piece has failed."""
 LOOK_AGAIN = 0.5
 """Seconds after which a run looks again whether another one has done a piece."""
 log = logging.getLogger("harness")
-
-
-@dataclass(frozen=True)
-class Job:
-    """A piece, and the options that say on which bench it is done."""
-
-    options: RunOptions
-    piece: Piece
-
-    @property
-    def key(self) -> str:
-        return self.piece.spec.key
-
-    @property
-    def needs(self) -> str | None:
-        """The key of the piece that must be done before."""
-        return self.piece.proof.key if self.piece.proof else None
-
-    @property
-    def group(self) -> str:
-        """The same for jobs that share a release, and what is learned from it."""
-        inputs = self.piece.spec.inputs
-        return repr((self.options.data_options(), inputs["dataset"]["fingerprint"], inputs["defense"], inputs["seed"]))
-
-    @property
-    def is_foreign(self) -> bool:
-        """Whether its defense or attack is somebody else's."""
-        return any(entry is not None and entry.is_foreign for entry in (self.piece.defense, self.piece.attack))
-
-    def foreign_plugins(self, registry: Registry) -> frozenset[str]:
-        """Somebody else's plugins whose code it runs."""
-        measured = ("metrics", "evaluators") if self.piece.spec.kind == "release" else ("evaluators",)
-        asked = [self.piece.defense, self.piece.attack, registry.section("datasets").get(self.options.dataset)]
-        asked += [entry for section in measured for entry in registry.section(section).values()]
-        return frozenset(repr(entry) for entry in asked if entry is not None and entry.is_foreign)
 
 
 @dataclass(frozen=True)
@@ -183,57 +147,6 @@ class _Run:
                 self._said.add(job.key)
                 name = " ".join([job.piece.spec.kind, *job.piece.spec.names])
                 log.warning("another run in %s does %s; waiting for it", self.bench_for(job).records.folder, name)
-
-
-@dataclass
-class Queue:
-    """Jobs that wait, in groups that share a release. A job whose record exists is not in it."""
-
-    groups: dict[str, list[Job]]
-    waiting: set[str]
-    _group_of: dict[int, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, jobs: Iterable[Job]) -> Queue:
-        """Those with somebody else's plugins come last in their group: a worker is replaced after them."""
-        groups: dict[str, list[Job]] = {}
-        for job in sorted(jobs, key=lambda job: job.is_foreign):
-            groups.setdefault(job.group, []).append(job)
-        return cls(groups, {job.key for group in groups.values() for job in group})
-
-    def __bool__(self) -> bool:
-        return any(self.groups.values())
-
-    def next_for(self, worker: int) -> Job | None:
-        """From the worker's own group, else from one that no worker has, else the last job of the longest group.
-
-        None where nothing can begin before something else is done.
-        """
-        own, taken = self._group_of.get(worker), set(self._group_of.values())
-        fresh = [group for group in self.groups if group not in taken]
-        for group in filter(None, (own, *fresh)):
-            ready = self._ready(group)
-            if ready:
-                self._group_of[worker] = group
-                return self._remove(group, ready[0])
-        longest = max(self.groups, key=lambda group: len(self._ready(group)), default=None)
-        ready = self._ready(longest) if longest else []
-        return self._remove(str(longest), ready[-1]) if ready else None
-
-    def requeue(self, job: Job) -> None:
-        """Put it in front again: its worker was lost."""
-        self.groups[job.group].insert(0, job)
-        self.waiting.add(job.key)
-
-    def done(self, job: Job) -> None:
-        self.waiting.discard(job.key)
-
-    def _ready(self, group: str) -> list[Job]:
-        return [job for job in self.groups[group] if job.needs not in self.waiting]
-
-    def _remove(self, group: str, job: Job) -> Job:
-        self.groups[group].remove(job)
-        return job
 
 
 @dataclass

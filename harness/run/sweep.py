@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -29,6 +29,7 @@ from msgspec import Meta, Struct, to_builtins
 from harness.errors import HarnessError
 from harness.records import provenance
 from harness.registry import ALL, Entry, Registry, parse_settings
+from harness.run.bench import Bench
 from harness.run.cross import Cross
 from harness.run.engine import check_plugins, crossed
 from harness.run.options import RunOptions, check_training
@@ -124,9 +125,10 @@ def crosses(
     """
     provenance.forget()
     found: list[Cross] = []
+    benches: dict[RunOptions, Bench] = {}
     for table in read(file):
         try:
-            found += _crosses_of(table, registry, records, report, progress, found, options)
+            found += _crosses_of(table, registry, records, report, progress, benches, options)
         except HarnessError as error:
             raise HarnessError(f"{file}: {error}") from None
     try:
@@ -154,9 +156,10 @@ def _crosses_of(
     records: Path,
     report: Callable[[str], None],
     progress: Any,
-    before: Sequence[Cross],
+    benches: dict[RunOptions, Bench],
     options: Mapping[str, Any],
 ) -> list[Cross]:
+    """benches  by what they load, of the tables before; those of this one are added"""
     defenses = _entries("defenses", table.defenses, registry, table.mixing or {})
     attacks = _entries("attacks", table.attacks, registry, {})
     for attack in attacks:
@@ -165,9 +168,9 @@ def _crosses_of(
     found: list[Cross] = []
     for chosen in _run_options(table, records, options):
         chosen.check()
-        same_data = (cross for cross in (*before, *found) if cross.options.data_options() == chosen.data_options())
-        alike = next(same_data, None)
-        found.append(crossed(chosen, registry, defenses, attacks, report, progress, alike.bench if alike else None))
+        same_data = benches.get(chosen.data_options())
+        found.append(crossed(chosen, registry, defenses, attacks, report, progress, same_data))
+        benches.setdefault(chosen.data_options(), found[-1].bench)
     return found
 
 

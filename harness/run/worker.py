@@ -17,8 +17,8 @@ from harness.records import Records, RunResult
 from harness.registry import Registry, load_registry
 from harness.registry.guard import failure
 from harness.run.bench import OUT_OF_MEMORY, Bench
+from harness.run.jobs import Job
 from harness.run.options import RunOptions, make_bench
-from harness.run.scheduler import Job
 from harness.system import fork_server
 from harness.system.device import keep_freed_memory
 from harness.types import Splits

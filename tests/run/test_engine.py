@@ -22,7 +22,8 @@ from harness.run.bench import OUT_OF_MEMORY, Piece
 from harness.run.claims import Claims
 from harness.run.cross import Cross
 from harness.run.engine import Engine, RunOptions, prepare, run
-from harness.run.scheduler import TRIES, InProcess, Job, Queue, run_jobs
+from harness.run.jobs import Job, Queue
+from harness.run.scheduler import TRIES, InProcess, run_jobs
 from tests.helpers.no_locks import refuse_locks
 from tests.helpers.planted import attack, bench, picture_folder, record_contents
 
@@ -328,6 +329,18 @@ def test_a_job_that_needs_a_proof_waits_until_it_is_done():
     assert waiting.next_for(1) is None
     waiting.done(first)
     assert names(waiting.next_for(1)) == ("mix", "cnn")
+
+
+def test_taking_all_jobs_takes_ten_times_as_long_with_ten_times_the_groups():
+    def seconds(count: int) -> float:
+        jobs = queue(*(piece(f"d{number}", what) for number in range(count) for what in "12"))
+        before = time.process_time()
+        while jobs:
+            jobs.done(jobs.next_for(0))
+        return time.process_time() - before
+
+    fewer, more = (min(seconds(count) for _ in range(3)) for count in (300, 3000))
+    assert more < 30 * fewer
 
 
 # Refusals
