@@ -170,7 +170,7 @@ def evaluate(
 
     harness.evaluate(defense="shuffle_mix", attack="cnn", dataset="photos")
 
-    workers  processes; with more than one, the calling script needs `if __name__ == "__main__":` around the call
+    workers  processes; one is the caller's own
     """
     options = replace(RunOptions(defense, attack, str(dataset)), **others)
     options = replace(options, records=Path(options.records))

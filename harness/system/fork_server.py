@@ -18,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import util
+from multiprocessing import spawn, util
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -90,7 +90,7 @@ def launch(target: Callable[..., None], arguments: Sequence[Any], advice: str) -
         _check_folder()
         try:
             _wake_up()
-            with _without_current_folder():
+            with _without_current_folder(), _without_main():
                 process.start()
             return Child(process, _sentinel(process))
         except (EOFError, ConnectionError, FileNotFoundError):  # the fork server was killed, or its socket removed
@@ -184,6 +184,21 @@ def _without_current_folder() -> Iterator[None]:
             del os.environ["PYTHONPATH"]
         else:
             os.environ["PYTHONPATH"] = before
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Inside the block a process that starts does not run the calling script again: it may lie on stdin, or call us."""
+    preparation: Any = spawn.get_preparation_data
+
+    def without_main(name: str) -> dict[str, Any]:
+        return {key: value for key, value in preparation(name).items() if not key.startswith("init_main")}
+
+    spawn.get_preparation_data = without_main
+    try:
+        yield
+    finally:
+        spawn.get_preparation_data = preparation
 
 
 def _place_sockets() -> None:

@@ -47,7 +47,7 @@ def end(leader: int, is_alive: bool) -> None:
     if is_alive:
         _send(leader, signal.SIGSTOP)  # it starts nothing meanwhile
     until = time.monotonic() + _LONGEST
-    while left := _below(leader) | _of_session(leader):
+    while left := below(leader) | _of_session(leader):
         for process in left:
             _send(process, signal.SIGKILL)
         if time.monotonic() > until:
@@ -69,7 +69,7 @@ def end_children(patience: float) -> None:
     while True:
         _collect()
         rows = _rows()
-        left = _below(os.getpid(), rows)
+        left = below(os.getpid(), rows)
         waited = time.monotonic() - begin
         if not left or waited > patience + _LONGEST:
             return
@@ -111,7 +111,8 @@ def _rows() -> dict[int, _Row]:
     return rows
 
 
-def _below(top: int, rows: dict[int, _Row] | None = None) -> set[int]:
+def below(top: int, rows: dict[int, _Row] | None = None) -> set[int]:
+    """The numbers of the processes that this one has started, and those they have; none where they cannot be listed."""
     rows = _rows() if rows is None else rows
     found: set[int] = set()
     level = {top}

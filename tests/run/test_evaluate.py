@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +31,23 @@ def test_evaluate_is_the_command_from_python(tmp_path, monkeypatch):
     (cell,) = document["cells"]
     assert (cell["dataset"], cell["defense"], cell["attack"], cell["status"]) == ("stripes", "mix", "extra_look", "ok")
     assert cell["scores"]["attacked_dssim"]["mean"] == pytest.approx(cell["scores"]["dssim"]["mean"], abs=1e-5)
+
+
+@pytest.mark.parametrize("given", ("stdin", "a file"))
+def test_workers_do_not_run_the_calling_script_again(tmp_path, given):
+    folder = picture_folder(tmp_path / "stripes", each=10)
+    script = f"""
+import harness
+print("begun")
+options = dict(dataset={str(folder)!r}, utility=False, threads=1, workers=2, records={str(tmp_path / "records")!r})
+print(*(cell["status"] for cell in harness.evaluate(["none", "mix"], "smooth", **options)["cells"]))
+"""
+    (tmp_path / "script.py").write_text(script)
+    ran = subprocess.run(
+        [sys.executable, "-" if given == "stdin" else tmp_path / "script.py"],
+        input=script, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert (ran.stdout, ran.returncode) == ("begun\nok ok\n", 0), ran.stderr
 
 
 def test_nothing_is_written_before_everything_has_been_checked(tmp_path, monkeypatch):
