@@ -161,7 +161,7 @@ def write_row(
 
 
 def _challenge(bench: Bench, defense: Entry, seed: int, root: bytes) -> Challenge:
-    kept = {each.name: getattr(bench, each.name) for each in fields(Bench) if each.name not in _OWN}
+    kept = {each.name: getattr(bench, each.name) for each in fields(Bench) if each.init and each.name not in _OWN}
     drawn = SecretRootBench(**kept, root=root)
     release, secret = drawn.client.release(defense, seed, 0)
     digest = hash_of(_named_pixels(drawn, defense, seed))
