@@ -64,7 +64,7 @@ def add(subparsers: Any) -> None:
         "--targets", type=count("targets"), default=1000, metavar="N", help="originals that are scored (1000)"
     )
     run.add_argument("--no-utility", dest="utility", action="store_false", help="train no model on the release")
-    run.add_argument("--model", help="network of the utility model (resnet18)")
+    run.add_argument("--model", help="network of the utility model (resnet10t; resnet18 with --recipe paper)")
     run.add_argument("--recipe", help="its training: default or paper")
     add_device_option(run)
     add_engine_options(run)

@@ -115,7 +115,7 @@ def make_bench(
     """The bench of these options; its data are loaded unless `splits` are given."""
     device = choose_device(options.device)
     threads = options.threads or (1 if device_type(device) == "cpu" else available_cores())
-    chosen = {"model": options.model, "recipe": options.recipe}
+    chosen = {"model": options.model or _MODELS.get(options.recipe or ""), "recipe": options.recipe}
     return Bench(
         splits or load_splits(options, registry, progress),
         registry,
@@ -129,6 +129,10 @@ def make_bench(
         release_cache=release_cache or ReleaseCache(),
         releases=options.releases,
     )
+
+
+_MODELS = {"paper": "resnet18"}
+"""The network that a recipe was published with, by its name; taken where none is asked for."""
 
 
 def load_splits(options: RunOptions, registry: Registry, progress: Any = None) -> Splits:
