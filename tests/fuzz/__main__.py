@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import random
 import sys
 import tempfile
 from pathlib import Path
@@ -23,6 +25,8 @@ def main() -> int:
     if unknown:
         arguments.error(f"no target {unknown[0]!r}; there are {', '.join(TARGETS)}")
     run = campaign.by_command if given.command else campaign.in_process
+    if not given.command and hasattr(os, "sched_setaffinity"):  # OpenMP's threads do not outlive a fork: start none
+        os.sched_setaffinity(0, {random.choice(sorted(os.sched_getaffinity(0)))})
     bad = 0
     print(f"| {' | '.join(campaign.HEADS)} |\n|{'---|' * len(campaign.HEADS)}", flush=True)
     with tempfile.TemporaryDirectory(prefix="fuzz.") as folder:
