@@ -102,6 +102,9 @@ class _DefensePieces:
     def __iter__(self) -> Iterator[Piece]:
         return (piece for piece in (self.release, *self.attacks, self.utility) if piece is not None)
 
+    def utility_first(self) -> list[Piece]:
+        return sorted(self, key=lambda piece: piece is not self.utility)
+
 
 @dataclass(frozen=True)
 class Cross:
@@ -155,8 +158,15 @@ class Cross:
 
     @cached_property
     def pieces(self) -> list[Piece]:
-        """Every piece of work once, proofs first."""
-        found = (piece for defenses in self._planned for pieces in defenses for piece in pieces)
+        """Every piece of work once, proofs first; of a defense its utility, which waits for no proof.
+
+        So of two workers one trains while the other compiles kernels for the first release that is measured.
+        """
+        found: list[Piece] = []
+        for undefended, *others in self._planned:
+            found += undefended
+            for pieces in others:
+                found += pieces if pieces is undefended else pieces.utility_first()
         return list({piece.spec.key: piece for piece in found}.values())
 
     def jobs(self) -> list[Job]:

@@ -95,6 +95,13 @@ def cross(place: Path, attacks, records="records", defenses=("none", "mix"), **o
     return prepare(order, load_registry([place / "deadly.yaml"]))
 
 
+def test_a_defense_trains_its_utility_before_what_waits_for_a_proof(place):
+    pieces = cross(place, ("smooth", "oracle")).pieces
+    kinds = ["release", "attack", "attack", "utility", "utility", "release", "attack", "attack"]
+    assert [piece.spec.kind for piece in pieces] == kinds
+    assert [piece.defense.name for piece in pieces] == ["none"] * 4 + ["mix"] * 4
+
+
 def test_two_processes_write_the_same_records_as_one(place):
     """Bit for bit, trained models too."""
     run([cross(place, ("smooth", "oracle"), records="one")])

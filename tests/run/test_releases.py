@@ -15,9 +15,9 @@ from harness.cli import main
 from harness.client.client import Client
 from harness.client.release_cache import ReleaseCache
 from harness.errors import HarnessError
-from harness.records import RunResult, RunSpec
+from harness.records import Records, RunResult, RunSpec
 from harness.registry import load_registry
-from harness.run.options import RunOptions
+from harness.run.options import RunOptions, make_bench
 from harness.run.rerun import options_of
 from harness.run.worker import Worker
 from harness.train import Learner
@@ -84,6 +84,20 @@ def test_epoch_e_trains_on_release_e_mod_r(untrained, monkeypatch, releases, use
     assert result.status == "ok", result.reason
     assert asked == used
     assert (result.inputs["epochs"], result.inputs["releases"]) == (5, releases or 5)
+
+
+@pytest.mark.parametrize(
+    ("asked", "trained"),
+    [
+        ({}, {"model": "resnet10t", "recipe": "default"}),
+        ({"recipe": "paper"}, {"model": "resnet18", "recipe": "paper"}),
+        ({"recipe": "paper", "model": "mcpherson_face"}, {"model": "mcpherson_face", "recipe": "paper"}),
+    ],
+)
+def test_the_paper_s_recipe_trains_the_paper_s_network_unless_another_is_asked_for(asked, trained):
+    on_stripes = make_bench(RunOptions(threads=1, **asked), REGISTRY, Records.nowhere(), splits=splits())
+
+    assert on_stripes.utility_spec(defense("turn"), 0).inputs["utility"]["params"] == trained
 
 
 def test_an_attack_that_is_granted_releases_sees_r_of_them():
