@@ -29,8 +29,8 @@ def builtin_suite() -> Path:
 
 def own_registry(suite: Path) -> list[Path]:
     """The registry file of the suite's own defenses, NAME/registry.yaml beside NAME.yaml; none where there is none."""
-    beside = suite.with_suffix("") / "registry.yaml"
-    return [beside] if beside.is_file() else []
+    beside = suite.parent / suite.stem / "registry.yaml"
+    return [beside] if suite.suffix and beside.is_file() else []
 
 
 def all_seeds(seeds: Sequence[int]) -> Sequence[int]:

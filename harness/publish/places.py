@@ -73,6 +73,8 @@ class Places:
                     f"{what} {place} lies inside the originals {self.folder}, where the next run would read it; name "
                     "a file outside"
                 )
+        if self.ledger is not None and self.ledger.is_dir():
+            raise HarnessError(f"ledger {self.ledger} is a folder; name a file")
         if secret == self.ledger:
             raise HarnessError(f"secret {secret} is the ledger; name another file")
         if os.path.lexists(secret):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -118,6 +119,16 @@ def test_the_suite_of_this_project_is_one_that_runs():
     found = crosses(builtin_suite(), registry, records=builtin_suite().parent / "nowhere")
 
     assert sum(len(cross.plan()) for cross in found) > 50
+
+
+@pytest.mark.parametrize("suite", [".", "..", "/", "folder", "nothing.yaml"])
+def test_a_suite_that_is_no_file_has_no_registry_of_its_own(tmp_path, monkeypatch, suite):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    for folder in (tmp_path, tmp_path / "folder"):
+        (folder / "registry.yaml").write_text("{}")
+
+    assert own_registry(Path(suite)) == []
 
 
 def test_a_check_runs_a_third_of_a_tables_seeds_or_as_many_as_asked_or_those_named():

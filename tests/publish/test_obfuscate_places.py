@@ -39,6 +39,12 @@ def one_line(capsys):
     return lines[-1]
 
 
+@pytest.mark.parametrize("folder", ["/", "."])
+def test_a_ledger_that_is_a_folder_is_refused(pictures, place, capsys, folder):
+    assert obfuscate(pictures, place, "--ledger", folder) == 2
+    assert "is a folder; name a file" in one_line(capsys) and names(place) == []
+
+
 # Two runs with one secret
 
 
