@@ -69,6 +69,7 @@ def _document(comparison: RecordComparison) -> dict[str, Any]:
         ],
         "missing": comparison.missing,
         "new": comparison.new,
+        "stated": [{"name": name, "record": then, "now": now} for name, then, now in comparison.stated],
         "seconds": {"record": comparison.then.seconds, "now": round(comparison.now.seconds, 3)},
     }
 
@@ -87,6 +88,9 @@ def _lines(comparison: RecordComparison) -> list[str]:
         lines.append(f"missing now, or of other images: {', '.join(comparison.missing)}")
     if comparison.new:
         lines.append(f"not in the record: {', '.join(comparison.new)}")
+    if comparison.stated:
+        lines.append("the record says of its figures (record -> now):")
+        lines += [f"  {name}: {_short(old)} -> {_short(new)}" for name, old, new in comparison.stated]
     count = len(comparison.figures)
     if comparison.exact:
         text = f"agrees bit for bit in {count} figure{'' if count == 1 else 's'}"

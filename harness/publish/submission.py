@@ -125,6 +125,9 @@ def _pictures(folder: Path, most: int) -> list[Path]:
         found += [Path(place, name) for name in sorted(names) if name.endswith(".png") and not name.startswith(".")]
         if len(found) > most:
             raise HarnessError(f"{folder}: more than {most:,} PNG files; submit those for the release alone")
+    for path in found:  # it may lead to the originals
+        if path.is_symlink():
+            raise HarnessError(f"{path} is a link; submit the PNG file itself")
     return found
 
 

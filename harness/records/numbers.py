@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -54,11 +55,18 @@ def digest(document: Mapping[str, Any], arrays: Mapping[str, Array]) -> str:
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
-    """The arrays of a record's NPZ file. Raises DamageError."""
+    """The arrays of a record's NPZ file. Raises DamageError; FormatError where the system could not read it now."""
     try:
         return read_npz(path, most=MOST_BYTES, finite=False)
     except HarnessError as fault:
-        raise DamageError(str(fault).removeprefix(f"{path.parent}{os.sep}").partition(";")[0]) from None
+        said = str(fault).removeprefix(f"{path.parent}{os.sep}").partition(";")[0]
+        if isinstance(fault.__context__, OSError) and fault.__context__.errno in _PASSING:
+            raise FormatError(f"unreadable ({said})") from None
+        raise DamageError(said) from None
+
+
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOMEM, errno.ESTALE)
+"""What says nothing of the file: too many are open, no permission, a disk or network that fails."""
 
 
 def check_arrays(kind: str, arrays: Mapping[str, Array]) -> None:

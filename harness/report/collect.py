@@ -24,10 +24,12 @@ from harness.report import epoch_curves
 from harness.report.epoch_curves import EpochCurve
 from harness.report.heatmap import Grid, grids
 from harness.report.provenance_table import Origins, origins
+from harness.system.documents import read_bytes
 from harness.system.files import write_atomically
 
 DRAWN = "spending_"
 """How the figures begin that `harness run` draws beside the records: epoch curves, which the report draws itself."""
+SHEET_BYTES = 2**28
 log = logging.getLogger("harness")
 
 
@@ -57,9 +59,9 @@ def sheets(folder: Path, named: Sequence[Path]) -> list[Sheet]:
 
 def _read(file: Path) -> Sheet:
     try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise HarnessError(f"sheet {file}: {error.strerror or error}; name a PNG file with --sheet") from None
+        data = read_bytes(file, SHEET_BYTES, "PNG sheet")
+    except HarnessError as error:
+        raise HarnessError(f"sheet {str(error).partition(';')[0]}; name a PNG file with --sheet") from None
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             width, height = picture.size

@@ -21,8 +21,8 @@ from harness.errors import HarnessError
 from harness.leaderboard.board import Board
 from harness.report.markdown import page
 from harness.report.table_data import as_json, csv_text, document
-from harness.system.documents import parse_json
-from harness.system.files import write_atomically
+from harness.system.documents import JSON_BYTES, parse_json
+from harness.system.files import open_regular, write_atomically
 from harness.system.names import file_names
 
 
@@ -57,7 +57,7 @@ def write(boards: Sequence[Board], folder: Path, records: Path | None = None) ->
 def _refuse_other(path: Path, text: str) -> None:
     """A file of the same name that no `rank` has written: check.md beside the board of a data set called check."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8") as file:
             is_ours = file.readline() == text.partition("\n")[0] + "\n" if path.suffix == ".md" else _is_board(path)
     except (OSError, UnicodeDecodeError):
         return  # nothing there, or nothing that can be read: writing says what is wrong
@@ -94,7 +94,8 @@ def differences(expected: Mapping[Path, str], folder: Path) -> list[Difference]:
     found = []
     for path, text in expected.items():
         try:
-            written = path.read_bytes().decode()
+            with open_regular(path) as file:
+                written = file.read(JSON_BYTES).decode()
         except (OSError, UnicodeDecodeError) as error:
             said = "no file" if isinstance(error, FileNotFoundError) else f"nothing that can be read ({error})"
             found.append(Difference(str(path), "the whole file", "", said, f"{len(text.splitlines())} lines"))
@@ -198,10 +199,10 @@ def _split(line: str) -> list[str]:
 def _is_board(path: Path) -> bool:
     """Whether a file looks like one that `rank` has written."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8") as file:
             if path.suffix == ".csv":
                 return file.readline().startswith("dataset,fingerprint,")
-            document = parse_json(file.read(), str(path))
+            document = parse_json(file.read(JSON_BYTES), str(path))
             return isinstance(document, dict) and set(document) == {"boards"}
     except (OSError, ValueError, HarnessError):
         return False

@@ -76,7 +76,7 @@ def _like(spec: RunSpec) -> tuple[str, ...]:
 
 def _size(spec: RunSpec) -> float:
     data, times = spec.inputs["dataset"], spec.inputs.get("epochs") or spec.releases or 1
-    return float(data["private"] * data["height"] * data["width"] * times)
+    return float(max(1, data["private"]) * data["height"] * data["width"] * times)
 
 
 def plan(crosses: Sequence[Cross]) -> list[dict[str, Any]]:

@@ -155,8 +155,8 @@ class Bench:
         return result
 
     def _is_available(self, metric: str) -> bool:
-        entry = self.registry.get("metrics", metric)
         try:
+            entry = self.registry.get("metrics", metric)
             if entry.ready and why_not_ready(entry):
                 return False
             import torch

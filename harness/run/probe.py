@@ -8,6 +8,8 @@ raises something else, or ends the process, when it is called fails its own piec
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
@@ -97,6 +99,7 @@ def _ask_once(question: Question, files: Sequence[Path]) -> tuple[list[Answer], 
 
 def _serve(environment: dict[str, str], connection: Connection, question: Question, files: Sequence[Path]) -> None:
     fork_server.begin(environment)
+    threading.Thread(target=_end_with_sender, args=(connection,), daemon=True).start()
     registry = load_registry(files)
     is_changed = False
     for entry in question.entries:
@@ -105,6 +108,12 @@ def _serve(environment: dict[str, str], connection: Connection, question: Questi
             return  # perhaps for what a plugin before it did to this process: it is asked again in another one
         connection.send(answer)
         is_changed |= entry.is_foreign
+
+
+def _end_with_sender(connection: Connection) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        connection.recv()  # nothing is ever sent
+    os._exit(1)
 
 
 def _answer(question: Question, entry: Entry, registry: Registry, imported: Callable[[], None]) -> Answer:

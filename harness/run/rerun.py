@@ -7,6 +7,8 @@ p-value corrected for the number of figures (Holm). Nothing is written.
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -48,7 +50,12 @@ def rerun(
     attack = entry_of("attacks", inputs["attack"], registry) if "attack" in inputs else None
     for entry in filter(None, (defense, attack)):
         bind(entry)
-    bench = make_bench(options_of(record, registry, given), registry, Records.nowhere(), progress)
+    options = options_of(record, registry, given)
+    try:
+        options.check()
+    except HarnessError as error:
+        raise HarnessError(f"record {record.spec.key}: {error}") from None
+    bench = make_bench(options, registry, Records.nowhere(), progress)
     bench = replace(bench, report=report, splits=replace(bench.splits, name=inputs["dataset"]["name"]))
     if "utility" in inputs:
         bench = replace(bench, utility=inputs["utility"]["params"])
@@ -151,6 +158,8 @@ class RecordComparison:
     figures         the figures that both have
     missing         figures of the record that the repetition lacks, or that are of other images
     new             figures that the record lacks
+    stated          (name, then, now) of what the record says of its figures and the repetition does not: its scores and
+                    facts; floats only where the figures are equal
     """
 
     then: RunResult
@@ -159,11 +168,12 @@ class RecordComparison:
     figures: list[FigureChange]
     missing: list[str]
     new: list[str]
+    stated: list[tuple[str, Any, Any]]
 
     @property
     def exact(self) -> bool:
-        """Every per-image number, bit for bit."""
-        same = self.then.status == self.now.status and not (self.missing or self.new)
+        """Every per-image number, bit for bit, and what is said of them."""
+        same = self.then.status == self.now.status and not (self.missing or self.new or self.stated)
         return same and all(figure.equal for figure in self.figures)
 
     @property
@@ -171,7 +181,7 @@ class RecordComparison:
         """Exactly; or, where inputs differ, without a significant difference."""
         if self.exact:
             return True
-        same = self.then.status == self.now.status and not self.missing
+        same = self.then.status == self.now.status and not (self.missing or self.stated)
         return bool(self.changed_inputs) and same and all(figure.agrees for figure in self.figures)
 
 
@@ -184,7 +194,30 @@ def compare(then: RunResult, now: RunResult) -> RecordComparison:
     indexes = [name for name in INDEXES if np.array_equal(then.arrays.get(name, ()), now.arrays.get(name, ()))]
     missing = [name for name in then.arrays if name not in (*names, *indexes)]
     new = [name for name in now.arrays if name not in then.arrays]
-    return RecordComparison(then, now, list(differences(then.inputs, now.inputs)), figures, missing, new)
+    stated = _stated(then, now, all(figure.equal for figure in figures) and not missing)
+    return RecordComparison(then, now, list(differences(then.inputs, now.inputs)), figures, missing, new, stated)
+
+
+def _stated(then: RunResult, now: RunResult, equal: bool) -> list[tuple[str, Any, Any]]:
+    """What the record's scores and facts say that those of the repetition do not; what only these say is left out."""
+    if then.status != now.status:
+        return []
+    before, after = (json.loads(json.dumps({"scores": each.scores, "facts": each.facts})) for each in (then, now))
+    return [
+        (name, old, new)
+        for name, old, new in differences(before, after)
+        if old != ABSENT and not _close(old, new, equal)
+    ]
+
+
+def _close(old: Any, new: Any, equal: bool) -> bool:
+    """Whether two values say the same. Floats of figures that are not equal may differ."""
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return all(_close(one, other, equal) for one, other in zip(old, new, strict=True))
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (old, new))
+    if numbers and float in (type(old), type(new)):
+        return not equal or math.isclose(old, new, rel_tol=1e-6, abs_tol=ROUNDING)
+    return bool(old == new)
 
 
 def _same_images(then: RunResult, now: RunResult, name: str) -> bool:

@@ -265,7 +265,9 @@ def _lock_on_posix(path: Path, on_wait: Callable[[], object] | None, private: bo
                 os.write(descriptor, LOCK_MARK)
         yield opened.st_dev, opened.st_ino
     finally:
-        os.close(descriptor)  # and ends the lock
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing does not end it where a forked process holds it open
+        os.close(descriptor)
 
 
 def _make_private(descriptor: int) -> None:

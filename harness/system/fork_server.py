@@ -50,7 +50,7 @@ def start(modules: Sequence[str]) -> None:
         _check_folder()
         _place_sockets()
         multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
-        with _without_current_folder():
+        with _without_current_folder(), _interrupts_held():
             forkserver.ensure_running()
 
 
@@ -90,13 +90,14 @@ def launch(target: Callable[..., None], arguments: Sequence[Any], advice: str) -
         _check_folder()
         try:
             _wake_up()
-            with _without_current_folder(), _without_main():
+            with _without_current_folder(), _without_main(), _interrupts_held():
                 process.start()
             return Child(process, _sentinel(process))
         except (EOFError, ConnectionError, FileNotFoundError):  # the fork server was killed, or its socket removed
             _forget_server()
-        except OSError as error:
-            raise HarnessError(f"cannot start a process: {error.strerror or error}; {advice}") from None
+        except (OSError, AssertionError) as error:  # AssertionError: this is a daemonic process, of a pool say
+            reason = getattr(error, "strerror", None) or error
+            raise HarnessError(f"cannot start a process: {reason}; {advice}") from None
     raise HarnessError(
         f"cannot start a process: the process that others are forked from has ended {_TRIES} times; "
         "see what kills it (memory?), or set HARNESS_IN_PROCESS=1 and --workers 1"
@@ -106,6 +107,8 @@ def launch(target: Callable[..., None], arguments: Sequence[Any], advice: str) -
 def begin(environment: Mapping[str, str]) -> None:
     """In a new process: what it starts ends with it, and does not keep the fork server alive."""
     process_tree.lead()
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.environ.clear()
     os.environ.update(environment)
     server = _server()
@@ -184,6 +187,19 @@ def _without_current_folder() -> Iterator[None]:
             del os.environ["PYTHONPATH"]
         else:
             os.environ["PYTHONPATH"] = before
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Inside the block Ctrl-C waits; a fork server that starts there never gets it: it would print where it was."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

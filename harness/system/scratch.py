@@ -20,6 +20,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.system.files import NO_LOCKS, lock_file
+from harness.system.text import one_line
 
 PREFIX = "obfuscation-harness."
 _RUN, _UNLOCKED = f"{PREFIX}run.", f"{PREFIX}unlocked."
@@ -60,7 +61,7 @@ def join_folder(run: str, held: contextlib.ExitStack, root: Path | None = None) 
     root  where it is; None: in TMPDIR, or where Python keeps temporary files without one
     """
     try:
-        root = root or Path(tempfile.gettempdir())
+        root = root or _temporary()
         remove_abandoned(root)
         while True:
             try:
@@ -71,6 +72,22 @@ def join_folder(run: str, held: contextlib.ExitStack, root: Path | None = None) 
     except OSError as error:
         reason = error.strerror or error
         raise HarnessError(f"no scratch folder: {reason}; set TMPDIR to a folder that can be written") from None
+
+
+def _temporary() -> Path:
+    """Where temporary files go. HarnessError where that cannot be: Python takes another folder then, on another disk
+    perhaps, and says nothing."""
+    wanted, found = os.environ.get("TMPDIR"), tempfile.gettempdir()
+    if wanted and os.path.realpath(wanted) != os.path.realpath(found) and not _has_room(wanted):
+        raise HarnessError(f"no scratch folder: nothing can be written to TMPDIR {one_line(wanted)}; name another")
+    return Path(found)
+
+
+def _has_room(folder: str) -> bool:
+    try:
+        return os.access(folder, os.W_OK | os.X_OK) and shutil.disk_usage(folder).free > 0
+    except (OSError, ValueError):
+        return False
 
 
 def _join(folder: Path, held: contextlib.ExitStack) -> Path:

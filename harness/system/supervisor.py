@@ -142,22 +142,27 @@ def _read_note() -> str:
 
 @dataclass
 class _Signals:
-    """The child that signals are passed on to, and the last of them; those that came before there was a child wait."""
+    """The child that signals are passed on to, and the last of them; those that came before there was a child wait.
+
+    In the child itself (0) they end it: it has not begun its work yet, or has reported its end.
+    """
 
     child: int | None = None
     last: int | None = None
     _waiting: list[int] = field(default_factory=list)
 
     def receive(self, number: int, _: FrameType | None) -> None:
+        if self.child == 0:
+            os._exit(128 + number)
         self.last = number
         self._waiting.append(number)
         if self.child is not None:
             self.catch_up()
 
     def catch_up(self) -> None:
-        while self._waiting:
+        while self._waiting and self.child:  # never 0, which stands for the whole process group
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.child or 0, self._waiting.pop())
+                os.kill(self.child, self._waiting.pop())
 
 
 @contextlib.contextmanager

@@ -200,13 +200,21 @@ def by_command(target: str, first: int, last: int, material: Material) -> Count:
     place = material.root / f"place{os.getpid()}"
     for number in range(first, last):
         command = make(target, number, place, material).command
-        if command is None:
+        if command is None or not _can_be_given(command):
             continue
         count.inputs += 1
         _judge(count, number, command, place)
     shutil.rmtree(place, ignore_errors=True)
     count.seconds = time.monotonic() - start
     return count
+
+
+def _can_be_given(command: list[str]) -> bool:
+    """Whether the system can hand over these words: no NUL, no half of a surrogate pair."""
+    try:
+        return not any(b"\0" in os.fsencode(word) for word in command)
+    except UnicodeEncodeError:
+        return False
 
 
 def _judge(count: Count, number: int, command: list[str], place: Path) -> None:

@@ -32,6 +32,15 @@ def test_what_a_mac_adds_to_a_folder_is_left_out(folder):
     assert read_reconstructions(folder, FILES, (12, 8), 2).candidates[:, 0, 0, 0, 0].tolist() == [0, 1, 2]
 
 
+def test_a_link_is_refused(folder, tmp_path):
+    original = tmp_path / "original.png"
+    (folder / "000001.png").rename(original)
+    (folder / "000001.png").symlink_to(original)
+
+    with pytest.raises(HarnessError, match=r"000001\.png is a link"):
+        read_reconstructions(folder, FILES, (12, 8), 2)
+
+
 def test_a_folder_of_a_million_files_is_not_read_to_its_end(folder, monkeypatch):
     monkeypatch.setattr("os.walk", lambda _: iter([(str(folder), [], [f"{n}.png" for n in range(2000)])]))
     with pytest.raises(HarnessError, match="more than 1,300 PNG files"):

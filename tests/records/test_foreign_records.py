@@ -5,6 +5,7 @@ Each record here has a key and a digest that are right for what it says.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -271,3 +272,18 @@ def test_a_plugins_figures_that_no_record_can_hold_are_a_failure_with_the_reason
 
     assert broken.status == "failed" and "array 'mine'" in str(broken.reason)
     assert [each.status for each in Records(tmp_path).all()] == ["failed"]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.EIO])
+def test_numbers_that_cannot_be_read_now_are_no_damage(tmp_path, monkeypatch, caplog, number):
+    written = Records(tmp_path).write(MADE["release"])
+    whole = sorted(tmp_path.iterdir())
+
+    def refuse(path, *_, **__):
+        raise OSError(number, os.strerror(number), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.system.arrays.open_regular", refuse)
+        assert list(Records(tmp_path).all()) == [] and "left out" in caplog.text
+    assert sorted(tmp_path.iterdir()) == whole
+    assert [record.spec.key for record in Records(tmp_path).all()] == [written.spec.key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 
@@ -14,7 +15,7 @@ from harness.cli import main
 from harness.leaderboard.format import settings, short
 from harness.leaderboard.reported import table_7
 from harness.records import Records
-from harness.report.collect import collect, judgement, passing
+from harness.report.collect import collect, judgement, passing, sheets
 from harness.report.html.chart_data import document
 from harness.report.html.page import in_script, policy, render
 from tests.helpers.crossed import DEFENSES, EPOCHS, EVIL, cross, write
@@ -278,6 +279,12 @@ def test_sheets_beside_the_records_are_shown_and_curves_that_a_run_drew_are_not(
     assert [(sheet.name, sheet.width, sheet.height) for sheet in found.sheets] == [("sheet.png", 3, 2)]
     assert "broken.png" in caplog.text
     assert 'src="data:image/png;base64,' in render(found)
+
+
+def test_a_pipe_beside_the_records_is_left_out(tmp_path, caplog):
+    os.mkfifo(tmp_path / "sheet.png")
+
+    assert sheets(tmp_path, []) == [] and "no regular file" in caplog.text
 
 
 def test_without_a_sheet_the_page_says_how_to_make_one(page):

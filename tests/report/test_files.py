@@ -145,6 +145,15 @@ def test_a_board_that_no_record_makes_differs_and_other_files_are_left_alone(tab
     assert "gone.json" in line and "no such data set" in line
 
 
+@pytest.mark.parametrize("name", ["pipe.json", "pipe.csv", "board"])
+def test_a_pipe_among_the_tables_is_not_waited_for(tables, capsys, name):
+    file = next(tables.glob("*.md")) if name == "board" else tables / name
+    file.unlink(missing_ok=True)
+    os.mkfifo(file)
+
+    assert verify(tables) == (3 if name == "board" else 0)
+
+
 def test_a_record_that_has_changed_differs(made, tables, tmp_path, capsys):
     """The same name, other numbers."""
     (tables / "records").unlink()

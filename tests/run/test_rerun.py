@@ -90,6 +90,26 @@ def test_a_figure_that_was_changed_in_the_record_does_not_agree(made, rerun, tmp
     assert "though nothing that it depends on has changed" in out and "rounding alone" in out
 
 
+@pytest.mark.parametrize("field", ["facts", "scores"])
+def test_what_a_record_says_of_its_figures_is_compared_too(made, rerun, tmp_path, field):
+    record = one(made, "release")
+    name = next(iter(record.scores))
+    said = {
+        "facts": {**record.facts, "forged": True},
+        "scores": {**record.scores, name: {**record.scores[name], "mean": 0.987}},
+    }
+
+    code, out, _ = rerun(written(tmp_path, record, **{field: said[field]}))
+
+    assert code == 3 and f"{field}." in out and "the record says" in out
+    assert "agrees bit for bit" not in out
+
+
+@pytest.mark.parametrize(("name", "value"), [("threads", 10**9), ("releases", 10**6)])
+def test_counts_that_are_out_of_bounds_are_refused(made, rerun, tmp_path, name, value):
+    refused(rerun(written(tmp_path, one(made, "release"), {name: value})), name)
+
+
 def test_under_other_code_rounding_agrees_and_the_input_is_named(made, rerun, tmp_path):
     record = one(made, "release")
     arrays = {**record.arrays, "dssim": record.arrays["dssim"] + 1e-9}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import filelock
@@ -162,6 +164,20 @@ def test_a_lock_is_held_by_one_at_a_time_and_leaves_no_file(tmp_path: Path) -> N
         thread.join()
 
     assert count == [32] and names(tmp_path) == []
+
+
+def test_a_lock_ends_though_a_forked_process_has_inherited_it(tmp_path: Path) -> None:
+    with lock_file(tmp_path / "lock"):
+        child = os.fork()
+        if not child:
+            time.sleep(60)
+            os._exit(0)
+    try:
+        with lock_file(tmp_path / "lock"):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_the_second_waits_and_says_so(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from harness.errors import HarnessError
 from harness.system import scratch
 
 PID = 2**22 + 1  # of no process: Linux counts to 2**22
@@ -51,6 +52,15 @@ def test_an_odd_name_is_ignored(name, kind, tmp_path):
         assert os.path.lexists(odd) and before
     if kind == "full":
         assert (odd / "mine").read_text() == "mine" and os.listdir(odd) == ["mine"]
+
+
+def test_a_place_for_temporary_files_that_cannot_be_used_is_not_replaced_by_another(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "not mounted"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+
+    with pytest.raises(HarnessError, match="nothing can be written to TMPDIR"), scratch.scratch_folder():
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_without_locks_goes_when_its_process_has_ended(tmp_path):

@@ -99,6 +99,25 @@ def test_a_signal_ends_the_command_as_ctrl_c_does(number: signal.Signals) -> Non
     assert "Interrupted" in rest
 
 
+def test_a_signal_at_the_end_of_the_work_reaches_nobody_else() -> None:
+    """While exit handlers run, the command's own process handles signals once more."""
+    body = "import atexit; atexit.register(time.sleep, 60); os.kill(os.getpid(), 0)\n"
+    body += "threading.Timer(1, lambda: print('ending', os.getpid(), file=sys.stderr, flush=True)).start()"
+    caller = "import signal, subprocess, sys; got = []; signal.signal(signal.SIGTERM, lambda *_: got.append(1))\n"
+    caller += f"started = subprocess.Popen({program(body)!r}, stderr=subprocess.PIPE, text=True)\n"
+    caller += (
+        "line = started.stderr.readline()\nwhile not line.startswith('ending'): line = started.stderr.readline()\n"
+    )
+    caller += "import os; os.kill(int(line.split()[1]), signal.SIGTERM)\n"
+    caller += "print(started.wait(timeout=30), started.stderr.read(), len(got))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", caller], capture_output=True, text=True, timeout=60, start_new_session=True, check=False
+    )
+
+    assert done.stdout.split() == ["result", "3", "0"], done.stdout + done.stderr
+
+
 def test_a_signal_that_the_caller_ignores_is_ignored() -> None:
     """`nohup`."""
     done = run(
