@@ -367,3 +367,7 @@ def test_one_target_that_dominates_nothing_is_inapplicable_not_a_crash(tmp_path)
     assert any(not len(shown.arrays.get("units", ())) for shown, _ in results)  # it does happen here
     for result in (each for both in results for each in both):
         assert not result.reason or "Error:" not in result.reason  # a reason of the harness, no NumPy message
+
+
+def test_a_metric_that_a_foreign_record_names_and_nobody_knows_is_not_available():
+    assert not bench(None)._is_available("nosuch")

@@ -190,3 +190,4 @@ def test_a_cost_is_that_of_similar_pieces_by_pixels_and_epochs():
 def test_a_piece_that_was_never_done_has_no_known_cost():
     assert "not known" in cost_of([spec(1)], []).text(2)
     assert cost_of([], []).text(2) == "nothing is left to run"
+    assert cost_of([spec(300)], [RunResult(spec(0), "ok", seconds=1.0)]).known == 1  # a foreign record of no images
