@@ -16,13 +16,12 @@ import yaml
 
 import harness.client.client
 from harness.errors import HarnessError
-from harness.records import Records, RunSpec
+from harness.records import Records
 from harness.registry import load_registry
-from harness.run.bench import OUT_OF_MEMORY, Piece
+from harness.run.bench import OUT_OF_MEMORY
 from harness.run.claims import Claims
 from harness.run.cross import Cross
 from harness.run.engine import Engine, RunOptions, prepare, run
-from harness.run.jobs import Job, Queue
 from harness.run.scheduler import TRIES, InProcess, run_jobs
 from tests.helpers.no_locks import refuse_locks
 from tests.helpers.planted import attack, bench, picture_folder, record_contents
@@ -296,58 +295,6 @@ def test_a_claim_ends_with_its_process(tmp_path):
         other.wait()
         assert claims.take("a", Records(tmp_path))
     assert list(tmp_path.iterdir()) == []
-
-
-# The queue
-
-
-def piece(defense: str, what: str, proof: RunSpec | None = None) -> Piece:
-    inputs = {"defense": {"name": defense}, "dataset": {"fingerprint": "f"}, "seed": 0, "attack": {"name": what}}
-    return Piece(RunSpec("attack", inputs), None, None, proof)  # type: ignore[arg-type]
-
-
-def queue(*pieces: Piece) -> Queue:
-    return Queue.of([Job(RunOptions(), each) for each in pieces])
-
-
-def names(job: Job | None):
-    return job and tuple(job.piece.spec.names)
-
-
-def test_a_worker_finishes_its_defense_and_then_takes_the_last_jobs_of_another():
-    waiting = queue(*(piece(defense, what) for defense in "ab" for what in "123"))
-
-    assert names(waiting.next_for(0)) == ("a", "1")
-    assert names(waiting.next_for(1)) == ("b", "1")
-    assert names(waiting.next_for(0)) == ("a", "2")
-    assert names(waiting.next_for(0)) == ("a", "3")
-    assert names(waiting.next_for(0)) == ("b", "3")
-    assert names(waiting.next_for(0)) == ("b", "2")
-    assert waiting.next_for(0) is None and not waiting
-
-
-def test_a_job_that_needs_a_proof_waits_until_it_is_done():
-    proof = piece("none", "cnn")
-    waiting = queue(proof, piece("mix", "cnn", proof.spec), piece("mix", "smooth"))
-
-    first = waiting.next_for(0)
-    assert names(first) == ("none", "cnn")
-    assert names(waiting.next_for(1)) == ("mix", "smooth")
-    assert waiting.next_for(1) is None
-    waiting.done(first)
-    assert names(waiting.next_for(1)) == ("mix", "cnn")
-
-
-def test_taking_all_jobs_takes_ten_times_as_long_with_ten_times_the_groups():
-    def seconds(count: int) -> float:
-        jobs = queue(*(piece(f"d{number}", what) for number in range(count) for what in "12"))
-        before = time.process_time()
-        while jobs:
-            jobs.done(jobs.next_for(0))
-        return time.process_time() - before
-
-    fewer, more = (min(seconds(count) for _ in range(3)) for count in (300, 3000))
-    assert more < 30 * fewer
 
 
 # Refusals
