@@ -53,8 +53,7 @@ def cached(
     is_valid    whether the facts agree with the files
     is_current  whether they agree with what the files were made from
     """
-    hold(folder)
-    facts = _read(folder, is_valid)
+    facts = _read(folder, is_valid) if hold(folder) else None
     if facts is not None and not is_current(facts):
         shutil.rmtree(folder, ignore_errors=True)
         facts = None
@@ -65,21 +64,25 @@ def cached(
     return facts
 
 
-def hold(folder: Path) -> None:
-    """Lock a folder against being cleared, for as long as this process lives; waits while it is being cleared."""
+def hold(folder: Path) -> bool:
+    """Lock a folder against being cleared, for as long as this process lives; waits while it is being cleared.
+
+    False: there is no such folder to hold. Without locks (Windows, some file systems): whether there is one.
+    """
     release(folder)
     while fcntl is not None:
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
-            return
+            break
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(descriptor, fcntl.LOCK_SH)
         with contextlib.suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), folder.stat()):  # else it was cleared while this one waited
                 _held[str(folder)] = descriptor
-                return
+                return True
         os.close(descriptor)
+    return folder.is_dir()
 
 
 def release(folder: Path) -> None:
@@ -140,7 +143,6 @@ def _make(folder: Path, write: Callable[[Path], Facts]) -> Facts:
         (temporary / INDEX).write_text(f"{_checksum(text)}\n{text}")
         tighten(temporary)
         _rename(temporary, folder)
-        hold(folder)
     except OSError as error:
         raise unwritable(folder, error) from error
     finally:
@@ -150,14 +152,15 @@ def _make(folder: Path, write: Callable[[Path], Facts]) -> Facts:
 
 
 def _rename(temporary: Path, folder: Path) -> None:
-    """Give it its name, unless another run was faster and wrote the same."""
+    """Give it its name, unless another run was faster and wrote the same; `folder` is held from here on."""
     while True:
         try:
             temporary.rename(folder)
+            if str(temporary) in _held:  # the lock is on the folder, not on its name
+                _held[str(folder)] = _held.pop(str(temporary))
             return
         except OSError as error:
-            hold(folder)
-            if folder.is_dir():
+            if hold(folder):
                 return
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # else the other's was cleared since
                 raise

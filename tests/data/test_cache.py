@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.data import cache as cache_module
 from harness.data import decode
+from harness.data.cache import cached, held_by_nobody
 from harness.data.decode import LazyImage
 from harness.data.load import load
 from tests.helpers.folders import parts, refusal, sizes, truncate, write
@@ -92,6 +94,38 @@ def test_temporary_folders_of_a_killed_run_are_removed_later(flat, cache):
     load(flat, cache=cache)
 
     assert not old.exists() and fresh.exists()
+
+
+@pytest.mark.skipif(cache_module.fcntl is None, reason="on Windows open files cannot be removed")
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_folder_that_another_run_made_is_held_before_it_is_used(tmp_path, monkeypatch, moment):
+    """The other run's folder appears around the look for it; from then on nobody may clear it."""
+    folder, hold = tmp_path / "images", cache_module.hold
+
+    def raced(path):
+        if path == folder and moment == "before":
+            appear()
+        held = hold(path)
+        if path == folder and moment == "after":
+            appear()
+        return held
+
+    def appear():
+        if not folder.exists():
+            cached(tmp_path / "other", lambda place: (place / "a").write_text("1") and {"n": 1}, lambda _: True)
+            cache_module.release(tmp_path / "other")  # that run has ended
+            (tmp_path / "other").rename(folder)
+
+    def write(place):
+        (place / "a").write_text("1")
+        return {"n": 1}
+
+    monkeypatch.setattr(cache_module, "hold", raced)
+    assert cached(folder, write, lambda _: True) == {"n": 1}
+
+    with held_by_nobody(folder) as free:
+        assert free is False
+    assert os.listdir(tmp_path) == ["images"]
 
 
 def test_a_full_disk_is_one_line(flat, cache, monkeypatch):
