@@ -41,6 +41,7 @@ log = logging.getLogger("harness")
 FORM = 1
 WAIT = 60.0  # seconds for another run that reads or writes the ledger
 MOST = 2**28  # bytes of the file
+VALUES = MOST // 32  # of the file: a picture is one, in 41 bytes
 _FIX = "put back its copy from after the last release: an older one counts too few"
 
 _Text = Annotated[str, Meta(max_length=20_000)]
@@ -263,7 +264,7 @@ class Ledger:
         if not os.path.lexists(self.path):
             return Content([], {})
         try:
-            held = parse_json(read_bytes(self.path, MOST, "ledger"), str(self.path))
+            held = parse_json(read_bytes(self.path, MOST, "ledger"), str(self.path), VALUES)
         except HarnessError as error:
             raise HarnessError(f"ledger {error}; {_FIX}") from None
         if not isinstance(held, dict) or held.get("form", FORM) != FORM:

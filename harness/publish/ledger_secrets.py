@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.system.arrays import Expected, read_npz
+from harness.system.arrays import Expected, read_npz, texts
 from harness.system.files import open_regular
 from harness.system.text import one_line
 
@@ -77,6 +77,7 @@ def _about(file: Path) -> _About | None:
         with open_regular(file) as opened:
             if opened.read(len(_ARCHIVE)) != _ARCHIVE:
                 return None
-        about = json.loads(str(read_npz(file, {"about": Expected("text", 0)}, most=_MOST)["about"]))
+        (document,) = texts(read_npz(file, {"about": Expected("text", 0)}, most=_MOST)["about"], str(file))
+        about = json.loads(document)
         return _About(*(str(about.get(name, "")) for name in ("ledger", "book", "run"))) if "ledger" in about else None
     return None

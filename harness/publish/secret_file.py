@@ -21,7 +21,7 @@ from msgspec import Meta, Struct
 from harness.data.decode import LARGEST, SMALLEST
 from harness.errors import HarnessError
 from harness.randomness import ROOT_BYTES
-from harness.system.arrays import Expected, read_npz
+from harness.system.arrays import Expected, read_npz, texts
 from harness.system.documents import parse_json
 from harness.system.files import write_private
 from harness.system.schema import decode
@@ -34,6 +34,8 @@ _Text = Annotated[str, Meta(max_length=20_000)]
 _Short = Annotated[str, Meta(max_length=200)]
 _Side = Annotated[int, Meta(ge=SMALLEST, le=LARGEST)]
 _Knobs = dict[_Short, Any]
+_FILES = 8_000_000  # of all releases: what names them would take more than `harness.system.arrays.BYTES`
+_LETTERS = 2**22  # of the JSON document
 _FIX = "give the file as it was written"
 
 
@@ -92,33 +94,31 @@ class ChallengeSecret:
 
 def read_release_secret(path: Path) -> ReleaseSecret:
     """The secret of a client's release. Raises HarnessError."""
-    kinds = {"epoch": ("whole number", 1), "file": ("text", 1), "sources": ("text", 2), "weights": ("number", 2)}
-    kinds |= {"dominant": ("whole number", 1)}
+    kinds = {"epoch": Expected("whole number", 1), "file": Expected("text", 1, most=_FILES)}
+    kinds |= {"sources": Expected("text", 2), "weights": Expected("number", 2), "dominant": Expected("whole number", 1)}
     arrays, about, root = _read(path, kinds, AboutRelease, "give the .npz that harness obfuscate wrote")
     lengths = {len(arrays[name]) for name in kinds}
     epochs = np.unique(arrays["epoch"])
     if len(lengths) > 1 or not len(epochs) or not np.array_equal(epochs, np.arange(len(epochs))):
         raise HarnessError(f"secret {path}: its arrays do not list the files of releases 0, 1, ...; {_FIX}")
-    return ReleaseSecret(about, root, len(epochs), [str(file) for file in arrays["file"]])
+    return ReleaseSecret(about, root, len(epochs), texts(arrays["file"], f"secret {path}: file"))
 
 
 def read_challenge_secret(path: Path) -> ChallengeSecret:
     """The secret of a challenge. Raises HarnessError."""
     fix = "give the .npz that harness external release wrote (a client's own needs --release as well)"
-    arrays, about, root = _read(path, {"hash": ("text", 0)}, AboutChallenge, fix)
-    return ChallengeSecret(about, root, str(arrays["hash"]))
+    arrays, about, root = _read(path, {"hash": Expected("text", 0, letters=1000)}, AboutChallenge, fix)
+    return ChallengeSecret(about, root, texts(arrays["hash"], f"secret {path}: hash")[0])
 
 
-def _read(
-    path: Path, kinds: Mapping[str, tuple[str, int]], about: type[T], fix: str
-) -> tuple[dict[str, Array], T, bytes]:
-    expected = {name: Expected(*kind) for name, kind in kinds.items()}
-    expected |= {"root": Expected("byte", 1), "about": Expected("text", 0)}
+def _read(path: Path, kinds: Mapping[str, Expected], about: type[T], fix: str) -> tuple[dict[str, Array], T, bytes]:
+    expected = {**kinds, "root": Expected("byte", 1), "about": Expected("text", 0, letters=_LETTERS)}
     arrays = read_npz(path, expected, what="secret ", fix=fix)
     where = f"secret {path}"
     if arrays["root"].shape != (ROOT_BYTES,):
         raise HarnessError(f"{where}: its root has {len(arrays['root'])} bytes, expected {ROOT_BYTES}; {_FIX}")
-    held = decode(parse_json(str(arrays["about"]), where), about, f"{where}: about", fix=_FIX)
+    (document,) = texts(arrays["about"], f"{where}: about")
+    held = decode(parse_json(document, where), about, f"{where}: about", fix=_FIX)
     return arrays, held, arrays["root"].tobytes()
 
 

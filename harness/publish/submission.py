@@ -22,11 +22,12 @@ import numpy as np
 
 from harness.data.pixels import read_image, reason_of, size_of
 from harness.errors import HarnessError
-from harness.system.arrays import Expected, read_npz
+from harness.system.arrays import Expected, read_npz, texts
 from harness.system.schema import shown
 from harness.system.tables import number_in, read_csv
 from harness.types import Array
 
+_RELEASE = 1000  # letters of the hash of a release, at most
 _SEVERAL = re.compile(r"(.+)_([0-9]{1,2})")
 
 
@@ -55,9 +56,9 @@ def read_reconstructions(path: Path, files: Sequence[str], shape: tuple[int, int
     if path.is_dir():
         candidates = _from_folder(path, files, shape, most)
     elif path.suffix == ".npz":
-        kinds = {"files": Expected("text", 1), "candidates": Expected("byte", 5)}
+        kinds = {"files": Expected("text", 1, most=_rows_read(files)), "candidates": Expected("byte", 5)}
         held = _arrays(path, kinds, len(files) * most * 3 * math.prod(shape))
-        candidates, release = held["candidates"], _stated_release(held)
+        candidates, release = held["candidates"], _stated_release(path, held)
         if candidates.shape[2:] != (3, *shape):
             raise HarnessError(
                 f"{path}: candidates are {candidates.dtype} {candidates.shape}; "
@@ -79,22 +80,20 @@ def read_scores(path: Path, files: Sequence[str], classes: Sequence[str]) -> Sub
     Raises HarnessError for anything else.
     """
     if path.suffix == ".npz":
-        kinds = {"files": Expected("text", 1), "classes": Expected("text", 1), "scores": Expected("number", 2)}
+        kinds = {"files": Expected("text", 1, most=_rows_read(files))}
+        kinds |= {"classes": Expected("text", 1, most=_rows_read(classes)), "scores": Expected("number", 2)}
         held = _arrays(path, kinds, 8 * len(files) * len(classes))
         names, columns, numbers = _names(path, held["files"]), _names(path, held["classes"]), held["scores"]
-        release = _stated_release(held)
+        release = _stated_release(path, held)
     else:
-        names, columns, numbers = _from_csv(path, 2 * len(files) + 100)
+        names, columns, numbers = _from_csv(path, _rows_read(files), classes)
         release = None
-    columns = [normalize("NFC", name) for name in columns]  # a Mac writes an accent as a letter of its own
-    expected = [normalize("NFC", name) for name in classes]
-    if sorted(columns) != sorted(expected) or numbers.shape != (len(names), len(columns)):
-        given, wanted = (shown(", ".join(some), 200)[1:-1] for some in (columns, expected))
-        raise HarnessError(f"{path}: columns {given}, {numbers.shape}; expected the classes {wanted}")
+    _check_columns(path, columns, classes, numbers.shape[1])
     stems = _stems(names)
     _check_names(path, stems, files)
     rows = {stem: row for row, stem in enumerate(stems)}
-    columns_by_class = [columns.index(name) for name in expected]
+    place = {name: column for column, name in enumerate(_composed(columns))}
+    columns_by_class = [place[name] for name in _composed(classes)]
     scores = np.asarray(numbers, np.float64)[[rows[stem] for stem in _stems(files)]][:, columns_by_class]
     return Submission(None, scores, _digest(scores), release)
 
@@ -176,12 +175,30 @@ def _stems(files: Sequence[str]) -> list[str]:
     return [PurePosixPath(file).stem for file in files]
 
 
+def _check_columns(path: Path, columns: Sequence[str], classes: Sequence[str], count: int) -> None:
+    """count: of the columns with scores"""
+    given, wanted = _composed(columns), _composed(classes)
+    if sorted(given) != sorted(wanted) or count != len(given):
+        named, expected = (shown(", ".join(some), 200)[1:-1] for some in (given, wanted))
+        raise HarnessError(f"{path}: columns {named}, {count:,} with scores; expected the classes {expected}")
+
+
+def _composed(names: Sequence[str]) -> list[str]:
+    """A Mac writes an accent as a letter of its own."""
+    return [normalize("NFC", name) for name in names]
+
+
+def _rows_read(files: Sequence[str]) -> int:
+    """Of a submission for these files: one that has more is named, and one that has many more is not read."""
+    return 2 * len(files) + 100
+
+
 def _arrays(path: Path, expected: Mapping[str, Expected], size: int) -> Mapping[str, Array]:
     """The expected arrays, the first and the last with a row per file.
 
     size  bytes of a sound submission: much more is not read into memory
     """
-    every = {**expected, "release": Expected("text", 0, optional=True)}
+    every = {**expected, "release": Expected("text", 0, optional=True, letters=_RELEASE)}
     arrays = read_npz(path, every, most=2 * size + 2**26)
     first, *_, last = expected
     if len(arrays[first]) != len(arrays[last]):
@@ -191,24 +208,21 @@ def _arrays(path: Path, expected: Mapping[str, Expected], size: int) -> Mapping[
 
 
 def _names(path: Path, array: Array) -> list[str]:
-    """Text of either of NumPy's kinds."""
-    try:
-        return [name.decode() if isinstance(name, bytes) else str(name) for name in array.tolist()]
-    except UnicodeDecodeError:
-        raise HarnessError(f"{path}: a name is not UTF-8; write names as text") from None
+    return texts(array, f"{path}: a name")
 
 
-def _stated_release(held: Mapping[str, Array]) -> str | None:
-    return str(held["release"]) if "release" in held else None
+def _stated_release(path: Path, held: Mapping[str, Array]) -> str | None:
+    return texts(held["release"], f"{path}: release")[0] if "release" in held else None
 
 
-def _from_csv(path: Path, most: int) -> tuple[list[str], list[str], Array]:
-    """Names, classes and (N, K) scores; more than `most` rows are refused."""
+def _from_csv(path: Path, most: int, classes: Sequence[str]) -> tuple[list[str], list[str], Array]:
+    """Names, columns and (N, K) scores; more than `most` rows, or other columns than the classes, are refused."""
     rows = read_csv(path, "CSV file with `file` and a column per class")
     head = next(rows, [])
     if head[:1] != ["file"]:
         first = shown(head[0]) if head else "missing"
         raise HarnessError(f"scores {path}: its first column is {first}; give a CSV with `file` and a column per class")
+    _check_columns(path, head[1:], classes, len(head) - 1)
     names: list[str] = []
     numbers: list[Array] = []
     for name, *cells in rows:

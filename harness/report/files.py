@@ -58,13 +58,15 @@ def _refuse_other(path: Path, text: str) -> None:
     """A file of the same name that no `rank` has written: check.md beside the board of a data set called check."""
     try:
         with io.TextIOWrapper(open_regular(path), encoding="utf-8") as file:
-            is_ours = file.readline() == text.partition("\n")[0] + "\n" if path.suffix == ".md" else _is_board(path)
+            head = text.partition("\n")[0] + "\n"
+            is_ours = file.readline(len(head) + 1) == head if path.suffix == ".md" else _is_board(path)
     except (OSError, UnicodeDecodeError):
         return  # nothing there, or nothing that can be read: writing says what is wrong
     if not is_ours and path.stat().st_size:
         raise HarnessError(f"{path}: is no table of boards and would be replaced; move it, or name another with --out")
 
 
+_BOARD_HEAD = "dataset,fingerprint,"
 _RELATIVE = 1e-9
 _NOTHING = "nothing"
 _SHOWN = 80  # letters of a cell
@@ -115,14 +117,17 @@ Cells = Iterator[tuple[str, str, str, str]]
 
 
 def _in_csv(written: str, expected: str) -> Cells:
+    ours, theirs = (csv.reader(io.StringIO(text)) for text in (written, expected))
     try:
-        ours, theirs = (list(csv.reader(io.StringIO(text))) for text in (written, expected))
+        yield from _unlike_rows(ours, theirs)
     except csv.Error as error:
         yield "the whole file", "", f"no table ({error})", "a table"
-        return
-    names = theirs[0] if theirs else []
-    yield from _unlike("the head", [str(place) for place, _ in enumerate(names, 1)], ours[0] if ours else [], names)
-    for place, (one, other) in enumerate(zip_longest(ours[1:], theirs[1:]), 1):
+
+
+def _unlike_rows(ours: Iterator[list[str]], theirs: Iterator[list[str]]) -> Cells:
+    head, names = next(ours, []), next(theirs, [])
+    yield from _unlike("the head", [str(place) for place, _ in enumerate(names, 1)], head, names)
+    for place, (one, other) in enumerate(zip_longest(ours, theirs), 1):
         row = other or one
         who = dict(zip(names, row, strict=False))
         about = f"row {place} ({' '.join(filter(None, (who.get('defense'), who.get('settings'))))})"
@@ -201,7 +206,7 @@ def _is_board(path: Path) -> bool:
     try:
         with io.TextIOWrapper(open_regular(path), encoding="utf-8") as file:
             if path.suffix == ".csv":
-                return file.readline().startswith("dataset,fingerprint,")
+                return file.read(len(_BOARD_HEAD)) == _BOARD_HEAD
             document = parse_json(file.read(JSON_BYTES), str(path))
             return isinstance(document, dict) and set(document) == {"boards"}
     except (OSError, ValueError, HarnessError):

@@ -35,11 +35,15 @@ class Expected:
     kind       number, whole number, text, byte (uint8), true or false, or anything
     ndim       its dimensions; None: any
     optional   whether it may be missing
+    most       its rows, at most: each may become a Python object, which takes fifty bytes and more
+    letters    of each text, at most
     """
 
     kind: str = "anything"
     ndim: int | None = None
     optional: bool = False
+    most: int | None = None
+    letters: int | None = None
 
 
 def read_npz(
@@ -83,6 +87,14 @@ def read_npz(
         if bad:
             raise HarnessError(f"{where}: {name} holds {bad} numbers that are not finite; {fix}")
     return arrays
+
+
+def texts(array: np.ndarray[Any, Any], where: str) -> list[str]:
+    """The texts of an array of kind "text" of any shape: NumPy's `U`, or its `S` as UTF-8. Raises HarnessError."""
+    try:
+        return [text.decode() if isinstance(text, bytes) else text for text in array.ravel().tolist()]
+    except UnicodeDecodeError:
+        raise HarnessError(f"{where} is not UTF-8; write it as text") from None
 
 
 @dataclass(frozen=True)
@@ -179,6 +191,13 @@ def _check(
             raise ValueError(f"{name} is of type {header.dtype}; expected {about.kind}")
         if about.ndim is not None and len(header.shape) != about.ndim:
             raise ValueError(f"{name} has the shape {header.shape}; expected {about.ndim} dimensions")
+        rows = header.shape[0] if header.shape else 1
+        if about.most is not None and rows > about.most:
+            raise ValueError(f"{name} has {rows:,} rows; {about.most:,} at most are read")
+        if about.letters is not None:
+            letters = header.dtype.itemsize // np.dtype(f"{header.dtype.kind}1").itemsize
+            if letters > about.letters:
+                raise ValueError(f"{name} has room for {letters:,} letters; {about.letters:,} at most are read")
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, header: _Header) -> np.ndarray[Any, Any]:

@@ -16,9 +16,10 @@ import math
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -29,6 +30,8 @@ DEPTH = 32
 NODES = 100_000
 """Values of a YAML file, with what its aliases stand for."""
 YAML_BYTES, JSON_BYTES = 2**20, 2**24
+JSON_VALUES = 2_000_000
+"""Values of a JSON file: one takes a hundred bytes of memory, of which three (`[],`) may stand in the file."""
 DIGITS = 18
 """Of a whole number: every reader holds so many, in 64 bits."""
 _LONGEST = 400  # letters of a number
@@ -49,8 +52,9 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt \t].*)?")
 _ENDLESS = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
-def read_bytes(path: Path, most: int, what: str = "file") -> bytes:
-    """A regular file of at most so many bytes.
+@contextmanager
+def opened(path: Path, what: str = "file") -> Iterator[BinaryIO]:
+    """A regular file, opened for reading; errors of the system inside the block are HarnessErrors as well.
 
     what  names it in messages: `mine.yaml: no such registry file`
     """
@@ -59,11 +63,17 @@ def read_bytes(path: Path, most: int, what: str = "file") -> bytes:
             kind = "is a folder" if path.is_dir() else "is no regular file"
             raise HarnessError(f"{path}: cannot be read: it {kind}; name a {what}")
         with path.open("rb") as file:
-            data = file.read(most + 1)
+            yield file
     except FileNotFoundError:
         raise HarnessError(f"{path}: no such {what}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise HarnessError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def read_bytes(path: Path, most: int, what: str = "file") -> bytes:
+    """A regular file of at most so many bytes. See `opened`."""
+    with opened(path, what) as file:
+        data = file.read(most + 1)
     if len(data) > most:
         raise HarnessError(f"{path}: more than {most:,} bytes; a {what} is smaller")
     return data
@@ -283,8 +293,14 @@ def is_unicode(text: str) -> bool:
 # JSON
 
 
-def parse_json(data: bytes | str, where: str) -> Any:
-    """The content of a JSON document: no field twice, no NaN or infinity, whole numbers of at most DIGITS digits."""
+def parse_json(data: bytes | str, where: str, values: int = JSON_VALUES) -> Any:
+    """The content of a JSON document: no field twice, no NaN or infinity, whole numbers of at most DIGITS digits.
+
+    values  at most; those of a table with its names. Counted are commas and brackets, also in text
+    """
+    count = sum(map(data.count, ",[{" if isinstance(data, str) else (b",", b"[", b"{")))  # type: ignore[arg-type]
+    if count > values:
+        raise HarnessError(f"{where}: holds about {count:,} values; at most {values:,} are read")
     try:
         content = json.loads(
             data,

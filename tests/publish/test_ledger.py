@@ -8,12 +8,15 @@ import shutil
 import stat
 import subprocess
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from harness.errors import HarnessError
+from harness.publish.ledger import MOST, VALUES, Ledger
 from harness.publish.places import LEDGER
 from tests.helpers.no_locks import refuse_locks
 from tests.helpers.paths import ROOT
@@ -274,6 +277,22 @@ def test_a_bit_that_flips_anywhere_is_found(release, ledger, region):
     ledger.write_bytes(bytes(data))
 
     refused(release("b"), str(ledger))
+
+
+def test_a_ledger_of_millions_of_values_is_refused_in_bounded_memory(tmp_path):
+    ledger = tmp_path / LEDGER
+    ledger.write_text('{"form": 1, "sha256": "", "content": [' + "[]," * (VALUES // 2) + "1]}")
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(HarnessError, match=r"values; at most 8,388,608 are read") as caught:
+            Ledger(ledger)._read()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert str(caught.value).startswith(f"ledger {ledger}: ") and "\n" not in str(caught.value)
+    assert peak < MOST + 2 * ledger.stat().st_size, f"{peak:,}"
 
 
 def test_a_ledger_with_a_right_checksum_and_a_wrong_field_names_it(release, ledger):

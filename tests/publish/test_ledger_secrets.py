@@ -13,9 +13,10 @@ import zipfile
 import numpy as np
 import pytest
 
+from harness.errors import HarnessError
 from harness.publish.ledger_secrets import entered_secrets
 from harness.publish.places import LEDGER
-from harness.publish.secret_file import read_release_secret
+from harness.publish.secret_file import read_release_secret, write_secret
 from tests.helpers.paths import ROOT
 from tests.publish.conftest import refused, runs
 
@@ -245,3 +246,24 @@ def test_other_files_are_no_secrets_and_are_not_waited_for(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
 
     assert list(entered_secrets(tmp_path / LEDGER, "", [tmp_path, tmp_path / "gone", tmp_path / ("x" * 300)])) == []
+
+
+def test_a_secret_that_would_take_gigabytes_is_refused(release, tmp_path):
+    """A file of kilobytes, compressed: what names its files, or what it says about itself, is not made into objects."""
+    release("a")
+    with np.load(tmp_path / "secrets/a.npz") as file:
+        held = dict(file)
+    rows = 8_000_001
+    zeros = {"epoch": np.zeros(rows, np.int8), "dominant": np.zeros(rows, np.int8), "file": np.zeros(rows, "S2")}
+    zeros |= {"sources": np.zeros((rows, 1), "S1"), "weights": np.zeros((rows, 1), np.float16)}
+    cases = (
+        (zeros, "file has 8,000,001 rows; 8,000,000 at most are read"),
+        ({"about": np.array(" " * (2**22 + 1))}, "about has room for 4,194,305 letters; 4,194,304 at most are read"),
+        ({"about": np.array("[" + "[]," * 1_100_000 + "1]")}, "values; at most 2,000,000 are read"),
+        ({"about": np.array(b"\xff")}, "about is not UTF-8"),
+    )
+    for number, (changes, said) in enumerate(cases):
+        write_secret(tmp_path / f"{number}.npz", {**held, **changes})
+        with pytest.raises(HarnessError) as caught:
+            read_release_secret(tmp_path / f"{number}.npz")
+        assert said in str(caught.value) and "\n" not in str(caught.value)

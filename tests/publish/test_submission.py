@@ -74,7 +74,7 @@ def write(place, text):
         (CSV.replace("0.7", "nan"), "'nan' is no finite number"),
         (CSV.replace("0.7", "1e999"), "'1e999' is no finite number"),
         (CSV.replace("0.7", "٣"), "no finite number"),
-        (CSV.replace(",", ";").replace("0.7", "0,7").replace("c;d", "cd"), "'0,7' is no finite number; write 0.7"),
+        (CSV.replace(",", ";").replace("0.7", "0,7").replace("c;d", '"c;d"'), "'0,7' is no finite number; write 0.7"),
         (CSV.replace("0.7", ""), "'' is no finite number"),
         (CSV.replace(",0.7", ""), "line 2: 3 cells, and the head has 4"),
         (CSV.encode("utf-16"), "not UTF-8"),
@@ -107,6 +107,11 @@ def test_what_cannot_be_scores_is_one_short_line(tmp_path, text, said):
         ({"scores": SCORES.astype(object)}, "Python objects"),
         ({"files": np.array([b"\xff", b"a", b"b"])}, "a name is not UTF-8"),
         ({"release": np.array(["a", "b"])}, "release has the shape (2,)"),
+        ({"release": np.array(b"\xff")}, "release is not UTF-8; write it as text"),
+        ({"release": np.array("a" * 1001)}, "release has room for 1,001 letters; 1,000 at most are read"),
+        ({"release": np.array(7)}, "release is of type int64; expected text"),
+        ({"files": np.full(107, "a"), "scores": np.zeros((107, 3))}, "files has 107 rows; 106 at most are read"),
+        ({"classes": np.full(107, "a"), "scores": np.zeros((3, 0))}, "classes has 107 rows; 106 at most are read"),
     ],
 )
 def test_arrays_of_other_shapes_and_kinds_are_refused(tmp_path, changes, said):
@@ -114,6 +119,23 @@ def test_arrays_of_other_shapes_and_kinds_are_refused(tmp_path, changes, said):
     with pytest.raises(HarnessError) as caught:
         read_scores(tmp_path / "s.npz", FILES, CLASSES)
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["U", "S"])
+def test_the_release_is_stated_as_text_or_as_its_bytes(tmp_path, kind):
+    arrays = {"files": STEMS, "release": np.array("0123456789abcdef", kind)}
+    np.savez(tmp_path / "s.npz", classes=np.array(CLASSES), scores=SCORES, **arrays)
+    np.savez(tmp_path / "r.npz", candidates=np.zeros((3, 1, 3, 12, 8), np.uint8), **arrays)
+
+    assert read_scores(tmp_path / "s.npz", FILES, CLASSES).release == "0123456789abcdef"
+    assert read_reconstructions(tmp_path / "r.npz", FILES, (12, 8), 2).release == "0123456789abcdef"
+
+
+def test_other_columns_are_refused_before_their_rows_are_read(tmp_path):
+    columns = ",".join(str(number) for number in range(1000))
+    text = f"file,{columns}\n" + "no rows\n"
+    with pytest.raises(HarnessError, match="1,000 with scores; expected the classes a, é, c;d"):
+        read_scores(write(tmp_path, text), FILES, CLASSES)
 
 
 @pytest.mark.parametrize(

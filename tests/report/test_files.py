@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from harness.cli import main
+from harness.errors import HarnessError
 from harness.leaderboard.board import boards
 from harness.records import Records
 from harness.report.files import differences, texts, write
@@ -152,6 +154,29 @@ def test_a_pipe_among_the_tables_is_not_waited_for(tables, capsys, name):
     os.mkfifo(file)
 
     assert verify(tables) == (3 if name == "board" else 0)
+
+
+@pytest.mark.parametrize("name", ["long.csv", "stripes.csv", "stripes.md"])
+def test_a_file_of_one_long_line_is_not_read_to_its_end(tmp_path, name):
+    """Beside the tables, or in the place of one."""
+    made = boards(MADE)
+    expected = texts(made, tmp_path)
+    for path, text in expected.items():
+        path.write_text(text)
+    (tmp_path / name).write_text("," * 2**25)
+
+    tracemalloc.start()
+    try:
+        if name in map(os.path.basename, expected):
+            with pytest.raises(HarnessError, match="is no table of boards"):
+                write(made, tmp_path)
+        else:
+            assert differences(expected, tmp_path) == []
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 2**25, f"{peak:,}"
 
 
 def test_a_record_that_has_changed_differs(made, tables, tmp_path, capsys):

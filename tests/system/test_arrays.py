@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError
-from harness.system.arrays import Expected, read_npz
+from harness.system.arrays import Expected, read_npz, texts
 
 EXPECTED = {
     "files": Expected("text", 1),
@@ -160,3 +160,29 @@ def test_a_damaged_file_is_read_or_refused(tmp_path, data):
         read_npz(tmp_path / "s.npz", EXPECTED)
     except HarnessError as refused:
         assert "\n" not in str(refused)
+
+
+@pytest.mark.parametrize("length", [0, 3])
+def test_texts_are_read_of_either_kind(length):
+    written = np.array(["a", "é", ""])[:length]
+    assert texts(written, "f") == texts(np.char.encode(written, "utf-8"), "f") == written.tolist()
+    assert texts(np.array("a"), "f") == texts(np.array(b"a"), "f") == ["a"]
+    with pytest.raises(HarnessError, match="f is not UTF-8"):
+        texts(np.array(b"\xff"), "f")
+
+
+@pytest.mark.parametrize(
+    ("array", "expected", "said"),
+    [
+        (np.array(["a"] * 11), Expected("text", 1, most=10), "a has 11 rows; 10 at most are read"),
+        (np.array("a" * 11), Expected("text", 0, letters=10), "a has room for 11 letters; 10 at most are read"),
+        (np.array(b"a" * 11), Expected("text", 0, letters=10), "a has room for 11 letters; 10 at most are read"),
+    ],
+)
+def test_what_would_become_too_many_objects_is_refused(packed, array, expected, said):
+    file = packed({"a": array})
+    with pytest.raises(HarnessError) as caught:
+        read_npz(file, {"a": expected})
+    assert said in str(caught.value)
+    within = Expected(expected.kind, expected.ndim, most=11, letters=11)
+    assert np.array_equal(read_npz(file, {"a": within})["a"], array)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from harness.errors import HarnessError
 from harness.system import documents
-from harness.system.documents import parse_json, parse_yaml, read_bytes, read_json, read_yaml
+from harness.system.documents import JSON_BYTES, parse_json, parse_yaml, read_bytes, read_json, read_yaml
 from tests.helpers.paths import ROOT
 
 
@@ -187,6 +188,28 @@ def test_json_that_python_reads_generously_is_refused(text, said):
     with pytest.raises(HarnessError) as caught:
         parse_json(text, "r.json")
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["[]", "{}", '{"a":1}', "[[[[]]]]", "0.5", '"ab"'])
+@pytest.mark.parametrize("kind", [str, str.encode, lambda text: text.encode("utf-16")])
+def test_json_of_millions_of_values_is_refused_in_the_memory_of_its_text(value, kind):
+    data = kind("[" + ",".join([value] * (JSON_BYTES // (len(value) + 1))) + "]")
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(HarnessError, match=r"^r\.json: holds about [0-9,]+ values; at most 2,000,000 are read$"):
+            parse_json(data, "r.json")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 2**20, f"{peak:,}"
+
+
+def test_json_of_as_many_values_as_are_allowed_is_read():
+    assert len(parse_json("[" + ",".join("0" * 100) + "]", "f", values=100)) == 100
+    with pytest.raises(HarnessError, match="about 101 values"):
+        parse_json("[" + ",".join("0" * 101) + "]", "f", values=100)
 
 
 def test_files_are_bounded_and_regular(tmp_path, monkeypatch):

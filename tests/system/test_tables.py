@@ -1,10 +1,12 @@
 """harness.system.tables: CSV files as spreadsheets write them."""
 
 import os
+import tracemalloc
 
 import pytest
 
 from harness.errors import HarnessError
+from harness.system import tables
 from harness.system.tables import number_in, read_csv
 
 ROWS = [["file", "a", "b"], ["x.png", "0.5", "1e-3"]]
@@ -32,10 +34,12 @@ def test_line_ends_marks_and_separators_of_any_system_are_read(tmp_path, data):
         (b"file,a\nx,1\ny\n", "line 3: 1 cells, and the head has 2"),
         (b"file,a\n" + b"x" * 200_000 + b",1\n", "a cell of more than 131,072 letters"),
         (b'file,a\n"x,1\n', "line 2"),
+        (b"file,a\n" + b"x,1\n" * 20_000 + b"\xe9", "byte 80,008 is not UTF-8"),
+        (b"\xef\xbb\xbffile,a\n\xe9", "byte 11 is not UTF-8"),
         (b"file,a\nx,\x001\n", "holds a NUL"),
         ("file,é".encode("latin-1"), "byte 6 is not UTF-8"),
         ("file,a".encode("utf-16"), "not UTF-8"),
-        (b"file,a\n" * 100, "more than 600 bytes; a CSV file is smaller"),
+        (b"file,a\n" * 100, "700 bytes; a CSV file of at most 600 is read"),
     ],
 )
 def test_what_is_no_table_is_refused_in_one_line(tmp_path, data, said):
@@ -43,6 +47,46 @@ def test_what_is_no_table_is_refused_in_one_line(tmp_path, data, said):
     with pytest.raises(HarnessError) as caught:
         list(read_csv(tmp_path / "s.csv", most=600 if b"a\nfile" in data else 10**6))
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("begin", "rest", "said"),
+    [
+        (b"file,a\n", b",", "line 2: a row of more than 4,194,304 letters"),
+        (b"file", b",", "line 1: a row of more than 4,194,304 letters"),
+        (b"file,a\n", b'"\n",', "a row of more than 4,194,304 letters"),
+        (b"\xef\xbb\xbffile;a\n", b";", "line 2: a row of more than 4,194,304 letters"),
+        (b"", b"\n", "more than 2,000,000 lines"),
+    ],
+)
+def test_a_table_of_millions_of_cells_is_refused_in_bounded_memory(tmp_path, monkeypatch, begin, rest, said):
+    monkeypatch.setattr(tables, "LINES", 2_000_000)
+    file = tmp_path / "s.csv"
+    file.write_bytes(begin + rest * (2**24 // len(rest)))
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(HarnessError) as caught:
+            list(read_csv(file))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert str(caught.value).startswith(f"{file}: ") and said in str(caught.value)
+    assert peak < 2**25, f"{peak:,}"
+
+
+def test_rows_come_one_by_one_from_a_file_of_any_size(tmp_path):
+    (tmp_path / "s.csv").write_bytes(b"file,a\n" + b"x,1\n" * 2**19)
+
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read_csv(tmp_path / "s.csv")) == 2**19 + 1
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 2**20, f"{peak:,}"
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):
