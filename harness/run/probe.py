@@ -103,11 +103,18 @@ def _serve(environment: dict[str, str], connection: Connection, question: Questi
     registry = load_registry(files)
     is_changed = False
     for entry in question.entries:
-        answer = _answer(question, entry, registry, lambda: connection.send(None))
+        answer = _answer(question, entry, registry, lambda: _tell(connection, None))
         if is_changed and answer != Answer():
             return  # perhaps for what a plugin before it did to this process: it is asked again in another one
-        connection.send(answer)
+        _tell(connection, answer)
         is_changed |= entry.is_foreign
+
+
+def _tell(connection: Connection, message: Answer | None) -> None:
+    try:
+        connection.send(message)
+    except OSError:  # who asked is gone, or a plugin has closed the connection
+        os._exit(1)
 
 
 def _end_with_sender(connection: Connection) -> None:

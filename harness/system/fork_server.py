@@ -5,6 +5,8 @@ killed, it is started again. Where the system has no fork server, every process 
 
 multiprocessing starts it with `python -c`, which looks for modules in the current folder first: a `random.py` among
 downloaded pictures would be run. So it is started with `-P`, and finds modules where this process does.
+
+Where the process that asks it is killed, it and what it has forked end without a word: nobody is there to read it.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import atexit
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import tempfile
@@ -23,6 +26,7 @@ from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from harness.errors import HarnessError
@@ -49,7 +53,7 @@ def start(modules: Sequence[str]) -> None:
 
         _check_folder()
         _place_sockets()
-        multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
+        multiprocessing.get_context("forkserver").set_forkserver_preload([__name__, *modules])
         with _without_current_folder(), _interrupts_held():
             forkserver.ensure_running()
 
@@ -107,6 +111,7 @@ def launch(target: Callable[..., None], arguments: Sequence[Any], advice: str) -
 def begin(environment: Mapping[str, str]) -> None:
     """In a new process: what it starts ends with it, and does not keep the fork server alive."""
     process_tree.lead()
+    sys.excepthook = sys.__excepthook__
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.environ.clear()
@@ -195,6 +200,9 @@ def _interrupts_held() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # which would let Ctrl-C through again, once it has started
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -227,3 +235,16 @@ def _place_sockets() -> None:
     folder = scratch.join_folder(scratch.new_name(), held, _SHORT if is_long else None)
     process._config["tempdir"] = str(folder)
     atexit.register(scratch.leave, folder, held)
+
+
+def _say_unless_alone(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """In the fork server, and in a process that it has forked until that begins: what stands on stderr of an error.
+
+    These kinds say that who asked for a process was killed before it had said for what.
+    """
+    if not issubclass(kind, EOFError | ConnectionError | pickle.UnpicklingError):
+        sys.__excepthook__(kind, error, trace)
+
+
+if sys.orig_argv[-1].startswith("from multiprocessing.forkserver import main"):
+    sys.excepthook = _say_unless_alone

@@ -112,7 +112,8 @@ def _work(command: Callable[[], int], writing: int) -> NoReturn:
         traceback.print_exc()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
-    os.write(writing, bytes([code]))
+    with contextlib.suppress(OSError):  # the process that was started is gone
+        os.write(writing, bytes([code]))
     try:
         atexit._run_exitfuncs()
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from harness.errors import HarnessError
 from harness.records import Records
 from harness.registry import load_registry
 from harness.run.engine import RunOptions, evaluate, prepare
+from tests.helpers.paths import ROOT
 from tests.helpers.planted import picture_folder
 
 
@@ -48,6 +50,36 @@ print(*(cell["status"] for cell in harness.evaluate(["none", "mix"], "smooth", *
         input=script, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert (ran.stdout, ran.returncode) == ("begun\nok ok\n", 0), ran.stderr
+
+
+def test_workers_that_a_process_may_not_start_are_refused_in_a_line(tmp_path):
+    """A daemonic process, as those of a `multiprocessing.Pool` are."""
+    folder = picture_folder(tmp_path / "stripes", each=10)
+    script = f"""
+import multiprocessing
+
+def work():
+    import harness
+    from harness.errors import HarnessError
+    options = dict(dataset={str(folder)!r}, utility=False, threads=1, workers=2, records={str(tmp_path / "records")!r})
+    try:
+        harness.evaluate(["none", "mix"], "smooth", **options)
+    except HarnessError as error:
+        print(error)
+
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(target=work, daemon=True)
+    process.start()
+    process.join()
+"""
+    (tmp_path / "script.py").write_text(script)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+    refused = "cannot start a process: daemonic processes are not allowed to have children; use --workers 1\n"
+    assert (ran.stdout, ran.stderr) == (refused, "")
 
 
 def test_nothing_is_written_before_everything_has_been_checked(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,18 +15,19 @@ from harness.system.process_tree import _rows
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are listed on Linux")
 
-PROGRAM = """
+STARTS = 'fork_server.start(["harness.system.fork_server"])'
+PROGRAM = f"""
 import os, signal, subprocess, sys, time
 from multiprocessing import forkserver
 from multiprocessing.connection import Pipe
 from pathlib import Path
-sys.path.append({tests!r})
+sys.path.append({{tests!r}})
 from harness.system import fork_server
 from tests.system import test_fork_server as here
 
 if __name__ == "__main__":
-    fork_server.start(["harness.system.fork_server"])
-    {body}
+    {STARTS}
+    {{body}}
 """
 ROOT = Path(__file__).parents[2]
 
@@ -58,18 +60,34 @@ def leaves(environment, connection, how):
     time.sleep(100)
 
 
+def waits(environment, connection):
+    """In the new process: end with 7 on Ctrl-C."""
+    fork_server_begin(environment)
+    signal.signal(signal.SIGINT, lambda *_: os._exit(7))
+    connection.send(os.getpid())
+    time.sleep(100)
+
+
+def fails():
+    raise ArithmeticError("planted")
+
+
 def fork_server_begin(environment):
     from harness.system import fork_server
 
     fork_server.begin(environment)
 
 
-def run(folder, body, *options):
-    program = PROGRAM.format(tests=str(ROOT), body=body.replace("\n", "\n    "))
+def write(folder, body, starts=True):
+    """A program with a fork server, and the command that runs it."""
+    text = PROGRAM if starts else PROGRAM.replace(STARTS, "")
     file = folder.parent / "program.py"
-    file.write_text(program)
-    command = [sys.executable, *options, str(file)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    file.write_text(text.format(tests=str(ROOT), body=body.replace("\n", "\n    ")))
+    return [sys.executable, str(file)]
+
+
+def run(folder, body):
+    return subprocess.run(write(folder, body), cwd=folder, capture_output=True, text=True, check=False, timeout=60)
 
 
 @pytest.fixture
@@ -185,6 +203,94 @@ sys.exit(supervised(work, "goes on"))
     assert done.returncode == 0
     session = int(done.stderr)
     assert not [row for row in _rows().values() if row.session == session]
+
+
+KILLED = """
+from multiprocessing import popen_forkserver, reduction
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+{patch}
+fork_server.launch(here.says_where, (Pipe()[1],), "")
+"""
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        "forkserver.reduction.sendfds = die",
+        "popen_forkserver.util.Finalize = die",
+        (
+            "write = os.write\n"
+            "def open(file, mode, **_):\n"
+            "    class Half:\n"
+            "        def __enter__(self): return self\n"
+            "        def __exit__(self, *_): pass\n"
+            "        def write(self, data): write(file, data[: len(data) - 20]); die()\n"
+            "    return Half()\n"
+            "popen_forkserver.open = open"
+        ),
+    ],
+    ids=["connected", "forked", "half of it said"],
+)
+def test_where_the_process_that_asked_is_killed_nothing_is_said(patch, folder):
+    """stderr ends when the last process ends that writes to it."""
+    done = run(folder, KILLED.format(patch=patch))
+
+    assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
+
+
+def test_ctrl_c_while_the_fork_server_imports_is_for_the_command_alone(folder):
+    """Both get it: they are of one process group. stderr ends with the last process that writes to it."""
+    go_on = folder / "go on"
+    (folder / "slow.py").write_text(
+        "import os, sys, time\nprint('importing', file=sys.stderr, flush=True)\n"
+        f"while not os.path.exists({str(go_on)!r}): time.sleep(0.01)\nprint('imported', file=sys.stderr)\n"
+    )
+    body = f"""
+sys.path.append({str(folder)!r})
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    fork_server.start(["slow"])
+    time.sleep(100)
+except KeyboardInterrupt:
+    print("stopped", file=sys.stderr, flush=True)
+    while not os.path.exists({str(go_on)!r}): time.sleep(0.01)
+"""
+    program = write(folder, body, starts=False)
+    with subprocess.Popen(program, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True) as command:
+        assert command.stderr is not None
+        lines = [command.stderr.readline()]
+        os.killpg(command.pid, signal.SIGINT)
+        lines.append(command.stderr.readline())
+        go_on.touch()
+        lines += command.stderr.readlines()
+
+    assert lines == ["importing\n", "stopped\n", "imported\n"]
+
+
+def test_a_process_gets_ctrl_c_though_the_fork_server_does_not(folder):
+    body = """
+ours, theirs = Pipe()
+child = fork_server.launch(here.waits, (theirs,), "")
+theirs.close()
+os.kill(ours.recv(), signal.SIGINT)
+child.process.join(30)
+print(child.end())
+"""
+    assert run(folder, body).stdout == "7\n"
+
+
+def test_an_error_of_a_process_that_is_asked_for_is_said(folder):
+    body = """
+class Fails:
+    def __reduce__(self):
+        return here.fails, ()
+
+fork_server.launch(here.says_where, (Fails(),), "").process.join(9)
+"""
+    assert "ArithmeticError: planted" in run(folder, body).stderr
 
 
 def ends(process):

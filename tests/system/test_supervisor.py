@@ -143,6 +143,20 @@ def test_the_command_ends_with_the_process_that_was_started(tmp_path: Path) -> N
     assert not _lives(child)
 
 
+def test_a_command_whose_starter_was_killed_has_nothing_to_say() -> None:
+    """Where the system does not end it at once. stderr ends with the last process that writes to it."""
+    body = "parent = os.getppid(); os.kill(parent, signal.SIGKILL)"
+    body += "\nwhile os.getppid() == parent: time.sleep(0.01)"
+    command = program(body)
+    command[-1] = command[-1].replace("open_standard_streams()", "open_standard_streams()\n    " + _STAYS)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
+
+
+_STAYS = "from harness.system import supervisor; supervisor._end_with = lambda *_: None"
+
+
 def _lives(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
