@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -45,6 +45,7 @@ class Cluster:
     workers: int | None = None
     address: str | None = None
     _images_by_data: dict[RunOptions, Any] = field(default_factory=dict)
+    _functions: dict[str, Any] = field(default_factory=dict)
     _running: dict[Any, Job] = field(default_factory=dict)
     _started: bool = False
     _run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
@@ -82,10 +83,16 @@ class Cluster:
         )
         if job.foreign_plugins(bench.registry):  # what they change in the process ends with it
             request["max_calls"] = 1
-        remote: Any = self._ray.remote(max_retries=TRIES, **request)(_do)
         sent = replace(job, options=replace(job.options, device=device_type(bench.device), threads=bench.threads))
-        reference = remote.remote(sent, proof, self.files, self._images(job, bench), self._run)
+        reference = self._remote(request).remote(sent, proof, self.files, self._images(job, bench), self._run)
         self._running[reference] = job
+
+    def _remote(self, request: Mapping[str, Any]) -> Any:
+        """`_do` for such requests: sent to the cluster once, and not for every job."""
+        name = repr(request)
+        if name not in self._functions:
+            self._functions[name] = self._ray.remote(max_retries=TRIES, **request)(_do)
+        return self._functions[name]
 
     def _images(self, job: Job, bench: Bench) -> Any:
         data_options = job.options.data_options()
@@ -103,7 +110,8 @@ class Cluster:
             result: RunResult = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             return job, WorkerLost(" ".join(str(error).split())[:200])
-        return job, result
+        # Ray's arrays lie in the message, which they would keep
+        return job, replace(result, arrays={name: array.copy() for name, array in result.arrays.items()})
 
 
 _workers: dict[str, Worker] = {}

@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import sleep as pause
 from typing import Protocol, Self
 
@@ -90,7 +90,8 @@ def run_jobs(
                 result = RunResult(job.piece.spec, "failed", f"its worker was lost {TRIES} times ({result.why})")
             elif result.spec.key != job.key:
                 raise HarnessError("the code or the data changed while this ran; run the same command again")
-            run.finish(job, bench_for(job).keep(result))
+            # its spec, a copy that was sent here, takes as much memory as the rest of it
+            run.finish(job, bench_for(job).keep(replace(result, spec=job.piece.spec)))
     return run.results
 
 
