@@ -19,6 +19,7 @@ import pickle
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import spawn, util
@@ -40,6 +41,9 @@ _TRIES = 3
 _PATIENCE = 5.0
 """Seconds in which the fork server says how a process has ended."""
 
+_starting = threading.RLock()
+"""Held while a process starts: the blocks around it change what all threads of this process share."""
+
 
 def context() -> BaseContext:
     """The way in which processes are started here."""
@@ -54,7 +58,7 @@ def start(modules: Sequence[str]) -> None:
         _check_folder()
         _place_sockets()
         multiprocessing.get_context("forkserver").set_forkserver_preload([__name__, *modules])
-        with _without_current_folder(), _interrupts_held():
+        with _starting, _without_current_folder(), _interrupts_held():
             forkserver.ensure_running()
 
 
@@ -94,7 +98,7 @@ def launch(target: Callable[..., None], arguments: Sequence[Any], advice: str) -
         _check_folder()
         try:
             _wake_up()
-            with _without_current_folder(), _without_main(), _interrupts_held():
+            with _starting, _without_current_folder(), _without_main(), _interrupts_held():
                 process.start()
             return Child(process, _sentinel(process))
         except (EOFError, ConnectionError, FileNotFoundError):  # the fork server was killed, or its socket removed
@@ -235,6 +239,24 @@ def _place_sockets() -> None:
     folder = scratch.join_folder(scratch.new_name(), held, _SHORT if is_long else None)
     process._config["tempdir"] = str(folder)
     atexit.register(scratch.leave, folder, held)
+
+
+def _leave_to_parent() -> None:
+    """In a process that was forked from this one: the fork server is its parent's, so it starts one of its own."""
+    global _starting
+    _starting = threading.RLock()
+    server = _server() if "multiprocessing.forkserver" in sys.modules else None
+    if server is None:
+        return
+    if server._forkserver_alive_fd is not None:
+        with contextlib.suppress(OSError):
+            os.close(server._forkserver_alive_fd)
+    server._forkserver_pid = server._forkserver_alive_fd = server._forkserver_address = None
+    server._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def _say_unless_alone(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

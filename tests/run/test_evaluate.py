@@ -35,6 +35,51 @@ def test_evaluate_is_the_command_from_python(tmp_path, monkeypatch):
     assert cell["scores"]["attacked_dssim"]["mean"] == pytest.approx(cell["scores"]["dssim"]["mean"], abs=1e-5)
 
 
+THREADS = """
+import multiprocessing, os, threading
+from multiprocessing import spawn, util
+import harness
+from harness.errors import HarnessError
+
+def work(workers, records="one"):
+    options = dict(dataset=SET, utility=False, threads=1, workers=workers, records=records)
+    try:
+        return [cell["status"] for cell in harness.evaluate(["none", "mix"], "smooth", **options)["cells"]]
+    except HarnessError as error:
+        return str(error)
+
+def state():
+    return os.environ.get("PYTHONPATH"), util._args_from_interpreter_flags(), spawn.get_preparation_data
+
+if __name__ == "__main__":
+    before = state()
+    threads = [threading.Thread(target=lambda: print(*work(2), flush=True)) for _ in range(2)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    print("unchanged" if state() == before else state())
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        print(pool.apply(work, (1, "two")))
+    process = multiprocessing.get_context("fork").Process(target=lambda: print(work(2, "three"), flush=True))
+    process.start()
+    process.join()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_threads_and_forks_of_a_process_that_has_run_workers_may_run_them_too(tmp_path):
+    script = THREADS.replace("SET", repr(str(picture_folder(tmp_path / "stripes", each=10))))
+    (tmp_path / "script.py").write_text(script)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    ran = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+    done = "['ok', 'ok']"
+    assert (ran.stdout.splitlines(), ran.returncode) == (["ok ok"] * 2 + ["unchanged", done, done], 0), ran.stderr
+
+
 @pytest.mark.parametrize("given", ("stdin", "a file"))
 def test_workers_do_not_run_the_calling_script_again(tmp_path, given):
     folder = picture_folder(tmp_path / "stripes", each=10)
