@@ -1,7 +1,7 @@
 """Errors and statuses. Each message is one line that names the thing, the value and the fix."""
 
 
-class HarnessError(Exception):
+class HarnessError(ValueError):
     """Wrong usage or input, which the caller can fix (exit code 2, one line, no traceback)."""
 
 

@@ -22,6 +22,7 @@ QUESTIONS = (
     "an attack family",
     "a record's identity",
     "may an attack see",
+    "a function of one's own",
     "a p-value",
     "does CI compare",
 )

@@ -118,6 +118,8 @@ def _read(folder: Path, is_valid: Callable[[Facts], bool]) -> Facts | None:
         if not folder.is_dir():  # removed since
             return None
         reason = f"its {INDEX}: {error}"
+    except HarnessError:  # of the folder above: it is another user's
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"its {INDEX}: {error}"
     damaged = folder.with_name(folder.name + ".corrupt")

@@ -49,7 +49,7 @@ def read_image(path: Path) -> Array:
     have no fixed white, and what Pillow raises where it is damaged.
     """
     with _opened(path) as (image, is_large), _large if is_large else contextlib.nullcontext():
-        return _pixels(image)
+        return rgb_pixels(image)
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -114,7 +114,8 @@ def _check_scans(file: IO[bytes]) -> None:
         raise ValueError(f"a JPEG file of {scans:,} scans, more than {MOST_SCANS}; save it anew")
 
 
-def _pixels(image: Image.Image) -> Array:
+def rgb_pixels(image: Image.Image) -> Array:
+    """An open image as (H, W, 3) uint8. ValueError where its values have no fixed white; it may be rotated in place."""
     stored = str(getattr(image, "tile", ""))  # how Pillow will unpack the values: "I;16B", "RGB;16L"
     inverted = image.mode.startswith("I") and getattr(image, "tag_v2", {}).get(_WHITE_IS_ZERO) == 0
     if image.mode == "F":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,11 +122,16 @@ def collect(folder: Path, named: Sequence[Path] = (), code: Code | None = None) 
     pictures = sheets(folder, named)
     found = boards(records.values(), code=code)
     used = {key for board in found for row in board.rows for key in row.records}
-    sections = [
+    missing = _missing(records.values(), used)
+    return Report(sections(found, records), pictures, len(records), len(used & set(records)), missing)
+
+
+def sections(found: Iterable[Board], records: Mapping[str, RunResult]) -> list[Section]:
+    """Boards that have rows, with what is drawn of them; `records` are those that they were made of, by key."""
+    return [
         Section(f"board-{at}", board, grids(board), epoch_curves.of_board(board), origins(board, records))
         for at, board in enumerate((board for board in found if board.rows), 1)
     ]
-    return Report(sections, pictures, len(records), len(used & set(records)), _missing(records.values(), used))
 
 
 def check_out(out: Path) -> None:

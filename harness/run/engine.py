@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from harness.client.release_cache import ReleaseCache
 from harness.errors import HarnessError
 from harness.records import Records, provenance
-from harness.registry import Entry, Registry, load_registry
+from harness.registry import Entry, Registry
 from harness.run import probe
 from harness.run.bench import UNDEFENDED, Bench
 from harness.run.cross import Cell, Cross
@@ -157,28 +156,4 @@ def _ask(entries: list[Entry], registry: Registry, splits: Splits | None = None)
     return answers
 
 
-def evaluate(
-    defense: str | Sequence[str] = "all",
-    attack: str | Sequence[str] = "all",
-    dataset: str = "photos",
-    *,
-    registry: str | Path | Sequence[str | Path] = (),
-    workers: int = 1,
-    **others: Any,
-) -> dict[str, Any]:
-    """`harness run` from Python: the cells that `--json` prints. The other options are the fields of `RunOptions`.
-
-    harness.evaluate(defense="shuffle_mix", attack="cnn", dataset="photos")
-
-    workers  processes; one is the caller's own
-    """
-    options = replace(RunOptions(defense, attack, str(dataset)), **others)
-    options = replace(options, records=Path(options.records))
-    registry = [registry] if isinstance(registry, str | Path) else registry
-    cross = prepare(options, load_registry([Path(file) for file in registry]))
-    engine = Engine(workers=workers)
-    engine.check()
-    return {"cells": [cell.document() for cell in run([cross], engine)[0]]}
-
-
-__all__ = ["UNDEFENDED", "Engine", "RunOptions", "crossed", "evaluate", "load_splits", "prepare", "run"]
+__all__ = ["UNDEFENDED", "Engine", "RunOptions", "crossed", "load_splits", "prepare", "run"]

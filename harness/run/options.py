@@ -11,6 +11,7 @@ from typing import Any
 from harness.client.release_cache import ReleaseCache
 from harness.data.decode import LazyImage
 from harness.data.load import load
+from harness.data.sources import in_memory
 from harness.errors import HarnessError
 from harness.records import Records
 from harness.registry import ALL, Entry, Registry, bind
@@ -75,8 +76,12 @@ class RunOptions:
         return replace(self, **crossed, epochs=1, releases=None, seeds=1, utility=True, records=Path())  # type: ignore[arg-type]
 
     def data_request(self, registry: Registry) -> dict[str, Any]:
-        """How the images were asked for, so that a record can be run again; the path of a folder is left out."""
-        named = self.dataset if self.dataset in registry.section("datasets") else None
+        """How the images were asked for, so that a record can be run again; the path of a folder is left out.
+
+        So is the name of a data set that was in memory: no later run finds it.
+        """
+        entry = registry.section("datasets").get(self.dataset)
+        named = self.dataset if entry is not None and entry.use != in_memory.USE else None
         return {"dataset": named, "size": self.size, "limit": self.limit, "public_share": self.public_share}
 
 

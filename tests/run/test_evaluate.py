@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from harness import evaluate
 from harness.errors import HarnessError
 from harness.records import Records
 from harness.registry import load_registry
-from harness.run.engine import RunOptions, evaluate, prepare
+from harness.run.engine import RunOptions, prepare
 from tests.helpers.paths import ROOT
 from tests.helpers.planted import picture_folder
 

@@ -5,12 +5,13 @@ SVG holds its text as text and is the same file for the same records.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from harness.errors import HarnessError
-from harness.report.collect import Report
+from harness.report.collect import Report, Section
 from harness.report.figures.epoch_curves import epoch_figure
 from harness.report.figures.heatmap import attacks_grid
 from harness.report.figures.scatter import privacy_utility
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KINDS = (".svg", ".png")
+Drawn: TypeAlias = "Callable[[], Figure]"
 
 
 def draw(report: Report, folder: Path) -> list[Path]:
@@ -34,27 +36,38 @@ def draw(report: Report, folder: Path) -> list[Path]:
         raise HarnessError(f"figures folder {folder}: {error.strerror or error}; name another with --figures") from None
     written = []
     with as_it_is(), matplotlib.rc_context({**STYLE, "svg.hashsalt": "harness"}):
-        for name, figure in _figures(report):
+        for name, drawn in _figures(report.sections):
             for kind in KINDS:
-                written.append(_save(figure, folder / f"{name}{kind}"))
+                written.append(_save(drawn(), folder / f"{name}{kind}"))
     return written
 
 
-def _figures(report: Report) -> Iterator[tuple[str, Figure]]:
-    """A name and a figure; with several boards the name says which, by data set and number."""
-    for section in report.sections:
-        several = len(report.sections) > 1
+def figures_of(sections: Sequence[Section]) -> dict[str, Drawn]:
+    """What can be drawn of some boards, by its name: privacy_utility, attacks, spending."""
+    import matplotlib
+
+    def styled(drawn: Drawn) -> Figure:
+        with as_it_is(), matplotlib.rc_context(STYLE):
+            return drawn()
+
+    return {name: partial(styled, drawn) for name, drawn in _figures(sections)}
+
+
+def _figures(sections: Sequence[Section]) -> Iterator[tuple[str, Drawn]]:
+    """A name and what draws the figure; with several boards the name says which, by data set and number."""
+    for section in sections:
+        several = len(sections) > 1
         data = file_name(section.board.dataset["name"])
         suffix = f"_{section.anchor.removeprefix('board-')}_{data}" if several else ""
         rows = [row for row in section.board.rows if section.shown in (None, row.releases) or row.releases is None]
         if any(row.utility for row in rows):
-            yield f"privacy_utility{suffix}", privacy_utility(section, [row for row in rows if row.utility])
+            yield f"privacy_utility{suffix}", partial(privacy_utility, section, [row for row in rows if row.utility])
         for grid in section.grids[:1]:
-            yield f"attacks{suffix}", attacks_grid(section, grid, rows)
+            yield f"attacks{suffix}", partial(attacks_grid, section, grid, rows)
         if section.curves:
             points = [point for curve in section.curves for point in curve.points]
             more = f"{section.board.title}\n{basis([point.row for point in points])}; bars: 95 % intervals"
-            yield f"spending{suffix}", epoch_figure(section.curves, "Privacy by releases", more)
+            yield f"spending{suffix}", partial(epoch_figure, section.curves, "Privacy by releases", more)
 
 
 def _save(figure: Figure, file: Path) -> Path:

@@ -1,0 +1,116 @@
+"""Arguments of the Python API, checked by type: each refusal is one sentence."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.registry.settings import did_you_mean
+from harness.system.schema import shown
+
+WHOLE = ("epochs", "releases", "limit", "targets", "size", "threads", "workers")
+_NONE = ("releases", "limit", "size", "threads", "public_share", "model", "recipe", "workers")
+
+
+def checked(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments as `RunOptions` takes them. HarnessError for one of another type."""
+    kinds: dict[str, Callable[[str, Any], Any]] = {
+        **dict.fromkeys(WHOLE, whole),
+        "seeds": _seeds,
+        "public_share": _number,
+        "utility": _flag,
+        "model": _text,
+        "recipe": _text,
+        "device": _device,
+        "records": _path,
+        "defense_settings": _settings,
+        "attack_settings": _settings,
+    }
+    return {
+        name: value if value is None and (name in _NONE or name.endswith("_settings")) else kinds[name](name, value)
+        for name, value in given.items()
+    }
+
+
+def refuse_unknown(who: str, unknown: Iterable[str], known: Iterable[str]) -> None:
+    """HarnessError for arguments that there are none of."""
+    for name in unknown:
+        near = did_you_mean(name, known) or f"; it takes {', '.join(known)}"
+        raise HarnessError(f"{who} takes no argument {name!r}{near}")
+
+
+def files(name: str, given: Any) -> list[Path]:
+    """One path or several."""
+    several = given if isinstance(given, list | tuple) else [given]
+    return [_path(name, each) for each in several]
+
+
+def whole(name: str, value: Any) -> int:
+    """A whole number. HarnessError for anything else."""
+    if not isinstance(value, bool):
+        try:
+            return operator.index(value)  # NumPy's integers too
+        except TypeError:
+            pass
+    raise _refused(name, value, "a whole number")
+
+
+def _seeds(name: str, value: Any) -> int | list[int]:
+    if isinstance(value, Sequence | range) and not isinstance(value, str):
+        return [whole(name, seed) for seed in value]
+    try:
+        return whole(name, value)
+    except HarnessError:
+        raise _refused(name, value, "how many, or a list of them") from None
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise _refused(name, value, "a number")
+    return float(value)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _refused(name, value, "True or False")
+    return value
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise _refused(name, value, "text")
+    return value
+
+
+def _device(name: str, value: Any) -> str:
+    text = str(value)  # a torch.device too
+    if not isinstance(value, str) and type(value).__name__ != "device":
+        raise _refused(name, value, "auto, cpu or cuda")
+    return text
+
+
+def _path(name: str, value: Any) -> Path:
+    if not isinstance(value, str | os.PathLike) or not str(value).strip():
+        raise _refused(name, value, "a path")
+    return Path(value)
+
+
+def _settings(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(knob, str) for knob in value):
+        raise _refused(name, value, "a table of knobs and their values, such as {'block': 4}")
+    return dict(as_lists(dict(value)))
+
+
+def as_lists(value: Any) -> Any:
+    """A setting with its tuples as lists, as a record holds it."""
+    if isinstance(value, dict):
+        return {name: as_lists(part) for name, part in value.items()}
+    return list(map(as_lists, value)) if isinstance(value, list | tuple) else value
+
+
+def _refused(name: str, value: Any, expected: str) -> HarnessError:
+    return HarnessError(f"{name} is {shown(value)}; expected {expected}")
