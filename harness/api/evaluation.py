@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from harness.api.tables import cell_line
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from harness.run.cross import Cell
+
+_WIDTH = 79
 
 
 class Evaluation(Mapping[str, Any]):
@@ -47,11 +50,11 @@ class Evaluation(Mapping[str, Any]):
 
     @property
     def verdict(self) -> str:
-        """The verdict on each defense in words, as `harness run` prints it: a headline, then a line for each part.
+        """The verdict on each defense in words, as `harness run` prints it: a headline, then a paragraph for each part.
 
-        As data it is in `evaluation["verdicts"]`, where `passes` holds every part.
+        In lines of 79 letters. As data it is in `evaluation["verdicts"]`, where `passes` holds every part.
         """
-        return "\n\n".join("\n  ".join(each["text"]) for each in self["verdicts"])
+        return "\n\n".join("\n".join(_wrapped(*each["text"])) for each in self["verdicts"])
 
     def to_dataframe(self) -> pd.DataFrame:
         """A row for each cell: what was run, its status, and of every score the mean, `_low` and `_high`."""
@@ -74,3 +77,11 @@ class Evaluation(Mapping[str, Any]):
         if figure not in found:
             raise HarnessError(f"there is no figure {shown(figure)} of this evaluation; there are {', '.join(found)}")
         return found[figure]()
+
+
+def _wrapped(headline: str, *parts: str) -> list[str]:
+    options: dict[str, Any] = {"width": _WIDTH, "break_on_hyphens": False, "break_long_words": False}
+    lines = wrap(headline, subsequent_indent="  ", **options)
+    for part in parts:
+        lines += wrap(part, initial_indent="  ", subsequent_indent="    ", **options)
+    return lines
