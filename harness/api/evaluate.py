@@ -76,7 +76,7 @@ def evaluate(
     workers          processes; 1: the caller's own
     records          folder that records are written to and found in: a cell that is there is not run again
     registry         registry files of further plugins
-    name             how boards call a data set in memory; None: its type and a hash of its content
+    name             how boards call a data set in memory; None: images-HASH, of its content
     progress         whether progress is shown on stderr
 
     Raises HarnessError, a ValueError, in one sentence for wrong usage and input. An attack that fails or does not suit

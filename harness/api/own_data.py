@@ -38,7 +38,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 def registered(dataset: Any, name: str | None, registry: Registry) -> tuple[str, Path]:
     """The name of a data set in memory, and a registry file that holds it. HarnessError for what is none.
 
-    name  how boards call it; None: made of its type and its content
+    name  how boards call it; None: made of its content
     """
     if name is not None and (not isinstance(name, str) or not _NAME.fullmatch(name)):
         raise HarnessError(f"name {shown(name)} is not a name; use up to 100 letters, digits, _ and -")
@@ -52,7 +52,7 @@ def registered(dataset: Any, name: str | None, registry: Registry) -> tuple[str,
         digest = store((sample for role, part in parts for sample in _samples(part, role)), folder, classes)
         kept = passing_folder() / f"data-{digest}-{name or ''}"
         if not (kept / _FILE).is_file():
-            said = name or f"{_kind(parts[0][1])}-{digest}"
+            said = name or f"images-{digest}"  # of content alone: it is a part of a record's identity
             entry = {"use": USE, "version": 1, "params": {"folder": str(kept)}, "cite": "images that the caller gave"}
             (folder / _FILE).write_text(yaml.safe_dump({"datasets": {said: entry}}))
             folder.rename(kept)
@@ -60,11 +60,6 @@ def registered(dataset: Any, name: str | None, registry: Registry) -> tuple[str,
         shutil.rmtree(folder, ignore_errors=True)
     (said,) = yaml.safe_load((kept / _FILE).read_text())["datasets"]
     return said, kept / _FILE
-
-
-def _kind(part: Any) -> str:
-    kind = "tensors" if isinstance(part, tuple | list) else type(part).__name__
-    return kind if _NAME.fullmatch(kind) else "images"
 
 
 def _parts(dataset: Any) -> list[tuple[str | None, Any]]:

@@ -11,6 +11,7 @@ import ast
 import builtins
 import dis
 import inspect
+import linecache
 import math
 import pickle
 import sys
@@ -91,7 +92,7 @@ class _Writer:
         if value.__name__ == "<lambda>":
             raise HarnessError(f"{self.who}: a lambda is no function that a record can be named by; write it with def")
         try:
-            source = textwrap.dedent(inspect.getsource(value))
+            source = textwrap.dedent(_class_source(value) if kind == "class" else inspect.getsource(value))
             body = ast.parse(source).body
             compile(_FUTURE + source, "<function>", "exec")
         except (OSError, TypeError, SyntaxError, ValueError):
@@ -104,6 +105,19 @@ class _Writer:
                 f"{self.who}: {kind} {value.__name__} does not stand by itself in its source; put it into a .py file"
             )
         return source
+
+
+def _class_source(value: type) -> str:
+    """The source of a class, found by a method of it: inspect knows no file of a notebook's class."""
+    methods = [inspect.unwrap(each) for each in vars(value).values() if inspect.isfunction(each)]
+    for code in (method.__code__ for method in methods if method.__module__ == value.__module__):
+        lines = linecache.getlines(code.co_filename)
+        for node in ast.walk(ast.parse("".join(lines))):
+            if isinstance(node, ast.ClassDef) and node.name == value.__name__ and node.end_lineno is not None:
+                first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+                if first <= code.co_firstlineno <= node.end_lineno:
+                    return "".join(lines[first - 1 : node.end_lineno])
+    return inspect.getsource(value)
 
 
 _MISSING = object()

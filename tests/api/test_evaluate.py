@@ -120,7 +120,7 @@ def test_records_are_a_table(evaluated, place):
     cells = {(cell["defense"], cell["attack"]): cell["scores"]["attacked_dssim"]["mean"] for cell in evaluated["cells"]}
     assert {key: attacks["attacked_dssim"][key] for key in cells} == cells
     assert set(table["status"]) == {"ok"} and set(table["seed"]) == {0}
-    assert table["dataset"].str.startswith("tensors-").all() and table["fingerprint"].nunique() == 1
+    assert table["dataset"].str.startswith("images-").all() and table["fingerprint"].nunique() == 1
 
 
 def test_what_is_recorded_is_not_run_again_and_an_edited_function_is(evaluated, place):
@@ -165,12 +165,12 @@ print("begun")
 images = torch.rand(60, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 result = harness.evaluate([darken, "none"], ["look", "wiener"], (images, torch.arange(60) % 2), workers=2,
                           utility=False, epochs=1, records={str(place / "script")!r})
-print(result, result["cells"][0]["dataset"][:8])
+print(result, result["cells"][0]["dataset"][:7])
 """
     )
     ran = subprocess.run([sys.executable, script], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
 
-    assert (ran.returncode, ran.stdout) == (0, "begun\n<Evaluation of 4 cells: 4 ok> tensors-\n"), ran.stderr
+    assert (ran.returncode, ran.stdout) == (0, "begun\n<Evaluation of 4 cells: 4 ok> images-\n"), ran.stderr
 
 
 @pytest.mark.parametrize(
@@ -219,6 +219,22 @@ def test_wrong_arguments_are_one_sentence_and_nothing_is_written(changed, said, 
         harness.evaluate(**given)
 
     assert "\n" not in str(refused.value) and not (tmp_path / "r").exists()
+
+
+def test_progress_is_shown_where_it_is_asked_for(place, capsys):
+    options = {"dataset": (IMAGES, LABELS), "records": place / "shown", **QUICK}
+
+    harness.evaluate("none", "look", progress=True, **options)
+    assert "release none" in capsys.readouterr().err
+    harness.evaluate("mix", "look", **options)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_where_no_attack_can_run_it_says_why(tmp_path, monkeypatch):
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "missing.json"))
+
+    with pytest.raises(HarnessError, match="google_vision"):
+        harness.evaluate("none", "google_vision", (IMAGES, LABELS), records=tmp_path, **QUICK)
 
 
 def test_a_folder_without_records_is_refused(tmp_path):
