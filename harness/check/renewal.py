@@ -27,7 +27,7 @@ from pathlib import Path
 import filelock
 
 from harness.errors import HarnessError
-from harness.system.files import NO_LOCKS, TEMPORARY_SUFFIX, lock_file
+from harness.system.files import NO_LOCKS, TEMPORARY_SUFFIX, HeldLock, lock_file
 
 log = logging.getLogger("harness")
 _FRESH, _STALE = "fresh", "stale"
@@ -92,14 +92,16 @@ def copied(folder: Path) -> Iterator[Copy]:
     """
     with ExitStack() as held:
         try:
-            held.enter_context(lock_file(folder.with_name(f".{folder.name}.update.lock")))
+            lock = held.enter_context(lock_file(folder.with_name(f".{folder.name}.updating")))
         except filelock.Timeout:
             raise HarnessError(f"another run updates {folder}; wait for it") from None
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
-        else:
-            _remove_abandoned(folder)
+            lock = HeldLock()
+        if lock.was_left:
+            lock.keep = True
+            lock.keep = not _remove_abandoned(folder)
         scratch = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.update")
         scratch.mkdir(mode=0o700)
         try:
@@ -116,6 +118,7 @@ def copied(folder: Path) -> Iterator[Copy]:
         finally:
             if not _holds_the_folder(scratch):
                 _remove(scratch)
+            lock.keep = lock.keep or scratch.exists()
 
 
 def _state(folder: Path, under: str = "") -> State:
@@ -188,18 +191,19 @@ def _holds_the_folder(scratch: Path) -> bool:
     return (scratch / _STALE).is_dir() and (scratch / _FRESH).is_dir()
 
 
-def _remove_abandoned(folder: Path) -> None:
-    """Remove the copies of killed runs; to be called by who holds the lock."""
+def _remove_abandoned(folder: Path) -> bool:
+    """Remove the copies of killed runs; whether all are gone. To be called by who holds the lock that one left."""
     name = re.compile(re.escape(f".{folder.name}.") + r"[0-9a-f]{8}\.update")
-    for left in [Path(entry) for entry in os.scandir(folder.parent) if name.fullmatch(entry.name)]:
-        if left.is_symlink() or not left.is_dir():
-            continue
+    copies = [Path(entry) for entry in os.scandir(folder.parent) if name.fullmatch(entry.name)]
+    copies = [left for left in copies if left.is_dir() and not left.is_symlink()]
+    for left in copies:
         if _holds_the_folder(left):
             if os.path.lexists(folder):
                 log.warning("%s holds what was %s before a run was killed; look at it and remove it", left, folder)
                 continue
             (left / _STALE).rename(folder)
         _remove(left)
+    return not any(left.exists() for left in copies)
 
 
 def _remove(tree: Path) -> None:

@@ -34,7 +34,7 @@ from harness.registry import Entry
 from harness.release import obfuscate
 from harness.run.bench import Bench
 from harness.system.device import device_type
-from harness.system.files import new_folder
+from harness.system.new_folder import new_folder
 from harness.system.schema import shown
 from harness.system.text import one_line
 from harness.types import Array, Release, Secret

@@ -31,9 +31,9 @@ from msgspec import Meta, Struct, structs, to_builtins
 
 from harness.errors import HarnessError
 from harness.publish.ledger_secrets import entered_secrets
-from harness.publish.places import remove_leftovers
 from harness.system.documents import parse_json, read_bytes
-from harness.system.files import NO_LOCKS, lock_file, write_private
+from harness.system.files import NO_LOCKS, HeldLock, lock_file, write_private
+from harness.system.new_folder import remove_leftovers
 from harness.system.schema import decode
 from harness.system.text import counted, one_line
 
@@ -250,11 +250,12 @@ class Ledger:
         """Hold the ledger against other runs, which hold it for a moment."""
         ends = time.monotonic() + WAIT
         with ExitStack() as held:
-            while not _hold(held, self.path.with_name(f".{self.path.name}.lock"), wait=False):
+            while (lock := _hold(held, self.path.with_name(f".{self.path.name}.lock"), wait=False)) is None:
                 if time.monotonic() > ends:
                     raise HarnessError(f"ledger {self.path}: another run holds it; try again")
                 time.sleep(0.05)
-            remove_leftovers(self.path)
+            with suppress(OSError):
+                remove_leftovers(self.path, lock)
             yield
 
     # The file
@@ -327,17 +328,17 @@ def _budget(content: Content, pictures: set[str]) -> int | None:
     return None
 
 
-def _hold(held: ExitStack, path: Path, *, wait: bool = True) -> bool:
-    """Hold a lock until the stack ends, where the file system has locks; whether it is held, or none can be."""
+def _hold(held: ExitStack, path: Path, *, wait: bool = True) -> HeldLock | None:
+    """Hold a lock until the stack ends, where the file system has locks; None where another run has it."""
     try:
-        held.enter_context(lock_file(path, private=True))
+        return held.enter_context(lock_file(path, private=True))
     except filelock.Timeout:
         if wait:
             raise
-        return False
+        return None
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise HarnessError(
                 f"cannot write beside the ledger {path.parent}: {error.strerror}; name another --ledger"
             ) from None
-    return True
+    return HeldLock()

@@ -36,7 +36,8 @@ from harness.randomness import derive
 from harness.registry import Entry, Registry
 from harness.release import Scheme, obfuscate
 from harness.system.device import use_threads
-from harness.system.files import new_folder, open_regular
+from harness.system.files import open_regular
+from harness.system.new_folder import new_folder
 from harness.system.text import counted, first_few
 
 if TYPE_CHECKING:

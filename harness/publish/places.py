@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
 
 from harness.errors import HarnessError
-from harness.system.files import NO_LOCKS, lock_file, remove_abandoned
+from harness.system.files import NO_LOCKS, lock_file
+from harness.system.new_folder import remove_abandoned, remove_leftovers
 
 LEDGER = "obfuscation-ledger.json"
 """The ledger's name, in the folder of the secret."""
@@ -88,7 +88,8 @@ def claimed(places: Places) -> Iterator[None]:
     remove_abandoned(secret.parent)
     with ExitStack() as held:
         try:
-            held.enter_context(lock_file(secret.with_name(f".{secret.name}.lock"), private=True))
+            lock = held.enter_context(lock_file(secret.with_name(f".{secret.name}.lock"), private=True))
+            remove_leftovers(secret, lock)
         except filelock.Timeout:
             raise HarnessError(
                 f"another run is writing the secret {secret}; wait for it, or name another --secret"
@@ -98,16 +99,5 @@ def claimed(places: Places) -> Iterator[None]:
                 raise HarnessError(
                     f"cannot write the secret {secret}: {error.strerror}; nothing was released, name another --secret"
                 ) from None
-        else:
-            remove_leftovers(secret)
         places.check()  # what another run wrote since
         yield
-
-
-def remove_leftovers(file: Path) -> None:
-    """Remove what killed runs left of writing this file; to be called by who holds its lock."""
-    name = re.compile(re.escape(f".{file.name}.") + r"[0-9a-f]{8}\.partial")
-    for leftover in os.listdir(file.parent):
-        if name.fullmatch(leftover):
-            with suppress(OSError):
-                (file.parent / leftover).unlink()

@@ -8,12 +8,15 @@ nothing and raise instead.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import json
 import logging
 import os
+import re
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -36,6 +39,10 @@ if TYPE_CHECKING:
 FORMAT = 1
 KEY_LENGTH = 24
 ABANDONED_AFTER = 3600.0  # seconds
+_OF_A_KILLED_RUN = re.compile(
+    rf"\.([0-9a-f]{{{KEY_LENGTH}}}\.(json|npz)|\.writable\.[0-9a-f]{{32}})\.[0-9a-f]{{8}}{re.escape(TEMPORARY_SUFFIX)}"
+)
+"""Names under which `write_atomically` writes what stands in a folder of records."""
 ADD_DIGESTS = "python -m harness.records.add_digests"
 Kind: TypeAlias = Literal["release", "utility", "attack"]
 Status: TypeAlias = Literal["ok", "failed", "skipped", "inapplicable"]
@@ -130,11 +137,14 @@ class Records:
         """Refuse a folder that will not take a record, before the work for it is done."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.folder / ".writable", lambda file: file.write(b"ok"))
-            (self.folder / ".writable").unlink(missing_ok=True)
-            for leftover in self.folder.glob(f".*{TEMPORARY_SUFFIX}"):  # of a killed run
-                if time.time() - leftover.stat().st_mtime > ABANDONED_AFTER:
-                    leftover.unlink(missing_ok=True)
+            probe = self.folder / f".writable.{uuid.uuid4().hex}"
+            write_atomically(probe, lambda file: file.write(b"ok"))
+            probe.unlink(missing_ok=True)
+            for leftover in self.folder.iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    is_written = _OF_A_KILLED_RUN.fullmatch(leftover.name)
+                    if is_written and time.time() - leftover.stat().st_mtime > ABANDONED_AFTER:
+                        leftover.unlink()
         except OSError as error:
             raise self._refused(error) from None
 

@@ -1,9 +1,8 @@
-"""Files and folders that appear whole or not at all, a lock between processes, and the user's cache folder.
+"""Files that appear whole or not at all, a lock between processes, and the user's cache folder.
 
-`write_atomically` and `new_folder` write under a temporary name beside the place and rename at the end, so that neither
-an interruption nor a second run leaves half a file, or one folder with files of two runs. What a killed run leaves
-behind is removed by the next one that writes in the same folder (`remove_abandoned`): it is known by its lock file,
-which says whose it is and which a living process holds. Where there are no locks it stays.
+`write_atomically` writes under a temporary name beside the place and renames at the end, so that no interruption leaves
+half a file (folders: `harness.system.new_folder`). A lock file says that it is one: another program's file where one
+goes is neither written to nor removed.
 """
 
 from __future__ import annotations
@@ -11,16 +10,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
-import shutil
 import stat
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import filelock
 import platformdirs
@@ -38,7 +36,7 @@ NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 """What `lock_file` raises as an OSError's errno on a file system without locks, such as Lustre without `-o flock`."""
 
 LOCK_MARK = b"lock of the obfuscation harness\n"
-"""What a private lock file says."""
+"""What a lock file says: the next run finds those of killed runs by it."""
 
 _KINDS = {
     stat.S_IFREG: "a regular file",
@@ -185,25 +183,40 @@ def _rename_to_new(temporary: Path, file: Path) -> None:
         temporary.rename(file)
 
 
+@dataclass
+class HeldLock:
+    """A lock that this process holds.
+
+    was_left  a killed run left its file
+    keep      at the end the file stays, so that the next run finds what could not be removed
+    """
+
+    was_left: bool = False
+    keep: bool = False
+
+
 @contextmanager
-def lock_file(path: Path, on_wait: Callable[[], object] | None = None, *, private: bool = False) -> Iterator[None]:
-    """Hold a lock that ends with the process; its file is removed at the end.
+def lock_file(path: Path, on_wait: Callable[[], object] | None = None, *, private: bool = False) -> Iterator[HeldLock]:
+    """Hold a lock that ends with the process; its file is removed at the end, unless another program made it.
 
     on_wait  called before waiting for another holder; None: do not wait but raise filelock.Timeout
-    private  of mode 0600 whatever the umask, and with LOCK_MARK in it: one user's, and to be found by the next run
+    private  of mode 0600 whatever the umask
 
-    Raises OSError, with an errno of NO_LOCKS where the file system has no locks.
+    Raises OSError: with an errno of NO_LOCKS where the file system has no locks, with EINVAL where a link, or a file
+    with other content, has the name of the lock file.
     """
     with _alone_in_process(path, on_wait):
         while True:
-            with _lock(path, on_wait, private) as locked:
+            with _lock(path, on_wait, private) as (locked, was_left, is_own):
                 if _identity(path) != locked:  # the last holder removed the file that is locked now
                     continue
+                held = HeldLock(was_left)
                 try:
-                    yield
+                    yield held
                 finally:
                     with contextlib.suppress(OSError):  # Windows: an open file; a folder that is gone
-                        path.unlink(missing_ok=True)
+                        if not held.keep and is_own():
+                            path.unlink(missing_ok=True)
                 return
 
 
@@ -242,9 +255,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_locks.clear)  # the locks are the parent's
 
 
+_Locked: TypeAlias = tuple[tuple[int, int], bool, Callable[[], bool]]
+"""Device and inode of the locked file, whether it was left by a killed run, and whether it may be removed."""
+
+
 @contextmanager
-def _lock_on_posix(path: Path, on_wait: Callable[[], object] | None, private: bool) -> Iterator[tuple[int, int]]:
-    """The system's lock on the file, created unless it is there; its device and inode."""
+def _lock_on_posix(path: Path, on_wait: Callable[[], object] | None, private: bool) -> Iterator[_Locked]:
+    """The system's lock on the file, created unless it is there.
+
+    An empty file that was there is locked, and stays: another program may count on it.
+    """
     descriptor, is_new = _open_or_create(path, 0o600 if private else 0o666)
     try:
         try:
@@ -255,15 +275,22 @@ def _lock_on_posix(path: Path, on_wait: Callable[[], object] | None, private: bo
                     path.unlink(missing_ok=True)
                 raise
             if on_wait is None:
+                if is_new:  # another process was faster to lock it, and removes it if it is marked
+                    os.write(descriptor, LOCK_MARK)
                 raise filelock.Timeout(str(path)) from None
             on_wait()
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+        was_left = not is_new and _is_marked(descriptor)
+        if is_new:  # only once it is locked: the next run never takes it for abandoned
+            try:
+                if private:
+                    _make_private(descriptor)
+                os.pwrite(descriptor, LOCK_MARK, 0)
+            except OSError:
+                path.unlink(missing_ok=True)
+                raise
         opened = os.fstat(descriptor)
-        if private and not opened.st_size:  # only once it is locked: the next run never takes it for abandoned
-            with contextlib.suppress(OSError):
-                _make_private(descriptor)
-                os.write(descriptor, LOCK_MARK)
-        yield opened.st_dev, opened.st_ino
+        yield (opened.st_dev, opened.st_ino), was_left, lambda: is_new or _is_marked(descriptor)
     finally:
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing does not end it where a forked process holds it open
@@ -276,17 +303,44 @@ def _make_private(descriptor: int) -> None:
         os.fchmod(descriptor, 0o600)
 
 
+_AS_IT_IS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
 def _open_or_create(path: Path, mode: int) -> tuple[int, bool]:
     """A descriptor of the file, and whether it was created now."""
     while True:
         with contextlib.suppress(FileExistsError):
             return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode), True
         with contextlib.suppress(FileNotFoundError):  # removed since
-            return os.open(path, os.O_RDWR), False
+            _check_lock_file(path, path.lstat())
+            descriptor = os.open(path, os.O_RDWR | _AS_IT_IS)
+            try:
+                _check_lock_file(path, os.fstat(descriptor), os.pread(descriptor, len(LOCK_MARK) + 1, 0))
+            except BaseException:
+                os.close(descriptor)
+                raise
+            return descriptor, False
+
+
+def _check_lock_file(path: Path, found: os.stat_result, content: bytes = b"") -> None:
+    """Raise OSError for a file that is none of a lock: not a regular one, or with content that is not the mark."""
+    if not stat.S_ISREG(found.st_mode):
+        what = kind_of(found.st_mode)
+    elif not LOCK_MARK.startswith(content):
+        what = "another program's"
+    else:
+        return
+    raise OSError(errno.EINVAL, f"{path.name} is {what} and no lock file of the harness, move it away", str(path))
+
+
+def _is_marked(descriptor: int) -> bool:
+    return os.pread(descriptor, len(LOCK_MARK) + 1, 0) == LOCK_MARK
 
 
 @contextmanager
-def _lock_on_windows(path: Path, on_wait: Callable[[], object] | None, _: bool) -> Iterator[tuple[int, int]]:
+def _lock_on_windows(path: Path, on_wait: Callable[[], object] | None, _: bool) -> Iterator[_Locked]:
+    with contextlib.suppress(FileNotFoundError, PermissionError):  # PermissionError: it is locked
+        _check_lock_file(path, path.lstat(), path.read_bytes()[: len(LOCK_MARK) + 1] if path.is_file() else b"")
     lock = filelock.FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -296,7 +350,7 @@ def _lock_on_windows(path: Path, on_wait: Callable[[], object] | None, _: bool) 
         on_wait()
         lock.acquire()
     try:
-        yield _identity(path) or (0, 0)
+        yield _identity(path) or (0, 0), False, lambda: True
     finally:
         lock.release()
 
@@ -307,73 +361,7 @@ _lock = _lock_on_windows if fcntl is None else _lock_on_posix
 def _identity(path: Path) -> tuple[int, int] | None:
     """Device and inode of the file at this path, None where there is none."""
     try:
-        found = path.stat()
+        found = path.lstat()
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
-
-
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """A folder to fill that becomes `out` when the block ends, or is removed when the block raises.
-
-    out  must be missing or empty, in a folder that exists; raises HarnessError where another run is writing it, which
-         without locks shows at the end
-
-    What killed runs left beside it is removed.
-    """
-    remove_abandoned(out.parent)
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        with contextlib.ExitStack() as lock:
-            try:
-                lock.enter_context(lock_file(out.with_name(f".{out.name}.lock"), private=True))
-            except OSError as error:
-                if error.errno not in NO_LOCKS:
-                    raise
-                partial = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.partial")  # shared with no other run
-            try:
-                if partial.exists():
-                    shutil.rmtree(partial)  # of a killed run
-                partial.mkdir(mode=0o700)
-                partial.chmod(0o700)
-                yield partial
-                partial.chmod(0o755)
-                with contextlib.suppress(FileNotFoundError):
-                    out.rmdir()  # Windows renames onto nothing that is there
-                partial.rename(out)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
-    except filelock.Timeout:
-        raise HarnessError(f"another run is writing {out}; wait for it, or name another --out") from None
-    except OSError as error:
-        reason = error.strerror or error
-        raise HarnessError(
-            f"cannot write {error.filename or out}: {reason}; nothing was released, name another --out"
-        ) from None
-
-
-def remove_abandoned(folder: Path) -> None:
-    """Remove the partial folders and files of killed runs, with their lock files; those of other programs stay."""
-    with contextlib.suppress(OSError):
-        for name in [entry for entry in os.listdir(folder) if re.fullmatch(r"\..+\.lock", entry, re.DOTALL)]:
-            with contextlib.suppress(OSError):  # filelock.Timeout is one: its run lives
-                if _is_marked(folder / name):
-                    with lock_file(folder / name, private=True):
-                        _remove_partial(folder, name.removesuffix(".lock"))
-
-
-def _is_marked(path: Path) -> bool:
-    found = path.lstat()
-    is_own = not hasattr(os, "getuid") or found.st_uid == os.getuid()
-    return is_own and stat.S_ISREG(found.st_mode) and found.st_size == len(LOCK_MARK) and path.read_bytes() == LOCK_MARK
-
-
-def _remove_partial(folder: Path, begin: str) -> None:
-    """Remove `.NAME.partial`, a folder, and the files `.NAME.*.partial` of `write_private`; whose lock is held."""
-    if not (folder / f"{begin}.partial").is_symlink():
-        shutil.rmtree(folder / f"{begin}.partial", ignore_errors=True)
-    written = re.compile(re.escape(f"{begin}.") + r"[0-9a-f]{8}\.partial")
-    for leftover in [Path(folder, name) for name in os.listdir(folder) if written.fullmatch(name)]:
-        if leftover.is_file() and not leftover.is_symlink():
-            leftover.unlink(missing_ok=True)

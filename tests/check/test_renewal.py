@@ -273,11 +273,21 @@ def test_a_folder_whose_place_is_taken_is_not_lost(baseline, monkeypatch):
         patch.setattr(Path, "rename", race)
         with pytest.raises(HarnessError, match="the former folder is now"):
             updated(baseline, lambda: None)
-    (left,) = baseline.parent.glob(".baseline.*")
+    (left,) = baseline.parent.glob(".baseline.*.update")
 
     assert (left / "stale/README.md").read_text() == "ours\n"
     updated(baseline, lambda: None)
     assert (left / "stale/README.md").exists()
+
+
+def test_a_users_own_folder_with_the_name_of_a_copy_stays(baseline):
+    own = baseline.with_name(".baseline.0123abcd.update")
+    own.mkdir()
+    (own / "thesis.txt").write_text("mine")
+
+    updated(baseline, lambda: None)
+
+    assert (own / "thesis.txt").read_text() == "mine"
 
 
 # ---- killed

@@ -18,7 +18,7 @@ from harness.cli import main
 from harness.publish import obfuscate as obfuscation
 from harness.publish import secret_file
 from harness.publish.places import LEDGER
-from harness.system.files import lock_file
+from harness.system.files import LOCK_MARK, lock_file
 from tests.helpers.paths import ROOT
 from tests.publish.conftest import EACH, obfuscate
 
@@ -119,12 +119,42 @@ def test_two_runs_at_once_leave_one_release_with_its_secret(pictures, place):
 def test_what_killed_runs_left_of_this_secret_is_removed_and_nothing_else(pictures, place):
     for name in (".secret.npz.0123abcd.partial", ".secret.npz.more.0123abcd.partial", ".other.npz.0123abcd.partial"):
         (place / name).write_bytes(b"of a secret")
+    (place / ".secret.npz.lock").write_bytes(LOCK_MARK)
 
     assert obfuscate(pictures, place) == 0
     assert names(place) == [
         *(".other.npz.0123abcd.partial", ".secret.npz.more.0123abcd.partial"),
         *(LEDGER, "out", "secret.npz"),
     ]
+
+
+OWN = (".out.lock", ".secret.npz.lock", f".{LEDGER}.lock", ".out.partial", ".secret.npz.0123abcd.partial")
+
+
+@pytest.mark.parametrize("name", [*OWN, f".{LEDGER}.0123abcd.partial", f".{LEDGER}.notes"])
+def test_a_users_own_file_beside_the_places_stays_as_it_is(pictures, place, capsys, name):
+    """It has the name of a lock or partial file, which is refused in one line, or is in nobody's way."""
+    (place / name).write_text("mine")
+
+    code = obfuscate(pictures, place)
+
+    said = [line for line in capsys.readouterr().err.splitlines() if name in line]
+    assert (place / name).read_text() == "mine" and len(said) == (1 if code else 0)
+    assert names(place) == ([name] if code else sorted([name, LEDGER, "out", "secret.npz"]))
+    assert code == (2 if name.endswith(".lock") or name == ".out.partial" else 0)
+
+
+@pytest.mark.parametrize("name", [".out.lock", ".secret.npz.lock", f".{LEDGER}.lock"])
+@pytest.mark.parametrize("target", ["nowhere", "empty.txt", "full.txt", "."])
+def test_a_link_where_a_lock_goes_is_one_line_and_is_not_followed(pictures, place, capsys, name, target):
+    (place / "empty.txt").touch(0o644)
+    (place / "full.txt").write_text("mine")
+    (place / name).symlink_to(target)
+
+    assert obfuscate(pictures, place) == 2
+    assert f"{name} is a link and no lock file" in capsys.readouterr().err.splitlines()[-1]
+    assert names(place) == sorted([name, "empty.txt", "full.txt"])
+    assert (place / "empty.txt").read_bytes() == b"" and (place / "empty.txt").stat().st_mode & 0o777 == 0o644
 
 
 # Places that cannot be written

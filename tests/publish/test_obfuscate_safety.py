@@ -143,7 +143,7 @@ def test_an_interruption_after_the_release_has_its_name_keeps_the_secret(picture
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.system.files.shutil.rmtree", stop)
+    monkeypatch.setattr("harness.system.new_folder.shutil.rmtree", stop)
 
     assert obfuscate(pictures, place) == 130
     assert {path.name for path in place.iterdir()} >= {LEDGER, "out", "secret.npz"}

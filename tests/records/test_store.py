@@ -256,6 +256,23 @@ def test_a_writer_that_is_interrupted_leaves_nothing_half_written(records, monke
     assert list(records.folder.iterdir()) == []
 
 
+def test_what_a_killed_run_was_writing_is_removed_after_an_hour_and_no_file_of_another_program(records):
+    key = SPEC.key
+    left = [f".{key}.json.0123abcd.tmp", f".{key}.npz.0123abcd.tmp"]
+    others = [".notes.tmp", ".notes.0123abcd.tmp", f".{key}.txt.0123abcd.tmp", f"{key}.json.0123abcd.tmp", ".writable"]
+    records.folder.mkdir()
+    for name in [*left, *others]:
+        (records.folder / name).write_text("mine")
+        os.utime(records.folder / name, (1, 1))
+    (records.folder / ".00112233445566778899aabb.json.0123abcd.tmp").touch()  # of a run that may live
+
+    records.check_writable()
+
+    kept = sorted([*others, ".00112233445566778899aabb.json.0123abcd.tmp"])
+    assert sorted(path.name for path in records.folder.iterdir()) == kept
+    assert all((records.folder / name).read_text() == "mine" for name in others)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_folder_is_one_line(records):
     records.folder.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import signal
 import subprocess
@@ -231,6 +232,17 @@ def test_two_runs_at_once_into_one_folder_share_the_work_and_leave_what_one_leav
 
 
 # Claims of another run in the same folder
+
+
+@pytest.mark.parametrize("target", ["nowhere", "mine"])
+def test_a_link_where_a_claim_goes_stops_nothing_and_is_not_followed(tmp_path, target):
+    (tmp_path / "mine").touch()
+    (tmp_path / ".a.claim").symlink_to(target)
+
+    with Claims() as claims:
+        assert claims.take("a", Records(tmp_path))
+
+    assert sorted(os.listdir(tmp_path)) == [".a.claim", "mine"] and (tmp_path / "mine").read_bytes() == b""
 
 
 @pytest.fixture

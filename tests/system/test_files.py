@@ -1,4 +1,4 @@
-"""Files and folders appear whole or not at all, and of two runs one writes."""
+"""Files appear whole or not at all, and a lock is held by one."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.system.files import (
+    LOCK_MARK,
     NO_LOCKS,
     cache_folder,
     check_writable,
     lock_file,
-    new_folder,
     write_atomically,
     write_private,
     write_text_atomically,
@@ -100,50 +100,7 @@ def test_a_private_file_replaces_nothing_and_is_for_its_owner_alone(tmp_path: Pa
     assert sys.platform == "win32" or (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
 
 
-# ---- folders and locks
-
-
-def test_a_folder_gets_its_name_when_it_is_complete(tmp_path: Path) -> None:
-    with new_folder(tmp_path / "out") as folder:
-        (folder / "image").touch()
-        assert not (tmp_path / "out").exists()
-
-    assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["image"]
-
-
-def test_a_failed_folder_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError), new_folder(tmp_path / "out") as folder:
-        (folder / "image").touch()
-        raise ValueError
-
-    assert names(tmp_path) == []
-
-
-def test_a_second_run_on_the_same_folder_is_refused(tmp_path: Path) -> None:
-    with new_folder(tmp_path / "out") as folder:
-        (folder / "image").touch()
-        with pytest.raises(HarnessError, match=r"another run is writing .*out; wait for it, or name another --out"):
-            new_folder(tmp_path / "out").__enter__()
-
-    assert names(tmp_path / "out") == ["image"]
-
-
-def test_a_folder_that_a_killed_run_left_is_emptied(tmp_path: Path) -> None:
-    (tmp_path / ".out.partial").mkdir()
-    (tmp_path / ".out.partial/old").touch()
-    (tmp_path / ".out.lock").touch()  # nobody holds it
-
-    with new_folder(tmp_path / "out") as folder:
-        (folder / "new").touch()
-
-    assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["new"]
-
-
-def test_a_folder_that_cannot_be_made_names_the_reason(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-
-    with pytest.raises(HarnessError, match=r"cannot write .*; nothing was released, name another --out"):
-        new_folder(tmp_path / "file/out").__enter__()
+# ---- locks
 
 
 def test_a_lock_is_held_by_one_at_a_time_and_leaves_no_file(tmp_path: Path) -> None:
@@ -232,6 +189,49 @@ def test_an_attempt_that_gets_no_lock_leaves_the_file_of_the_one_that_has_it(
     assert names(tmp_path) == ["lock"]
 
 
+@pytest.mark.parametrize("kind", ["a named pipe", "a folder", "a link", "another program's"])
+@pytest.mark.parametrize("private", [True, False])
+def test_what_is_no_lock_file_is_refused_at_once_and_stays(tmp_path: Path, kind: str, private: bool) -> None:
+    """A dangling link used to be tried again for ever."""
+    path = tmp_path / "lock"
+    if kind == "a named pipe":
+        os.mkfifo(path)
+    elif kind == "a folder":
+        path.mkdir()
+    elif kind == "a link":
+        path.symlink_to("nowhere")
+    else:
+        path.write_bytes(LOCK_MARK + b"of mine")
+
+    with pytest.raises(OSError, match=f"lock is {kind} and no lock file") as raised:
+        lock_file(path, lambda: pytest.fail("it waits"), private=private).__enter__()
+
+    assert raised.value.errno == errno.EINVAL and names(tmp_path) == ["lock"]
+    assert kind != "another program's" or path.read_bytes() == LOCK_MARK + b"of mine"
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_an_empty_file_that_was_there_is_locked_and_stays(tmp_path: Path, private: bool) -> None:
+    """Another program may lock by its existence."""
+    (tmp_path / "lock").touch(0o644)
+
+    with lock_file(tmp_path / "lock", private=private), pytest.raises(filelock.Timeout):
+        lock_file(tmp_path / "lock", private=private).__enter__()
+
+    assert (tmp_path / "lock").read_bytes() == b"" and (tmp_path / "lock").stat().st_mode & 0o777 == 0o644
+
+
+def test_the_file_of_a_killed_run_is_known_and_removed(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_bytes(LOCK_MARK)
+
+    with lock_file(tmp_path / "lock") as left:
+        pass
+    with lock_file(tmp_path / "lock") as new:
+        pass
+
+    assert left.was_left and not new.was_left and names(tmp_path) == []
+
+
 # ---- a file system without locks
 
 
@@ -246,19 +246,6 @@ def test_a_lock_is_refused_where_there_are_none_and_leaves_no_file(
             lock_file(tmp_path / "lock", on_wait).__enter__()
         assert raised.value.errno == number
     assert names(tmp_path) == []
-
-
-def test_without_locks_a_folder_is_written_and_of_two_runs_the_second_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    refuse_locks(monkeypatch, errno.ENOSYS)
-
-    with pytest.raises(HarnessError, match=r"cannot write .*out"), new_folder(tmp_path / "out") as folder:
-        (folder / "second").touch()
-        with new_folder(tmp_path / "out") as other:
-            (other / "first").touch()
-
-    assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["first"]
 
 
 # ---- the cache, and other systems

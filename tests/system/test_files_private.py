@@ -17,7 +17,8 @@ import pytest
 from harness.client.release_cache import ReleaseCache
 from harness.errors import HarnessError
 from harness.system import scratch
-from harness.system.files import LOCK_MARK, lock_file, new_folder, remove_abandoned, write_atomically, write_private
+from harness.system.files import LOCK_MARK, lock_file, write_atomically, write_private
+from harness.system.new_folder import new_folder, remove_abandoned
 from tests.helpers.no_locks import refuse_locks
 from tests.helpers.paths import ROOT
 
@@ -57,7 +58,7 @@ def test_what_lies_beside_a_release_is_for_its_owner_alone(tmp_path: Path) -> No
 def test_other_lock_files_follow_the_umask(tmp_path: Path, umask: int) -> None:
     """Those in a folder of records that several users write to."""
     with lock_file(tmp_path / "lock"):
-        assert modes(tmp_path)["lock"] == 0o666 & ~umask and (tmp_path / "lock").read_bytes() == b""
+        assert modes(tmp_path)["lock"] == 0o666 & ~umask and (tmp_path / "lock").read_bytes() == LOCK_MARK
 
 
 @pytest.mark.usefixtures("umask")
@@ -85,7 +86,8 @@ def test_scratch_is_for_its_owner_alone(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from harness.system.files import lock_file, new_folder
+from harness.system.files import lock_file
+from harness.system.new_folder import new_folder
 with new_folder(Path(sys.argv[1])) as folder, lock_file(Path(sys.argv[1]).with_name(".s.npz.lock"), private=True):
     (folder / "a").mkdir()
     (folder / "a/released.png").touch()
