@@ -36,6 +36,7 @@ from harness.system.device import keep_freed_memory
 from harness.system.offline import forbid_downloads
 from harness.system.output import finish_results, open_standard_streams
 from harness.system.private import keep_nothing
+from harness.system.scratch import temporary_folder
 from harness.system.start_folder import hide_modules, why_gone
 from harness.system.supervisor import Interrupted, supervised
 from harness.system.text import one_line, printable, shortened
@@ -84,6 +85,8 @@ def _run_command(given: argparse.Namespace) -> int:
     """Run a command; whatever goes wrong is one line on stderr and an exit code."""
     try:
         with forbid_downloads(getattr(given, "offline", False)), keep_nothing(getattr(given, "no_cache", False)):
+            if given.needs_scratch:
+                temporary_folder()
             code: int = given.command(given)
         finish_results()
         return code

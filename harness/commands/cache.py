@@ -19,7 +19,13 @@ KINDS = ("images", "downloads", "answers")
 
 
 def add(subparsers: Any) -> None:
-    cache = add_command(subparsers, "cache", show_cache, "list what is kept in the user's cache folder, or remove it")
+    cache = add_command(
+        subparsers,
+        "cache",
+        show_cache,
+        "list what is kept in the user's cache folder, or remove it",
+        needs_scratch=False,
+    )
     cache.set_defaults(again="removes the rest")
     cache.add_argument(
         "--clear",

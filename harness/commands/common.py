@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
 
 def add_command(
-    subparsers: Any, name: str, function: Callable[[argparse.Namespace], int], text: str
+    subparsers: Any, name: str, function: Callable[[argparse.Namespace], int], text: str, *, needs_scratch: bool = True
 ) -> argparse.ArgumentParser:
     """Add a command with the options that all of them have.
 
-    function  runs the command and returns its exit code
+    function       runs the command and returns its exit code
+    needs_scratch  whether it may write images to TMPDIR, which is looked at before anything is made
     """
     parser: argparse.ArgumentParser = subparsers.add_parser(name, help=text, description=text)
-    parser.set_defaults(command=function, again="continues where it stopped")
+    parser.set_defaults(command=function, again="continues where it stopped", needs_scratch=needs_scratch)
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout, everything else on stderr")
     parser.add_argument(
         "--registry", type=path_type, action="append", default=[], metavar="FILE", help="layer this file over"

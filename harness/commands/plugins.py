@@ -23,13 +23,15 @@ SECTIONS = ("defenses", "attacks", "metrics", "evaluators", "datasets")
 
 
 def add(subparsers: Any) -> None:
-    listing = add_command(subparsers, "list", list_entries, "what the registry holds")
+    listing = add_command(subparsers, "list", list_entries, "what the registry holds", needs_scratch=False)
     listing.add_argument("section", nargs="?", choices=SECTIONS)
-    show = add_command(subparsers, "show", show_entry, "all fields of one entry")
+    show = add_command(subparsers, "show", show_entry, "all fields of one entry", needs_scratch=False)
     show.add_argument("name")
     validate = add_command(subparsers, "validate", validate_plugin, "the contract tests, on any plugin")
     validate.add_argument("name")
-    new = add_command(subparsers, "new", new_entry, "a plugin's file and registry entry, ready to edit")
+    new = add_command(
+        subparsers, "new", new_entry, "a plugin's file and registry entry, ready to edit", needs_scratch=False
+    )
     new.add_argument("kind", choices=("defense", "attack", "metric"))
     new.add_argument("name")
     new.add_argument("--folder", type=path_type, default=Path(), help="where to write (here)")

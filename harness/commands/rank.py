@@ -25,7 +25,9 @@ DIFFERS = 3
 
 
 def add(subparsers: Any) -> None:
-    rank = add_command(subparsers, "rank", rank_records, "tables from records, printed and written")
+    rank = add_command(
+        subparsers, "rank", rank_records, "tables from records, printed and written", needs_scratch=False
+    )
     add_records_option(rank, "records")
     rank.add_argument(
         "--out", type=path_type, default=Path("leaderboards"), metavar="DIR", help="tables (leaderboards/)"

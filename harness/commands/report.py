@@ -16,7 +16,9 @@ from harness.commands.common import (
 
 
 def add(subparsers: Any) -> None:
-    report = add_command(subparsers, "report", make_report, "one self-contained HTML page from records, and figures")
+    report = add_command(
+        subparsers, "report", make_report, "one self-contained HTML page from records, and figures", needs_scratch=False
+    )
     add_records_option(report, "records")
     report.add_argument("--out", type=path_type, metavar="FILE", help="the page (report.html in the records folder)")
     report.add_argument(

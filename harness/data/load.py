@@ -32,6 +32,7 @@ from harness.registry import Entry, bind, builtin_file, read_registry
 from harness.system.files import user_cache_folder
 from harness.system.private import keeps_nothing, passing_folder, private_folder, tighten
 from harness.system.progress import reporting
+from harness.system.scratch import temporary_folder
 from harness.system.text import one_line
 from harness.types import Dataset, Splits
 
@@ -82,14 +83,15 @@ def load(
     _check_attributes(name, unread)
     about = {"name": name, "path": getattr(listed, "root", None), "size": size, "limit": limit, "share": public_share}
 
-    def write(opened: Opened, scratch_folder: Path | None) -> Facts:
+    def write(opened: Opened, scratch_folder: Path) -> Facts:
         with tempfile.TemporaryFile(dir=scratch_folder) as scratch:
             decoded = decode_into(scratch, unread, size, progress)
             images = map_images(scratch, decoded["shape"])
             return {**_split(unread, decoded, images, limit, public_share, opened), "about": about}
 
     if keeps_nothing():
-        facts, files = _unnamed(lambda opened: write(opened, None))
+        place = temporary_folder()
+        facts, files = _unnamed(lambda opened: write(opened, place), place)
     else:
         try:
             private_folder(cache)
@@ -135,13 +137,13 @@ def _kept(folder: Path, unread: Sequence[LazyImage], write: Callable[[Opened], F
     return cached(folder, write_named, is_valid, is_current), files
 
 
-def _unnamed(write: Callable[[Opened], Facts]) -> tuple[Facts, Files]:
+def _unnamed(write: Callable[[Opened], Facts], folder: Path) -> tuple[Facts, Files]:
     """The facts, and every role's images in a scratch file without a name, which ends with its memory map."""
     files: dict[str, IO[bytes]] = {}
 
     @contextmanager
     def opened(role: str) -> Iterator[IO[bytes]]:
-        files[role] = tempfile.TemporaryFile()  # noqa: SIM115  (closed once it is mapped)
+        files[role] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (closed once it is mapped)
         yield files[role]
         files[role].flush()
 

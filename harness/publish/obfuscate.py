@@ -38,6 +38,7 @@ from harness.release import Scheme, obfuscate
 from harness.system.device import use_threads
 from harness.system.files import open_regular
 from harness.system.new_folder import new_folder
+from harness.system.scratch import temporary_folder
 from harness.system.text import counted, first_few
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def publish(
     if size is not None and not SMALLEST <= size <= LARGEST:
         raise HarnessError(f"size {size} is outside {SMALLEST} to {LARGEST} pixels; use 64, say")
     secret = Path(secret).absolute()
+    scratch_folder = temporary_folder()
     places = Places.of(out, secret, folder, ledger or secret.parent / LEDGER)
     assert places.ledger
     out, secret, book = places.out, places.secret, Ledger(places.ledger)
@@ -129,7 +131,7 @@ def publish(
     with ExitStack() as stack:
         stack.enter_context(claimed(places))
         book.check(secret.parent)
-        scratch = stack.enter_context(tempfile.TemporaryFile())
+        scratch = stack.enter_context(tempfile.TemporaryFile(dir=scratch_folder))
         _say_left_out(pictures.left_out, strict)
         with new_folder(out) as folder_in_progress:
             originals = _decode(pictures, Path(folder), size, scratch, progress)

@@ -23,6 +23,7 @@ from harness.randomness import derive
 from harness.records import Records
 from harness.registry import Registry
 from harness.system.device import choose_device, use_threads
+from harness.system.scratch import temporary_folder
 from harness.types import Array, Dataset, Release, Splits
 
 
@@ -66,7 +67,7 @@ def _splits(folder: Path, about: AboutRelease, name: str) -> Splits:
     """All images of a folder in the private role, in the order in which they were released."""
     pictures = sorted(private_pictures(folder), key=lambda picture: picture.name)
     size = about.height if about.height == about.width else None
-    with tempfile.TemporaryFile() as scratch:
+    with tempfile.TemporaryFile(dir=temporary_folder()) as scratch:
         facts = decode_into(scratch, pictures, size, None)
         images = np.array(map_images(scratch, facts["shape"]))
     read = [pictures[row] for row in facts["rows"]]

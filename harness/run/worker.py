@@ -21,6 +21,7 @@ from harness.run.jobs import Job
 from harness.run.options import RunOptions, make_bench
 from harness.system import fork_server
 from harness.system.device import keep_freed_memory
+from harness.system.scratch import stay_in_named_folder
 from harness.types import Splits
 
 _SETS = 2
@@ -40,6 +41,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         keep_freed_memory()
+        stay_in_named_folder()
 
     def do(self, job: Job, proof: RunResult | None, splits: Splits | None = None) -> RunResult:
         """The piece's result; an error of data, device or memory is a failure of this piece."""

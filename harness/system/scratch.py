@@ -61,7 +61,7 @@ def join_folder(run: str, held: contextlib.ExitStack, root: Path | None = None) 
     root  where it is; None: in TMPDIR, or where Python keeps temporary files without one
     """
     try:
-        root = root or _temporary()
+        root = root or temporary_folder()
         remove_abandoned(root)
         while True:
             try:
@@ -74,20 +74,38 @@ def join_folder(run: str, held: contextlib.ExitStack, root: Path | None = None) 
         raise HarnessError(f"no scratch folder: {reason}; set TMPDIR to a folder that can be written") from None
 
 
-def _temporary() -> Path:
-    """Where temporary files go. HarnessError where that cannot be: Python takes another folder then, on another disk
-    perhaps, and says nothing."""
-    wanted, found = os.environ.get("TMPDIR"), tempfile.gettempdir()
-    if wanted and os.path.realpath(wanted) != os.path.realpath(found) and not _has_room(wanted):
-        raise HarnessError(f"no scratch folder: nothing can be written to TMPDIR {one_line(wanted)}; name another")
+def temporary_folder() -> Path:
+    """Where temporary files go: the folder that TMPDIR, TEMP or TMP names, or where Python keeps them without one.
+
+    HarnessError where that cannot be: Python takes another folder then, on another disk perhaps, and says nothing.
+    """
+    try:
+        found = tempfile.gettempdir()
+    except OSError as error:
+        raise HarnessError(f"no scratch folder: {error.strerror}; set TMPDIR to a folder that can be written") from None
+    name, wanted = _named()
+    if name and os.path.realpath(wanted) != os.path.realpath(found):
+        try:
+            with tempfile.TemporaryFile(dir=wanted) as file:  # the program may have set `tempfile.tempdir` itself
+                file.write(b"it")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise HarnessError(
+                f"no scratch folder: nothing can be written to {name} {one_line(wanted)} ({reason}); name another"
+            ) from None
     return Path(found)
 
 
-def _has_room(folder: str) -> bool:
-    try:
-        return os.access(folder, os.W_OK | os.X_OK) and shutil.disk_usage(folder).free > 0
-    except (OSError, ValueError):
-        return False
+def stay_in_named_folder() -> None:
+    """In a process that works for one that has checked it: a folder that has become full since is not replaced."""
+    name, wanted = _named()
+    if name:
+        tempfile.tempdir = os.path.abspath(wanted)
+
+
+def _named() -> tuple[str, str]:
+    """The first variable that names a folder for temporary files, and the folder; empty where there is none."""
+    return next(((name, os.environ[name]) for name in ("TMPDIR", "TEMP", "TMP") if os.environ.get(name)), ("", ""))
 
 
 def _join(folder: Path, held: contextlib.ExitStack) -> Path:
