@@ -51,7 +51,7 @@ def add(subparsers: Any) -> None:
     obfuscate.add_argument(
         "--strict",
         action="store_true",
-        help="refuse a folder with a file that is left out, or a picture in two classes",
+        help="refuse a folder with a file that is left out, or a picture in two classes or twice in one",
     )
     add_device_option(obfuscate)
     obfuscate.add_argument(

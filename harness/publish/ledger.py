@@ -2,7 +2,7 @@
 
 A picture is known by its content: by the hash of its pixels and by that of its file, so that neither another name, nor
 another folder, nor other metadata, nor another lossless format makes it a new one. A copy that was resized or encoded
-with losses is a new one.
+with losses is a new one. A picture that is in a folder several times is released as often by each release.
 
 A run enters its releases before it makes them and confirms them before they get their name; a run that failed takes
 them out again, and those of a killed run, which made none, do not count. The file has mode 0600, is replaced as a whole
@@ -19,7 +19,7 @@ import os
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +87,7 @@ class Run(Struct, forbid_unknown_fields=True, frozen=True):
 class Content(Struct, forbid_unknown_fields=True, frozen=True):
     """The ledger without its checksum.
 
-    sets  the two hashes of every picture
+    sets  the two hashes of every picture, as often as it is in the folder
     id    what a secret knows it by wherever it is moved; "" in one that an earlier version began
     """
 
@@ -143,7 +143,7 @@ class Ledger:
     def entered(self, run: Asked, pictures: Sequence[str], beside: Path, is_out: Callable[[], bool]) -> Iterator[Entry]:
         """Enter the releases of a run, and take them out again where the block raises and nothing is out.
 
-        pictures  `identity` of each
+        pictures  `identity` of each, of copies too
         is_out    whether the release has its name
 
         Raises HarnessError where the pictures would be released more often than the budget allows.
@@ -151,7 +151,7 @@ class Ledger:
         number = uuid.uuid4().hex
         with ExitStack() as alive:
             _hold(alive, self._lock_of(number))
-            entry = self._enter(number, run, sorted(set(pictures)), beside)
+            entry = self._enter(number, run, sorted(pictures), beside)
             try:
                 yield entry
             except BaseException:
@@ -174,9 +174,9 @@ class Ledger:
             self._check_secrets(content, beside)
             content = self._settled(content)
             counts = _counts(content)
-            before = [max(counts[each] for each in picture.split()) for picture in pictures]
+            before, copies = _of_each(counts, pictures), _of_each(_hashes(pictures), pictures)
             most = max(before, default=0)
-            self._check_budget(content, set(pictures), run, before)
+            self._check_budget(content, set(pictures), run, before, copies)
             entered = Run(
                 id=number,
                 state="begun",
@@ -194,17 +194,28 @@ class Ledger:
             self._write(Content([*content.runs, entered], {**content.sets, key: pictures}, book))
         return Entry(self, book, number, most)
 
-    def _check_budget(self, content: Content, pictures: set[str], run: Asked, before: list[int]) -> None:
+    def _check_budget(
+        self, content: Content, pictures: set[str], run: Asked, before: list[int], copies: list[int]
+    ) -> None:
         kept = _budget(content, pictures)
         budget = run.at_most or kept
         if kept and budget and budget > kept:
             log.warning("the budget is raised from %d to %d releases", kept, budget)
-        if budget is None or not before or max(before) + run.releases <= budget:
+        each = [count + run.releases * number for count, number in zip(before, copies, strict=True)]
+        if budget is None or max(each, default=0) <= budget:
             return
-        over = sum(count + run.releases > budget for count in before)
+        over, source = (
+            sum(count > budget for count in each),
+            "--at-most" if run.at_most else f"the budget in {self.path}",
+        )
+        if max(count + run.releases for count in before) <= budget:
+            often = max(number for count, number in zip(each, copies, strict=True) if count > budget)
+            raise HarnessError(
+                f"{over:,} of {counted(len(before), 'picture')} have copies, up to {often} in all, and each release holds "
+                f"every copy, which is above {source} {budget}; nothing was released: keep one of each"
+            )
         if not max(before):
             raise HarnessError(f"{run.releases} releases are more than the {budget} of --at-most; make fewer")
-        source = "--at-most" if run.at_most else f"the budget in {self.path}"
         raise HarnessError(
             f"{over:,} of {counted(len(before), 'picture')} were released up to {counted(max(before), 'time')} before, "
             f"and {run.releases} more are above {source} {budget}; nothing was released: make fewer, or release "
@@ -308,9 +319,19 @@ def _counts(content: Content) -> Counter[str]:
     """How often each hash was released."""
     counts: Counter[str] = Counter()
     for run in [run for run in content.runs if run.state != "killed"]:
-        for each in {part for picture in content.sets[run.pictures] for part in picture.split()}:
-            counts[each] += run.releases
+        for each, copies in _hashes(content.sets[run.pictures]).items():
+            counts[each] += run.releases * copies
     return counts
+
+
+def _hashes(pictures: Iterable[str]) -> Counter[str]:
+    """How often each hash is that of a picture; a picture has two, which differ."""
+    return Counter(each for picture in pictures for each in picture.split())
+
+
+def _of_each(counts: Mapping[str, int], pictures: Sequence[str]) -> list[int]:
+    """The larger count of the two hashes of every picture."""
+    return [max(counts[each] for each in picture.split()) for picture in pictures]
 
 
 def _holds_files(folder: str) -> bool:

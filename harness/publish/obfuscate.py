@@ -110,7 +110,7 @@ def publish(
     size      the shorter side in pixels, then a centre crop; None: images as they are, all of one size
     ledger    counts releases over all runs; None: beside the secret
     at_most   releases of the same pictures over all runs of the ledger; None: as an earlier run said
-    strict    refuse a folder of which something is left out, or with a picture in two classes
+    strict    refuse a folder of which something is left out, or with a picture in two classes or twice in one
     """
     if size is not None and not SMALLEST <= size <= LARGEST:
         raise HarnessError(f"size {size} is outside {SMALLEST} to {LARGEST} pixels; use 64, say")
@@ -157,19 +157,33 @@ def _say_left_out(left_out: list[tuple[str, str]], strict: bool) -> None:
 
 
 def _check_pictures(originals: Originals, strict: bool) -> None:
-    """Say which pictures are unreadable or in two classes, before anything is written; `strict` refuses both."""
+    """Say which pictures are unreadable, in two classes or copies, before anything is written; `strict` refuses them."""
     if originals.unreadable and strict:
         raise HarnessError(
             f"{said_left_out(originals.unreadable)}; --strict releases all or nothing: replace or remove them"
         )
     classes = [originals.classes[label] for label in originals.labels]
     found = [" = ".join(names) for names in in_two_classes(originals.names, classes, originals.hashes)]
-    if not found:
-        return
-    said = f"{counted(len(found), 'picture')} in two classes: {first_few(found)}"
-    if strict:
-        raise HarnessError(f"{said}; --strict releases none with two labels: keep one of each")
-    log.warning("%s; each is released with both labels", said)
+    if found:
+        said = f"{counted(len(found), 'picture')} in two classes: {first_few(found)}"
+        if strict:
+            raise HarnessError(f"{said}; --strict releases none with two labels: keep one of each")
+        log.warning("%s; each is released with both labels", said)
+    copies = _copies(originals.names, classes, originals.hashes)
+    found = [" = ".join(names if len(names) < 4 else [*names[:3], "..."]) for names in copies]
+    if found:
+        said = f"{counted(len(found), 'picture')} several times in a class: {first_few(found)}"
+        if strict:
+            raise HarnessError(f"{said}; --strict releases none more than once: keep one of each")
+        log.warning("%s; every copy is released, and counts in the ledger", said)
+
+
+def _copies(names: Sequence[str], classes: Sequence[str], hashes: Sequence[str]) -> list[list[str]]:
+    """The names of every picture that is in a class several times."""
+    same: dict[tuple[str, str], list[str]] = {}
+    for name, label, content in zip(names, classes, hashes, strict=True):
+        same.setdefault((content, label), []).append(name)
+    return [each for each in same.values() if len(each) > 1]
 
 
 def _release_all(

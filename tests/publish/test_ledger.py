@@ -139,6 +139,47 @@ def test_releases_and_not_epochs_are_counted(release):
     assert release("b", "--at-most", "9")[1]["released_before"] == 2
 
 
+def twice_in_a_class(pictures, first):
+    shutil.copy(first, first.with_name("copy.png"))
+
+
+def in_another_class(pictures, first):
+    other = next(label for label in sorted(pictures.iterdir()) if label != first.parent)
+    shutil.copy(first, other / "copy.png")
+
+
+def as_another_file(pictures, first):
+    Image.open(first).convert("RGB").save(first.with_name("copy.bmp"))
+
+
+@pytest.mark.parametrize("make", [twice_in_a_class, in_another_class, as_another_file])
+def test_every_copy_of_a_picture_counts(release, pictures, tmp_path, make):
+    make(pictures, sorted(pictures.rglob("*.png"))[0])
+
+    refused(release("a", "--at-most", "1"), "2 of 25 pictures have copies, up to 2", "keep one of each")
+    assert not (tmp_path / "a").exists()
+    assert release("b", "--at-most", "2")[1]["released_before"] == 0
+    assert release("c", "--at-most", "4")[1]["released_before"] == 2
+    refused(release("d"), "up to 4 times before")
+
+
+def test_one_of_each_is_as_before_where_copies_were_released(release, pictures, tmp_path):
+    kept = shutil.copytree(pictures, tmp_path / "kept")
+    twice_in_a_class(pictures, sorted(pictures.rglob("*.png"))[0])
+    release("a")
+
+    assert release("b", "--at-most", "3", data=kept)[1]["released_before"] == 2
+    refused(release("c", data=kept), "1 of 24 pictures", "up to 3 times before")
+
+
+def test_a_link_to_a_picture_is_a_copy(release, pictures, caplog):
+    first = sorted(pictures.rglob("*.png"))[0]
+    first.with_name("link.png").symlink_to(first.name)
+
+    refused(release("a", "--at-most", "1"), "copies")
+    assert "1 picture several times in a class" in caplog.text
+
+
 # Runs that fail, and several at once
 
 

@@ -320,6 +320,12 @@ def in_two_classes(pictures):
     return "two classes"
 
 
+def twice_in_one(pictures):
+    first = next(pictures.rglob("*.png"))
+    shutil.copy(first, first.with_name("copy.png"))
+    return "several times in a class"
+
+
 def in_a_subfolder(pictures):
     (next(pictures.iterdir()) / "more").mkdir()
     shutil.copy(sorted(pictures.rglob("*.png"))[0], next(pictures.iterdir()) / "more")
@@ -331,7 +337,7 @@ def pipe(pictures):
     return "a named pipe"
 
 
-@pytest.mark.parametrize("make", [foreign, in_two_classes, in_a_subfolder, pipe])
+@pytest.mark.parametrize("make", [foreign, in_two_classes, twice_in_one, in_a_subfolder, pipe])
 def test_strict_refuses_a_folder_that_is_not_released_whole(pictures, place, capsys, make):
     said = make(pictures)
 
