@@ -30,12 +30,12 @@ import numpy as np
 from msgspec import Meta, Struct, structs, to_builtins
 
 from harness.errors import HarnessError
-from harness.publish.ledger_secrets import entered_secrets
+from harness.publish.ledger_secrets import Unread, entered_secrets
 from harness.system.documents import parse_json, read_bytes
 from harness.system.files import NO_LOCKS, HeldLock, lock_file, write_private
 from harness.system.new_folder import remove_leftovers
 from harness.system.schema import decode
-from harness.system.text import counted, one_line
+from harness.system.text import counted, first_few, one_line
 
 log = logging.getLogger("harness")
 FORM = 1
@@ -137,7 +137,12 @@ class Ledger:
         beside  the folder of the secrets
         """
         with self._locked():
-            self._check_secrets(self._read(), beside)
+            unread = self._check_secrets(self._read(), beside)
+        if unread:
+            log.warning(
+                "%s cannot be read (%s); if one is a secret that was entered in %s, that may count too few",
+                counted(len(unread), "file"), first_few(unread), self.path,
+            )  # fmt: skip
 
     @contextmanager
     def entered(self, run: Asked, pictures: Sequence[str], beside: Path, is_out: Callable[[], bool]) -> Iterator[Entry]:
@@ -204,34 +209,53 @@ class Ledger:
         each = [count + run.releases * number for count, number in zip(before, copies, strict=True)]
         if budget is None or max(each, default=0) <= budget:
             return
-        over, source = (
-            sum(count > budget for count in each),
-            "--at-most" if run.at_most else f"the budget in {self.path}",
-        )
+        over, of_all = sum(count > budget for count in each), counted(len(before), "picture")
+        source = "--at-most" if run.at_most else f"the budget in {self.path}"
         if max(count + run.releases for count in before) <= budget:
             often = max(number for count, number in zip(each, copies, strict=True) if count > budget)
             raise HarnessError(
-                f"{over:,} of {counted(len(before), 'picture')} have copies, up to {often} in all, and each release holds "
-                f"every copy, which is above {source} {budget}; nothing was released: keep one of each"
+                f"{over:,} of {of_all} have copies, up to {often} in all, and each release holds every copy,"
+                f" which is above {source} {budget}; nothing was released: keep one of each"
             )
         if not max(before):
             raise HarnessError(f"{run.releases} releases are more than the {budget} of --at-most; make fewer")
         raise HarnessError(
-            f"{over:,} of {counted(len(before), 'picture')} were released up to {counted(max(before), 'time')} before, "
+            f"{over:,} of {of_all} were released up to {counted(max(before), 'time')} before, "
             f"and {run.releases} more are above {source} {budget}; nothing was released: make fewer, or release "
             "other pictures"
         )
 
-    def _check_secrets(self, content: Content, beside: Path) -> None:
-        """Refuse a ledger that does not know a secret which was entered in it."""
+    def _check_secrets(self, content: Content, beside: Path) -> list[str]:
+        """Refuse a ledger that does not know a secret which was entered in it; what may be one and cannot be read."""
+        unread: list[str] = []
         runs, names = {run.id for run in content.runs}, {Path(run.secret).name for run in content.runs}
         folders = {beside, self.path.parent, *(Path(run.secret).parent for run in content.runs)}
         for secret in entered_secrets(self.path, content.id, folders):
+            if isinstance(secret, Unread):
+                if one_line(secret.file.name) not in names:
+                    self._check_unread(secret)
+                    unread.append(str(secret.file))
+                continue
             if secret.run in runs or (not secret.run and one_line(secret.file.name) in names):
                 continue
             if not os.path.lexists(self.path):
                 raise HarnessError(f"ledger {self.path} is missing, and {secret.file} was entered in it; {_FIX}")
             raise HarnessError(f"ledger {self.path} does not know {secret.file}, which was entered in it; {_FIX}")
+        return unread
+
+    def _check_unread(self, found: Unread) -> None:
+        """Refuse what may be a secret that the ledger does not know, but for what another user keeps to himself.
+
+        Where the ledger is missing, that is refused too if it is named as a secret.
+        """
+        is_missing = not os.path.lexists(self.path)
+        if found.is_anothers and not (is_missing and found.file.suffix.lower() == ".npz"):
+            return
+        raise HarnessError(
+            f"{found.file} cannot be read ({found.reason}) and may be, or hold, a secret that was entered in ledger "
+            f"{self.path}, which {'is missing' if is_missing else 'does not know it'}; make it readable, or keep it "
+            "elsewhere if it is none"
+        )
 
     def _settled(self, content: Content) -> Content:
         """With runs that were killed marked: they were never confirmed, and nobody holds their lock.

@@ -157,7 +157,7 @@ def _say_left_out(left_out: list[tuple[str, str]], strict: bool) -> None:
 
 
 def _check_pictures(originals: Originals, strict: bool) -> None:
-    """Say which pictures are unreadable, in two classes or copies, before anything is written; `strict` refuses them."""
+    """Say which pictures are unreadable, in two classes or copies before anything is written; `strict` refuses."""
     if originals.unreadable and strict:
         raise HarnessError(
             f"{said_left_out(originals.unreadable)}; --strict releases all or nothing: replace or remove them"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from harness.errors import HarnessError
 from harness.publish.ledger_secrets import entered_secrets
 from harness.publish.places import LEDGER
 from harness.publish.secret_file import read_release_secret, write_secret
+from harness.system.files import open_regular
 from tests.helpers.paths import ROOT
 from tests.publish.conftest import refused, runs
 
@@ -267,3 +269,91 @@ def test_a_secret_that_would_take_gigabytes_is_refused(release, tmp_path):
         with pytest.raises(HarnessError) as caught:
             read_release_secret(tmp_path / f"{number}.npz")
         assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+# ---- what cannot be read now
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """unread(file, number) lets this file be opened no more."""
+    opened, files = open_regular, {}
+
+    def refused(path):
+        if path in files:
+            raise OSError(files[path], os.strerror(files[path]), str(path))
+        return opened(path)
+
+    monkeypatch.setattr("harness.publish.ledger_secrets.open_regular", refused)
+    return files.__setitem__
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EMFILE, errno.EIO, errno.ESTALE, errno.ENOMEM])
+@pytest.mark.parametrize("fault", ["missing", "older"])
+@pytest.mark.parametrize("name", ["b.npz", "key"])
+def test_a_secret_that_cannot_be_read_now_is_no_reason_to_begin_anew(
+    release, older, ledger, tmp_path, unread, number, fault, name
+):
+    release("a", "--at-most", "2")
+    older()
+    release("b", secret=tmp_path / "secrets" / name)
+    older.put_back() if fault == "older" else ledger.unlink()
+    for file in ("a.npz", name):
+        unread(tmp_path / "secrets" / file, number)
+
+    answer = release("c", "--at-most", "1")
+
+    refused(answer, "cannot be read", os.strerror(number), "make it readable")
+    assert len(answer[2].splitlines()) == 1 and not (tmp_path / "c").exists()
+
+
+def test_a_secret_that_is_damaged_while_memory_is_short_is_not_passed_over(release, ledger, monkeypatch):
+    release("a")
+    ledger.unlink()
+
+    def short(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("harness.system.arrays._array", short)
+
+    refused(release("b"), "cannot be read", os.strerror(errno.ENOMEM))
+
+
+def test_a_secret_that_the_ledger_knows_need_not_be_read(release, tmp_path, unread):
+    release("a")
+    unread(tmp_path / "secrets/a.npz", errno.EACCES)
+
+    assert release("b")[1]["released_before"] == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives a file to another user")
+def test_what_another_user_keeps_to_himself_is_said_and_refused_only_where_it_may_be_the_missing_secret(
+    release, ledger, tmp_path, unread, caplog
+):
+    for name in ("theirs.npz", "notes.txt"):
+        (tmp_path / "secrets").joinpath(name).write_bytes(b"x")
+        os.chown(tmp_path / "secrets" / name, 65534, 65534)
+        unread(tmp_path / "secrets" / name, errno.EACCES)
+
+    refused(release("a"), "theirs.npz cannot be read", "is missing", "keep it elsewhere if it is none")
+    (tmp_path / "secrets/theirs.npz").rename(tmp_path / "theirs.npz")
+    assert release("a")[0] == 0
+    (tmp_path / "theirs.npz").rename(tmp_path / "secrets/theirs.npz")
+    caplog.clear()
+    assert release("b")[1]["released_before"] == 1
+    assert [line for line in caplog.messages if "2 files cannot be read" in line and "theirs.npz" in line]
+
+
+def test_a_folder_of_secrets_that_cannot_be_listed_is_refused(release, ledger, tmp_path, monkeypatch):
+    (tmp_path / "other").mkdir()
+    release("a", "--ledger", str(tmp_path / "other/book"))
+    listed = os.listdir
+
+    def refusing(path="."):
+        if str(path) == str(tmp_path / "secrets"):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "listdir", refusing)
+
+    refused(release("b", "--ledger", str(tmp_path / "other/book")), "secrets cannot be read", "Too many open files")
