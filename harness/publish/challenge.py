@@ -26,7 +26,7 @@ from harness.client.client import Client
 from harness.data.pixels import read_image, reason_of
 from harness.errors import HarnessError
 from harness.publish.places import Places, claimed
-from harness.publish.release_files import set_equal_times, write_images, write_labels
+from harness.publish.release_files import png_files, set_equal_times, write_images, write_labels
 from harness.publish.secret_file import AboutChallenge, read_challenge_secret, secret_of
 from harness.randomness import ROOT_BYTES, derive
 from harness.records import RunSpec
@@ -36,7 +36,7 @@ from harness.run.bench import Bench
 from harness.system.device import device_type
 from harness.system.new_folder import new_folder
 from harness.system.schema import shown
-from harness.system.text import one_line
+from harness.system.text import csv_cell, one_line
 from harness.types import Array, Release, Secret
 
 HASH = 32  # hexadecimal digits
@@ -70,10 +70,10 @@ class Challenge:
 
 def folder_hash(folder: Path) -> str:
     """The hash of every PNG file below a folder, in the order of their paths."""
-    paths = sorted(folder.rglob("*.png"), key=lambda path: path.relative_to(folder).as_posix())
-    if not paths:
+    files = png_files(folder)
+    if not files:
         raise HarnessError(f"release {folder}: there is no PNG file in it; name the folder of a release")
-    return hash_of((path.relative_to(folder).as_posix(), pixels_of(path)) for path in paths)
+    return hash_of((file, pixels_of(folder / file)) for file in files)
 
 
 def hash_of(images: Iterable[tuple[str, Array]]) -> str:
@@ -194,9 +194,9 @@ def _written(about: AboutChallenge) -> str:
 def _write_labels(file: Path, names: Array, release: Release, classes: Sequence[str]) -> None:
     """The public label of every file; where labels are soft, the share of every class."""
     if release.labels.ndim == 2:
-        write_labels(file, names, release.labels.cpu().numpy(), list(classes))
+        write_labels(file, names, release.labels.cpu().numpy(), classes)
         return
-    lines = [(name, classes[label]) for name, label in zip(names, release.labels.tolist(), strict=True)]
+    lines = [(name, csv_cell(classes[label])) for name, label in zip(names, release.labels.tolist(), strict=True)]
     with file.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([("file", "label"), *lines])
 

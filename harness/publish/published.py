@@ -17,7 +17,7 @@ from harness.data.decode import decode_into, map_images
 from harness.errors import HarnessError
 from harness.publish.challenge import HASH, Challenge, SecretRootBench, folder_hash, pixels_of
 from harness.publish.obfuscate import private_pictures
-from harness.publish.release_files import file_names
+from harness.publish.release_files import file_names, png_files
 from harness.publish.secret_file import AboutRelease, read_release_secret
 from harness.randomness import derive
 from harness.records import Records
@@ -81,7 +81,7 @@ def _splits(folder: Path, about: AboutRelease, name: str) -> Splits:
 
 
 def _check_files(folder: Path, listed: list[str], files: Array, release: Release) -> None:
-    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
+    present = set(png_files(folder))
     if present != set(listed):
         missing, unknown = sorted(set(listed) - present), sorted(present - set(listed))
         first = f"{missing[0]} is missing" if missing else f"{unknown[0]} is not in the secret"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
 from harness.errors import HarnessError
 from harness.randomness import numpy_generator
+from harness.system.text import csv_cell
 
 if TYPE_CHECKING:
     from harness.types import Array, Release
@@ -53,11 +55,26 @@ def write_images(out: Path, files: Array, release: Release, threads: int) -> Non
             list(pool.map(write, rows, pixels))
 
 
-def write_labels(file: Path, files: Array, shares: Array, classes: list[str]) -> None:
-    """Write a CSV file with the share (N, K) of every class for every file."""
+def png_files(folder: Path) -> list[str]:
+    """The PNG files below a release's folder, sorted, relative to it; a class may be called `cat.png`. HarnessError."""
+
+    def refuse(error: OSError) -> NoReturn:
+        raise HarnessError(f"release {folder}: {error.filename}: {error.strerror}; name the folder of a release")
+
+    found: list[str] = []
+    for place, _, names in os.walk(folder, onerror=refuse):
+        found += [Path(place, name).relative_to(folder).as_posix() for name in names if name.endswith(".png")]
+    return sorted(found)
+
+
+def write_labels(file: Path, files: Array, shares: Array, classes: Sequence[str]) -> None:
+    """Write a CSV file with the share (N, K) of every class for every file.
+
+    The name of a class is written by `csv_cell`, so that no spreadsheet takes it for a formula.
+    """
     with file.open("w", newline="", encoding="utf-8") as stream:
         rows = csv.writer(stream)
-        rows.writerow(["file", *classes])
+        rows.writerow(["file", *map(csv_cell, classes)])
         for row in np.argsort(files):
             rows.writerow([files[row], *(f"{share:.6g}" for share in shares[row])])
 

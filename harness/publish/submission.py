@@ -25,6 +25,7 @@ from harness.errors import HarnessError
 from harness.system.arrays import Expected, read_npz, texts
 from harness.system.schema import shown
 from harness.system.tables import number_in, read_csv
+from harness.system.text import csv_text
 from harness.types import Array
 
 _RELEASE = 1000  # letters of the hash of a release, at most
@@ -92,7 +93,7 @@ def read_scores(path: Path, files: Sequence[str], classes: Sequence[str]) -> Sub
     stems = _stems(names)
     _check_names(path, stems, files)
     rows = {stem: row for row, stem in enumerate(stems)}
-    place = {name: column for column, name in enumerate(_composed(columns))}
+    place = {name: column for column, name in enumerate(_as_classes(columns, classes))}
     columns_by_class = [place[name] for name in _composed(classes)]
     scores = np.asarray(numbers, np.float64)[[rows[stem] for stem in _stems(files)]][:, columns_by_class]
     return Submission(None, scores, _digest(scores), release)
@@ -177,10 +178,16 @@ def _stems(files: Sequence[str]) -> list[str]:
 
 def _check_columns(path: Path, columns: Sequence[str], classes: Sequence[str], count: int) -> None:
     """count: of the columns with scores"""
-    given, wanted = _composed(columns), _composed(classes)
+    given, wanted = _as_classes(columns, classes), _composed(classes)
     if sorted(given) != sorted(wanted) or count != len(given):
         named, expected = (shown(", ".join(some), 200)[1:-1] for some in (given, wanted))
         raise HarnessError(f"{path}: columns {named}, {count:,} with scores; expected the classes {expected}")
+
+
+def _as_classes(columns: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """The columns' names; or, where these are not the classes, as the release's table of labels has written them."""
+    given = _composed(columns)
+    return given if sorted(given) == sorted(_composed(classes)) else [csv_text(name) for name in given]
 
 
 def _composed(names: Sequence[str]) -> list[str]:

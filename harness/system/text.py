@@ -105,16 +105,30 @@ def _harmless(text: str) -> bool:
     return depth == 0 and not re.search(r"\]\s*[(\[:]", text)
 
 
+_BEGINS_FORMULA = frozenset({"=", "+", "-", "@"})
+
+
 def csv_cell(value: Any) -> Any:
     """For a cell of a CSV file: text that a spreadsheet would take for a formula gets an apostrophe in front.
 
-    Numbers stay numbers, also negative ones, and so does a dash.
+    Numbers stay numbers, also negative ones, and so does a dash. What has an apostrophe in front of a formula already
+    gets one more, so that no two texts become the same and `csv_text` can tell.
     """
     if not isinstance(value, str):
         return value
     text = one_line(value)
-    formula = value.lstrip()[:1] in ("=", "+", "-", "@", "\t", "\r") or value[:1] in ("\t", "\r")
-    return f"'{text}" if formula and text != "-" and not _is_number(text) else text
+    if text == "-" or _is_number(text):
+        return text
+    return f"'{text}" if _is_formula(value.lstrip("'")) else text
+
+
+def csv_text(cell: str) -> str:
+    """The text of one line that `csv_cell` wrote as this cell."""
+    return cell[1:] if cell[:1] == "'" and _is_formula(cell.lstrip("'")) else cell
+
+
+def _is_formula(text: str) -> bool:
+    return text.lstrip()[:1] in _BEGINS_FORMULA or text[:1] in ("\t", "\r")
 
 
 def _is_number(text: str) -> bool:

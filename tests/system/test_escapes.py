@@ -4,12 +4,12 @@ import html
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from harness.system.text import as_text, csv_cell, is_text, markdown, mathtext, one_line, printable
+from harness.system.text import as_text, csv_cell, csv_text, is_text, markdown, mathtext, one_line, printable
 
 HOSTILE = [
     "a\\", "[x](javascript:alert(1))", "![x](http://e/x.png)", "<script>alert(1)</script>", "<img src=x onerror=1>",
@@ -57,11 +57,18 @@ def test_no_text_makes_a_link_or_an_element(text):
     [
         ("=1+1", "'=1+1"), ("+a", "'+a"), ("-x", "'-x"), ("@a", "'@a"), ("\t=1", "'\\t=1"), (" =1", "' =1"),
         ("-1", "-1"), ("-1.5e-3", "-1.5e-3"), ("-", "-"), ("-1+1", "'-1+1"), ("mix", "mix"), (-2.5, -2.5), (None, None),
-        ("a\x1bb", "a\\x1bb"),
+        ("a\x1bb", "a\\x1bb"), ("'=1", "''=1"), ("'' @a", "''' @a"), ("'tis", "'tis"), ("'", "'"),
     ],
 )  # fmt: skip
 def test_csv_cells_are_no_formulas(cell, written):
     assert csv_cell(cell) == written
+
+
+@given(st.text("'=+-@ 1ae.", max_size=8))
+@example("'-5")
+@example("-5")
+def test_text_is_read_back_from_a_csv_cell(text):
+    assert csv_text(csv_cell(text)) == text
 
 
 def test_what_controls_a_terminal_or_turns_a_line_is_written_out():
