@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.scores import INDEXES, NULL, SCORES, base, index_array
-from harness.system.arrays import read_npz
+from harness.system.arrays import TooLargeError, read_npz
 from harness.system.schema import shown
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ class FormatError(DamageError):
 
 class NoDigestError(FormatError):
     """A record that was written before records had digests: nothing shows that its numbers are its own."""
+
+
+class UnreadableError(FormatError):
+    """The system could not read a file of it now, for lack of memory or permission: that says nothing of the record."""
 
 
 DERANGEMENTS = 5
@@ -55,13 +59,14 @@ def digest(document: Mapping[str, Any], arrays: Mapping[str, Array]) -> str:
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
-    """The arrays of a record's NPZ file. Raises DamageError; FormatError where the system could not read it now."""
+    """The arrays of a record's NPZ file. Raises DamageError; UnreadableError where it could not be read now."""
     try:
         return read_npz(path, most=MOST_BYTES, finite=False)
     except HarnessError as fault:
         said = str(fault).removeprefix(f"{path.parent}{os.sep}").partition(";")[0]
-        if isinstance(fault.__context__, OSError) and fault.__context__.errno in _PASSING:
-            raise FormatError(f"unreadable ({said})") from None
+        cause = fault.__context__
+        if isinstance(fault, TooLargeError) or (isinstance(cause, OSError) and cause.errno in _PASSING):
+            raise UnreadableError(f"unreadable ({said})") from None
         raise DamageError(said) from None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,7 +26,12 @@ BYTES = 2**30
 _MEMBERS, _DIRECTORY = 1000, 2**20
 _HEADER = 10_000  # letters
 _SMALL = 2**16  # bytes of an array that is read together with its header
+_NO_MEMORY = "Error -4 "  # zlib's Z_MEM_ERROR, which Python raises as its own error
 _KINDS = {"number": "iuf", "whole number": "iu", "text": "US", "byte": "u", "true or false": "b", "anything": "biufcUS"}
+
+
+class TooLargeError(HarnessError):
+    """The arrays do not fit into the memory that there is, which says nothing of the file."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ def read_npz(
     most    bytes of the arrays together
     finite  whether NaN and infinite numbers are refused
 
-    Raises HarnessError.
+    Raises HarnessError, TooLargeError where memory does not suffice now.
     """
     where = f"{what}{path}"
     try:
@@ -77,9 +83,9 @@ def read_npz(
             arrays = {name: _array(archive, member, headers[name]) for name, member in wanted.items()}
     except HarnessError:
         raise
-    except MemoryError:
-        raise HarnessError(f"{where}: does not fit into memory; {fix}") from None
     except Exception as error:  # NumPy and zipfile raise nearly anything on damaged files
+        if isinstance(error, MemoryError) or (isinstance(error, zlib.error) and str(error).startswith(_NO_MEMORY)):
+            raise TooLargeError(f"{where}: does not fit into memory; free some, or use a larger machine") from None
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise HarnessError(f"{where}: {' '.join(str(reason).split()) or type(error).__name__}; {fix}") from None
     for name, array in arrays.items():
