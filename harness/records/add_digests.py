@@ -16,16 +16,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.records.numbers import DamageError, digest
-from harness.records.store import load, parse, paths, write_document
+from harness.records.record_files import replacing, write_document
+from harness.records.store import load, parse, paths
 
 
 def add_digest(path: Path) -> bool:
     """Whether the record in a JSON file had none and has one now. Raises DamageError and OSError."""
-    document = load(path)
-    if "digest" in document:
+    if "digest" in load(path):
         return False
-    arrays = parse(document, path)
-    write_document(path, {**document, "digest": digest(document, arrays)})
+    with replacing(path):
+        document = load(path)  # nobody replaces it from here on
+        if "digest" in document:
+            return False
+        arrays = parse(document, path)
+        write_document(path, {**document, "digest": digest(document, arrays)})
     return True
 
 

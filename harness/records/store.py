@@ -2,8 +2,8 @@
 
 A record holds everything that can change its outcome (`records.provenance`), and its name is the hash of that: an
 edited plugin gives another record, and a finished command run again finds all its pieces done. Files are written under
-another name and renamed. `Records` sets a damaged file aside under another name; `read_all` and `read_one` change
-nothing and raise instead.
+another name and renamed (`records.record_files`). `Records` sets a damaged file aside under another name; `read_all`
+and `read_one` change nothing and raise instead.
 """
 
 from __future__ import annotations
@@ -26,7 +26,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.records.numbers import DamageError, FormatError, NoDigestError, check_arrays, digest, read_arrays
+from harness.records.numbers import (
+    DamageError,
+    FormatError,
+    NoDigestError,
+    UnreadableError,
+    check_arrays,
+    digest,
+    read_arrays,
+)
+from harness.records.record_files import Standing, next_document, numbers_beside, replace_record, set_aside, standing
 from harness.scores import index_array
 from harness.statistics import known_mean
 from harness.system.documents import JSON_BYTES, parse_json, read_bytes
@@ -47,6 +56,7 @@ ADD_DIGESTS = "python -m harness.records.add_digests"
 Kind: TypeAlias = Literal["release", "utility", "attack"]
 Status: TypeAlias = Literal["ok", "failed", "skipped", "inapplicable"]
 FINISHED: tuple[Status, ...] = ("ok", "inapplicable")  # anything else is tried again
+_TRIES = 20  # to read a record that another process replaces at that moment
 log = logging.getLogger("harness")
 
 
@@ -115,18 +125,12 @@ class RunResult:
         return values[known], of[known]
 
 
-def write_document(path: Path, document: Mapping[str, Any]) -> None:
-    """Replace the JSON file of a record. Raises OSError."""
-    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()), durable=True)
-
-
 class Records:
     """A folder of records. Each is read and checked once, and again where its files have changed since."""
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._known: dict[Path, tuple[Any, RunResult]] = {}  # by path: how its files stood, what they say
+        self._known: dict[Path, tuple[Standing, RunResult]] = {}  # by path: how its files stood, what they say
 
     @classmethod
     def nowhere(cls) -> Records:
@@ -155,11 +159,11 @@ class Records:
     def find(self, spec: RunSpec) -> RunResult | None:
         """The finished record of this work; None where there is none, or only a failure that is worth another try."""
         path = self.folder / f"{spec.key}.json"
-        result = self._read(path) if path.is_file() else None
+        result = self._read(path) if os.path.lexists(path) else None
         return result if result and result.status in FINISHED else None
 
     def write(self, result: RunResult) -> RunResult:
-        """Keep a result: numbers first, so that a JSON file never stands without them; what was kept.
+        """Keep a result, instead of an earlier one of the same work; what was kept.
 
         One that could not be read again, such as a plugin's array of another length than its index, is kept as failed.
         """
@@ -193,15 +197,7 @@ class Records:
         path = self.folder / f"{result.spec.key}.json"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if result.arrays:
-                write_atomically(
-                    path.with_suffix(".npz"),
-                    lambda file: np.savez_compressed(file, **result.arrays),  # type: ignore[arg-type]
-                    durable=True,
-                )
-            else:
-                path.with_suffix(".npz").unlink(missing_ok=True)  # of an earlier try
-            write_document(path, document)
+            replace_record(path, document, result.arrays)
         except OSError as error:
             raise self._refused(error) from None
         return replace(result, finished=finished)
@@ -221,35 +217,38 @@ class Records:
 
     def _read(self, path: Path, old: list[Path] | None = None) -> RunResult | None:
         """old  collects records without a digest, which are else named one by one"""
-        try:
-            standing = [_standing(each) for each in (path, path.with_suffix(".npz"))]
+        for _ in range(_TRIES):
+            seen = standing(path)
             before, result = self._known.get(path, (None, None))
-            if result is None or before != standing:
-                result = read(path)
-                self._known[path] = (standing, result)
-            return result
-        except FormatError as fault:
-            if isinstance(fault, NoDigestError) and old is not None:
-                old.append(path)
-            else:
-                log.warning("record %s is %s: left out", path, fault)
-        except DamageError as fault:
-            aside = path.with_name(path.name + ".corrupt")
-            log.warning("record %s is damaged (%s): set aside as %s", path, fault, aside.name)
+            if result is not None and before == seen:
+                return result
             try:
-                os.replace(path, aside)
-            except OSError as denied:
-                log.warning("record %s cannot be set aside: %s", path, denied.strerror)
+                result = read(path)
+            except FormatError as fault:
+                if isinstance(fault, NoDigestError) and old is not None:
+                    old.append(path)
+                else:
+                    log.warning("record %s is %s: left out", path, fault)
+                return None
+            except DamageError as fault:
+                if self._set_aside(path, fault, seen):
+                    return None
+                continue  # it was replaced meanwhile
+            self._known[path] = (seen, result)
+            return result
+        log.warning("record %s is being replaced by another process: left out", path)
         return None
 
-
-def _standing(path: Path) -> tuple[int, ...] | None:
-    """What changes where a file is replaced or written to; None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    def _set_aside(self, path: Path, fault: DamageError, seen: Standing) -> bool:
+        """Whether the damaged record is dealt with; False where its files are not those that were seen."""
+        try:
+            aside = set_aside(path, seen)
+        except OSError as denied:
+            log.warning("record %s is damaged (%s) and cannot be set aside: %s", path, fault, denied.strerror)
+            return True
+        if aside is not None:
+            log.warning("record %s is damaged (%s): set aside as %s", path, fault, aside.name)
+        return aside is not None
 
 
 def paths(folder: Path) -> list[Path]:
@@ -258,13 +257,36 @@ def paths(folder: Path) -> list[Path]:
 
 
 def read(path: Path) -> RunResult:
-    """One record from its JSON file and the numbers beside it. DamageError where that cannot be."""
-    document = load(path)
-    arrays = parse(document, path)
-    if "digest" not in document:
-        raise NoDigestError(f"without a digest of its numbers; add it: {ADD_DIGESTS} {path.parent}")
-    if document["digest"] != digest(document, arrays):
-        raise DamageError("its figures or numbers are not those that were recorded: they do not match its digest")
+    """One record from its JSON file and the numbers beside it; one that is being replaced as it was or as it will be.
+
+    Raises DamageError.
+    """
+    for _ in range(_TRIES):
+        seen = standing(path)
+        try:
+            return _read_files(path, path)
+        except DamageError as error:
+            fault = error
+        following = next_document(path)
+        if os.path.isfile(following):  # False where the folder cannot be searched
+            with contextlib.suppress(DamageError):
+                return _read_files(following, path)
+        if standing(path) == seen:
+            break
+    raise fault
+
+
+def _read_files(file: Path, path: Path) -> RunResult:
+    """The record at `path`, of which `file` is the JSON file."""
+    try:
+        document = load(file)
+        arrays = parse(document, path)
+        if "digest" not in document:
+            raise NoDigestError(f"without a digest of its numbers; add it: {ADD_DIGESTS} {path.parent}")
+        if document["digest"] != digest(document, arrays):
+            raise DamageError("its figures or numbers are not those that were recorded: they do not match its digest")
+    except MemoryError:
+        raise UnreadableError("unreadable (it does not fit into memory)") from None
     names = ("status", "reason", "scores", "facts", "seconds", "finished")
     asked = document.get("asked", {})  # not there yet in the first records
     spec = RunSpec(document["kind"], document["inputs"])
@@ -278,7 +300,7 @@ def load(path: Path) -> dict[str, Any]:
     except HarnessError as fault:
         said = str(fault).removeprefix(f"{path.parent}{os.sep}").removeprefix(f"{path.name}: ").partition(";")[0]
         if isinstance(fault.__context__, OSError):
-            raise FormatError(f"unreadable ({said.removeprefix('cannot be read: ')})") from None
+            raise UnreadableError(f"unreadable ({said.removeprefix('cannot be read: ')})") from None
         raise DamageError(said) from None
     if not isinstance(document, dict):
         raise DamageError("it is no JSON object")
@@ -293,10 +315,10 @@ def parse(document: dict[str, Any], path: Path) -> dict[str, Array]:
     key = RunSpec(document["kind"], document["inputs"]).key
     if key != document["key"] or key != path.stem:
         raise DamageError("its inputs do not hash to its name")
-    numbers = path.with_suffix(".npz")
-    if not numbers.is_file() and document["status"] == "ok":
-        raise DamageError(f"{numbers.name} is missing")
-    arrays = read_arrays(numbers) if numbers.is_file() else {}
+    numbers = numbers_beside(path)
+    if numbers is None and document["status"] == "ok":
+        raise DamageError(f"{path.stem}.npz is missing")
+    arrays = read_arrays(numbers) if numbers else {}
     if document["status"] == "ok":
         check_arrays(document["kind"], arrays)
     return arrays
@@ -333,7 +355,7 @@ def read_one(given: str, folder: Path) -> RunResult:
             said = f"{len(found)} records begin so" if found else "there is none"
             raise HarnessError(f"record {given}: {said} in {folder}; give its file, or its key with --records")
         (path,) = found
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise HarnessError(f"record {path}: there is no such file; give a record's JSON file, or its key")
     return _read(path)
 
@@ -341,6 +363,8 @@ def read_one(given: str, folder: Path) -> RunResult:
 def _read(path: Path) -> RunResult:
     try:
         return read(path)
+    except UnreadableError as fault:
+        raise HarnessError(f"record {path} is {fault}; try again once it can be read") from None
     except DamageError as fault:
         raise HarnessError(
             f"record {path} is damaged, or of another format ({fault}); "
