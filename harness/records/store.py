@@ -49,7 +49,7 @@ FORMAT = 1
 KEY_LENGTH = 24
 ABANDONED_AFTER = 3600.0  # seconds
 _OF_A_KILLED_RUN = re.compile(
-    rf"\.([0-9a-f]{{{KEY_LENGTH}}}\.(json|npz)|\.writable\.[0-9a-f]{{32}})\.[0-9a-f]{{8}}{re.escape(TEMPORARY_SUFFIX)}"
+    rf"\.([0-9a-f]{{{KEY_LENGTH}}}\.(json|npz)|\.[0-9a-f]{{{KEY_LENGTH}}}\.json\.next|\.writable\.[0-9a-f]{{32}})\.[0-9a-f]{{8}}{re.escape(TEMPORARY_SUFFIX)}"
 )
 """Names under which `write_atomically` writes what stands in a folder of records."""
 ADD_DIGESTS = "python -m harness.records.add_digests"

@@ -56,19 +56,20 @@ def write(boards: Sequence[Board], folder: Path, records: Path | None = None) ->
 
 def _refuse_other(path: Path, text: str) -> None:
     """A file of the same name that no `rank` has written: check.md beside the board of a data set called check."""
+    head = text.partition("\n")[0] + "\n"
     try:
         with io.TextIOWrapper(open_regular(path), encoding="utf-8") as file:
-            head = text.partition("\n")[0] + "\n"
-            is_ours = file.readline(len(head) + 1) == head if path.suffix == ".md" else _is_board(path)
+            is_ours = file.read(len(head)) == head if path.suffix == ".md" else _is_board(path)
     except (OSError, UnicodeDecodeError):
         return  # nothing there, or nothing that can be read: writing says what is wrong
     if not is_ours and path.stat().st_size:
         raise HarnessError(f"{path}: is no table of boards and would be replaced; move it, or name another with --out")
 
 
-_BOARD_HEAD = "dataset,fingerprint,"
 _RELATIVE = 1e-9
-_NOTHING = "nothing"
+_CSV_HEAD = "dataset,fingerprint,"
+_NOTHING = "nothing"  # how it is written that something is not there
+_ABSENT = object()  # no value of a file
 _SHOWN = 80  # letters of a cell
 
 
@@ -138,9 +139,16 @@ def _unlike_rows(ours: Iterator[list[str]], theirs: Iterator[list[str]]) -> Cell
 
 
 def _unlike(row: str, names: list[str], ours: list[str], theirs: list[str]) -> Cells:
-    for name, one, other in zip_longest(names, ours, theirs, fillvalue=_NOTHING):
-        if one != other and not _same_number(one, other):
-            yield row, name, one, other
+    for name, one, other in zip_longest(names, ours, theirs):  # None: there is no such cell
+        if one is None or other is None:
+            if one is not other:
+                yield row, name or _NOTHING, _cell(one), _cell(other)
+        elif one != other and not _same_number(one, other):
+            yield row, name or _NOTHING, one, other
+
+
+def _cell(content: str | None) -> str:
+    return _NOTHING if content is None else f"a cell: {content}"
 
 
 def _same_number(one: str, other: str) -> bool:
@@ -167,16 +175,21 @@ def _apart(one: Any, other: Any, place: str) -> Iterator[tuple[str, str, str]]:
         named = other.get("defense") or other.get("attack")
         place += f" ({named})" if isinstance(named, str) and place else ""
         for name in [*other, *(name for name in one if name not in other)]:
-            yield from _apart(one.get(name, _NOTHING), other.get(name, _NOTHING), f"{place}/{name}".lstrip("/"))
+            yield from _apart(one.get(name, _ABSENT), other.get(name, _ABSENT), f"{place}/{name}".lstrip("/"))
     elif isinstance(one, list) and isinstance(other, list):
-        for position, (mine, theirs) in enumerate(zip_longest(one, other, fillvalue=_NOTHING)):
+        for position, (mine, theirs) in enumerate(zip_longest(one, other, fillvalue=_ABSENT)):
             yield from _apart(mine, theirs, f"{place}/{position}")
     elif isinstance(one, float) and isinstance(other, float):
         if not math.isclose(one, other, rel_tol=_RELATIVE, abs_tol=1e-12):
             yield place, repr(one), repr(other)
     elif type(one) is not type(other) or one != other:
-        mine, theirs = (value if isinstance(value, str) else json.dumps(value) for value in (one, other))
-        yield place, mine, theirs
+        yield place, _written(one), _written(other)
+
+
+def _written(value: Any) -> str:
+    if value is _ABSENT:
+        return _NOTHING
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _in_text(written: str, expected: str) -> Cells:
@@ -206,7 +219,7 @@ def _is_board(path: Path) -> bool:
     try:
         with io.TextIOWrapper(open_regular(path), encoding="utf-8") as file:
             if path.suffix == ".csv":
-                return file.read(len(_BOARD_HEAD)) == _BOARD_HEAD
+                return file.read(len(_CSV_HEAD)) == _CSV_HEAD  # a line may be longer than memory
             document = parse_json(file.read(JSON_BYTES), str(path))
             return isinstance(document, dict) and set(document) == {"boards"}
     except (OSError, ValueError, HarnessError):

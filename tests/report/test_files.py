@@ -130,6 +130,40 @@ def test_rows_and_columns_too_few_or_too_many_are_found(tables, capsys, spoil, s
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("stripes.csv", lambda text: text.replace("\n", ",nothing\n")),
+        ("stripes.csv", lambda text: text.rstrip("\n") + ",nothing\n"),
+        ("stripes.json", lambda text: text.replace("{", '{"forged": "nothing", ', 1)),
+        ("stripes.json", lambda text: text.rstrip().removesuffix("]}") + ', "nothing"]}'),
+    ],
+    ids=["a column", "a cell", "a field", "a value"],
+)
+def test_what_stands_there_in_addition_is_found_even_where_it_is_called_nothing(tables, capsys, name, spoil):
+    path = tables / name
+    text = spoil(json.dumps(json.loads(path.read_text())) if name.endswith("json") else path.read_text())
+    path.write_text(text)
+
+    assert verify(tables) == 3
+    assert name in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", ["md", "csv", "json"])
+def test_a_file_in_the_way_is_refused_without_being_read_whole(tmp_path, suffix):
+    """A line without an end, as long as the file."""
+    with (tmp_path / f"stripes.{suffix}").open("wb") as file:
+        file.truncate(2**28)
+    few = boards(MADE[:1])
+    tracemalloc.start()
+    try:
+        with pytest.raises(HarnessError, match=rf"stripes\.{suffix}: is no table of boards"):
+            write(few, tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 2**27
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_table_that_is_missing_differs(tables, capsys):
     (tables / "stripes.json").unlink()
 
