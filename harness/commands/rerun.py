@@ -55,7 +55,7 @@ def _document(comparison: RecordComparison) -> dict[str, Any]:
         "agrees": comparison.agrees,
         "exact": comparison.exact,
         "status": {"record": comparison.then.status, "now": comparison.now.status, "reason": comparison.now.reason},
-        "inputs": [{"name": name, "record": then, "now": now} for name, then, now in comparison.changed_inputs],
+        "inputs": [_difference(*each) for each in comparison.changed_inputs],
         "figures": [
             {
                 "name": figure.name,
@@ -69,9 +69,17 @@ def _document(comparison: RecordComparison) -> dict[str, Any]:
         ],
         "missing": comparison.missing,
         "new": comparison.new,
-        "stated": [{"name": name, "record": then, "now": now} for name, then, now in comparison.stated],
+        "stated": [_difference(*each) for each in comparison.stated],
         "seconds": {"record": comparison.then.seconds, "now": round(comparison.now.seconds, 3)},
     }
+
+
+def _difference(name: str, then: Any, now: Any) -> dict[str, Any]:
+    """What is not stated has no field: no value could say so."""
+    from harness.run.stated import ABSENT
+
+    both = {"record": then, "now": now}
+    return {"name": name, **{field: value for field, value in both.items() if value is not ABSENT}}
 
 
 def _lines(comparison: RecordComparison) -> list[str]:
@@ -89,7 +97,7 @@ def _lines(comparison: RecordComparison) -> list[str]:
     if comparison.new:
         lines.append(f"not in the record: {', '.join(comparison.new)}")
     if comparison.stated:
-        lines.append("the record says of its figures (record -> now):")
+        lines.append("the record says of its figures (record -> what its numbers and this code give):")
         lines += [f"  {name}: {_short(old)} -> {_short(new)}" for name, old, new in comparison.stated]
     count = len(comparison.figures)
     if comparison.exact:

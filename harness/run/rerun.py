@@ -7,9 +7,7 @@ p-value corrected for the number of figures (Holm). Nothing is written.
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,13 +18,12 @@ from harness.records import Records, RunResult, provenance
 from harness.registry import Entry, Registry, bind
 from harness.run.bench import Bench, Piece
 from harness.run.options import RunOptions, make_bench
+from harness.run.stated import ROUNDING, differences, stated
 from harness.scores import INDEXES, hit_rates
 from harness.statistics import holm, paired, paired_p, summarise
 
 DATA = ("dataset", "size", "limit", "public_share")
 LEVEL = 0.05
-ROUNDING = 1e-6  # of one image: sums in another order differ by less
-ABSENT = "nothing"
 
 
 def rerun(
@@ -158,8 +155,8 @@ class RecordComparison:
     figures         the figures that both have
     missing         figures of the record that the repetition lacks, or that are of other images
     new             figures that the record lacks
-    stated          (name, then, now) of what the record says of its figures and the repetition does not: its scores and
-                    facts; floats only where the figures are equal
+    stated          (name, then, now) of the scores and facts that are not what the record's own numbers and the
+                    repetition give (`harness.run.stated`)
     """
 
     then: RunResult
@@ -194,30 +191,9 @@ def compare(then: RunResult, now: RunResult) -> RecordComparison:
     indexes = [name for name in INDEXES if np.array_equal(then.arrays.get(name, ()), now.arrays.get(name, ()))]
     missing = [name for name in then.arrays if name not in (*names, *indexes)]
     new = [name for name in now.arrays if name not in then.arrays]
-    stated = _stated(then, now, all(figure.equal for figure in figures) and not missing)
-    return RecordComparison(then, now, list(differences(then.inputs, now.inputs)), figures, missing, new, stated)
-
-
-def _stated(then: RunResult, now: RunResult, equal: bool) -> list[tuple[str, Any, Any]]:
-    """What the record's scores and facts say that those of the repetition do not; what only these say is left out."""
-    if then.status != now.status:
-        return []
-    before, after = (json.loads(json.dumps({"scores": each.scores, "facts": each.facts})) for each in (then, now))
-    return [
-        (name, old, new)
-        for name, old, new in differences(before, after)
-        if old != ABSENT and not _close(old, new, equal)
-    ]
-
-
-def _close(old: Any, new: Any, equal: bool) -> bool:
-    """Whether two values say the same. Floats of figures that are not equal may differ."""
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        return all(_close(one, other, equal) for one, other in zip(old, new, strict=True))
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (old, new))
-    if numbers and float in (type(old), type(new)):
-        return not equal or math.isclose(old, new, rel_tol=1e-6, abs_tol=ROUNDING)
-    return bool(old == new)
+    equal = [*indexes, *(figure.name for figure in figures if figure.equal)]
+    differing = stated(then, now, names, equal)
+    return RecordComparison(then, now, list(differences(then.inputs, now.inputs)), figures, missing, new, differing)
 
 
 def _same_images(then: RunResult, now: RunResult, name: str) -> bool:
@@ -236,19 +212,3 @@ def _figure_change(name: str, then: RunResult, now: RunResult, p: float) -> Figu
     proportion = None if name in (*hit_rates(), "utility") else False
     was, found = (summarise(values, units=units, proportion=proportion) for values in (before, after))
     return FigureChange(name, was, found, paired(after, before, units=units), equal, largest <= ROUNDING, p)
-
-
-def differences(then: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Every value that is not the same, by its path: versions.torch, attack.params.train_epochs."""
-    if isinstance(then, Mapping) and isinstance(now, Mapping):
-        for key in dict.fromkeys((*then, *now)):
-            yield from differences(then.get(key, ABSENT), now.get(key, ABSENT), f"{name}.{key}".lstrip("."))
-    elif isinstance(then, list) and isinstance(now, list) and all(_is_entry(one) for one in (*then, *now)):
-        before, after = ({one["name"]: one for one in side} for side in (then, now))
-        yield from differences(before, after, name)
-    elif then != now:
-        yield name, then, now
-
-
-def _is_entry(value: Any) -> bool:
-    return isinstance(value, Mapping) and "name" in value

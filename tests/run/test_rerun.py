@@ -13,8 +13,10 @@ from harness.records import Records, RunResult, RunSpec
 from harness.records.provenance import resolved
 from harness.records.store import read_all, read_one
 from harness.registry import load_registry
-from harness.run.rerun import compare, differences, entry_of, options_of
+from harness.run.rerun import compare, entry_of, options_of
+from harness.run.stated import ABSENT, differences
 from harness.scores import INDEXES
+from harness.statistics import summarise
 from tests.helpers.planted import picture_folder
 from tests.report.test_files import snapshot
 
@@ -57,6 +59,20 @@ def written(folder, record: RunResult, inputs=None, **changes):
     spec = RunSpec(record.spec.kind, {**record.inputs, **(inputs or {})})
     Records(folder).write(replace(record, spec=spec, **changes))
     return folder / f"{spec.key}.json"
+
+
+OTHER_CODE = {"code": "before"}
+
+
+def with_numbers(record: RunResult, name: str, values, proportion: bool | None = False) -> RunResult:
+    """The record with another array and the score that follows from it."""
+    score = record.scores[name]
+    units = replace(record, arrays={**record.arrays, name: values}).numbers(name)[1]
+    score = {**score, **summarise(values, units=units, proportion=proportion)}
+    if "corrected" in score:
+        score["corrected"] = (score["mean"] - score["chance"]) / (1 - score["chance"])
+    arrays = {**record.arrays, name: values}
+    return replace(record, arrays=arrays, scores={**record.scores, name: score})
 
 
 def refused(answer, *words):
@@ -140,11 +156,122 @@ def test_under_other_code_a_difference_that_is_not_significant_agrees(made, reru
     record = one(made, "release")
     noise = np.random.default_rng(2).normal(0, 0.02, len(record.arrays["dssim"]))
     noise -= noise.mean()
-    arrays = {**record.arrays, "dssim": record.arrays["dssim"] + noise}
 
-    code, out, _ = rerun(written(tmp_path, record, {"code": "before"}, arrays=arrays))
+    code, out, _ = rerun(written(tmp_path, with_numbers(record, "dssim", record.arrays["dssim"] + noise), OTHER_CODE))
 
     assert code == 0 and "agrees as far as the images can tell" in out
+
+
+# What is said of the figures
+
+
+def test_what_a_record_does_not_say_does_not_agree(made, rerun, tmp_path):
+    record = one(made, "release")
+    facts = {name: value for name, value in record.facts.items() if name != "rehearsal"}
+
+    code, out, _ = rerun(written(tmp_path, record, facts={**facts, "elsewhere": {}}), "--json")
+
+    found = json.loads(out)
+    said = {each["name"]: each for each in found["stated"]}
+    assert (code, found["agrees"], found["exact"]) == (3, False, False)
+    assert set(said) == {"facts.rehearsal", *(f"facts.elsewhere.{name}" for name in record.facts["elsewhere"])}
+    assert "record" not in said["facts.rehearsal"] and said["facts.rehearsal"]["now"] == record.facts["rehearsal"]
+
+
+def without(table, name):
+    return {key: value for key, value in table.items() if key != name}
+
+
+FORGED = {
+    "a fact removed": lambda record: {"facts": without(record.facts, "released")},
+    "a fact called nothing": lambda record: {"facts": {**record.facts, "released": "nothing"}},
+    "a fact called not stated": lambda record: {"facts": {**record.facts, "released": "(not stated)"}},
+    "a part of a fact removed": lambda record: {
+        "facts": {**record.facts, "elsewhere": without(record.facts["elsewhere"], "reid_rank1")}
+    },
+    "a fact added that is called nothing": lambda record: {"facts": {**record.facts, "mine": "nothing"}},
+    "false for 0": lambda record: {"facts": json.loads(json.dumps(record.facts).replace(": 0,", ": false,"))},
+    "a score removed": lambda record: {"scores": without(record.scores, "worst_dssim")},
+    "a part of a score removed": lambda record: {
+        "scores": {**record.scores, "dssim": without(record.scores["dssim"], "low")}
+    },
+    "a score added": lambda record: {"scores": {**record.scores, "mine": record.scores["dssim"]}},
+    "a score without its array": lambda record: {
+        "scores": {**record.scores, "dssim": {**record.scores["dssim"], "mean": 0.999}},
+        "arrays": without(record.arrays, "dssim"),
+    },
+    **{
+        f"{key} of {name}": lambda record, name=name, key=key: {
+            "scores": {**record.scores, name: {**record.scores[name], key: 0.999}}
+        }
+        for name in ("dssim", "worst_dssim", "null_dssim", "reid_rank1", "any_reid_rank1")
+        for key in ("mean", "low", "high", "p5", "min")
+    },
+    "a chance": lambda record: {"scores": {**record.scores, "reid_rank1": forged_chance(record.scores["reid_rank1"])}},
+    "beyond chance": lambda record: {
+        "scores": {**record.scores, "reid_rank1": {**record.scores["reid_rank1"], "corrected": 0.999}}
+    },
+}
+
+
+def forged_chance(score):
+    return {**score, "chance": 0.5, "corrected": (score["mean"] - 0.5) / 0.5}
+
+
+@pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
+def test_forged_statements_are_found_under_the_same_code_and_under_other_code_with_other_numbers(made, forge):
+    record, *others = honest(made)
+    for each in (record, *others):
+        found = compare(replace(each, **forge(each)), record)
+        assert found.stated and not found.agrees
+
+
+def test_the_same_records_as_they_are_agree(made):
+    record, *others = honest(made)
+
+    assert compare(record, record).exact and all(compare(each, record).agrees for each in others)
+
+
+def honest(made) -> list[RunResult]:
+    """A record, the same of other code, and that with numbers that are rounded otherwise."""
+    record = one(made, "release")
+    other = replace(record, spec=RunSpec("release", {**record.inputs, **OTHER_CODE}))
+    moved = {name: barely_moved(values) for name, values in record.arrays.items()}
+    return [record, other, replace(other, arrays=moved)]
+
+
+def barely_moved(values):
+    """One distance is another, by what rounding can do."""
+    if values.dtype.kind != "f" or values.ndim != 1 or np.isin(values, (0, 1)).all():
+        return values
+    moved = values.copy()
+    moved[0] += 1e-9 if moved[0] < 0.5 else -1e-9
+    return moved
+
+
+def test_hits_that_moved_have_the_interval_of_a_proportion(made):
+    """Of the record's own hits, and the chance of its own releases where other code has made them."""
+    record = one(made, "release")
+    hits = record.arrays["reid_rank1"].copy()
+    hits[0] = 1 - hits[0]
+    moved = with_numbers(record, "reid_rank1", hits, proportion=None)
+    moved = replace(moved, spec=RunSpec("release", {**record.inputs, **OTHER_CODE, "release": "before"}))
+    forged = replace(moved, scores={**moved.scores, "reid_rank1": record.scores["reid_rank1"]})
+
+    assert compare(moved, record).agrees and not compare(moved, record).exact
+    assert [name for name, *_ in compare(forged, record).stated][:1] == ["scores.reid_rank1.mean"]
+
+
+def test_floats_that_are_no_summary_of_numbers_may_differ_where_these_do(made):
+    """A loss after other rounding."""
+    record = one(made, "utility")
+    other = replace(record, spec=RunSpec("utility", {**record.inputs, **OTHER_CODE}), facts={"loss": 0.5})
+
+    assert not compare(other, replace(record, facts={"loss": 0.6})).agrees  # all numbers are the same
+    moved = with_numbers(other, "utility", 1.0 - np.eye(1, len(record.arrays["utility"]))[0], proportion=None)
+    near = with_numbers(record, "utility", np.ones(len(record.arrays["utility"])), proportion=None)
+    assert compare(moved, replace(near, facts={"loss": 0.6})).agrees
+    assert not compare(moved, replace(near, facts={"loss": True})).agrees
 
 
 def test_a_record_without_data_options_is_run_with_options_guessed_from_its_data_set(made, rerun, tmp_path):
@@ -234,11 +361,14 @@ def test_inputs_that_differ_are_named_by_their_path():
     then = {"a": 1, "versions": {"x": "1", "y": "2"}, "judges": [{"name": "eye", "version": 1}], "sizes": [1, 2]}
     now = {"a": 1, "versions": {"x": "1", "y": "3"}, "judges": [{"name": "eye", "version": 2}], "sizes": [1, 3], "b": 0}
 
+    twice = [{"name": "eye", "version": 9}, {"name": "eye", "version": 1}]
+    assert list(differences({"judges": twice}, {"judges": twice[1:]})) == [("judges", twice, twice[1:])]
+    assert list(differences([{"name": []}], [{"name": 1}])) == [("", [{"name": []}], [{"name": 1}])]
     assert list(differences(then, now)) == [
         ("versions.y", "2", "3"),
         ("judges.eye.version", 1, 2),
         ("sizes", [1, 2], [1, 3]),
-        ("b", "nothing", 0),
+        ("b", ABSENT, 0),
     ]
 
 
