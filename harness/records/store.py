@@ -48,9 +48,9 @@ if TYPE_CHECKING:
 FORMAT = 1
 KEY_LENGTH = 24
 ABANDONED_AFTER = 3600.0  # seconds
-_OF_A_KILLED_RUN = re.compile(
-    rf"\.([0-9a-f]{{{KEY_LENGTH}}}\.(json|npz)|\.[0-9a-f]{{{KEY_LENGTH}}}\.json\.next|\.writable\.[0-9a-f]{{32}})\.[0-9a-f]{{8}}{re.escape(TEMPORARY_SUFFIX)}"
-)
+_KEY = rf"[0-9a-f]{{{KEY_LENGTH}}}"
+_WRITTEN = rf"{_KEY}\.json|{_KEY}\.npz|\.{_KEY}\.json\.next|\.writable\.[0-9a-f]{{32}}"
+_OF_A_KILLED_RUN = re.compile(rf"\.({_WRITTEN})\.[0-9a-f]{{8}}{re.escape(TEMPORARY_SUFFIX)}")
 """Names under which `write_atomically` writes what stands in a folder of records."""
 ADD_DIGESTS = "python -m harness.records.add_digests"
 Kind: TypeAlias = Literal["release", "utility", "attack"]

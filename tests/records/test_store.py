@@ -258,7 +258,7 @@ def test_a_writer_that_is_interrupted_leaves_nothing_half_written(records, monke
 
 def test_what_a_killed_run_was_writing_is_removed_after_an_hour_and_no_file_of_another_program(records):
     key = SPEC.key
-    left = [f".{key}.json.0123abcd.tmp", f".{key}.npz.0123abcd.tmp"]
+    left = [f".{key}.json.0123abcd.tmp", f".{key}.npz.0123abcd.tmp", f"..{key}.json.next.0123abcd.tmp"]
     others = [".notes.tmp", ".notes.0123abcd.tmp", f".{key}.txt.0123abcd.tmp", f"{key}.json.0123abcd.tmp", ".writable"]
     records.folder.mkdir()
     for name in [*left, *others]:
