@@ -38,6 +38,7 @@ _LONGEST = 400  # letters of a number
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # C where libyaml is installed
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_SIGNED_POINT = re.compile(r"[-+]\.[0-9]+([eE][-+]?[0-9]+)?")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
 _WORDS: dict[str, Any] = {"": None, "~": None}
 _WORDS |= {form: value for word, value in (("null", None), ("true", True), ("false", False))
@@ -139,6 +140,8 @@ def _number(text: str) -> Any:
     if _LEADING_ZERO.fullmatch(text):
         decimal = re.sub(r"^([-+]?)0+(?=[0-9])", r"\1", text)
         raise ValueError(f"{text} is in base 8 to some readers of YAML; write {decimal}, or quote it")
+    if _SIGNED_POINT.fullmatch(text):
+        raise ValueError(f"{text} is text to some readers of YAML; write {text.replace('.', '0.', 1)}, or quote it")
     if _FLOAT.fullmatch(text):
         if not math.isfinite(float(text)):
             raise ValueError(f"{text} is no finite number; write a smaller one, or quote it")
