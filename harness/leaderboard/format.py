@@ -54,6 +54,31 @@ def settings(given: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={format_setting(value)}" for name, value in shown.items())
 
 
+def brief_settings(given: Mapping[str, Any]) -> str:
+    """The same for a narrow table: sigma=20 .75/.25, without what is switched off.
+
+    Rows that differ in their settings differ here too: a knob that is missing and one that is false are the same.
+    """
+    shown = {name: value for name, value in given.items() if value is not False}
+    weights = shown.pop("weights", None)
+    knobs = settings(shown)
+    if not isinstance(weights, list):
+        return " ".join(filter(None, (knobs, format_setting(weights) if weights else "")))
+    vectors = weights if weights and isinstance(weights[0], list) else [weights]
+    written = " or ".join("/".join(map(_share, vector)) for vector in vectors if vector != [1.0])
+    return " ".join(filter(None, (knobs, written)))
+
+
+def _share(value: float) -> str:
+    """.75"""
+    return f"{value:g}".removeprefix("0") or "0"
+
+
+def percent(share: float) -> str:
+    """9.0%, 77%: of a share in [0, 1]."""
+    return f"{share:.0%}" if share == 0 or share >= 0.0995 else f"{share:.1%}"
+
+
 def count(number: int, thing: str) -> str:
     """3 seeds, 1 seed"""
     return f"{number} {thing}{'' if number == 1 else 's'}"
@@ -71,24 +96,33 @@ def t_and_r(epochs: int | None, releases: int | None) -> str:
     return ", ".join(f"{name} = {number}" for name, number in known if number)
 
 
-def notes() -> str:
+def notes() -> list[str]:
     """How to read a board, in short; the rest is in docs/boards-and-statistics.md."""
     limits = " and ".join(f"{trimmed(value)} ({label(name)})" for name, value in thresholds().items())
-    return (
-        f"Mean [95 % interval]; {ONE_TRAINING}: of this training only (one seed). No attack: the release as is. Worst: "
-        "per original the minimum over all releases and every attack but controls; null: the same against other "
-        "originals. A row passes where it is hidden (worst "
-        f"case at or above {limits}, or near its null where images are too small for that), exposes nobody and is "
-        "not re-identified. Rank: by utility among rows that pass; =: no significant difference to another; "
-        "ref: reference, not ranked; *: Pareto front. Details: docs/boards-and-statistics.md."
-    )
+    return [
+        f"{label(next(iter(thresholds())))}: distance of the release of epoch 0 to the original; 0 is the original "
+        "itself. Worst: per original the minimum over all releases and every attack but controls. ±: the longer "
+        f"side of the 95 % interval; {ONE_TRAINING}: it is of this training only (one seed).",
+        "Exposed: originals whose worst case is below half of their null, the same minimum against other originals.",
+        "Re-identified: the largest share of originals that an attack finds in a gallery; nobody: at chance.",
+        "Accuracy: of a model trained on the releases, on clean test images; in brackets its difference to the "
+        "undefended model's.",
+        f"A row passes where it is hidden (worst case at or above {limits}, or near its null where images are too "
+        "small for that), exposes nobody and is not re-identified. Rank: by utility among rows that pass; =: no "
+        "significant difference to another. Reference (in italics): a yardstick, never ranked.",
+        "Details: docs/boards-and-statistics.md.",
+    ]
 
 
-LINKS = "A figure links to its record, small numbers to others behind it; a worst case to those of the named attack."
+MARKDOWN_NOTES = (
+    "Every name of an attack, every distance and every accuracy leads to its record of the first seed; the other "
+    "records, and all further scores, are in the JSON and CSV files beside this page and on the page of "
+    "`harness report`."
+)
 ATTACK_NOTES = (
-    "One attack alone. Gain: how much closer it comes than the release or than smooth, one guess on each side, paired "
-    "over originals. Controls never enter the worst case; an attack that failed or was skipped says nothing about the "
-    "defense. †: not significant after Holm's correction for all comparisons of the board."
+    "One attack alone: the distance after it, and how much closer it comes than smoothing (one guess on each side, "
+    "paired over originals). Controls never enter the worst case; an attack that failed or was skipped says nothing "
+    "about the defense. †: not significant after Holm's correction for all comparisons of the board."
 )
 REPORTED_NOTES = (
     "As printed, on the authors' images and by their attacks: not measured here, without intervals, never ranked, and "

@@ -64,6 +64,15 @@ def on_row(row: Row) -> list[str]:
     return [*lines, *(f"Warning: {text}." for text in row.warnings)]
 
 
+def remarks(row: Row) -> list[str]:
+    """What is to be known of a row beside the parts of its verdict and its figures."""
+    lines = [f"missing: {'; '.join(row.missing)}"] if row.missing else []
+    lines += _learned_nothing(row)
+    lines += [f"says nothing about {'; '.join(row.not_run)}"] if row.not_run else []
+    lines += [f"records: {text}" for text in row.code_notes]
+    return [*lines, *(f"warning: {text}" for text in row.warnings)]
+
+
 def _learned_nothing(row: Row) -> list[str]:
     """learned nothing: cnn on 3 of 3 seeds, no better than the constant guess that it answers"""
     lines = []

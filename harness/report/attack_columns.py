@@ -1,4 +1,4 @@
-"""The columns of an attack on one row, in the form of `harness.report.columns`; Markdown and JSON read them."""
+"""The columns of an attack on one row, as in `harness.report.columns`: all for JSON, the brief ones for Markdown."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ class AttackColumn(Column[AttackResult]):
     """A column of the attacks on one row.
 
     before  what it shows of the release as is, before any attack
+    brief   its heading in a narrow table, in which it stands; empty: only JSON and the page have it
     """
 
     before: Callable[[Row], TableCell] = lambda _: NOTHING
+    brief: str = ""
 
 
 def attack_columns() -> list[AttackColumn]:
@@ -30,7 +32,7 @@ def attack_columns() -> list[AttackColumn]:
     return [
         AttackColumn(
             "attack", "attack", _attack_name, "row", before=lambda row: TableCell(NO_ATTACK),
-            data=lambda attack: {"attack": attack.name, "params": dict(attack.params)},
+            data=lambda attack: {"attack": attack.name, "params": dict(attack.params)}, brief="attack",
         ),
         AttackColumn("status", "status", _status, "row", before=lambda row: TableCell("baseline"), data=_status_data),
         AttackColumn(
@@ -84,7 +86,7 @@ def _of_attack(attack: AttackResult, score: Summary | None, doubt: str = "") -> 
 def _after(name: str) -> AttackColumn:
     return AttackColumn(
         name, f"{label(name)} after attack", lambda attack: _of_attack(attack, attack.distances.get(name)), "figure",
-        before=lambda row: figure_cell(row.scores.get(name)),
+        before=lambda row: figure_cell(row.scores.get(name)), brief=label(name) if SCORES.get(name) else "",
     )  # fmt: skip
 
 
@@ -96,11 +98,13 @@ def _gain(name: str, over: Literal["release", "smoothing"]) -> AttackColumn:
         doubtful = more and not significant(more) and (more["low"] or -1) * (more["high"] or 0) > 0
         return _of_attack(attack, more, " †" if doubtful else "")
 
-    return AttackColumn(f"{name}_over_{over}", f"{label(name)}: gain over {over}", cell, "figure")
+    brief = "gain over smooth" if over == "smoothing" and name == ranking() else ""
+    return AttackColumn(f"{name}_over_{over}", f"{label(name)}: gain over {over}", cell, "figure", brief=brief)
 
 
 def _attack_hit_rate(name: str) -> AttackColumn:
     before = (lambda row: figure_cell(row.scores.get(name))) if SCORES[name].of_release else (lambda row: NOTHING)
     return AttackColumn(
-        name, label(name), lambda attack: _of_attack(attack, attack.hit_rates.get(name)), "figure", before=before
-    )
+        name, label(name), lambda attack: _of_attack(attack, attack.hit_rates.get(name)), "figure", before=before,
+        brief=label(name).partition(" (")[0],
+    )  # fmt: skip

@@ -43,8 +43,9 @@ class TableCell:
 
     words    the figure, or plain words; a dash where there is nothing to show
     interval of a figure, in square brackets, or nothing
+    reach    how far the interval reaches from the figure, on its longer side: ±.013
     by       the attack that the figure is of
-    detail   what else names that attack, where there is room
+    detail   what else belongs to it, where there is room
     chance   what the best constant guess scores, or nothing
     null     of a worst case: the same against other originals, or nothing
     records  keys of the records behind it, the first that of the first seed
@@ -53,6 +54,7 @@ class TableCell:
 
     words: str
     interval: str = ""
+    reach: str = ""
     by: str = ""
     detail: str = ""
     chance: str = ""
@@ -112,7 +114,13 @@ def figure_cell(score: Summary | None, by: str = "", detail: str = "", doubt: st
     chance = short(score["chance"]) if score.get("chance") is not None else ""
     keys = score.get("attack_records", score.get("records", []))
     null = short(score["null"]["mean"]) if score.get("null") else ""
-    return TableCell(words, interval and f"[{interval}", by, detail, chance, null, keys, score["mean"])
+    reach = f"±{short(reach_of(score))}{interval.partition(']')[2]}" if interval else ""
+    return TableCell(words, interval and f"[{interval}", reach, by, detail, chance, null, keys, score["mean"])
+
+
+def reach_of(score: Summary) -> float:
+    """How far the interval of a score reaches from its mean, on its longer side."""
+    return float(max(score["mean"] - score["low"], score["high"] - score["mean"], 0.0))
 
 
 def row_columns(rows: Sequence[Row]) -> list[Column[Row]]:
@@ -263,41 +271,39 @@ def _worst(name: str, shown: bool) -> Column[Row]:
     return replace(column, data=data)
 
 
-def _exposed() -> Column[Row]:
+def exposed_cell(row: Row) -> TableCell:
     """How many originals are exposed, of how many."""
+    if "share" not in row.exposed:
+        return NOTHING
+    exposed, seen = row.exposed, row.exposed["seen"]
+    words = f"{exposed['share'] * exposed['n']:.1f}".removesuffix(".0")
+    below = f"{seen} below {trimmed(SEEN)}" if seen else ""
+    return TableCell(f"{words} of {exposed['n']}", by=below, value=exposed["share"])
 
-    def cell(row: Row) -> TableCell:
-        if "share" not in row.exposed:
-            return NOTHING
-        exposed, seen = row.exposed, row.exposed["seen"]
-        words = f"{exposed['share'] * exposed['n']:.1f}".removesuffix(".0")
-        below = f"{seen} below {trimmed(SEEN)}" if seen else ""
-        return TableCell(f"{words} of {exposed['n']}{',' if seen else ''}", by=below, value=exposed["share"])
 
+def _exposed() -> Column[Row]:
     def data(row: Row) -> dict[str, Any]:
         return {f"exposed_{part}": row.exposed.get(part) for part in ("share", "low", "high", "n", "seen")}
 
-    return Column("exposed", "exposed", cell, "figure", True, data=data)
+    return Column("exposed", "exposed", exposed_cell, "figure", True, data=data)
+
+
+def reidentified_cell(row: Row) -> TableCell:
+    """The largest share of originals that come first in the gallery, by any embedding and after any attack."""
+    found = row.reidentified
+    if "share" not in found:
+        return NOTHING
+    by = f"{found.get('features') or reidentifications()[found['embedding']]}, {attack_name(found['attack'])}"
+    words = short(found["share"]) if found["above_chance"] else "nobody"
+    return TableCell(words, by=by if found["above_chance"] else "", chance=short(found["chance"]), value=found["share"])
 
 
 def _reidentified() -> Column[Row]:
-    """The largest share of originals that come first in the gallery, by any embedding and after any attack."""
-
-    def cell(row: Row) -> TableCell:
-        found = row.reidentified
-        if "share" not in found:
-            return NOTHING
-        by = f"{found.get('features') or reidentifications()[found['embedding']]}, {attack_name(found['attack'])}"
-        words = short(found["share"]) if found["above_chance"] else "nobody"
-        return TableCell(
-            words, by=by if found["above_chance"] else "", chance=short(found["chance"]), value=found["share"]
-        )
-
     def data(row: Row) -> dict[str, Any]:
         parts = ("share", "low", "high", "n", "chance", "holm", "attack", "embedding")
         return {f"reidentified_{part}": row.reidentified.get(part) for part in parts}
 
-    return Column("reidentified", "most re-identified", cell, "figure", True, data=data)
+    return Column("reidentified", "most re-identified", reidentified_cell, "figure", True, data=data)
 
 
 def _floor(name: str) -> Column[Row]:

@@ -193,7 +193,7 @@ def _written(value: Any) -> str:
 
 
 def _in_text(written: str, expected: str) -> Cells:
-    """Line by line; in a table by the head of its column and the row's second cell, which names it."""
+    """Line by line; in a table by the head of its column and the row's first cell, which names it."""
     heads: list[str] = []
     for number, (one, other) in enumerate(zip_longest(written.splitlines(), expected.splitlines()), 1):
         line = other if other is not None else one
@@ -204,7 +204,7 @@ def _in_text(written: str, expected: str) -> Cells:
         if one == other:
             continue
         if heads and one is not None and other is not None and len(_split(one)) == len(_split(other)) == len(heads):
-            name = " ".join(_split(other)[:3]).strip()
+            name = _split(other)[0]
             yield from _unlike(f"line {number} ({name})", heads, _split(one), _split(other))
         yield f"line {number}", "", _NOTHING if one is None else one, _NOTHING if other is None else other
     yield "the end of a line", "", "other white space", "plain line ends"

@@ -1,57 +1,181 @@
-"""Boards as a Markdown page: every figure links to the record that it comes from."""
+"""Boards as a Markdown page: first what the figures say, a table of at most eight columns, then one defense at a time.
+
+A row is one line on GitHub's page. Everything else is in JSON, in CSV and on the page of `harness report`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count as numbers
 from urllib.parse import quote
 
 from harness.leaderboard import verdict
+from harness.leaderboard.attack_results import AttackResult
 from harness.leaderboard.board import Board
-from harness.leaderboard.format import ATTACK_NOTES, LINKS, REPORTED_NOTES, notes, settings
+from harness.leaderboard.format import (
+    ATTACK_NOTES,
+    LOOK,
+    MARKDOWN_NOTES,
+    NO_ATTACK,
+    REPORTED_NOTES,
+    attack_name,
+    notes,
+    settings,
+)
 from harness.leaderboard.reported import PublishedRow, figure_names
 from harness.leaderboard.row import Row
+from harness.leaderboard.summary import findings, in_common, verdict_in_few_words
 from harness.report.attack_columns import AttackColumn, attack_columns
-from harness.report.columns import TableCell, displayed, displayed_of
+from harness.report.columns import NOTHING, Column, TableCell, displayed_of
+from harness.report.summary_columns import summary_columns
 from harness.system.text import markdown
 
-_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+WIDEST = 8
+"""Columns of a table at most: more do not fit a row into one line of GitHub's page."""
 
 
 def page(boards: Sequence[Board], records: str = "records") -> str:
-    """The page of one data set; figures and rows link to their records, in a folder relative to the page."""
+    """The page of one data set; figures link to their records, in a folder relative to the page."""
     records = quote(records, safe="/._-~")
-    lines = [f"# {markdown(boards[0].dataset['name'])}", "", f"{notes()} {LINKS}", ""]
+    lines = [f"# {markdown(boards[0].dataset['name'])}", ""]
+    anchors = (f"row-{number}" for number in numbers(1))
     for board in boards:
-        lines += [f"## {markdown(board.title)}", ""]
-        lines += [f"{markdown(text)}\n" for text in verdict.on_board(board)]
-        columns = [column for column in displayed_of(board.rows) if column.name != "records"]
-        cells = [[_written(column.cell(row), records) for column in columns] for row in board.rows]
-        lines += grid([column.head for column in columns], cells)
-        if any(row.attacks for row in board.rows):
-            lines += ["### Attack by attack", "", f"{ATTACK_NOTES}{_how_many(board)}", ""]
-        for row in board.rows:
-            if row.attacks:
-                said = [f"* {markdown(text)}" for text in verdict.on_row(row)[1:]]
-                lines += [f"#### {markdown(verdict.headline(row))}", "", *said, ""]
-                lines += _attacks(row, displayed(attack_columns()), records)
-        lines += _records(board.rows, records)
+        lines += _board(board, records, [next(anchors) for _ in board.rows])
     return "\n".join([*lines, *_reported(boards[0].reported)])
 
 
-def _attacks(row: Row, columns: Sequence[AttackColumn], records: str) -> list[str]:
-    """The release as is, then every attack."""
-    before = [_written(column.before(row), records) for column in columns]
-    after = [[_written(column.cell(attack), records) for column in columns] for attack in row.attacks]
-    return grid([column.head for column in columns], [before, *after])
+def _board(board: Board, records: str, anchors: Sequence[str]) -> list[str]:
+    """anchors  one for each row: where its section is"""
+    lines = [f"## {markdown(board.title)}", "", *(f"{markdown(text)}\n" for text in findings(board))]
+    told = in_common(board.rows) if board.rows else []
+    lines += [f"All rows: {markdown('; '.join(told))}.", ""] if told else []
+    rows = list(zip(board.rows, anchors, strict=True))
+    judged, waiting = ([each for each in rows if bool(each[0].missing) == missing] for missing in (False, True))
+    lines += _rows(judged, board.rows, records) if judged else []
+    lines += ["### Not yet judged", ""] if waiting else []
+    lines += [f"{markdown(text)}\n" for text in verdict.on_board(board)]
+    lines += _rows(waiting, board.rows, records) if waiting else []
+    lines += [*(f"* {text}" for text in (*notes(), MARKDOWN_NOTES)), ""] if rows else []
+    if any(row.attacks for row in board.rows):
+        lines += ["### One defense at a time", "", f"{ATTACK_NOTES}{_how_many(board)}", "", *_entries(board)]
+    for row, anchor in rows:
+        if row.attacks:
+            lines += _section(row, board, anchor, records)
+    return lines
 
 
-def _records(rows: Sequence[Row], records: str) -> list[str]:
-    """The records of every row, folded away: dozens of links would make the table's lines as high as a page."""
-    links = [
-        f"* {markdown(verdict.headline(row))}: " + " ".join(f"[{key[:6]}]({records}/{key}.json)" for key in row.records)
-        for row in rows
+def _rows(rows: Sequence[tuple[Row, str]], every: Sequence[Row], records: str) -> list[str]:
+    """The table of rows, the verdict last; a defense leads to its section."""
+    columns = summary_columns(every)
+    columns.sort(key=lambda column: column.name == "verdict")
+    cells = [
+        [
+            _defense(row, column.cell(row), anchor) if column.name == "defense" else _written(column.cell(row), records)
+            for column in columns
+        ]
+        for row, anchor in rows
     ]
-    return ["<details><summary>Records of every row</summary>", "", *links, "", "</details>", ""] if links else []
+    return grid([column.head for column in columns], cells)
+
+
+def _defense(row: Row, cell: TableCell, anchor: str) -> str:
+    """Its name, which leads to its section, and its settings; a reference in italics."""
+    name = f"[{markdown(cell.words)}](#{anchor})" if row.attacks else markdown(cell.words)
+    return " ".join(filter(None, (f"*{name}*" if row.reference else name, markdown(cell.detail))))
+
+
+def _section(row: Row, board: Board, anchor: str, records: str) -> list[str]:
+    """The verdict part by part, the attacks, those without a figure, then every score, folded away."""
+    lines = [f'#### <a id="{anchor}"></a>{markdown(verdict.headline(row))}', ""]
+    lines += [f"**{verdict_in_few_words(row).capitalize()}.**", ""]
+    lines += [f"* {markdown(text)}" for text in [*verdict.parts(row), *verdict.remarks(row)]] + [""]
+    return lines + _attacks(row, records) + _no_figure(row) + _scores(row, board, records)
+
+
+def _attacks(row: Row, records: str) -> list[str]:
+    """The release as is, then every attack that has a figure; that of `look` is the release's."""
+    shown = [attack for attack in row.attacks if _has_figures(attack) and attack.name != LOOK]
+    figures = [column for column in attack_columns() if column.brief and column.group == "figure"]
+    every = [(column.before(row), *map(column.cell, shown)) for column in figures]
+    kept = [(column, cells) for column, cells in zip(figures, every, strict=True) if any(c != NOTHING for c in cells)]
+    kept = kept[: WIDEST - 1]
+    names = [attack.name for attack in shown]
+    first = [NO_ATTACK, *(_attack(attack, names, records) for attack in shown)]
+    lines = [[name, *(_figure(cells[at]) for _, cells in kept)] for at, name in enumerate(first)]
+    return grid(["attack", *(column.brief for column, _ in kept)], lines) + _chances(kept)
+
+
+def _chances(columns: Sequence[tuple[AttackColumn, Sequence[TableCell]]]) -> list[str]:
+    said = []
+    for column, cells in columns:
+        found = sorted({cell.chance for cell in cells if cell.chance})
+        if found:
+            said.append(f"{column.brief} {found[0]}{f' to {found[-1]}' if len(found) > 1 else ''}")
+    return [f"Chance: {', '.join(said)}.", ""] if said else []
+
+
+def _has_figures(attack: AttackResult) -> bool:
+    return bool(attack.distances or attack.hit_rates)
+
+
+def _attack(attack: AttackResult, names: Sequence[str], records: str) -> str:
+    """Its name, which leads to the record of the first seed; its settings where another has the same name."""
+    name = markdown(attack_name(attack.name))
+    text = f"[{name}]({records}/{attack.records[0]}.json)" if attack.records else name
+    seeds, all_seeds = len(attack.group.ok_runs), len(attack.group.records)
+    parts = [
+        markdown(settings(attack.params)) if names.count(attack.name) > 1 else "",
+        "(control)" if attack.group.control else "(external)" if attack.external else "",
+        f"(= {NO_ATTACK})" if attack.equals_release else "",
+        f"({seeds} of {all_seeds} seeds)" if seeds < all_seeds else "",
+    ]
+    return " ".join(filter(None, (text, *parts)))
+
+
+def _no_figure(row: Row) -> list[str]:
+    """* does not apply: fastica (it separates mixtures of two sources)"""
+    why: dict[str, list[str]] = {}
+    for attack in row.attacks:
+        if attack.status != "ok":
+            why.setdefault(f"{attack.status}: {attack.reason or 'no reason was recorded'}", []).append(attack.name)
+    lines = [f"* {markdown(', '.join(names))}: {markdown(reason)}" for reason, names in why.items()]
+    return ["Without a figure, or not on every seed:", "", *lines, ""] if lines else []
+
+
+def _scores(row: Row, board: Board, records: str) -> list[str]:
+    """Every score of the row that boards show, one to a line."""
+    columns: list[Column[Row]] = [column for column in displayed_of(board.rows) if column.group == "figure"]
+    cells = []
+    for column in columns:
+        cell = column.cell(row)
+        if cell != NOTHING:
+            beside = [f"{name} {value}" for name, value in (("null", cell.null), ("chance", cell.chance)) if value]
+            by = " ".join(filter(None, (cell.by, cell.detail)))
+            figure = " ".join(filter(None, (markdown(cell.words), cell.interval)))
+            cells.append([column.head, _linked(figure, cell, records), markdown(by), markdown(", ".join(beside))])
+    table = grid(["score", "mean [95 % interval]", "by", "beside"], cells)
+    return ["<details><summary>Every score of this row</summary>", "", *table, "</details>", ""]
+
+
+def _entries(board: Board) -> list[str]:
+    """Each attack of the board once, with its settings and what it is granted beyond the released images."""
+    found: dict[tuple[str, str], AttackResult] = {}
+    for row in board.rows:
+        for attack in row.attacks:
+            found.setdefault((attack.name, _brief(attack)), attack)
+    lines = []
+    for (name, chosen), attack in sorted(found.items(), key=lambda item: item[0]):
+        if name != LOOK:
+            granted = ", ".join(attack.group.granted) or "nothing beside the images"
+            lines.append(f"* {markdown(name)}{f' ({markdown(chosen)})' if chosen else ''}: {markdown(granted)}")
+    return ["<details><summary>Settings of the attacks, and what they see</summary>", "", *lines, "", "</details>", ""]
+
+
+def _brief(attack: AttackResult) -> str:
+    """The settings; of a table of words how many there are."""
+    return settings(
+        {name: f"({len(value)} entries)" if isinstance(value, dict) else value for name, value in attack.params.items()}
+    )
 
 
 def _how_many(board: Board) -> str:
@@ -93,12 +217,13 @@ def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _written(cell: TableCell, records: str) -> str:
-    """A figure with its interval and attack that links to its record, to those of the other seeds by a small number
-    behind it, then its null or its chance."""
-    parts = (markdown(cell.words), cell.interval, markdown(cell.by), markdown(cell.detail))
-    text = " ".join(filter(None, parts))
-    if cell.records and cell.words != "-":
-        first, *others = (f"({records}/{key}.json)" for key in cell.records)
-        text = f"[{text}]{first}" + "".join(f"[{str(n).translate(_RAISED)}]{to}" for n, to in enumerate(others, 2))
-    beside = (("null", cell.null), ("chance", cell.chance))
-    return text + "".join(f", {name} {markdown(value)}" for name, value in beside if value)
+    """A figure and how far its interval reaches, which lead to the record of the first seed."""
+    return _linked(_figure(cell), cell, records)
+
+
+def _figure(cell: TableCell) -> str:
+    return " ".join(filter(None, (markdown(cell.words), cell.reach)))
+
+
+def _linked(text: str, cell: TableCell, records: str) -> str:
+    return f"[{text}]({records}/{cell.records[0]}.json)" if cell.records and cell.words != "-" else text

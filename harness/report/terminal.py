@@ -48,7 +48,7 @@ def show(boards: Sequence[Board], console: Console) -> None:
                 cells = [_lines(column, beside[column.name], row) for column in some]
                 table.add_row(*map(as_text, ("\n".join(sign), *cells)), end_section=True)
             console.print(table)
-        console.print(as_text(notes()), style="dim", highlight=False)
+        console.print(as_text(" ".join(notes())), style="dim", highlight=False)
         for text in verdict.on_board(board):
             console.print(as_text(text), highlight=False)
 

@@ -89,13 +89,13 @@ def test_a_figure_that_was_edited_by_hand_is_found_by_row_and_column_with_both_v
 def test_a_figure_in_the_page_is_found_by_its_column(tables, capsys):
     path = tables / "stripes.md"
     lines = path.read_text().splitlines()
-    row = next(number for number, line in enumerate(lines) if line.startswith("| 1 | good"))
-    lines[row] = lines[row].replace("[.800 [", "[.900 [", 1)
+    row = next(number for number, line in enumerate(lines) if line.startswith("| [good](#row-"))
+    lines[row] = lines[row].replace("[.800 →", "[.900 →", 1)
     path.write_text("\n".join(lines) + "\n")
 
     assert verify(tables) == 3
     said = capsys.readouterr().err
-    assert "column release dSSIM" in said and "1 good" in said and ".900" in said and ".800" in said
+    assert "column dSSIM → worst" in said and "[good](#row-" in said and ".900" in said and ".800" in said
 
 
 def test_a_figure_in_the_document_is_found_by_its_path(tables, capsys):

@@ -85,14 +85,15 @@ def test_markdown_shows_each_name_and_links_to_records_alone(place):
         page = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text)
         assert set(re.findall(r"<([a-z0-9]+)[ >]", page)) <= {
             "h1", "h2", "h3", "h4", "p", "a", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "code",
-            "details", "summary",
+            "details", "summary", "strong", "em",
         }, path  # fmt: skip
-        assert all(re.fullmatch(r"(\.\./r/[0-9a-f]{24}\.json)", to) for to in re.findall(r'href="([^"]*)"', page))
+        links = re.findall(r'href="([^"]*)"', page)
+        assert all(re.fullmatch(r"\.\./r/[0-9a-f]{24}\.json|#row-[0-9]+", to) for to in links)
         assert "src=" not in re.sub(r">[^<]*<", "><", page)
         title = html.unescape(re.search(r"<h1>(.*?)</h1>", page)[1])
         assert title == one_line(name) if "`" not in name else "c" in title
         widths = {line.replace("\\|", "").count("|") for line in text.splitlines() if line.startswith("|")}
-        assert len(widths) <= 2  # of the table of rows and of that of attacks
+        assert len(widths) <= 3  # of the tables of rows, of attacks and of scores
 
 
 def test_csv_has_no_formula_and_the_numbers_are_numbers(place):

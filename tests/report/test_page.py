@@ -3,44 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 
 import pytest
 from PIL import Image
 
 from harness.report.collect import collect
 from harness.report.html.page import render
+from tests.helpers.browser import needs_chromium, size, start
 from tests.helpers.crossed import DEFENSES, EVIL, cross, write
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--hide-scrollbars",
-    "--window-size=1280,900",
-)  # fmt: skip
-
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="no chromium and chromedriver here; on Debian: apt-get install chromium-driver"
-)
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    """A browser with a fresh profile, whose logs are recorded."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is of the dev extra")
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    service = Service(
-        DRIVER, log_output=subprocess.DEVNULL, env={**os.environ, "HOME": str(tmp_path_factory.mktemp("home"))}
-    )
-    driver = webdriver.Chrome(options, service)
+    driver = start(tmp_path_factory)
     yield driver
     driver.quit()
 
@@ -68,11 +45,6 @@ def page(browser, address):
     yield browser
     script(browser, "localStorage.clear()")
     assert [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"] == []
-
-
-def size(browser, width, height, phone=False):
-    view = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", view)
 
 
 def prefer(browser, scheme="light"):
