@@ -42,6 +42,10 @@ def add_command(
     return parser
 
 
+def add_legend_option(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--legend", action="store_true", help="also print how to read the columns of the board")
+
+
 def add_data_options(to: argparse.ArgumentParser, limit: int | None = None) -> None:
     """--dataset and the options of its images."""
     to.add_argument(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.commands.common import (
     add_command,
+    add_legend_option,
     add_records_option,
     path_type,
     print_result,
@@ -38,6 +39,7 @@ def add(subparsers: Any) -> None:
         metavar="FILE",
         help="figures of papers (reported.yaml beside the records)",
     )
+    add_legend_option(rank)
     rank.add_argument(
         "--verify", action="store_true", help="write nothing; fail (3) where a table in DIR is not what the records say"
     )
@@ -59,7 +61,7 @@ def rank_records(args: argparse.Namespace) -> int:
     paths = files.write(ranked, args.out, args.records)
     print_result(args, table_data.document(ranked), None)
     if not args.json:
-        terminal.show(ranked, console())
+        terminal.show(ranked, console(), args.legend)
     if any(board.reported for board in ranked) and not args.json:
         print("figures that authors report are in the tables, apart from the rows", file=sys.stderr)
     print("wrote " + ", ".join(map(str, paths)), file=sys.stderr)

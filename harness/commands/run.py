@@ -14,6 +14,7 @@ from harness.commands.common import (
     add_defense_settings,
     add_device_option,
     add_engine_options,
+    add_legend_option,
     add_records_option,
     engine_from,
     path_type,
@@ -69,6 +70,7 @@ def add(subparsers: Any) -> None:
     add_device_option(run)
     add_engine_options(run)
     add_records_option(run, "where records go")
+    add_legend_option(run)
     run.add_argument("--dry-run", action="store_true", help="print the plan and stop")
 
 
@@ -100,7 +102,7 @@ def run_cross(args: argparse.Namespace) -> int:
     if args.json:
         print_result(args, run_summary.document(cells), None)
     else:
-        run_summary.show(cells, curves, console())
+        run_summary.show(cells, curves, console(), args.legend)
     for line in run_summary.troubles(cells):
         print(one_line(line), file=sys.stderr)
     for file in run_summary.draw(curves, args.records, args.figure):

@@ -10,6 +10,7 @@ from harness.commands.common import (
     add_cache_options,
     add_command,
     add_engine_options,
+    add_legend_option,
     add_records_option,
     dataset_type,
     engine_from,
@@ -28,6 +29,7 @@ def add(subparsers: Any) -> None:
     add_engine_options(sweep)
     add_records_option(sweep, "where records go")
     add_cache_options(sweep)
+    add_legend_option(sweep)
     sweep.add_argument("--dry-run", action="store_true", help="print the plan and what it will cost, and stop")
 
 
@@ -49,7 +51,7 @@ def run_sweep(args: argparse.Namespace) -> int:
     if args.json:
         print_result(args, run_summary.document(cells), None)
     else:
-        run_summary.show(cells, [], console())
+        run_summary.show(cells, [], console(), args.legend)
     for line in run_summary.troubles(cells):
         print(one_line(line), file=sys.stderr)
     return 1 if any(cell.status == "failed" for cell in cells) else 0

@@ -1,4 +1,4 @@
-"""What `harness run` prints: the plan with its estimated cost, then the board, epoch curves, verdicts and failures.
+"""What `harness run` prints: the plan with its estimated cost, then verdicts, epoch curves, the board and failures.
 
 The cost is estimated from the seconds in the records of a folder.
 """
@@ -156,14 +156,14 @@ def document(cells: Sequence[Cell]) -> dict[str, Any]:
     return {"cells": [cell.document() for cell in cells], "verdicts": [verdict_document(row) for row in rows]}
 
 
-def show(cells: Sequence[Cell], curves: Sequence[EpochCurve], console: Console) -> None:
-    """The board, the curves, and last the verdict on each defense after the most epochs and releases."""
+def show(cells: Sequence[Cell], curves: Sequence[EpochCurve], console: Console, legend: bool = False) -> None:
+    """First the verdict on each defense after the most epochs and releases, then the curves and the board."""
     found = board_of(cells)
-    terminal.show(found, console)
-    for curve in curves:
-        console.print(epoch_curves.table(curve))
     last = {(row.defense, str(row.settings)): row for row in rows_of(cells, found)}
     terminal.verdicts(list(last.values()), console)
+    for curve in curves:
+        console.print(epoch_curves.table(curve))
+    terminal.show(found, console, legend)
 
 
 def pairs_to_draw(crosses: Sequence[Cross], file: Path | None) -> list[tuple[Entry, Entry]]:
