@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from shutil import get_terminal_size
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from harness.commands.common import (
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from harness.registry import Entry
 
 
+LEAST_WIDTH = 60  # of the list, where a terminal is narrower or says nothing of itself
+MORE = "With settings and sources: harness list defenses. All of one: harness show NAME."
 SECTIONS = ("defenses", "attacks", "metrics", "evaluators", "datasets")
 
 
@@ -38,7 +43,7 @@ def add(subparsers: Any) -> None:
 
 
 def list_entries(args: argparse.Namespace) -> int:
-    from harness.registry.availability import why_unavailable
+    from harness.registry.availability import what_it_does, why_unavailable
 
     registry = registry_from(args)
     sections: dict[str, list[dict[str, Any]]] = {}
@@ -46,18 +51,35 @@ def list_entries(args: argparse.Namespace) -> int:
     lines: list[str] = []
     for section in [args.section] if args.section else SECTIONS:
         sections[section] = []
+        indent = max(len(name) for name in registry.section(section)) + 4
         lines += ["", section] if lines else [section]
         for entry in registry.section(section).values():
             reason = why_unavailable(entry, importable)
-            knobs = " ".join(f"{knob}={_brief(value)}" for knob, value in entry.params.items())
-            lines.append(f"  {entry.name:12} {knobs:36} {'UNAVAILABLE: ' + reason if reason else entry.cite}")
             sections[section].append({**_plain(entry), "unavailable": reason})
+            about = [f"UNAVAILABLE: {reason}"] if reason else [what_it_does(entry)]
+            lines += _listed(entry.name, [*about, *(_details(entry) if args.section else [])], indent)
+    lines += [] if args.section else ["", MORE]
     print_result(args, sections, "\n".join(lines))
     return 0
 
 
+def _listed(name: str, about: Sequence[str], indent: int) -> list[str]:
+    """A name, and beside it each text in lines within the terminal."""
+    width = max(LEAST_WIDTH, get_terminal_size().columns) - indent
+    lines = [line for text in about for line in wrap(text, width, break_on_hyphens=False)] or [""]
+    return [f"{f'  {name}' if not at else '':{indent - 1}} {line}".rstrip() for at, line in enumerate(lines)]
+
+
+def _details(entry: Entry) -> list[str]:
+    """The settings, then where it comes from."""
+    knobs = " ".join(f"{knob}={_brief(value)}" for knob, value in entry.params.items())
+    weights = (entry.mixing or {}).get("weights")
+    mixing = f"weights={format_setting(weights)}" if weights else ""
+    return [text for text in (f"{knobs} {mixing}".strip(), entry.cite) if text]
+
+
 def _brief(value: Any) -> str:
-    return f"({len(value)} entries)" if isinstance(value, dict) else str(value)
+    return f"({len(value)} entries)" if isinstance(value, dict) else format_setting(value)
 
 
 def show_entry(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.registry.beside import plain
 from harness.registry.moved import moved_use, new_name
-from harness.registry.source import Location, defines, imported, locate, parse
+from harness.registry.source import Location, defines, first_sentence, imported, locate, parse
 
 if TYPE_CHECKING:
     from harness.registry.entry import Entry
@@ -37,6 +37,16 @@ def why_unavailable(entry: Entry, importable: set[str] | None = None) -> str | N
     if not defines(parse(place.file).body, entry.function):
         return f"no function {entry.function!r} in {place.file}"
     return None
+
+
+def what_it_does(entry: Entry) -> str:
+    """In one sentence: what the entry says, else its function's docstring, else where it comes from."""
+    if entry.does:
+        return entry.does
+    place = locate(entry.module)
+    if place is None or place.file is None or not place.is_python:
+        return entry.cite
+    return first_sentence(parse(place.file).body, entry.function) or entry.cite
 
 
 def _why_not_importable(module: str, seen: set[str]) -> str | None:

@@ -34,6 +34,7 @@ class Entry:
     origin  'built-in', the name of a file, or the name of an installed distribution
     package of the modules beside that file (harness.registry.beside), where its module is one of them
     ready   what says, without importing the plugin, that it lacks something on this machine; "": its module does
+    does    one sentence for `harness list`; empty: the first sentence of the function's docstring
     tune    which knob `harness tune` varies over which range (harness.registry.tune_field); no result depends on it
     """
 
@@ -52,6 +53,7 @@ class Entry:
     tune: dict[str, Any] | None = None
     package: str = ""
     ready: str = ""
+    does: str = ""
 
     @property
     def sees_all_releases(self) -> bool:
@@ -153,6 +155,7 @@ def _entry(file: Path, origin: str, section: str, name: str, given: Any) -> Entr
         cite=fields["cite"],
         origin=origin,
         ready=fields.get("ready", ""),
+        does=fields.get("does", ""),
         tune=check_tune(where, fields["tune"], fields) if "tune" in fields else None,
     )
 

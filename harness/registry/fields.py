@@ -28,6 +28,7 @@ Version = Annotated[
     int, Meta(ge=1, le=10**9, description="a whole number from 1, raised when the code's meaning changes")
 ]
 Cite = Annotated[str, Meta(min_length=1, max_length=5000, description="where it comes from")]
+Does = Annotated[str, Meta(min_length=1, max_length=300, description="one sentence: what it does")]
 Params = Annotated[dict[Knob, Any], Meta(max_length=1000)] | None
 
 
@@ -37,6 +38,7 @@ class Fields(Struct, forbid_unknown_fields=True, kw_only=True):
     use: Use
     version: Version
     cite: Cite
+    does: Does | None = None
     params: Params = None
     traits: Words = None
     ready: Use | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.util
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
@@ -146,6 +147,15 @@ def imported(nodes: Iterable[ast.AST], module: str, is_package: bool) -> Iterato
 def defines(body: Iterable[ast.stmt], name: str) -> bool:
     """Whether the statements at the top of a module bind the name, or may."""
     return any(bound in (name, "*", "__getattr__") for statement in body for bound in _bound_names(statement))
+
+
+def first_sentence(body: Iterable[ast.stmt], name: str) -> str:
+    """Of the docstring of the function of this name at the top of a module; empty where it has none."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name == name:
+            paragraph = " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
+            return re.split(r"(?<=[.!?]) (?=[A-Z])", paragraph)[0]
+    return ""
 
 
 def _bound_names(node: ast.stmt) -> Iterator[str]:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
+from typing import Literal
 
 from rich import box
 from rich.console import Console
@@ -118,7 +119,8 @@ def _ascii(words: str) -> str:
 
 def _by_width(first: _Column, columns: Sequence[_Column], width: int) -> Iterator[list[_Column]]:
     """As many columns at a time as stand beside the first within the width."""
-    left, some = width - first.width, []
+    left = width - first.width
+    some: list[_Column] = []
     for column in columns:
         if some and column.width + 1 > left:
             yield some
@@ -132,7 +134,7 @@ def _table(first: _Column, columns: Sequence[_Column]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False, show_edge=False)
     for column in (first, *columns):
         numbers = any(line[:1] in ".0123456789" for lines in column.cells for line in lines[:1])
-        side = "right" if numbers and column is not first else "left"
+        side: Literal["right", "left"] = "right" if numbers and column is not first else "left"
         table.add_column("\n".join(column.head), justify=side, no_wrap=True)
     for at in range(len(first.cells)):
         cells = [column.cells[at] for column in (first, *columns)]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 
+from harness.commands.plugins import SECTIONS
+from harness.registry import load_registry
 from tests.helpers.answers import refused
 
 
@@ -20,8 +23,35 @@ def test_list_names_every_entry(harness):
     code, out, _ = harness("list")
 
     assert code == 0
-    for word in ("defenses", "shuffle_mix", "attacks", "cnn", "metrics", "dssim", "datasets", "photos", "Raynal"):
+    for word in ("defenses", "shuffle_mix", "attacks", "cnn", "metrics", "dssim", "datasets", "photos"):
         assert word in out
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("section", [(), ("attacks",), ("datasets",)])
+def test_list_says_what_each_does_in_whole_words_within_the_terminal(harness, monkeypatch, columns, section):
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+    code, out, _ = harness("list", *section)
+
+    assert code == 0 and max(map(len, out.splitlines())) <= columns
+    flat = " ".join(out.split())
+    for name in section or SECTIONS:
+        for entry in load_registry().section(name).values():
+            assert entry.does and f"{entry.name} {entry.does}" in flat
+            assert not section or entry.cite in flat
+
+
+def test_an_entry_that_says_nothing_is_listed_by_its_docstring(harness, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "faded.py").write_text('def fade(s, w, rng):\n    """Fade the sources. Twice.\n\n    more"""\n')
+    mixing = "{weights: [1.0], pairing: permutation, intra_class: false, label: dominant}"
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"defenses: {{fade: {{use: 'faded:fade', version: 1, cite: me, mixing: {mixing}}}}}")
+
+    _, out, _ = harness("list", "defenses", "--registry", file)
+
+    assert re.search(r"^  fade +Fade the sources\.$", out, re.MULTILINE)
 
 
 def test_a_section_is_listed_alone_and_parses(harness):
