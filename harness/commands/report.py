@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.commands.common import (
     add_command,
+    add_data_options,
     add_records_option,
     path_type,
     print_result,
     registry_from,
 )
+from harness.system.text import counted, one_line
+
+if TYPE_CHECKING:
+    from harness.registry import Registry
+    from harness.report.collect import Report
 
 
 def add(subparsers: Any) -> None:
@@ -20,6 +26,18 @@ def add(subparsers: Any) -> None:
         subparsers, "report", make_report, "one self-contained HTML page from records, and figures", needs_scratch=False
     )
     add_records_option(report, "records")
+    report.add_argument(
+        "--also", type=path_type, action="append", default=[], metavar="DIR",
+        help="a further folder of records, whose boards and curves follow; several times for several",
+    )  # fmt: skip
+    report.add_argument(
+        "--pictures", choices=("best", "quick", "none"), default="best",
+        help="originals, releases and reconstructions, made again once: by the attack that comes nearest (best, the "
+        "default), by the nearest that trains no network (quick), or none",
+    )  # fmt: skip
+    add_data_options(report)
+    report.set_defaults(dataset=None)
+    report.add_argument("--device", help="where pictures are made, if not as the records were: cpu or cuda")
     report.add_argument("--out", type=path_type, metavar="FILE", help="the page (report.html in the records folder)")
     report.add_argument(
         "--sheet",
@@ -34,6 +52,23 @@ def add(subparsers: Any) -> None:
     )
 
 
+def _with_pictures(report: Report, registry: Registry, args: argparse.Namespace) -> Report:
+    from harness.system.device import use_threads
+    from harness.system.progress import ProgressDisplay
+    from harness.tools.board_pictures import jobs, with_pictures
+
+    use_threads()
+    with ProgressDisplay() as watch:
+        watch.expect(jobs(report, args.pictures))
+        made = with_pictures(report, registry, vars(args), args.pictures, watch.step)
+    for problem in made.problems:
+        print(one_line(problem), file=sys.stderr)
+    if made.originals:
+        held = counted(made.originals, "original image")
+        print(f"the page holds {held}; --pictures none leaves pictures out", file=sys.stderr)
+    return made.report
+
+
 def make_report(args: argparse.Namespace) -> int:
     from harness.records.provenance import CodeAtHand
     from harness.report.collect import check_out, collect, write
@@ -42,12 +77,15 @@ def make_report(args: argparse.Namespace) -> int:
     if args.out:
         check_out(args.out)
     out = args.out or args.records / "report.html"
-    report = collect(args.records, args.sheet, CodeAtHand(registry_from(args)))
+    registry = registry_from(args)
+    report = collect(args.records, args.sheet, CodeAtHand(registry), args.also)
     figures = []
     if args.figures:
         from harness.report.figures.draw import draw
 
         figures = draw(report, args.figures)
+    if args.pictures != "none":
+        report = _with_pictures(report, registry, args)
     from harness.report.html.page import render
 
     write(out, render(report))

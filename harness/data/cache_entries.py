@@ -15,7 +15,7 @@ from harness.data.cache import INDEX, facts_in, held_by_nobody
 
 IMAGES, DOWNLOADS, ANSWERS, OTHER = "images", "downloads", "answers", "other"
 KINDS = (IMAGES, DOWNLOADS, ANSWERS)
-_FOLDERS = {"roles": IMAGES, "decoded": IMAGES, "downloads": DOWNLOADS, "vision": ANSWERS}
+_FOLDERS = {"roles": IMAGES, "pictures": IMAGES, "decoded": IMAGES, "downloads": DOWNLOADS, "vision": ANSWERS}
 
 
 @dataclass(frozen=True)

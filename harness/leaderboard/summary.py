@@ -74,6 +74,11 @@ def row_settings(row: Row, rows: Sequence[Row]) -> str:
     return " ".join(filter(None, parts))
 
 
+def short_label(row: Row, rows: Sequence[Row]) -> str:
+    """shuffle_mix block=8 .75/.25: what tells a row from the others, beside its mark in a chart."""
+    return " ".join(filter(None, (row.defense, row_settings(row, rows))))
+
+
 def _same(values: Iterable[object]) -> bool:
     return len(set(values)) <= 1
 

@@ -9,7 +9,7 @@ import base64
 import io
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
@@ -22,6 +22,7 @@ from harness.leaderboard.selection import Code
 from harness.records import Records, RunResult
 from harness.report import epoch_curves
 from harness.report.epoch_curves import EpochCurve
+from harness.report.gallery import Gallery
 from harness.report.heatmap import Grid, grids
 from harness.report.provenance_table import Origins, origins
 from harness.system.documents import read_bytes
@@ -75,13 +76,19 @@ def _read(file: Path) -> Sheet:
 
 @dataclass(frozen=True)
 class Section:
-    """One board and what is drawn of it; `anchor` is the target of links to it."""
+    """One board and what is drawn of it.
+
+    anchor      the target of links to it
+    no_gallery  why it has no pictures, where they were wanted
+    """
 
     anchor: str
     board: Board
     grids: Sequence[Grid]
     curves: Sequence[EpochCurve]
     origins: Origins
+    gallery: Gallery | None = None
+    no_gallery: str = ""
 
     @property
     def releases(self) -> list[int]:
@@ -105,6 +112,7 @@ class Report:
 
     read, used  numbers of records that were found, and of those that are on a board
     missing     releases that could not be made, with the reason: they have no row
+    records     all that were read, by key
     """
 
     sections: Sequence[Section]
@@ -112,18 +120,28 @@ class Report:
     read: int
     used: int
     missing: Sequence[str]
+    records: Mapping[str, RunResult] = field(default_factory=dict, repr=False)
 
 
-def collect(folder: Path, named: Sequence[Path] = (), code: Code | None = None) -> Report:
-    """Everything that the page shows; `named` are the sheets that were asked for."""
-    records = {record.spec.key: record for record in Records(folder).all()}
-    if not records:
-        raise HarnessError(f"no records in {folder}; run `harness run` first, or name a folder with --records")
+def collect(folder: Path, named: Sequence[Path] = (), code: Code | None = None, more: Sequence[Path] = ()) -> Report:
+    """Everything that the page shows, boards with judged rows first.
+
+    named  the sheets that were asked for
+    more   further folders of records: their boards follow, each of its own folder
+    """
+    records: dict[str, RunResult] = {}
+    found: list[Board] = []
+    for place in (folder, *more):
+        read = {record.spec.key: record for record in Records(place).all()}
+        if not read:
+            raise HarnessError(f"no records in {place}; run `harness run` first, or name a folder with --records")
+        found += boards(read.values(), code=code)
+        records |= read
     pictures = sheets(folder, named)
-    found = boards(records.values(), code=code)
+    found.sort(key=_incomplete)
     used = {key for board in found for row in board.rows for key in row.records}
     missing = _missing(records.values(), used)
-    return Report(sections(found, records), pictures, len(records), len(used & set(records)), missing)
+    return Report(sections(found, records), pictures, len(records), len(used & set(records)), missing, records)
 
 
 def sections(found: Iterable[Board], records: Mapping[str, RunResult]) -> list[Section]:
@@ -132,6 +150,12 @@ def sections(found: Iterable[Board], records: Mapping[str, RunResult]) -> list[S
         Section(f"board-{at}", board, grids(board), epoch_curves.of_board(board), origins(board, records))
         for at, board in enumerate((board for board in found if board.rows), 1)
     ]
+
+
+def _incomplete(board: Board) -> tuple[bool, float]:
+    """What sorts boards: those with judged rows first, of these those with the fewest others."""
+    judged = sum(not row.missing for row in board.rows)
+    return judged == 0, 1 - judged / len(board.rows) if board.rows else 1.0
 
 
 def check_out(out: Path) -> None:

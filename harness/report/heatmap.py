@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.leaderboard.attack_results import AttackResult
 from harness.leaderboard.board import Board
-from harness.leaderboard.format import attack_name, figure, settings, short, t_and_r
+from harness.leaderboard.format import LOOK, attack_name, figure, settings, short, t_and_r
 from harness.leaderboard.row import Row
 from harness.leaderboard.verdict import AS_IS
 from harness.scores import SCORES, label, on_boards
@@ -138,6 +138,8 @@ def _columns(rows: Sequence[Row], measure: Measure) -> list[HeatmapColumn]:
     for row in rows:
         for attack in row.attacks:
             score = score_of(attack, measure.name)
+            if attack.name == LOOK:  # the release as is, which has a column of its own
+                continue
             if score or attack.group.entry.get("kind") in measure.kinds:
                 control[_key(attack)] = attack.group.control
                 scored[_key(attack)] += [score["mean"]] if score else []

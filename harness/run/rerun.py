@@ -47,22 +47,28 @@ def rerun(
     attack = entry_of("attacks", inputs["attack"], registry) if "attack" in inputs else None
     for entry in filter(None, (defense, attack)):
         bind(entry)
-    options = options_of(record, registry, given)
-    try:
-        options.check()
-    except HarnessError as error:
-        raise HarnessError(f"record {record.spec.key}: {error}") from None
-    bench = make_bench(options, registry, Records.nowhere(), progress)
-    bench = replace(bench, report=report, splits=replace(bench.splits, name=inputs["dataset"]["name"]))
+    bench = replace(bench_of(record, registry, given, progress), report=report)
     if "utility" in inputs:
         bench = replace(bench, utility=inputs["utility"]["params"])
-    _check_data(record, bench)
     piece = _piece_of(record, bench, defense, attack)
     proof = None
     if piece.proof is not None and piece.attack is not None and record.status != "ok":  # its proof may have failed
         proof = bench.attack(bench.undefended, piece.attack, piece.seed)
     report(" ".join([piece.spec.kind, *piece.spec.names]))
     return compare(record, bench.do(piece, proof))
+
+
+def bench_of(record: RunResult, registry: Registry, given: Mapping[str, Any], progress: Any = None) -> Bench:
+    """A bench on the images of a record, which is checked to be on them; it writes no records."""
+    options = options_of(record, registry, given)
+    try:
+        options.check()
+    except HarnessError as error:
+        raise HarnessError(f"record {record.spec.key}: {error}") from None
+    bench = make_bench(options, registry, Records.nowhere(), progress)
+    bench = replace(bench, splits=replace(bench.splits, name=record.inputs["dataset"]["name"]))
+    _check_data(record, bench)
+    return bench
 
 
 def options_of(record: RunResult, registry: Registry, given: Mapping[str, Any]) -> RunOptions:

@@ -87,24 +87,24 @@ def _column(
     """Of one defense: per depth (release, then attacks), per original, an image and its caption."""
     first = {int(original): row for row, original in reversed(list(enumerate(secret.dominant_rows)))}
     depths: list[list[tuple[Array | None, str]]] = [
-        [_captioned(client, release.images[first[o]], o) if o in first else (None, "in no release") for o in originals]
+        [captioned(client, release.images[first[o]], o) if o in first else (None, "in no release") for o in originals]
     ]
     for attack in attacks:
         try:
-            guesses = _reconstructed(client, defense, attack)
+            guesses = reconstructed(client, defense, attack)
         except (Inapplicable, NotConverged, Skipped) as reason:
             depths.append([(None, type(reason).__name__.lower()) for _ in originals])
             continue
         depths.append(
-            [_best(client, guesses[first[o]], o) if first.get(o) in guesses else (None, "-") for o in originals]
+            [best(client, guesses[first[o]], o) if first.get(o) in guesses else (None, "-") for o in originals]
         )
     return depths
 
 
-def _reconstructed(client: Client, defense: Entry, attack: Entry) -> dict[int, Bytes]:
+def reconstructed(client: Client, defense: Entry, attack: Entry, seed: int = 0) -> dict[int, Bytes]:
     """Row of the release -> (M, 3, H, W) candidates."""
-    observation = client.observe(defense, attack, 0)
-    guess = bind(attack)(observation, torch_generator(derive(root_of(0), "attack", attack.name), client.device))
+    observation = client.observe(defense, attack, seed)
+    guess = bind(attack)(observation, torch_generator(derive(root_of(seed), "attack", attack.name), client.device))
     if guess.releases is not None:
         named = zip(guess.releases, guess.candidates, strict=True)
         return {int(row): candidates for (release, row), candidates in named if release == 0}
@@ -112,12 +112,13 @@ def _reconstructed(client: Client, defense: Entry, attack: Entry) -> dict[int, B
     return dict(zip(map(int, rows), guess.candidates, strict=True))
 
 
-def _best(client: Client, candidates: Bytes, original: int) -> tuple[Array, str]:
+def best(client: Client, candidates: Bytes, original: int) -> tuple[Array, str]:
     """The candidate that is nearest to the original, as the evaluator chooses it."""
-    return min((_captioned(client, candidate, original) for candidate in candidates), key=lambda shown: shown[1])
+    return min((captioned(client, candidate, original) for candidate in candidates), key=lambda shown: shown[1])
 
 
-def _captioned(client: Client, picture: Bytes, original: int) -> tuple[Array, str]:
+def captioned(client: Client, picture: Bytes, original: int) -> tuple[Array, str]:
+    """The pixels, and their distances to the original in words."""
     truth = to_images(torch.from_numpy(client.splits.private.images[original : original + 1].copy()))
     image = to_images(picture[None].cpu())
     distances = {name: float(bind(client.registry.get("metrics", name))(image, truth)) for name in judged()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from harness.report.collect import collect, judgement, passing, sheets
 from harness.report.html.chart_data import document
 from harness.report.html.page import in_script, policy, render
 from tests.helpers.crossed import DEFENSES, EPOCHS, EVIL, cross, write
+from tests.helpers.paths import ROOT
 
 # Points and curves
 
@@ -287,5 +289,18 @@ def test_a_pipe_beside_the_records_is_left_out(tmp_path, caplog):
     assert sheets(tmp_path, []) == [] and "no regular file" in caplog.text
 
 
-def test_without_a_sheet_the_page_says_how_to_make_one(page):
-    assert "harness preview" in page
+def test_without_a_sheet_the_page_has_no_section_for_one(page):
+    assert 'id="sheets"' not in page and 'href="#sheets"' not in page
+
+
+def test_the_page_of_the_committed_boards_is_below_two_megabytes():
+    found = collect(ROOT / "leaderboards" / "records")
+
+    assert len(found.sections) > 1 and len(render(found).encode()) < 2e6
+
+
+def test_the_charts_are_drawn_by_the_bundle_that_npm_has():
+    """plotly.js-basic-dist-min 4.1.1: `npm pack plotly.js-basic-dist-min@4.1.1`."""
+    text = (ROOT / "harness" / "report" / "html" / "plotly-basic.min.js").read_bytes()
+
+    assert hashlib.sha256(text).hexdigest() == "99784e3abfb07b142a15e521a439e6d9addceadb3f79553fd24c72774f0649ba"

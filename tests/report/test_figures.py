@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from harness.leaderboard.format import short
+from harness.leaderboard.summary import short_label
 from harness.records import Records
 from harness.report.collect import collect
 from harness.report.html.page import render
-from tests.helpers.crossed import DEFENSES, cross, write
+from tests.helpers.crossed import DEFENSES, EPOCHS, EVIL, cross, write
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +42,13 @@ def test_svg_holds_text_as_text_and_names_as_names(figures, section):
     assert "&lt;script&gt;" in text and "<script" not in text
 
 
-def test_every_row_of_the_most_epochs_is_named_in_the_figure(figures):
+def test_every_row_of_the_most_epochs_is_named_with_its_settings_in_the_figure(figures, section):
     text = next(path for path in figures if path.name == "privacy_utility.svg").read_text()
+    rows = [row for row in section.board.rows if row.releases == max(EPOCHS)]
 
-    assert all(f">{name}<" in text for name, *_ in DEFENSES)
-    assert text.count(">mix<") == 1
+    labels = [f">{short_label(row, rows)}<" for row in rows]
+    assert len(labels) == len(DEFENSES) + 1 and ">noise_mix sigma=20 .75/.25<" in labels
+    assert [label for label in labels if EVIL not in label and text.count(label) != 1] == []
 
 
 def test_svg_is_the_same_file_for_the_same_records(small, tmp_path):
@@ -80,7 +83,7 @@ def test_a_board_without_utility_or_attacks_is_a_page_and_no_figure(tmp_path):
 
     page = render(found)
 
-    assert "No model was trained" in page and "No attack was run" in page and "No attack on several releases" in page
+    assert "No model was trained" in page and "No attack was run" in page and "Privacy by releases" not in page
     assert draw(found, tmp_path / "figures") == []
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.leaderboard.format import trimmed
 from harness.leaderboard.reported import table_7
 from harness.leaderboard.row import Row
+from harness.leaderboard.summary import short_label
 from harness.report.collect import Section, judgement
 from harness.report.figures.style import INK, PALE, basis, new, reach, titled, write_names
 from harness.scores import label, ranking, threshold
@@ -29,7 +30,7 @@ def privacy_utility(section: Section, rows: Sequence[Row]) -> Figure:
     figure = new(7.2, 5)
     axes = figure.subplots()
     _threshold(axes)
-    reported = _paper(axes)
+    reported = _paper(axes, section.board.dataset["name"])
     named: set[str] = set()
     for row in rows:
         _row(axes, row, named)
@@ -43,7 +44,7 @@ def privacy_utility(section: Section, rows: Sequence[Row]) -> Figure:
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False, fontsize=8)
     about = f"{section.board.title}\n{basis(rows)}; bars: 95 % intervals; |: the release before any attack"
     titled(figure, "Privacy against utility", about)
-    write_names(axes, [(row.defense, _place(row)) for row in rows], reported)
+    write_names(axes, [(short_label(row, rows), _place(row)) for row in rows], reported)
     return figure
 
 
@@ -62,15 +63,16 @@ def _threshold(axes: Axes) -> None:
     )  # fmt: skip
 
 
-def _paper(axes: Axes) -> list[tuple[float, float]]:
-    """The paper's points, drawn; where they are."""
-    rows = [row.figures for row in table_7() if not row.intra_class]
+def _paper(axes: Axes, dataset: str) -> list[tuple[float, float]]:
+    """The paper's points, drawn on the board of its own data set alone: the accuracy of others is another task's."""
+    paper = [row for row in table_7() if not row.intra_class and row.dataset == dataset]
+    rows = [row.figures for row in paper]
     points = [(row[ranking()], row["utility"]) for row in rows if ranking() in row and "utility" in row]
     if not points:
         return []
     axes.plot(
         *zip(*points, strict=True), "D", color="#9A6700", markerfacecolor="none", markersize=4.5, markeredgewidth=0.9,
-        alpha=0.8, zorder=2, label="the paper's Table 7 (cats and dogs), not attacked",
+        alpha=0.8, zorder=2, label=f"{paper[0].cite}, not attacked",
     )  # fmt: skip
     return points
 

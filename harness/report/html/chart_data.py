@@ -8,6 +8,7 @@ from typing import Any
 from harness.leaderboard.format import attack_name, settings
 from harness.leaderboard.reported import PublishedRow, table_7
 from harness.leaderboard.row import Row
+from harness.leaderboard.summary import short_label
 from harness.report.collect import Report, Section
 from harness.report.epoch_curves import EpochCurve, scores_by_epoch
 from harness.scores import judged, label, ranking, thresholds
@@ -23,6 +24,7 @@ def document(report: Report) -> dict[str, Any]:
         "ranking": ranking(),
         "curve_titles": dict(scores_by_epoch()),
         "paper": [_published(row) for row in table_7()],
+        "paper_about": f"{table_7()[0].dataset}, {table_7()[0].about}",
         "boards": [_board(section) for section in report.sections],
     }
 
@@ -31,7 +33,7 @@ def _board(section: Section) -> dict[str, Any]:
     return {
         "anchor": section.anchor,
         "title": section.board.title,
-        "points": [_point(row) for row in section.board.rows],
+        "points": [{**_point(row), "label": short_label(row, section.board.rows)} for row in section.board.rows],
         "blank": _blank(section.board.rows),
         "curves": [_curve(curve) for curve in section.curves],
     }

@@ -68,11 +68,10 @@
     const x = (value) => ((value - left) / (right - left)) * width;
     const y = (value) => (1 - (value - bottom) / (top - bottom)) * height;
     const marks = points.map((p) => [x(p.worst[measure].mean), y(p.utility.mean)]);
-    const several = new Set(points.map((point) => times(point, ""))).size > 1;
     const taken = [...marks, ...others.map(([ox, oy]) => [x(ox), y(oy)])].map(([px, py]) => [px - 5, py - 5, px + 5, py + 5]);
     const meets = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
     return points.flatMap((point, at) => {
-      const named = clip(point.defense, 24) + (several ? ` ${times(point, "")}` : "");
+      const named = clip(point.label, 48);
       const wide = 7 * named.length + 4;
       const [px, py] = marks[at];
       for (const [dx, dy] of [[9, -9], [9, 9], [-9 - wide, -9], [-9 - wide, 9], [-wide / 2, -15], [-wide / 2, 15], [9, -21], [9, 21]]) {
@@ -135,7 +134,7 @@
         traces.push({
           type: "scatter", mode: "markers", name: `the paper, ${intra ? "intra-class" : "not attacked"}`, marker: { symbol, size: 8, color: colour("amber"), line: { width: 1.3 } }, opacity: 0.8,
           x: some.map((p) => p.distances[measure]), y: some.map((p) => p.utility), hoverinfo: "text",
-          hovertext: some.map((p) => `<b>the paper’s ${plain(p.defense)}</b>${intra ? ", intra-class" : ""}<br>${plain(p.settings)}<br>${labels[measure]} ${short(p.distances[measure])}, not attacked<br>accuracy ${short(p.utility)}<br>cats and dogs at 256 px`),
+          hovertext: some.map((p) => `<b>the paper’s ${plain(p.defense)}</b>${intra ? ", intra-class" : ""}<br>${plain(p.settings)}<br>${labels[measure]} ${short(p.distances[measure])}, not attacked<br>accuracy ${short(p.utility)}<br>${plain(data.paper_about)}`),
         });
       }
     }
@@ -160,7 +159,8 @@
     if (!points.length) return [plot, [], layout(plot, { xaxis: { visible: false }, yaxis: { visible: false }, annotations: [nothing] })];
     const seen = traces.flatMap((trace) => trace.y.filter((value) => value !== null));
     const lowest = Math.min(...seen, ...points.map((p) => p.utility.low ?? 1));
-    const yRange = [Math.max(0, Math.floor(lowest * 10 - 0.5) / 10), 1.02];
+    const highest = Math.max(...seen, ...points.map((p) => p.utility.high ?? 0));
+    const yRange = [Math.max(0, Math.floor(lowest * 10 - 0.5) / 10), Math.min(1.02, Math.ceil(highest * 10 + 0.5) / 10)];
     const xRange = [-0.03, Math.max(1, ...points.map((p) => p.worst[measure].high ?? 0)) + 0.03];
     const limit = data.thresholds[measure] && line("x", data.thresholds[measure], `threshold ${short(data.thresholds[measure]).replace(/0$/, "")}`, colour("pale"), "dash");
     const blank = board.blank[measure] && line("x", board.blank[measure], "mean image", colour("pale"), "dot");

@@ -21,14 +21,17 @@ from harness.leaderboard import verdict
 from harness.leaderboard.format import epochs_and_releases, settings, short, trimmed
 from harness.leaderboard.reported import table_7
 from harness.leaderboard.row import Row
-from harness.report.collect import Report, judgement, passing
+from harness.leaderboard.summary import findings, in_common, row_settings, short_label
+from harness.report.collect import Report, Section, judgement, passing
 from harness.report.columns import Column, displayed_of, figure_cell
 from harness.report.epoch_curves import scores_by_epoch
 from harness.report.html.chart_data import document
+from harness.report.summary_columns import summary_columns
 from harness.scores import judged, label, ranking, thresholds
 from harness.system.text import printable
 
 PLACE = Path(__file__).parent
+PLOTLY = "plotly-basic.min.js"
 SCRIPTS = ("theme.js", "table.js", "charts.js")
 
 
@@ -47,6 +50,13 @@ def render(report: Report) -> str:
     environment.globals |= {"judgement": judgement, "passing": passing, "figure_cell": figure_cell}
     environment.globals |= {"page_columns": page_columns, "scores_by_epoch": scores_by_epoch()}
     environment.globals |= {"epochs_and_releases": epochs_and_releases}
+    environment.globals |= {"findings": findings, "in_common": in_common, "summary_columns": summary_columns}
+    environment.globals |= {
+        "short_label": short_label,
+        "row_settings": row_settings,
+        "curve_notes": curve_notes,
+        "paper_note": paper_note,
+    }
     environment.globals |= {"judged": judged(), "ranking": ranking(), "thresholds": thresholds()}
     environment.globals |= {"on_board": verdict.on_board, "on_row": verdict.on_row, "headline": verdict.headline}
     environment.tests["startswith_warning"] = lambda text: text.startswith("Warning:")
@@ -92,6 +102,33 @@ def page_columns(rows: Sequence[Row]) -> list[PageColumn]:
     ]
 
 
+def curve_notes(section: Section) -> str:
+    """What T is along the curves of this board."""
+    kinds = {curve.epochs for curve in section.curves}
+    said = ["R releases go to the attack: every release reveals more."]
+    if None in kinds:
+        said.append("Utility: of a model that trains one epoch on each of the R releases (T = R).")
+    said += [
+        f"Curves of T = {epochs}: of models that train {epochs} epochs on R releases in turn."
+        for epochs in sorted(kinds - {None}, key=str)
+    ]
+    if any(curve.control for curve in section.curves):
+        said.append("Dotted: a control, which knows what no adversary knows.")
+    return " ".join(said)
+
+
+def paper_note(section: Section) -> str:
+    """Of which images the paper's points are, beside this board."""
+    paper, data = table_7()[0], section.board.dataset
+    where = f"{paper.dataset} ({paper.about})"
+    if data["name"] == paper.dataset:
+        return f"The paper's points are of unattacked releases of this data set, {where}."
+    return (
+        f"The paper's points are of unattacked releases of another data set, {where}: its accuracy is no measure for "
+        f"the {data['classes']} classes here."
+    )
+
+
 def policy(scripts: list[str]) -> str:
     """Only these scripts run, pictures are data, and nothing is fetched, framed or sent.
 
@@ -126,10 +163,9 @@ def _read(name: str) -> str:
 
 
 def _plotly() -> str:
-    from plotly.offline import get_plotlyjs
-
-    text: str = get_plotlyjs()
+    """Plotly's basic bundle, as npm has it (plotly.js-basic-dist-min): scatter charts in a quarter of the whole."""
+    text = _read(PLOTLY)
     for end in ("</script", "<!--", "<script"):  # none of them today; one would end the script, or hide its end
         if end in text.lower():
-            raise ValueError(f"plotly.js holds {end!r}: it cannot be put into a page as it is")
-    return text.strip()
+            raise ValueError(f"{PLOTLY} holds {end!r}: it cannot be put into a page as it is")
+    return text
