@@ -22,8 +22,8 @@ from harness.leaderboard.selection import Code
 from harness.records import Records, RunResult
 from harness.report import epoch_curves
 from harness.report.epoch_curves import EpochCurve
-from harness.report.gallery import Gallery
 from harness.report.heatmap import Grid, grids
+from harness.report.pictures import BoardPictures
 from harness.report.provenance_table import Origins, origins
 from harness.system.documents import read_bytes
 from harness.system.files import write_atomically
@@ -79,7 +79,7 @@ class Section:
     """One board and what is drawn of it.
 
     anchor      the target of links to it
-    no_gallery  why it has no pictures, where they were wanted
+    no_pictures  why it has no pictures, where they were wanted
     """
 
     anchor: str
@@ -87,8 +87,8 @@ class Section:
     grids: Sequence[Grid]
     curves: Sequence[EpochCurve]
     origins: Origins
-    gallery: Gallery | None = None
-    no_gallery: str = ""
+    pictures: BoardPictures | None = None
+    no_pictures: str = ""
 
     @property
     def releases(self) -> list[int]:

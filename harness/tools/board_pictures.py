@@ -24,7 +24,7 @@ from harness.leaderboard.summary import short_label
 from harness.records import RunResult
 from harness.registry import Entry, Registry
 from harness.report.collect import Report, Section
-from harness.report.gallery import Gallery, Picture, RowPictures
+from harness.report.pictures import BoardPictures, Picture, RowPictures
 from harness.run.bench import Bench
 from harness.run.rerun import bench_of, entry_of
 from harness.scores import ranking
@@ -59,7 +59,7 @@ def with_pictures(
     mode: Mode,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Made:
-    """The report with a gallery for each board whose images are at hand.
+    """The report with pictures for each board whose images are at hand.
 
     given  the caller's data options (dataset, size, limit, public_share) and device; None: as the records say
     mode   best: by the attack that comes nearest, which may train a network; quick: by the nearest that trains none
@@ -67,24 +67,24 @@ def with_pictures(
     sections, problems, originals = [], [], 0
     for section in report.sections:
         try:
-            gallery = _gallery(section, report.records, registry, given, mode, tell)
+            found = _pictures_of(section, report.records, registry, given, mode, tell)
         except HarnessError as problem:
             problems.append(f"{section.board.dataset['name']}: no pictures: {problem}")
-            sections.append(replace(section, no_gallery=str(problem)))
+            sections.append(replace(section, no_pictures=str(problem)))
         else:
-            originals += len(gallery.originals)
-            sections.append(replace(section, gallery=gallery))
+            originals += len(found.originals)
+            sections.append(replace(section, pictures=found))
     return Made(replace(report, sections=sections), originals, problems)
 
 
-def _gallery(
+def _pictures_of(
     section: Section,
     records: Mapping[str, RunResult],
     registry: Registry,
     given: Mapping[str, Any],
     mode: Mode,
     tell: Callable[[str], None],
-) -> Gallery:
+) -> BoardPictures:
     chosen = [(row, _release_of(row, records), *_attack_of(row, mode)) for row in _rows(section)]
     bench: Bench | None = None
 
@@ -105,7 +105,7 @@ def _gallery(
             return _pictures(get_bench(), registry, row, release, attack)
 
         found.append(_row_pictures(row, attack, reason, _kept(" ".join(keys), section, make)))
-    return Gallery([Picture(pixels) for pixels in originals["pixels"]], found)
+    return BoardPictures([Picture(pixels) for pixels in originals["pixels"]], found)
 
 
 def jobs(report: Report, mode: Mode) -> list[tuple[str, float | None]]:

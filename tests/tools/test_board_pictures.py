@@ -56,7 +56,7 @@ def page_of(records, out, *more) -> str:
 
 
 def shown(page: str) -> dict[str, list[tuple[np.ndarray, str]]]:
-    """The pictures of the gallery by what they are of: their pixels, (3, H, W), and the words under them."""
+    """The pictures of the page by what they are of: their pixels, (3, H, W), and the words under them."""
     (table,) = re.findall(r'(?s)<table class="pictures">(.*?)</table>', page)
     found: dict[str, list[tuple[np.ndarray, str]]] = {}
     for cell in re.findall(r"(?s)<td>(.*?)</td>", table):
@@ -75,7 +75,7 @@ def distance(name: str, one: np.ndarray, other: np.ndarray) -> str:
     return short(float(METRICS[name](*images)))
 
 
-def test_the_gallery_shows_originals_releases_and_reconstructions_with_their_distances(records, pictures, tmp_path):
+def test_the_page_shows_originals_releases_and_reconstructions_with_their_distances(records, pictures, tmp_path):
     found = shown(page_of(records, tmp_path / "page.html", "--dataset", pictures))
     private = load(pictures).private
 

@@ -43,7 +43,7 @@ class Picture:
 class RowPictures:
     """One row of a board.
 
-    released       one picture for each original of the gallery
+    released       one picture for each original
     reconstructed  the best candidate of the attack for each; None where it answers no image of that original
     attack         by which; empty: none was run, and the reason says why
     """
@@ -56,7 +56,7 @@ class RowPictures:
 
 
 @dataclass(frozen=True)
-class Gallery:
+class BoardPictures:
     """Of one board: some originals, and what each row makes of them."""
 
     originals: Sequence[Picture]
