@@ -31,9 +31,9 @@ def add(subparsers: Any) -> None:
         help="a further folder of records, whose boards and curves follow; several times for several",
     )  # fmt: skip
     report.add_argument(
-        "--pictures", choices=("best", "quick", "none"), default="best",
-        help="originals, releases and reconstructions, made again once: by the attack that comes nearest (best, the "
-        "default), by the nearest that trains no network (quick), or none",
+        "--pictures", choices=("best", "quick", "none"), default="quick",
+        help="originals, releases and reconstructions, made again once: by the attack that comes nearest, which may "
+        "train for as long as it did (best), by the nearest that trains no network (quick, the default), or none",
     )  # fmt: skip
     add_data_options(report)
     report.set_defaults(dataset=None)
