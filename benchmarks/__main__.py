@@ -6,37 +6,60 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import imagehash
 import piq
 import torch
 from PIL import Image
 
+from benchmarks import training
 from benchmarks.transforms import transforms
 from harness.images import to_bytes
 from harness.plugins.evaluators.privacy import dhaar, dssim, mse, phash
 from harness.randomness import derive, torch_generator
-from harness.system.device import use_threads
-from harness.train import RECIPES, Learner, networks, seeded
+from harness.report.markdown import grid
+from harness.system.device import available_cores, keep_freed_memory, low_precision, use_threads
 
 SIZES = (64, 96, 256)
 REPEATS = 7
+HEADS = ("path", "px", "ours, ms/image", "peer, ms/image", "ratio", "peer")
+TRAINED = """\
+Training at 64 px, in images a CPU-second. Ours is what a run executes (bytes to floats, mirroring, clipped gradients,
+running averages); the columns after it are a bare loop on floats that are ready: torch's own layout and channels-last,
+each in float32 and in bfloat16 where the CPU multiplies that, and the best of them compiled by `torch.compile`."""
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--repeats", type=int, default=REPEATS)
+    arguments.add_argument("--out", type=Path, help="write the tables there as Markdown, too")
     options = arguments.parse_args()
+    keep_freed_memory()  # as every command does
     # One thread each: torch's second thread keeps spinning for a while after its turn and would slow the other side.
-    print(f"{use_threads(1)} thread; median of {options.repeats} interleaved repeats")
-    print(f"{'path':34} {'size':>5} {'ours, ms/image':>15} {'peer, ms/image':>15} {'ratio':>7}  peer")
-    for size in SIZES:
-        for name, peer, ours, theirs, images in metrics(size) + transforms(size):
-            report(name, size, peer, ours, theirs, images, options.repeats)
-    print(f"{use_threads()} threads:")
-    name, peer, ours, theirs, images = training()
-    report(name, 96, peer, ours, theirs, images, min(options.repeats, 3))
+    use_threads(1)
+    about = f"{machine()}; one thread, medians of {options.repeats} repeats in turns."
+    print(about)
+    print(f"{HEADS[0]:34} {HEADS[1]:>5} {HEADS[2]:>15} {HEADS[3]:>15} {HEADS[4]:>7}  {HEADS[5]}")
+    speeds = [
+        report(name, size, peer, ours, theirs, images, options.repeats)
+        for size in SIZES
+        for name, peer, ours, theirs, images in metrics(size) + transforms(size)
+    ]
+    trained = []
+    print("\n" + " | ".join(training.HEADS))
+    for line in training.lines(options.repeats):
+        print(*line, sep=" | ", flush=True)
+        trained.append(line)
+    if options.out:
+        head = ["# On a CPU", "", f"`make bench`: {about} CPU-seconds; ratios above 1: faster than the peer.", ""]
+        options.out.write_text("\n".join([*head, *grid(HEADS, speeds), TRAINED, "", *grid(training.HEADS, trained)]))
+
+
+def machine() -> str:
+    """The CPU by what it can compute."""
+    bf16 = "multiplies bfloat16" if low_precision("cpu") else "float32"
+    return f"{torch.backends.cpu.get_cpu_capability()}, {bf16}, {available_cores()} cores"
 
 
 Case = tuple[str, str, Callable[[], object], Callable[[], object], int]
@@ -91,47 +114,23 @@ def metrics(size: int) -> list[Case]:
     ]
 
 
-def training() -> Case:
-    """One pass of ResNet-18 over 96 px images as the harness trains it, against float32 in torch's own layout."""
-    n, learners = 128, []
-    images = torch.randint(256, (n, 3, 96, 96), dtype=torch.uint8)
-    labels = torch.randint(10, (n,))
-    for kind in (Learner, Plain):
-        with seeded(derive(b"", "bench"), "cpu"):
-            network = networks.build("resnet18", 10, (96, 96))
-            learners.append(kind(network, RECIPES["default"], 64, b"k" * 32, "cpu", 100))
-    ours, plain = learners
-    return "ResNet-18 training", "float32", lambda: ours.epoch(images, labels), lambda: plain.epoch(images, labels), n
-
-
-class Plain(Learner):
-    """Training in float32 and with contiguous tensors, torch's default."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.precision = None
-        self.model.to(memory_format=torch.contiguous_format)
-
-    def _augment(self, images: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
-        return super()._augment(images, mirrored).contiguous()
-
-
 def rng_of(purpose: str) -> torch.Generator:
     return torch_generator(derive(b"benchmarks", purpose), "cpu")
 
 
 def report(
     name: str, size: int, peer: str, ours: Callable[[], object], theirs: Callable[[], object], images: int, repeats: int
-) -> None:
+) -> tuple[str, ...]:
     our_times, their_times = [], []
     ours(), theirs()  # fill caches
     for _ in range(repeats):
         for function, times in ((ours, our_times), (theirs, their_times)):
-            start = time.perf_counter()
+            start = time.process_time()
             function()
-            times.append((time.perf_counter() - start) / images * 1e3)
+            times.append((time.process_time() - start) / images * 1e3)
     our, their = statistics.median(our_times), statistics.median(their_times)
-    print(f"{name:34} {size:5} {our:15.3f} {their:15.3f} {their / our:7.1f}  {peer}", flush=True)
+    print(f"{name:34} {size:5} {our:15.3f} {their:15.3f} {their / our:7.2f}  {peer}", flush=True)
+    return name, f"{size}", f"{our:.3f}", f"{their:.3f}", f"{their / our:.2f}", peer
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from harness.report.epoch_curves import EpochCurve
 from harness.report.figures.epoch_curves import save_curve
 from harness.report.figures.style import check_file
 from harness.report.table_data import verdict_document
+from harness.run import memory
 from harness.run.process_pool import how_many
 from harness.system.names import file_name
 from harness.system.text import duration
@@ -101,9 +102,11 @@ def planned(crosses: Sequence[Cross], engine: Engine) -> tuple[dict[str, Any], s
         {**item, "seconds": each if each is None else round(each, 1)} for item, each in zip(items, seconds, strict=True)
     ]
     left = [item["seconds"] for item in items if not item["done"]]
+    to_run = [pieces[item["key"]] for item in items if not item["done"]]
     known = [each for each in left if each is not None]
     cost = Cost(sum(known), len(known), len(left) - len(known))
-    workers = engine.workers or how_many(bench.device, bench.threads, len(left))
+    memory.must_fit(to_run, bench.device)
+    workers = engine.workers or how_many(bench.device, bench.threads, to_run)
     lines = _plan_lines(items)
     document = {"plan": items, "cost": {"seconds": round(cost.seconds, 1), **_counts(cost)}, "workers": workers}
     return document, "\n".join([*lines, cost.text(workers)])

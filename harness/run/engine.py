@@ -11,7 +11,7 @@ from harness.client.release_cache import ReleaseCache
 from harness.errors import HarnessError
 from harness.records import Records, provenance
 from harness.registry import Entry, Registry
-from harness.run import probe
+from harness.run import memory, probe
 from harness.run.bench import UNDEFENDED, Bench
 from harness.run.cross import Cell, Cross
 from harness.run.jobs import Job
@@ -64,18 +64,19 @@ def run(
     results = ((key, bench.find(job.piece)) for key, (job, bench) in work.items())
     done = {key: result for key, result in results if result is not None}
     to_do = [job for key, (job, _) in work.items() if key not in done]
+    memory.must_fit([job.piece.spec for job in to_do], crosses[0].bench.device)
 
     def bench_for(job: Job) -> Bench:
         return work[job.key][1]
 
     with ExitStack() as stack:
-        workers = stack.enter_context(_workers(crosses, engine, len(to_do), stack, bench_for))
+        workers = stack.enter_context(_workers(crosses, engine, to_do, stack, bench_for))
         results_by_key = run_jobs(to_do, done, bench_for, workers, report or crosses[0].bench.report)
     return [list(cross.join(results_by_key)) for cross in crosses]
 
 
 def _workers(
-    crosses: Sequence[Cross], engine: Engine, jobs: int, stack: ExitStack, bench_for: Callable[[Job], Bench]
+    crosses: Sequence[Cross], engine: Engine, jobs: Sequence[Job], stack: ExitStack, bench_for: Callable[[Job], Bench]
 ) -> Workers:
     bench = crosses[0].bench
     if engine.name == "ray" and jobs:
@@ -84,7 +85,8 @@ def _workers(
         return Cluster(bench_for, bench.registry.files, engine.workers, engine.address)
     from harness.run.process_pool import Pool, how_many
 
-    workers = min(jobs, engine.workers or how_many(bench.device, bench.threads, jobs))
+    specs = [job.piece.spec for job in jobs]
+    workers = min(len(jobs), engine.workers or how_many(bench.device, bench.threads, specs))
     if not workers or (workers == 1 and not is_supervised()):
         return InProcess(bench_for)
     fork_server.start(bench.registry.worker_modules)
