@@ -52,7 +52,7 @@ _SHUFFLE = "sources = sources[rng.permutation(len(sources))]"
 _MORE = (*_NOISE, "weights[:, 0], 1.25 * sigma / 255)")
 _RAISED = ("registry.yaml", "version: 2\n    params: {sigma: 20", "version: 3\n    params: {sigma: 20")
 _HAAR = ("registry.yaml", "{c: 30.0,", "{c: 25.0,")
-_DSSIM = "privacy:dssim\n    version: 1\n    higher_is: farther\n    params: {window: 11, sigma: "
+_DSSIM = 'for unrelated ones."\n    version: 1\n    higher_is: farther\n    params: {window: 11, sigma: '
 _SSIM = ("registry.yaml", _DSSIM + "1.5,", _DSSIM + "1.2,")
 _RELEASED = "obfuscate(self.scheme(defense), self._resident, private.labels, len(private.classes), key, self.device)"
 _SHOWN = """
