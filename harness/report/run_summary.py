@@ -106,7 +106,7 @@ def planned(crosses: Sequence[Cross], engine: Engine) -> tuple[dict[str, Any], s
     known = [each for each in left if each is not None]
     cost = Cost(sum(known), len(known), len(left) - len(known))
     memory.must_fit(to_run, bench.device)
-    workers = engine.workers or how_many(bench.device, bench.threads, to_run)
+    workers = engine.workers or how_many(bench.device, bench.threads, len(left), memory=memory.most(to_run))
     lines = _plan_lines(items)
     document = {"plan": items, "cost": {"seconds": round(cost.seconds, 1), **_counts(cost)}, "workers": workers}
     return document, "\n".join([*lines, cost.text(workers)])

@@ -85,8 +85,8 @@ def _workers(
         return Cluster(bench_for, bench.registry.files, engine.workers, engine.address)
     from harness.run.process_pool import Pool, how_many
 
-    specs = [job.piece.spec for job in jobs]
-    workers = min(len(jobs), engine.workers or how_many(bench.device, bench.threads, specs))
+    each = memory.most(job.piece.spec for job in jobs)
+    workers = min(len(jobs), engine.workers or how_many(bench.device, bench.threads, len(jobs), memory=each))
     if not workers or (workers == 1 and not is_supervised()):
         return InProcess(bench_for)
     fork_server.start(bench.registry.worker_modules)

@@ -30,6 +30,11 @@ def needed(spec: RunSpec) -> int:
     return round(_FIXED + public * (_TRAINED + rehearsed))
 
 
+def most(specs: Iterable[RunSpec]) -> int:
+    """Bytes that the largest of these pieces takes; 0 without pieces."""
+    return max(map(needed, specs), default=0)
+
+
 def must_fit(specs: Iterable[RunSpec], device: str, root: Path = Path("/")) -> None:
     """HarnessError where a piece takes more memory than this machine, or its container, has left.
 

@@ -8,33 +8,34 @@ has learned from the data.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Any, Self
 
-from harness.records import RunResult, RunSpec
+from harness.records import RunResult
 from harness.registry import Registry
-from harness.run import memory
 from harness.run.jobs import Job
 from harness.run.scheduler import WorkerLost
 from harness.run.worker import serve
 from harness.system import fork_server
 from harness.system.device import available_cores, device_type, free_memory
 
-_LEAST = 3 * 2**30
+MEMORY = 3 * 2**30
 """Bytes of memory that one worker is given, at least."""
 
 
-def how_many(device: str, threads: int, pieces: Sequence[RunSpec], root: Path = Path("/")) -> int:
-    """The most workers that this machine's cores, memory and GPUs and the pieces allow; at least 1.
+def how_many(device: str, threads: int, pieces: int, root: Path = Path("/"), memory: int = MEMORY) -> int:
+    """The most workers that this machine's cores, memory and GPUs and the number of pieces allow; at least 1.
 
-    Limits of a container count. root: of the file system, for tests
+    Limits of a container count.
+
+    root    of the file system, for tests
+    memory  bytes that a piece takes, where that is more than MEMORY
     """
     room = _gpus() if device_type(device) == "cuda" else max(1, available_cores(root) // threads)
-    each = max([_LEAST, *map(memory.needed, pieces)])
-    return max(1, min(room, len(pieces), free_memory(root) // each))
+    return max(1, min(room, pieces, free_memory(root) // max(MEMORY, memory)))
 
 
 def _gpus() -> int:

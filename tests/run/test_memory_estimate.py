@@ -59,8 +59,9 @@ def test_workers_are_as_many_as_fit_beside_each_other(tmp_path, monkeypatch):
     monkeypatch.setattr("harness.run.process_pool.available_cores", lambda root: 8)
     large, root = spec("multi_release", public=250, side=256, releases=20), machine(tmp_path, 12 * 2**30)
 
-    assert how_many("cpu", 1, [large] * 8, root) == 12 * 2**30 // memory.needed(large) == 2
-    assert how_many("cpu", 1, [spec("smooth", public=250, side=64, releases=1)] * 8, root) == 4
+    assert how_many("cpu", 1, 8, root, memory.most([large])) == 12 * 2**30 // memory.needed(large) == 2
+    assert how_many("cpu", 1, 8, root, memory.most([spec("smooth", public=250, side=64, releases=1)])) == 4
+    assert how_many("cpu", 1, 8, root, memory.most([])) == 4
 
 
 def test_a_run_is_refused_before_anything_is_recorded(tmp_path, monkeypatch):

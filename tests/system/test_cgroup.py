@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.records import RunSpec
 from harness.run.process_pool import how_many
 from harness.system.cgroup import cpu_quota, free_memory
 from harness.system.device import available_cores
@@ -145,13 +144,9 @@ def test_cores_are_those_of_the_quota_rounded_up_and_of_the_machine(
 
 def test_one_worker_where_the_container_has_memory_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.run.process_pool.available_cores", lambda root: 8)
-    data = {"public": 10, "height": 32, "width": 32}
-    pieces = [RunSpec("release", {"dataset": data})] * 10
     meminfo = {"proc/meminfo": f"MemAvailable: {64 * 2**20} kB"}
     of_container = {f"{UNIFIED}/memory.max": str(2 * GIB), f"{UNIFIED}/memory.current": "0"}
 
-    assert how_many("cpu", 1, pieces, tree(tmp_path / "machine", **meminfo)) == 8
-    assert how_many("cpu", 1, pieces, tree(tmp_path / "container", **meminfo, **of_container)) == 1
-    assert (
-        how_many("cpu", 1, pieces, tree(tmp_path / "larger", **meminfo, **{f"{UNIFIED}/memory.max": str(7 * GIB)})) == 2
-    )
+    assert how_many("cpu", 1, 10, tree(tmp_path / "machine", **meminfo)) == 8
+    assert how_many("cpu", 1, 10, tree(tmp_path / "container", **meminfo, **of_container)) == 1
+    assert how_many("cpu", 1, 10, tree(tmp_path / "larger", **meminfo, **{f"{UNIFIED}/memory.max": str(7 * GIB)})) == 2
