@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from harness.run.engine import Engine
 
 
+DATASET = "photos"
+"""What is attacked where no data set is named."""
+
+
 def add_command(
     subparsers: Any, name: str, function: Callable[[argparse.Namespace], int], text: str, *, needs_scratch: bool = True
 ) -> argparse.ArgumentParser:
@@ -49,7 +53,7 @@ def add_legend_option(to: argparse.ArgumentParser) -> None:
 def add_data_options(to: argparse.ArgumentParser, limit: int | None = None) -> None:
     """--dataset and the options of its images."""
     to.add_argument(
-        "--dataset", type=dataset_type, default="photos", help="a name (harness list datasets) or a folder (photos)"
+        "--dataset", type=dataset_type, default=DATASET, help=f"a name (harness list datasets) or a folder ({DATASET})"
     )
     fewest = f" ({limit})" if limit else ""
     to.add_argument(

@@ -6,6 +6,7 @@ import argparse
 import itertools
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness.commands.common import (
@@ -21,6 +22,7 @@ from harness.commands.common import (
     print_result,
     registry_from,
 )
+from harness.commands.published import add_published_options, published_cross, refuse_without_release
 from harness.errors import HarnessError
 from harness.registry import parse_settings
 from harness.system.numbers import check_count, count, whole
@@ -37,8 +39,12 @@ MOST_SCHEDULES = 100
 
 def add(subparsers: Any) -> None:
     run = add_command(subparsers, "run", run_cross, "obfuscate, attack, measure, record, and print the board")
-    run.add_argument("--defense", required=True, help="a name, several with commas, or all")
+    run.add_argument("--defense", help="a name, several with commas, or all")
     run.add_argument("--attack", required=True, help="a name, several with commas, or all")
+    run.add_argument(
+        "--release", type=path_type, metavar="DIR", help="instead of a defense: what harness obfuscate released"
+    )
+    add_published_options(run)
     add_data_options(run)
     add_defense_settings(run)
     run.add_argument("-A", dest="attack_settings", action="append", default=[], metavar="KNOB=VALUE")
@@ -76,8 +82,12 @@ def add(subparsers: Any) -> None:
 
 def run_cross(args: argparse.Namespace) -> int:
     registry = registry_from(args)
-    registry.choose("defenses", args.defense.split(","), parse_settings(args.defense_settings))  # refused at once
-    registry.choose("attacks", args.attack.split(","), parse_settings(args.attack_settings))
+    if args.release is None:
+        refuse_without_release(args, "--release")
+        if args.defense is None:
+            raise HarnessError("whose images? name a --defense, or a client's own --release")
+        registry.choose("defenses", args.defense.split(","), parse_settings(args.defense_settings))  # refused at once
+    attacks = registry.choose("attacks", args.attack.split(","), parse_settings(args.attack_settings))
     from harness.report import epoch_curves, run_summary
     from harness.run import engine
     from harness.run.options import check_releases
@@ -88,8 +98,13 @@ def run_cross(args: argparse.Namespace) -> int:
     for epochs, releases in schedules:
         check_releases(epochs, releases)
     with ProgressDisplay() as watch:
-        cross = engine.prepare(_run_options(args), registry, watch.step, watch.progress)
-        crosses = [cross.with_epochs(epochs, releases) for epochs, releases in schedules]
+        options = _run_options(args)
+        if args.release is None:
+            cross = engine.prepare(options, registry, watch.step, watch.progress)
+            crosses = [cross.with_epochs(epochs, releases) for epochs, releases in schedules]
+        else:
+            cross = published_cross(args, options, attacks, registry, watch.step, watch.progress)
+            crosses, chosen = [cross], replace(chosen, workers=1, here=True)
         engine.check_plugins(crosses)
         pairs = run_summary.pairs_to_draw(crosses, args.figure)
         if args.dry_run:
@@ -117,7 +132,7 @@ def _run_options(args: argparse.Namespace) -> RunOptions:
 
     names = RunOptions.__dataclass_fields__
     chosen = {name: value for name, value in vars(args).items() if name in names}
-    chosen |= {name: getattr(args, name).split(",") for name in ("defense", "attack")}
+    chosen |= {name: getattr(args, name).split(",") for name in ("defense", "attack") if getattr(args, name)}
     chosen |= {"epochs": args.epochs[0], "releases": args.releases[0]}
     chosen |= {name: parse_settings(getattr(args, name)) for name in ("defense_settings", "attack_settings")}
     return RunOptions(**chosen)

@@ -13,7 +13,7 @@ import csv
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,7 @@ from harness.publish.secret_file import AboutChallenge, read_challenge_secret, s
 from harness.randomness import ROOT_BYTES, derive
 from harness.records import RunSpec
 from harness.registry import Entry
-from harness.release import obfuscate
+from harness.release import Calls, obfuscate
 from harness.run.bench import Bench
 from harness.system.device import device_type
 from harness.system.new_folder import new_folder
@@ -61,10 +61,8 @@ class Challenge:
     published: bool = False
 
     def spec(self, spec: RunSpec) -> RunSpec:
-        """The spec of a record on this release. A published release has a row by its hash, whatever the code."""
+        """The spec of a record on this release."""
         inputs = {**spec.inputs, "challenge": self.hash} if spec.kind == "attack" else dict(spec.inputs)
-        if self.published:
-            inputs |= {"defense": {**inputs["defense"], "published": self.hash}, "release": self.hash}
         return RunSpec(spec.kind, inputs)
 
 
@@ -88,13 +86,25 @@ def hash_of(images: Iterable[tuple[str, Array]]) -> str:
 
 @dataclass
 class _SecretRootClient(Client):
-    """A client whose randomness descends from a secret root."""
+    """A client whose randomness descends from a secret root; that of `others` from the public seed, as everywhere.
+
+    others  defenses beside the one that is released: the undefended release that attacks are proved on
+    """
 
     root: bytes = b""
+    others: Callable[[Entry], bool] = lambda _: False
 
     def make_release(self, defense: Entry, seed: int, number: int) -> tuple[Release, Secret]:
+        if self.others(defense):
+            return super().make_release(defense, seed, number)
         private, key = self.splits.private, derive(self.root, "release", number)
         return obfuscate(self.scheme(defense), private.images, private.labels, len(private.classes), key, self.device)
+
+    def calls(self, defense: Entry, seed: int, number: int) -> Calls:
+        if self.others(defense):
+            return super().calls(defense, seed, number)
+        private, key = self.splits.private, derive(self.root, "release", number)
+        return Calls(self.scheme(defense), private.images, private.labels, key, self.device)
 
 
 @dataclass
@@ -106,7 +116,11 @@ class SecretRootBench(Bench):
     @cached_property
     def client(self) -> Client:
         settings = (self.splits, self.registry, self.device, self.release_count, self.targets, self.release_cache)
-        return _SecretRootClient(*settings, root=self.root)
+        return _SecretRootClient(*settings, root=self.root, others=self.is_other)
+
+    def is_other(self, defense: Entry) -> bool:
+        """Whether this defense is not the one that is released with the root."""
+        return False
 
 
 # A release of a row

@@ -1,38 +1,89 @@
-"""A client's own release (`harness obfuscate`) as a challenge, from its folder, its secret and the originals.
+"""A client's own release (`harness obfuscate`), judged from its folder, its secret and the originals.
 
-The release is made again from the originals and the secret, and must equal the one in the folder in every name and
-pixel.
+The releases are made again from the originals and the secret, and must equal those in the folder in every name and
+pixel. So the harness's own attacks and outside submissions meet what was published.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from harness.data.decode import decode_into, map_images
+from harness.data.decode import LazyImage, decode_into, map_images
+from harness.data.image_folder import image_folder
 from harness.errors import HarnessError
-from harness.publish.challenge import HASH, Challenge, SecretRootBench, folder_hash, pixels_of
+from harness.publish.challenge import HASH, Challenge, SecretRootBench, folder_hash, hash_of, pixels_of
 from harness.publish.obfuscate import private_pictures
 from harness.publish.release_files import file_names, png_files
 from harness.publish.secret_file import AboutRelease, read_release_secret
 from harness.randomness import derive
 from harness.records import Records
-from harness.registry import Registry
+from harness.registry import Entry, Registry
 from harness.system.device import choose_device, use_threads
 from harness.system.scratch import temporary_folder
-from harness.types import Array, Dataset, Release, Splits
+from harness.types import Array, Dataset, Splits
+
+log = logging.getLogger("harness")
 
 
-def challenge_of_published(
-    folder: Path, secret: Path, originals: Path, registry: Registry, records: Records
-) -> Challenge:
-    """The release in `folder`.
+@dataclass
+class PublishedBench(SecretRootBench):
+    """A bench on a client's own release; the undefended release beside it is made of the public seed.
 
-    Raises HarnessError where it is not, in every name and pixel, what the secret makes of these originals.
+    Its row is that of the release, named by its hash, whatever the code.
+
+    published  the defense, with the settings of the release
+    hash       of the files of all releases
+    """
+
+    published: Entry = field(default_factory=lambda: Entry("", "defenses", ""), repr=False)
+    hash: str = ""
+
+    def is_other(self, defense: Entry) -> bool:
+        return defense != self.published
+
+    def _inputs(self, kind: str, defense: Entry, seed: int, entries: list[Entry]) -> dict[str, Any]:
+        inputs = super()._inputs(kind, defense, seed, entries)
+        if self.is_other(defense):
+            return inputs
+        return {**inputs, "defense": {**inputs["defense"], "published": self.hash}, "release": self.hash}
+
+
+@dataclass(frozen=True)
+class OthersImages:
+    """Folders `<class>/*` of images that were not released.
+
+    public  what an adversary has; without it attacks that need public images are inapplicable
+    test    clean images that a model trained on the release is tested on, and that originals are looked up among
+    """
+
+    public: Path | None = None
+    test: Path | None = None
+
+
+def bench_of_published(
+    folder: Path,
+    secret: Path,
+    originals: Path,
+    registry: Registry,
+    records: Records,
+    beside: OthersImages = OthersImages(),
+    device: str | None = None,
+) -> PublishedBench:
+    """A bench on the R releases in `folder`: their records judge what the files hold.
+
+    Every release is made again from the originals and the secret and compared with the files, so that a score is of
+    these pixels. Raises HarnessError where a name or a pixel is another.
+
+    device  that the release was made on; None: as the secret says
     """
     held = read_release_secret(secret)
     about = held.about
@@ -43,9 +94,9 @@ def challenge_of_published(
             f"score it with harness {about.harness}"
         )
     defense = defense.with_settings({**about.params, **(about.mixing or {})})
-    splits = _splits(originals, about, name=Path(os.path.realpath(originals)).name)
-    device = choose_device(about.device)
-    bench = SecretRootBench(
+    splits = _splits(originals, about, Path(os.path.realpath(originals)).name, beside)
+    device = choose_device(device or about.device)
+    bench = PublishedBench(
         splits,
         registry,
         records,
@@ -54,33 +105,90 @@ def challenge_of_published(
         len(splits.private),
         use_threads(1 if device == "cpu" else None),
         root=held.root,
+        published=defense,
+        hash=folder_hash(folder),
     )
     bench.client.check(defense)
-    release, epoch_secret = bench.client.release(defense, 0, 0)
-    files = file_names(release, list(splits.classes), 0, derive(held.root, "names", 0))
-    _check_files(folder, held.files, files, release)
-    digest = folder_hash(folder)
-    return Challenge(bench, defense, 0, tuple(files.tolist()), release, epoch_secret, digest, published=True)
+    _check_names(folder, held.files)
+    if hash_of(_made_again(bench)) != bench.hash:
+        _refuse_other_files(folder, bench)
+    return bench
 
 
-def _splits(folder: Path, about: AboutRelease, name: str) -> Splits:
-    """All images of a folder in the private role, in the order in which they were released."""
+def challenge_of_published(
+    folder: Path, secret: Path, originals: Path, registry: Registry, records: Records
+) -> Challenge:
+    """Release 0 in `folder`, for a submission. Raises HarnessError, see `bench_of_published`."""
+    bench = bench_of_published(folder, secret, originals, registry, records)
+    release, epoch_secret = bench.client.release(bench.published, 0, 0)
+    files = tuple(_names(bench, 0).tolist())
+    return Challenge(bench, bench.published, 0, files, release, epoch_secret, bench.hash, published=True)
+
+
+def _names(bench: PublishedBench, number: int) -> Array:
+    release, _ = bench.client.release(bench.published, 0, number)
+    return file_names(release, list(bench.splits.classes), number, derive(bench.root, "names", number))
+
+
+def _made_again(bench: PublishedBench) -> Iterator[tuple[str, Array]]:
+    """Name and pixels of every image of all releases, in the order of their paths."""
+    for number in sorted(range(bench.release_count), key=lambda number: f"epoch_{number:03d}/"):
+        images = bench.client.release(bench.published, 0, number)[0].images.cpu().numpy()
+        files = _names(bench, number)
+        yield from ((files[row], images[row]) for row in np.argsort(files))
+
+
+def _splits(folder: Path, about: AboutRelease, name: str, beside: OthersImages = OthersImages()) -> Splits:
+    """All images of a folder in the private role, in the order in which they were released, and others beside them."""
     pictures = sorted(private_pictures(folder), key=lambda picture: picture.name)
+    classes = tuple(sorted({picture.label for picture in pictures}))
+    private = _decoded(pictures, about, classes)
+    roles = {"public": beside.public, "test": beside.test}
+    taken = set(private.hashes.tolist())
+    others: dict[str, Dataset] = {}
+    for role, place in roles.items():
+        others[role] = _others(place, role, about, classes, taken) if place else private.take(np.array([], np.int64))
+        taken |= set(others[role].hashes.tolist())
+    content = hashlib.sha256(b"published" + private.hashes.tobytes() + private.labels.tobytes())
+    for role, found in others.items():
+        if len(found):
+            content.update(role.encode() + found.hashes.tobytes() + found.labels.tobytes())
+    return Splits(name, private, others["public"], others["test"], fingerprint=content.hexdigest()[:HASH])
+
+
+def _others(folder: Path, role: str, about: AboutRelease, classes: tuple[str, ...], taken: set[bytes]) -> Dataset:
+    """Images of the released classes that are none of those taken; in the order of their content."""
+    pictures = sorted(image_folder(folder), key=lambda picture: picture.name)
+    if unknown := sorted({picture.label for picture in pictures} - set(classes)):
+        raise HarnessError(
+            f"{role} images {folder}: class {unknown[0]!r} is none of the release ({', '.join(classes)}); remove it"
+        )
+    found = _decoded(pictures, about, classes)
+    if found.images.shape[2:] != (about.height, about.width):
+        got = f"{found.images.shape[3]}x{found.images.shape[2]}"
+        raise HarnessError(f"{role} images {folder}: {got} px, and the release is {about.width}x{about.height} px")
+    _, first = np.unique(found.hashes, return_index=True)
+    kept = np.array([row for row in first if found.hashes[row] not in taken], np.int64)
+    if len(kept) < len(found):
+        log.warning("%s images %s: %d are left out, as copies or images in another role", role, folder,
+                    len(found) - len(kept))  # fmt: skip
+    if not len(kept):
+        raise HarnessError(f"{role} images {folder}: none is left that was not released; name a folder of others")
+    return found.take(kept)
+
+
+def _decoded(pictures: Sequence[LazyImage], about: AboutRelease, classes: tuple[str, ...]) -> Dataset:
     size = about.height if about.height == about.width else None
     with tempfile.TemporaryFile(dir=temporary_folder()) as scratch:
         facts = decode_into(scratch, pictures, size, None)
         images = np.array(map_images(scratch, facts["shape"]))
     read = [pictures[row] for row in facts["rows"]]
-    classes = tuple(sorted({picture.label for picture in pictures}))
     labels = np.array([classes.index(picture.label) for picture in read], np.int64)
     hashes = np.array(facts["hashes"], "S32")
-    private = Dataset(images, labels, hashes, tuple(picture.name for picture in read), classes)
-    empty = private.take(np.array([], np.int64))
-    content = hashlib.sha256(b"published" + hashes.tobytes() + labels.tobytes()).hexdigest()[:HASH]
-    return Splits(name, private, empty, empty, fingerprint=content)
+    return Dataset(images, labels, hashes, tuple(picture.name for picture in read), classes)
 
 
-def _check_files(folder: Path, listed: list[str], files: Array, release: Release) -> None:
+def _check_names(folder: Path, listed: list[str]) -> None:
     present = set(png_files(folder))
     if present != set(listed):
         missing, unknown = sorted(set(listed) - present), sorted(present - set(listed))
@@ -89,8 +197,12 @@ def _check_files(folder: Path, listed: list[str], files: Array, release: Release
             f"release {folder}: {len(present)} files, and the secret lists {len(listed)} ({first}); "
             "give the folder that belongs to the secret, as it was published"
         )
-    for file, image in zip(files.tolist(), release.images.cpu().numpy(), strict=True):
-        if file not in present or not np.array_equal(pixels_of(folder / file), image):
+
+
+def _refuse_other_files(folder: Path, bench: PublishedBench) -> None:
+    """HarnessError that names the first file with other pixels, or another name."""
+    for file, image in _made_again(bench):
+        if not (folder / file).exists() or not np.array_equal(pixels_of(folder / file), image):
             raise HarnessError(
                 f"release {folder}: {file} is not what the secret makes of these originals; give the originals and the "
                 "files as they were, and the harness that released them"

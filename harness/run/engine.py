@@ -34,11 +34,13 @@ class Engine:
     workers  how many pieces at a time; None: as many as the machine or the cluster has room for. One is this process,
              but for commands: there plugins always run in other processes than the command
     address  of a Ray cluster that runs already
+    here     in this process, whatever else is said: benches that no other process can make again
     """
 
     name: str = LOCAL
     workers: int | None = None
     address: str | None = None
+    here: bool = False
 
     def check(self) -> None:
         if self.name not in ENGINES:
@@ -79,6 +81,8 @@ def _workers(
     crosses: Sequence[Cross], engine: Engine, jobs: Sequence[Job], stack: ExitStack, bench_for: Callable[[Job], Bench]
 ) -> Workers:
     bench = crosses[0].bench
+    if engine.here:
+        return InProcess(bench_for)
     if engine.name == "ray" and jobs:
         from harness.run.ray_pool import Cluster
 
