@@ -1,6 +1,6 @@
 # Steps of .ci/run, in the current environment.
 
-.PHONY: check test cases fuzz board bench
+.PHONY: check test cases fuzz board bench site
 
 FUZZ ?= 20000
 
@@ -25,3 +25,8 @@ board:          ## write the tables under leaderboards/ from the records
 
 bench:          ## speed beside other libraries
 	python -m benchmarks
+
+site:           ## the documentation in site/, with the leaderboard of the committed records below it
+	LEADERBOARD=leaderboard/index.html NO_MKDOCS_2_WARNING=1 mkdocs build --strict --site-dir site
+	harness site --records leaderboards/records --also leaderboards/fooled/records --home ../index.html \
+		--registry experiments/fooled/registry.yaml --out site/leaderboard

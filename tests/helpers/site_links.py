@@ -59,7 +59,7 @@ def outside(folder: Path) -> set[str]:
 
 def broken(folder: Path) -> list[str]:
     """Relative links that lead to no file of the folder, or to no place in it."""
-    found = []
+    found, folder = [], folder.resolve()
     for path in sorted(folder.rglob("*.html")):
         for _, link in read(path).links:
             parts = urlsplit(link)
@@ -68,7 +68,7 @@ def broken(folder: Path) -> list[str]:
             to = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             if to.is_dir():
                 to /= "index.html"
-            inside = folder.resolve() in to.parents and to.is_file()
+            inside = folder in to.parents and to.is_file()
             place = unquote(parts.fragment)
             if not inside or (place and to.suffix == ".html" and place not in read(to).ids):
                 found.append(f"{path.relative_to(folder)}: {link}")
