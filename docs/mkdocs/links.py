@@ -52,10 +52,11 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_nav(nav: Navigation, config: Any, files: Files) -> Navigation:
-    """The leaderboard beside the pages, where it is built with them."""
+    """The leaderboard after the results, where it is built with the pages."""
     address = config.extra.get("leaderboard")
     if address:
-        nav.items.append(Link("Leaderboard", address))
+        after = [item.title for item in nav.items].index("Results")
+        nav.items.insert(after + 1, Link("Leaderboard", address))
     return nav
 
 
