@@ -3,6 +3,7 @@
 .PHONY: check test cases fuzz board bench site
 
 FUZZ ?= 20000
+SITE ?= site
 
 check:          ## style, types and the direction of imports
 	ruff check
@@ -26,7 +27,7 @@ board:          ## write the tables under leaderboards/ from the records
 bench:          ## speed beside other libraries
 	python -m benchmarks
 
-site:           ## the documentation in site/, with the leaderboard of the committed records below it
-	LEADERBOARD=leaderboard/index.html NO_MKDOCS_2_WARNING=1 mkdocs build --strict --site-dir site
+site:           ## the documentation in SITE, with the leaderboard of the committed records below it
+	LEADERBOARD=leaderboard/index.html NO_MKDOCS_2_WARNING=1 mkdocs build --strict --site-dir "$(abspath $(SITE))"
 	harness site --records leaderboards/records --also leaderboards/fooled/records --home ../index.html \
-		--registry experiments/fooled/registry.yaml --out site/leaderboard
+		--registry experiments/fooled/registry.yaml --out "$(SITE)/leaderboard"

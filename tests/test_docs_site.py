@@ -145,6 +145,46 @@ def test_a_link_that_leads_nowhere_stops_the_build(tmp_path):
     assert "#no-such-place" in ran.stderr and "no-such.md" in ran.stderr
 
 
+@pytest.mark.slow
+def test_make_site_puts_the_leaderboard_below_the_documentation_and_every_link_works(tmp_path):
+    folder = tmp_path / "both"
+    (tmp_path / "bin").mkdir()
+    for name, module in (("harness", "harness"), ("mkdocs", "mkdocs")):
+        command = tmp_path / "bin" / name
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
+        command.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    command = ["make", "site", f"SITE={folder}"]
+
+    for _ in range(2):  # the second time it replaces the first
+        ran = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False
+        )
+        assert ran.returncode == 0, ran.stderr
+
+    assert broken(folder) == []
+    assert ("a", "leaderboard/index.html") in read(folder / "index.html").links
+    assert ("a", "../index.html") in read(folder / "leaderboard" / "index.html").links
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 30e6
+
+
+def test_the_workflow_builds_with_make_and_only_its_last_job_may_publish():
+    text = (ROOT / ".github/workflows/pages.yml").read_text(encoding="utf-8")
+    workflow = yaml.safe_load(text)
+    jobs = workflow["jobs"]
+    steps = [step for job in jobs.values() for step in job["steps"]]
+
+    assert workflow["permissions"] == {"contents": "read"}
+    assert "permissions" not in jobs["build"]
+    assert jobs["publish"]["permissions"] == {"pages": "write", "id-token": "write"}
+    assert not any("run" in step for step in jobs["publish"]["steps"])
+    assert "make site" in [step.get("run") for step in jobs["build"]["steps"]]
+    assert all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", step["uses"]) for step in steps if "uses" in step)
+    published = [job["if"] for job in (jobs["publish"],)]
+    published += [step["if"] for step in steps if "upload-pages" in step.get("uses", "")]
+    assert set(published) == {"github.event_name != 'pull_request' && github.ref == 'refs/heads/main'"}
+
+
 # In a browser, from disk
 
 

@@ -58,7 +58,7 @@ def test_a_block_that_takes_long_is_understood_by_the_real_command(block):
 def folder(tmp_path) -> Path:
     """A reader's folder, with `images` and two pictures in it."""
     place = tmp_path / "reader"
-    first, second, *_ = sorted(picture_folder(place / "images", each=24, size=32).glob("*/*.png"))
+    first, second, *_ = sorted(picture_folder(place / "images", each=16, size=32).glob("*/*.png"))
     shutil.copy(first, place / "a.png")
     shutil.copy(second, place / "b.png")
     return place
