@@ -35,7 +35,7 @@ def add(subparsers: Any) -> None:
     )  # fmt: skip
     site.add_argument(
         "--home", default="", metavar="ADDRESS",
-        help="a page that every page links to as Documentation: from the top of the site, such as ../index.html",
+        help="a page that every page links to as Docs: from the top of the site, such as ../index.html",
     )  # fmt: skip
 
 
