@@ -145,6 +145,14 @@ def test_a_record_with_thousands_of_facts_has_a_page_of_bounded_size():
     assert max(len(value) for _, value in flat({"text": "x" * 50_000})) < 1000
 
 
+def test_records_without_a_row_are_a_site_too(tmp_path, capsys):
+    folder = write(tmp_path / "r", [each for each in cross(1, DEFENSES[:1]) if each.spec.kind != "release"])
+
+    assert call(capsys, "--records", folder, "--out", tmp_path / "s")[0] == 0
+    assert "No board has a row" in read(tmp_path / "s" / "index.html").words
+    assert broken(tmp_path / "s") == []
+
+
 @pytest.mark.slow
 def test_the_committed_records_are_a_site_of_a_few_megabytes():
     report = collect(ROOT / "leaderboards" / "records", None)
