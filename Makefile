@@ -1,8 +1,9 @@
 # Steps of .ci/run, in the current environment.
 
-.PHONY: check test cases fuzz board bench
+.PHONY: check test cases fuzz board bench site
 
 FUZZ ?= 20000
+SITE ?= site
 
 check:          ## style, types and the direction of imports
 	ruff check
@@ -25,3 +26,8 @@ board:          ## write the tables under leaderboards/ from the records
 
 bench:          ## speed beside other libraries
 	python -m benchmarks
+
+site:           ## the documentation in SITE, with the leaderboard of the committed records below it
+	LEADERBOARD=leaderboard/index.html NO_MKDOCS_2_WARNING=1 mkdocs build --strict --site-dir "$(abspath $(SITE))"
+	harness site --records leaderboards/records --also leaderboards/fooled/records --home ../index.html \
+		--registry experiments/fooled/registry.yaml --out "$(SITE)/leaderboard"

@@ -27,6 +27,7 @@ from harness.commands import (
     report,
     rerun,
     run,
+    site,
     sweep,
     tune,
 )
@@ -144,6 +145,7 @@ def parser() -> argparse.ArgumentParser:
         rank,
         rerun,
         report,
+        site,
         check,
         cache,
     ):

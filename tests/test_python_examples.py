@@ -6,31 +6,12 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from harness.cli import main
+from tests.helpers.blocks import python_blocks, run
 from tests.helpers.paths import ROOT
-
-
-def python_blocks(page: str, heading: str) -> list[str]:
-    """The Python blocks of a section, with those of its subsections."""
-    text = (ROOT / page).read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-
-
-def run(program: str, folder: Path) -> str:
-    """What a program prints, run as a user's script in a folder of its own."""
-    script = folder / "script.py"
-    script.write_text(program, encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache")}
-    ran = subprocess.run(
-        [sys.executable, str(script)], cwd=folder, env=environment, capture_output=True, text=True, timeout=500,
-        check=False,
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
 
 
 @pytest.mark.slow

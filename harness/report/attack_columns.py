@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.leaderboard.attack_results import AttackResult
-from harness.leaderboard.format import NO_ATTACK, attack_name, settings
+from harness.leaderboard.format import LOOK, NO_ATTACK, attack_name, settings
 from harness.leaderboard.row import Row
 from harness.leaderboard.verdict import beyond_smoothing, significant
 from harness.report.columns import NOTHING, Column, Summary, TableCell, figure_cell
@@ -46,6 +46,43 @@ def attack_columns() -> list[AttackColumn]:
         *(_attack_hit_rate(name) for name in on_boards("hit_rate")),
         AttackColumn("scores", "", lambda attack: NOTHING, data=_scores_data),
     ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AttackTable:
+    """The attacks on one row in few columns: the release as is first, then every attack that has a figure.
+
+    lines    of cells, one for the release as is and one for each of `attacks`
+    chances  of each column that has one, in words
+    """
+
+    heads: Sequence[str]
+    attacks: Sequence[AttackResult]
+    lines: Sequence[Sequence[TableCell]]
+    chances: Sequence[str]
+
+
+def attack_table(row: Row, most: int | None = None) -> AttackTable:
+    """Of the brief columns those that have a figure, `most` at most; `look` is the release, which has its own line."""
+    shown = [attack for attack in row.attacks if (attack.distances or attack.hit_rates) and attack.name != LOOK]
+    figures = [column for column in attack_columns() if column.brief and column.group == "figure"]
+    every = [(column.brief, [column.before(row), *map(column.cell, shown)]) for column in figures]
+    kept = [(head, cells) for head, cells in every if any(cell != NOTHING for cell in cells)][:most]
+    chances = []
+    for head, cells in kept:
+        found = sorted({cell.chance for cell in cells if cell.chance})
+        chances += [f"{head} {found[0]}{f' to {found[-1]}' if len(found) > 1 else ''}"] if found else []
+    lines = [[cells[at] for _, cells in kept] for at in range(len(shown) + 1)]
+    return AttackTable([head for head, _ in kept], shown, lines, chances)
+
+
+def attacks_without_figure(row: Row) -> dict[str, list[str]]:
+    """Why attacks have no figure, or not on every seed -> which; 'inapplicable: it separates mixtures of two'"""
+    why: dict[str, list[str]] = {}
+    for attack in row.attacks:
+        if attack.status != "ok":
+            why.setdefault(f"{attack.status}: {attack.reason or 'no reason was recorded'}", []).append(attack.name)
+    return why
 
 
 def _status_data(attack: AttackResult) -> dict[str, Any]:

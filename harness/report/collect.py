@@ -123,10 +123,15 @@ class Report:
     records: Mapping[str, RunResult] = field(default_factory=dict, repr=False)
 
 
-def collect(folder: Path, named: Sequence[Path] = (), code: Code | None = None, more: Sequence[Path] = ()) -> Report:
+def collect(
+    folder: Path,
+    named: Sequence[Path] | None = (),
+    code: Code | None = None,
+    more: Sequence[Path] = (),
+) -> Report:
     """Everything that the page shows, boards with judged rows first.
 
-    named  the sheets that were asked for
+    named  the sheets that were asked for; None: no sheets, not even those that lie beside the records
     more   further folders of records: their boards follow, each of its own folder
     """
     records: dict[str, RunResult] = {}
@@ -137,7 +142,7 @@ def collect(folder: Path, named: Sequence[Path] = (), code: Code | None = None, 
             raise HarnessError(f"no records in {place}; run `harness run` first, or name a folder with --records")
         found += boards(read.values(), code=code)
         records |= read
-    pictures = sheets(folder, named)
+    pictures = [] if named is None else sheets(folder, named)
     found.sort(key=_incomplete)
     used = {key for board in found for row in board.rows for key in row.records}
     missing = _missing(records.values(), used)

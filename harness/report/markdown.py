@@ -25,7 +25,7 @@ from harness.leaderboard.format import (
 from harness.leaderboard.reported import PublishedRow, figure_names
 from harness.leaderboard.row import Row
 from harness.leaderboard.summary import findings, in_common, verdict_in_few_words
-from harness.report.attack_columns import AttackColumn, attack_columns
+from harness.report.attack_columns import attack_table, attacks_without_figure
 from harness.report.columns import NOTHING, Column, TableCell, displayed_of
 from harness.report.summary_columns import summary_columns
 from harness.system.text import markdown
@@ -94,28 +94,12 @@ def _section(row: Row, board: Board, anchor: str, records: str) -> list[str]:
 
 def _attacks(row: Row, records: str) -> list[str]:
     """The release as is, then every attack that has a figure; that of `look` is the release's."""
-    shown = [attack for attack in row.attacks if _has_figures(attack) and attack.name != LOOK]
-    figures = [column for column in attack_columns() if column.brief and column.group == "figure"]
-    every = [(column.before(row), *map(column.cell, shown)) for column in figures]
-    kept = [(column, cells) for column, cells in zip(figures, every, strict=True) if any(c != NOTHING for c in cells)]
-    kept = kept[: WIDEST - 1]
-    names = [attack.name for attack in shown]
-    first = [NO_ATTACK, *(_attack(attack, names, records) for attack in shown)]
-    lines = [[name, *(_figure(cells[at]) for _, cells in kept)] for at, name in enumerate(first)]
-    return grid(["attack", *(column.brief for column, _ in kept)], lines) + _chances(kept)
-
-
-def _chances(columns: Sequence[tuple[AttackColumn, Sequence[TableCell]]]) -> list[str]:
-    said = []
-    for column, cells in columns:
-        found = sorted({cell.chance for cell in cells if cell.chance})
-        if found:
-            said.append(f"{column.brief} {found[0]}{f' to {found[-1]}' if len(found) > 1 else ''}")
-    return [f"Chance: {', '.join(said)}.", ""] if said else []
-
-
-def _has_figures(attack: AttackResult) -> bool:
-    return bool(attack.distances or attack.hit_rates)
+    table = attack_table(row, WIDEST - 1)
+    names = [attack.name for attack in table.attacks]
+    first = [NO_ATTACK, *(_attack(attack, names, records) for attack in table.attacks)]
+    lines = [[name, *map(_figure, cells)] for name, cells in zip(first, table.lines, strict=True)]
+    said = f"Chance: {', '.join(table.chances)}."
+    return grid(["attack", *table.heads], lines) + ([said, ""] if table.chances else [])
 
 
 def _attack(attack: AttackResult, names: Sequence[str], records: str) -> str:
@@ -134,11 +118,9 @@ def _attack(attack: AttackResult, names: Sequence[str], records: str) -> str:
 
 def _no_figure(row: Row) -> list[str]:
     """* does not apply: fastica (it separates mixtures of two sources)"""
-    why: dict[str, list[str]] = {}
-    for attack in row.attacks:
-        if attack.status != "ok":
-            why.setdefault(f"{attack.status}: {attack.reason or 'no reason was recorded'}", []).append(attack.name)
-    lines = [f"* {markdown(', '.join(names))}: {markdown(reason)}" for reason, names in why.items()]
+    lines = [
+        f"* {markdown(', '.join(names))}: {markdown(reason)}" for reason, names in attacks_without_figure(row).items()
+    ]
     return ["Without a figure, or not on every seed:", "", *lines, ""] if lines else []
 
 

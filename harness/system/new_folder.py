@@ -29,11 +29,13 @@ log = logging.getLogger("harness")
 
 
 @contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
+def new_folder(out: Path, failed: str = "nothing was released") -> Iterator[Path]:
     """A folder to fill that becomes `out` when the block ends, or is removed when the block raises.
 
     out  must be missing or empty, in a folder that exists; one that is there keeps its owner and mode. Raises
          HarnessError where another run is writing it, which without locks shows at the end
+
+    failed  what to say where it cannot be written
 
     What killed runs left beside it is removed.
     """
@@ -76,9 +78,7 @@ def new_folder(out: Path) -> Iterator[Path]:
         raise HarnessError(f"another run is writing {out}; wait for it, or name another --out") from None
     except OSError as error:
         reason = error.strerror or error
-        raise HarnessError(
-            f"cannot write {error.filename or out}: {reason}; nothing was released, name another --out"
-        ) from None
+        raise HarnessError(f"cannot write {error.filename or out}: {reason}; {failed}, name another --out") from None
 
 
 def _make_private(folder: Path) -> None:

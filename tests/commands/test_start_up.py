@@ -50,5 +50,11 @@ def test_a_board_is_ranked_without_torch(options, tmp_path):
     assert imported(["rank", "--records", records, "--out", str(tmp_path)]) == []
 
 
+def test_a_site_is_made_without_torch(options, tmp_path):
+    records = options[options.index("--records") + 1]
+
+    assert imported(["site", "--records", records, "--out", str(tmp_path / "site")]) == []
+
+
 def test_work_that_is_left_imports_it(options):
     assert "torch" in imported(["run", *options, "--seeds", "2"])

@@ -55,6 +55,7 @@ def record(rng: random.Random, place: Path, material: Material) -> Input:
         ["rank", "--out", str(place / "lb")],
         ["rank", "--out", str(place / "lb"), "--verify"],
         ["report", "--out", str(place / "page.html")],
+        ["site", "--out", str(place / "site")],
         [*run, "--no-utility", "--dry-run"],
     )
     return Input(call, [*rng.choice(commands), "--records", str(folder)])

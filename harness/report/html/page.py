@@ -38,38 +38,48 @@ SCRIPTS = ("theme.js", "table.js", "charts.js")
 def render(report: Report) -> str:
     """The whole page."""
     scripts = [_plotly(), *(_read(name) for name in SCRIPTS)] if report.sections else [_read(SCRIPTS[0])]
-    environment = Environment(
-        loader=FileSystemLoader(PLACE),
+    page = (
+        environment()
+        .get_template("page.html")
+        .render(
+            report=report,
+            policy=policy(scripts),
+            style=Markup(_read("style.css")),
+            scripts=[Markup(script) for script in scripts],
+            data=page_json(document(report)),
+            version=__version__,
+            paper=table_7()[0],
+            row_page=None,
+        )
+    )
+    return page + "\n"
+
+
+def environment(*folders: Path) -> Environment:
+    """The templates of this folder and of further ones, with what they call; every text is escaped."""
+    made = Environment(
+        loader=FileSystemLoader([PLACE, *folders]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_shown,
     )
-    environment.filters |= {"short": short, "trimmed": trimmed, "settings": settings, "label": label}
-    environment.globals |= {"judgement": judgement, "passing": passing, "figure_cell": figure_cell}
-    environment.globals |= {"page_columns": page_columns, "scores_by_epoch": scores_by_epoch()}
-    environment.globals |= {"epochs_and_releases": epochs_and_releases}
-    environment.globals |= {"findings": findings, "in_common": in_common, "summary_columns": summary_columns}
-    environment.globals |= {
+    made.filters |= {"short": short, "trimmed": trimmed, "settings": settings, "label": label}
+    made.globals |= {"judgement": judgement, "passing": passing, "figure_cell": figure_cell}
+    made.globals |= {"page_columns": page_columns, "scores_by_epoch": scores_by_epoch()}
+    made.globals |= {"epochs_and_releases": epochs_and_releases}
+    made.globals |= {"findings": findings, "in_common": in_common, "summary_columns": summary_columns}
+    made.globals |= {
         "short_label": short_label,
         "row_settings": row_settings,
         "curve_notes": curve_notes,
         "paper_note": paper_note,
     }
-    environment.globals |= {"judged": judged(), "ranking": ranking(), "thresholds": thresholds()}
-    environment.globals |= {"on_board": verdict.on_board, "on_row": verdict.on_row, "headline": verdict.headline}
-    environment.tests["startswith_warning"] = lambda text: text.startswith("Warning:")
-    page = environment.get_template("page.html").render(
-        report=report,
-        policy=policy(scripts),
-        style=Markup(_read("style.css")),
-        scripts=[Markup(script) for script in scripts],
-        data=in_script(_shown(document(report))),
-        version=__version__,
-        paper=table_7()[0],
-    )
-    return page + "\n"
+    made.globals |= {"judged": judged(), "ranking": ranking(), "thresholds": thresholds()}
+    made.globals |= {"on_board": verdict.on_board, "on_row": verdict.on_row, "headline": verdict.headline}
+    made.tests["startswith_warning"] = lambda text: text.startswith("Warning:")
+    return made
 
 
 @dataclass(frozen=True)
@@ -148,6 +158,11 @@ def _shown(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _shown(each) for name, each in value.items()}
     return [_shown(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def page_json(thing: Any) -> Markup:
+    """Data for a script of the page: as JSON, with names as the page shows them."""
+    return in_script(_shown(thing))
 
 
 def in_script(thing: Any) -> Markup:

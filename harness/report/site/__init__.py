@@ -1,0 +1,1 @@
+"""What is on the leaderboard site, a folder of pages: `harness site`?"""
