@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -104,7 +105,9 @@ def test_a_run_puts_out_what_stands_in_it(path: Path, tmp_path: Path) -> None:
         pytest.skip(f"{' and '.join(missing)} not installed; pip install -e '.[notebooks]'")
     copied = Path(shutil.copy(path, tmp_path))
 
-    subprocess.run([sys.executable, str(FOLDER / "execute.py"), str(copied)], check=True, timeout=900)
+    command = [sys.executable, str(FOLDER / "execute.py"), str(copied)]
+    apart = {name: str(tmp_path / name) for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR")}  # else in the user's home
+    subprocess.run(command, env={**os.environ, **apart}, check=True, timeout=900)
 
     for then, now in zip(cells(path, "code"), cells(copied, "code"), strict=True):
         for (kind, old), (kind_now, new) in zip(said(then), said(now), strict=True):
