@@ -1,6 +1,6 @@
 # Steps of .ci/run, in the current environment.
 
-.PHONY: check test cases fuzz board bench site
+.PHONY: check test cases fuzz board bench site submission
 
 FUZZ ?= 20000
 SITE ?= site
@@ -20,6 +20,9 @@ cases:          ## inputs that once failed, as a table
 fuzz:           ## FUZZ inputs at every door in this process, and 200 through the real command
 	python -m tests.fuzz --count $(FUZZ)
 	python -m tests.fuzz --count 200 --command
+
+submission:     ## the checks of a submitted plugin: REGISTRY=fade.yaml, NAME=fade, or SINCE=main for what changed
+	python .ci/check_submission.py $(NAME) $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(SINCE),--since $(SINCE))
 
 board:          ## write the tables under leaderboards/ from the records
 	harness rank --records leaderboards/records

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from harness import __version__
 from harness.commands import (
     cache,
     check,
+    completion,
     external,
     measure,
     obfuscate,
@@ -34,13 +34,14 @@ from harness.commands import (
 from harness.errors import HarnessError
 from harness.registry.guard import failure
 from harness.system.device import keep_freed_memory
+from harness.system.messages import log, shown
 from harness.system.offline import forbid_downloads
 from harness.system.output import finish_results, open_standard_streams
 from harness.system.private import keep_nothing
 from harness.system.scratch import temporary_folder
 from harness.system.start_folder import hide_modules, why_gone
 from harness.system.supervisor import Interrupted, supervised
-from harness.system.text import one_line, printable, shortened
+from harness.system.text import one_line, shortened
 
 TRACEBACK = "HARNESS_TRACEBACK"
 """Set to anything but nothing: an error that nobody expected shows its traceback."""
@@ -62,24 +63,19 @@ def entry_point() -> NoReturn:
         sys.exit(130)
 
 
-class _OneLine(logging.Formatter):
-    """Names in a message neither end its line nor control the terminal."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
-
-
 def _run(arguments: Sequence[str] | None, do: Callable[[Callable[[], int], str], int]) -> int:
-    messages = logging.StreamHandler(sys.stderr)
-    messages.setFormatter(_OneLine("harness: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[messages])
-    try:
-        given = parser().parse_args(arguments)
-    except HarnessError as error:
-        return _refused(str(error))
-    if gone := why_gone():
-        return _refused(gone)
-    return do(lambda: _run_command(given), given.again)
+    with shown():
+        try:
+            given = parser().parse_args(arguments)
+        except HarnessError as error:
+            return _refused(str(error))
+        if given.command is None:
+            given.parser.print_help(sys.stderr)
+            return 2
+        log.setLevel(given.level)
+        if gone := why_gone():
+            return _refused(gone)
+        return do(lambda: _run_command(given), given.again)
 
 
 def _run_command(given: argparse.Namespace) -> int:
@@ -96,7 +92,7 @@ def _run_command(given: argparse.Namespace) -> int:
     except KeyboardInterrupt as error:
         name, code = (error.name, error.code) if isinstance(error, Interrupted) else ("SIGINT", 130)
         ended = "interrupted" if name == "SIGINT" else f"ended by {name}"
-        print(f"harness: {ended}; the same command {given.again}", file=sys.stderr)
+        log.error("%s; the same command %s", ended, given.again)
         return code
     except BrokenPipeError:  # whoever read the result has enough of it
         return 0
@@ -107,11 +103,12 @@ def _run_command(given: argparse.Namespace) -> int:
     except (Exception, SystemExit) as error:
         if os.environ.get(TRACEBACK):
             raise
+        log.debug("unexpected error", exc_info=True)
         return _refused(f"{failure(error)} (set {TRACEBACK}=1 to see where)", 1)
 
 
 def _refused(reason: str, code: int = 2) -> int:
-    print(f"harness: {shortened(one_line(reason))}", file=sys.stderr)
+    log.error("%s", shortened(one_line(reason)))
     return code
 
 
@@ -130,9 +127,14 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    top = _Parser(prog="harness", description="Does an image-obfuscation scheme protect the pictures?")
+    top = _Parser(
+        prog="harness",
+        description="Does an image-obfuscation scheme protect the pictures?",
+        epilog="Options of a command: harness COMMAND --help.",
+    )
     top.add_argument("--version", action="version", version=f"harness {__version__}")
-    subparsers = top.add_subparsers(title="commands", required=True, parser_class=_Parser)
+    top.set_defaults(command=None, parser=top)
+    subparsers = top.add_subparsers(title="commands", metavar="COMMAND [OPTION]", parser_class=_Parser)
     for command in (
         run,
         sweep,
@@ -150,6 +152,7 @@ def parser() -> argparse.ArgumentParser:
         cache,
     ):
         command.add(subparsers)
+    completion.add(subparsers, top)
     return top
 
 

@@ -24,6 +24,7 @@ QUESTIONS = (
     "may an attack see",
     "a function of one's own",
     "a p-value",
+    "are sent by",
     "does CI compare",
 )
 

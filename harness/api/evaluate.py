@@ -18,6 +18,7 @@ from harness.registry import Registry, load_registry
 from harness.report import run_summary
 from harness.run.engine import Engine, prepare, run
 from harness.run.options import RunOptions
+from harness.system import messages
 from harness.system.progress import ProgressDisplay
 
 File: TypeAlias = str | os.PathLike[str]
@@ -95,8 +96,10 @@ def evaluate(
     data, more = _data(dataset, name, known)
     known, names = with_functions({"defenses": defense, "attacks": attack}, known, more)
     asked = RunOptions(names["defenses"], names["attacks"], data, **options)
-    with ExitStack() as shown:
-        watch = shown.enter_context(ProgressDisplay()) if progress else None
+    with ExitStack() as blocks:
+        if progress:
+            blocks.enter_context(messages.shown(None))
+        watch = blocks.enter_context(ProgressDisplay()) if progress else None
         cross = prepare(asked, known, watch.step, watch.progress) if watch else prepare(asked, known)
         cross.refuse_what_cannot_run()
         if watch:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -25,6 +24,7 @@ from harness.commands.common import (
 from harness.errors import HarnessError
 from harness.registry import Registry
 from harness.registry.settings import did_you_mean
+from harness.system.messages import log
 from harness.system.numbers import check_count, finite
 from harness.system.schema import shown
 
@@ -97,7 +97,7 @@ def run_check(args: argparse.Namespace) -> int:
         print_result(args, document, text)
     failures = [f"{' '.join(each.spec.names)}: {each.reason}" for each in after if each.status == "failed"]
     for line in dict.fromkeys(failures):
-        print(f"failed: {line}", file=sys.stderr)
+        log.error("failed: %s", line)
     if args.update:
         return 0
     return 3 if comparison.failed else 1 if failures else 0

@@ -7,14 +7,14 @@ import contextlib
 import errno
 import json
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
 from harness.registry import Registry, load_registry
-from harness.system import fork_server
+from harness.system import fork_server, messages
+from harness.system.messages import log
 from harness.system.numbers import count, decimal, whole
 from harness.system.output import finish_results, results
 from harness.system.schema import shown
@@ -40,6 +40,15 @@ def add_command(
     parser: argparse.ArgumentParser = subparsers.add_parser(name, help=text, description=text)
     parser.set_defaults(command=function, again="continues where it stopped", needs_scratch=needs_scratch)
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout, everything else on stderr")
+    said = parser.add_mutually_exclusive_group()
+    said.add_argument(
+        "-q", "--quiet", dest="level", action="store_const", const=messages.QUIET, default=messages.NORMAL,
+        help="of what stands on stderr, warnings and errors alone",
+    )  # fmt: skip
+    said.add_argument(
+        "-v", "--verbose", dest="level", action="store_const", const=messages.VERBOSE,
+        help="more of it: files, records, workers, each finished piece, and the time",
+    )  # fmt: skip
     parser.add_argument(
         "--registry", type=path_type, action="append", default=[], metavar="FILE", help="layer this file over"
     )
@@ -48,6 +57,13 @@ def add_command(
 
 def add_legend_option(to: argparse.ArgumentParser) -> None:
     to.add_argument("--legend", action="store_true", help="also print how to read the columns of the board")
+
+
+def add_log_option(to: argparse.ArgumentParser) -> None:
+    to.add_argument(
+        "--log", action="append", default=[], choices=("tensorboard", "mlflow", "wandb"),
+        help="send the scores of each finished piece, and the settings, to this tracker too; several times for several",
+    )  # fmt: skip
 
 
 def add_data_options(to: argparse.ArgumentParser, limit: int | None = None) -> None:
@@ -147,7 +163,9 @@ def registry_from(args: argparse.Namespace) -> Registry:
     """The registry with the files of --registry; problems of plugins are printed and stop nothing."""
     registry = load_registry(args.registry)
     for problem in registry.problems:
-        print(f"harness: {problem}", file=sys.stderr)
+        log.warning("%s", problem)
+    files = ", ".join(map(str, registry.files)) or "none"
+    log.debug("%d plugins are registered; files beside the built-in one: %s", len(registry.entries), files)
     return registry
 
 

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 def add(subparsers: Any) -> None:
     text = "outside submissions: write a row's release for others to attack, and score their results"
     outer = subparsers.add_parser("external", help=text, description=text)
-    inner = outer.add_subparsers(title="commands", required=True)
+    outer.set_defaults(command=None, parser=outer)
+    inner = outer.add_subparsers(title="commands", metavar="COMMAND [OPTION]")
     release = add_command(inner, "release", write_release, "the releases behind a row of a board, as PNG files")
     release.set_defaults(again="begins anew: nothing was written")
     _row_options(release)

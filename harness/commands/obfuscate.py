@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import secrets
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from harness.commands.common import (
     registry_from,
 )
 from harness.registry import bind, parse_settings
+from harness.system.messages import log
 from harness.system.numbers import count
 from harness.system.text import one_line
 
@@ -65,7 +65,7 @@ def obfuscate_folder(args: argparse.Namespace) -> int:
     defense = registry.get("defenses", args.defense).with_settings(parse_settings(args.defense_settings))
     bind(defense)
     if args.seed is not None:
-        print(f"harness: --seed {args.seed} is for tests: anyone who guesses it can undo the release", file=sys.stderr)
+        log.warning("--seed %d is for tests: anyone who guesses it can undo the release", args.seed)
     from harness.publish.obfuscate import publish
     from harness.randomness import ROOT_BYTES, root_of
     from harness.run.options import check_releases
@@ -105,10 +105,9 @@ def obfuscate_folder(args: argparse.Namespace) -> int:
         attack += f" --releases {total}" if total < epochs else ""
         data = f"--dataset {_quoted(args.dataset)}{f' --size {args.size}' if args.size else ''}"
         plugins = "".join(f" --registry {_quoted(file)}" for file in args.registry)
-        print(
-            f"harness: {total} releases of the same images{earlier} can be linked; see what an attack finds: "
-            f"{attack} {data}{plugins}",
-            file=sys.stderr,
+        log.warning(
+            "%d releases of the same images%s can be linked; see what an attack finds: %s",
+            *(total, earlier, f"{attack} {data}{plugins}"),
         )
     return 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from harness.commands.common import (
     registry_from,
 )
 from harness.errors import HarnessError
+from harness.system.messages import log
 from harness.system.output import console
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def rank_records(args: argparse.Namespace) -> int:
     if not args.json:
         terminal.show(ranked, console(), args.legend)
     if any(board.reported for board in ranked) and not args.json:
-        print("figures that authors report are in the tables, apart from the rows", file=sys.stderr)
-    print("wrote " + ", ".join(map(str, paths)), file=sys.stderr)
+        log.info("figures that authors report are in the tables, apart from the rows")
+    log.info("wrote %s", ", ".join(map(str, paths)))
     return 0
 
 
@@ -83,5 +83,5 @@ def _verify(args: argparse.Namespace, ranked: list[Board]) -> int:
     document = {"files": [str(path) for path in expected], "differences": [each.document() for each in unlike]}
     print_result(args, document, None if unlike else f"{len(expected)} tables are what {args.records} says")
     for each in unlike:
-        print(each, file=sys.stderr)
+        log.error("%s", each)
     return DIFFERS if unlike else 0

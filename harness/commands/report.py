@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Any
 
 from harness.commands.common import (
@@ -14,6 +13,7 @@ from harness.commands.common import (
     print_result,
     registry_from,
 )
+from harness.system.messages import log
 from harness.system.text import counted, one_line
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ def _with_pictures(report: Report, registry: Registry, args: argparse.Namespace)
         watch.expect(jobs(report, args.pictures))
         made = with_pictures(report, registry, vars(args), args.pictures, watch.step)
     for problem in made.problems:
-        print(one_line(problem), file=sys.stderr)
+        log.warning("%s", one_line(problem))
     if made.originals:
         held = counted(made.originals, "original image")
-        print(f"the page holds {held}; --pictures none leaves pictures out", file=sys.stderr)
+        log.warning("the page holds %s; --pictures none leaves pictures out", held)
     return made.report
 
 
@@ -90,5 +90,5 @@ def make_report(args: argparse.Namespace) -> int:
 
     write(out, render(report))
     print_result(args, {"page": str(out), "figures": list(map(str, figures)), **document(report)}, None)
-    print("wrote " + ", ".join(map(str, (out, *figures))), file=sys.stderr)
+    log.info("wrote %s", ", ".join(map(str, (out, *figures))))
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from harness.commands.common import (
     add_device_option,
     add_engine_options,
     add_legend_option,
+    add_log_option,
     add_records_option,
     engine_from,
     path_type,
@@ -25,6 +25,7 @@ from harness.commands.common import (
 from harness.commands.published import add_published_options, published_cross, refuse_without_release
 from harness.errors import HarnessError
 from harness.registry import parse_settings
+from harness.system.messages import log
 from harness.system.numbers import check_count, count, whole
 from harness.system.output import console
 from harness.system.schema import shown
@@ -40,7 +41,9 @@ MOST_SCHEDULES = 100
 def add(subparsers: Any) -> None:
     run = add_command(subparsers, "run", run_cross, "obfuscate, attack, measure, record, and print the board")
     run.add_argument("--defense", help="a name, several with commas, or all")
-    run.add_argument("--attack", required=True, help="a name, several with commas, or all")
+    run.add_argument(
+        "--attack", help="a name, several with commas, or all (those that a verdict needs: harness run --dry-run)"
+    )
     run.add_argument(
         "--release", type=path_type, metavar="DIR", help="instead of a defense: what harness obfuscate released"
     )
@@ -76,12 +79,18 @@ def add(subparsers: Any) -> None:
     add_device_option(run)
     add_engine_options(run)
     add_records_option(run, "where records go")
+    add_log_option(run)
     add_legend_option(run)
     run.add_argument("--dry-run", action="store_true", help="print the plan and stop")
 
 
 def run_cross(args: argparse.Namespace) -> int:
     registry = registry_from(args)
+    if args.attack is None:
+        from harness.leaderboard.completeness import VERDICT_ATTACKS
+
+        args.attack = ",".join(VERDICT_ATTACKS)
+        log.info("attacks, the fewest that a verdict needs: %s", ", ".join(VERDICT_ATTACKS))
     if args.release is None:
         refuse_without_release(args, "--release")
         if args.defense is None:
@@ -92,6 +101,7 @@ def run_cross(args: argparse.Namespace) -> int:
     from harness.run import engine
     from harness.run.options import check_releases
     from harness.system.progress import ProgressDisplay
+    from harness.trackers import tracking
 
     chosen = engine_from(args)
     schedules = list(itertools.product(args.epochs, args.releases))
@@ -112,16 +122,18 @@ def run_cross(args: argparse.Namespace) -> int:
             return 0
         cross.refuse_what_cannot_run()
         watch.expect(run_summary.jobs_left(crosses))
-        cells = [cell for cells_of_cross in engine.run(crosses, chosen, watch.step) for cell in cells_of_cross]
+        with tracking(args.log, [piece.spec for each in crosses for piece in each.pieces], args.records) as finished:
+            joined = engine.run(crosses, chosen, watch.step, finished)
+        cells = [cell for cells_of_cross in joined for cell in cells_of_cross]
     curves = epoch_curves.of_run(cells, pairs)
     if args.json:
         print_result(args, run_summary.document(cells), None)
     else:
         run_summary.show(cells, curves, console(), args.legend)
     for line in run_summary.troubles(cells):
-        print(one_line(line), file=sys.stderr)
+        log.warning("%s", one_line(line))
     for file in run_summary.draw(curves, args.records, args.figure):
-        print(f"drew {file}", file=sys.stderr)
+        log.info("drew %s", file)
     if all(cell.status == "skipped" for cell in cells):  # nothing was attacked: the caller must provide what is missing
         return 2
     return 1 if any(cell.status == "failed" for cell in cells) else 0

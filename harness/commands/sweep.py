@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 from harness.commands.common import (
@@ -11,6 +10,7 @@ from harness.commands.common import (
     add_command,
     add_engine_options,
     add_legend_option,
+    add_log_option,
     add_records_option,
     dataset_type,
     engine_from,
@@ -18,6 +18,7 @@ from harness.commands.common import (
     print_result,
     registry_from,
 )
+from harness.system.messages import log
 from harness.system.output import console
 from harness.system.text import one_line
 
@@ -29,6 +30,7 @@ def add(subparsers: Any) -> None:
     add_engine_options(sweep)
     add_records_option(sweep, "where records go")
     add_cache_options(sweep)
+    add_log_option(sweep)
     add_legend_option(sweep)
     sweep.add_argument("--dry-run", action="store_true", help="print the plan and what it will cost, and stop")
 
@@ -38,6 +40,7 @@ def run_sweep(args: argparse.Namespace) -> int:
     from harness.report import run_summary
     from harness.run import engine, sweep
     from harness.system.progress import ProgressDisplay
+    from harness.trackers import tracking
 
     chosen = engine_from(args)
     with ProgressDisplay() as watch:
@@ -47,11 +50,13 @@ def run_sweep(args: argparse.Namespace) -> int:
             print_result(args, *run_summary.planned(crosses, chosen))
             return 0
         watch.expect(run_summary.jobs_left(crosses))
-        cells = [cell for cells_of_cross in engine.run(crosses, chosen, watch.step) for cell in cells_of_cross]
+        with tracking(args.log, [piece.spec for each in crosses for piece in each.pieces], args.records) as finished:
+            joined = engine.run(crosses, chosen, watch.step, finished)
+        cells = [cell for cells_of_cross in joined for cell in cells_of_cross]
     if args.json:
         print_result(args, run_summary.document(cells), None)
     else:
         run_summary.show(cells, [], console(), args.legend)
     for line in run_summary.troubles(cells):
-        print(one_line(line), file=sys.stderr)
+        log.warning("%s", one_line(line))
     return 1 if any(cell.status == "failed" for cell in cells) else 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 from harness.commands.common import (
@@ -21,6 +20,7 @@ from harness.commands.common import (
 from harness.errors import HarnessError
 from harness.registry import Registry, parse_settings
 from harness.registry.settings import did_you_mean
+from harness.system.messages import log
 from harness.system.numbers import LARGEST, count, finite
 from harness.system.output import console
 from harness.system.schema import shown
@@ -88,7 +88,7 @@ def tune_knobs(args: argparse.Namespace) -> int:
     if args.out:
         links = os.path.relpath(args.records, args.out.parent)
         tables.write(tables.markdown(results, bench.splits, options, links), args.out)
-        print(f"wrote {args.out}", file=sys.stderr)
+        log.info("wrote %s", args.out)
     return 1 if any(tuned.status == "failed" for tuned in results) else 0
 
 
@@ -156,7 +156,7 @@ def _tune_one(args: argparse.Namespace, bench: Bench, defense: Entry, options: T
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    log.info("%s", text)
 
 
 def _document(results: list[TuneResult], bench: Bench, options: TuneOptions) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from urllib.parse import unquote, urlparse
 from harness.data.http import Download, DownloadFailed, WebPageReceived, WriteFailed, version_file
 from harness.errors import HarnessError
 from harness.system.files import NO_LOCKS, lock_file
+from harness.system.messages import log
 from harness.system.offline import offline
 from harness.system.private import private_folder, tighten
 from harness.system.progress import ProgressReporter
@@ -167,7 +167,7 @@ def _locked(part: Path, dataset: str) -> Iterator[None]:
     """One process at a time; on a file system without locks only the checksum protects."""
 
     def say_waiting() -> None:
-        print(f"{dataset}: another process is fetching it; waiting", file=sys.stderr)
+        log.info("%s: another process is fetching it; waiting", dataset)
 
     with ExitStack() as stack:
         try:

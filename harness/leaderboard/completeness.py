@@ -31,6 +31,10 @@ CONTROLS = ("smooth", "mean_image", "random_other", "oracle")
 """What a judged row has beside the learned and the multi-release attack. `smooth` enters the worst case: no control."""
 MULTI_RELEASE = "multi_release"
 MATCHING = "candidate_matching"
+INVERSION, RECOGNISER, REGISTERED_FLOOR = "inversion", "cnn", "linear"
+"""Attacks by which the other requirements are met at the least cost: an inversion, a recogniser and its floor."""
+VERDICT_ATTACKS = (*CONTROLS, INVERSION, MULTI_RELEASE, MATCHING, REGISTERED_FLOOR, RECOGNISER)
+"""The fewest built-in attacks that a judged row has; `harness run` takes them where none is named."""
 SEEDS = 3
 FLOOR, ENSEMBLE = "floor", "ensemble"
 """Traits of what a recogniser is compared with, and of an attack that runs all others."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.client.release_cache import ReleaseCache
 from harness.errors import HarnessError
-from harness.records import Records, provenance
+from harness.records import Records, RunResult, provenance
 from harness.registry import Entry, Registry
 from harness.run import memory, probe
 from harness.run.bench import UNDEFENDED, Bench
@@ -18,6 +18,7 @@ from harness.run.jobs import Job
 from harness.run.options import RunOptions, load_splits, make_bench
 from harness.run.scheduler import InProcess, Workers, run_jobs
 from harness.system import fork_server
+from harness.system.messages import log
 from harness.system.numbers import check_count
 from harness.system.scratch import scratch_folder
 from harness.system.supervisor import is_supervised
@@ -58,22 +59,32 @@ def run(
     crosses: Sequence[Cross],
     engine: Engine = IN_PROCESS,
     report: Callable[[str], None] | None = None,
+    finished: Callable[[RunResult], None] = lambda _: None,
 ) -> list[list[Cell]]:
-    """Do every piece of all crosses that is not recorded yet; the cells of each cross."""
+    """Do every piece of all crosses that is not recorded yet; the cells of each cross.
+
+    report    called with the name of each piece that begins
+    finished  called with the result of every piece, first of those that are recorded
+    """
     work = {job.key: (job, cross.bench) for cross in crosses for job in cross.jobs()}
     for cross in crosses:
         cross.bench.records.check_writable()
     results = ((key, bench.find(job.piece)) for key, (job, bench) in work.items())
     done = {key: result for key, result in results if result is not None}
     to_do = [job for key, (job, _) in work.items() if key not in done]
+    folders = ", ".join(sorted({str(cross.bench.records.folder) for cross in crosses}))
+    log.debug("%d pieces of work: %d recorded in %s, %d to do", len(work), len(done), folders, len(to_do))
     memory.must_fit([job.piece.spec for job in to_do], crosses[0].bench.device)
+
+    for result in done.values():
+        finished(result)
 
     def bench_for(job: Job) -> Bench:
         return work[job.key][1]
 
     with ExitStack() as stack:
         workers = stack.enter_context(_workers(crosses, engine, to_do, stack, bench_for))
-        results_by_key = run_jobs(to_do, done, bench_for, workers, report or crosses[0].bench.report)
+        results_by_key = run_jobs(to_do, done, bench_for, workers, report or crosses[0].bench.report, finished)
     return [list(cross.join(results_by_key)) for cross in crosses]
 
 
@@ -91,6 +102,7 @@ def _workers(
 
     each = memory.most(job.piece.spec for job in jobs)
     workers = min(len(jobs), engine.workers or how_many(bench.device, bench.threads, len(jobs), memory=each))
+    log.debug("device %s, %d threads each; workers: %d", bench.device, bench.threads, workers)
     if not workers or (workers == 1 and not is_supervised()):
         return InProcess(bench_for)
     fork_server.start(bench.registry.worker_modules)
@@ -130,6 +142,9 @@ def crossed(
     _ask([entry for entry in (*defenses, *attacks) if entry.is_foreign], registry)
     if bench is None:
         bench = make_bench(options, registry, Records(options.records), progress, release_cache=ReleaseCache())
+    splits, (height, width) = bench.splits, bench.splits.size
+    counts = f"{len(splits.private)} private, {len(splits.public)} public, {len(splits.test)} test images"
+    log.debug("data set %s (%s): %s of %dx%d", splits.name, splits.fingerprint, counts, height, width)
     bench = replace(bench, epochs=options.epochs, releases=options.releases, report=report)
     if options.utility:
         bench.check_utility()

@@ -7,7 +7,6 @@ two runs in one folder each does what the other has not begun.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -20,12 +19,12 @@ from harness.records import RunResult
 from harness.run.bench import Bench
 from harness.run.claims import Claims
 from harness.run.jobs import Job, Queue
+from harness.system.messages import log
 
 TRIES = 3
 """How often a piece is given to a worker that ends before it is done; then the piece has failed."""
 LOOK_AGAIN = 0.5
 """Seconds after which a run looks again whether another one has done a piece."""
-log = logging.getLogger("harness")
 
 
 @dataclass(frozen=True)
@@ -55,14 +54,16 @@ def run_jobs(
     bench_for: Callable[[Job], Bench],
     workers: Workers,
     report: Callable[[str], None],
+    finished: Callable[[RunResult], None] = lambda _: None,
 ) -> dict[str, RunResult]:
     """Results by key, of these jobs and of those that were done before.
 
     bench_for  where a job's record is looked up, once more when its turn comes, and written
     report     called with the name of each piece that begins
+    finished   called with the result of each piece that was not done before
     """
     with Claims() as claims:
-        run = _Run(Queue.of(jobs), bench_for, claims, dict(done))
+        run = _Run(Queue.of(jobs), bench_for, claims, dict(done), finished)
         running, losses = 0, Counter[str]()
         while run.queue or run.elsewhere or running:
             for worker in workers.idle():
@@ -77,10 +78,10 @@ def run_jobs(
                     run.say_what_it_waits_for()
                     pause(LOOK_AGAIN)
                 continue
-            finished = workers.wait(LOOK_AGAIN) if run.elsewhere else workers.wait()
-            if finished is None:
+            answer = workers.wait(LOOK_AGAIN) if run.elsewhere else workers.wait()
+            if answer is None:
                 continue
-            job, result = finished
+            job, result = answer
             running -= 1
             if isinstance(result, WorkerLost):
                 losses[job.key] += 1
@@ -106,6 +107,7 @@ class _Run:
     bench_for: Callable[[Job], Bench]
     claims: Claims
     results: dict[str, RunResult]
+    finished: Callable[[RunResult], None]
     elsewhere: list[Job] = field(default_factory=list)
     _said: set[str] = field(default_factory=set)
 
@@ -138,9 +140,12 @@ class _Run:
         return False
 
     def finish(self, job: Job, result: RunResult) -> None:
+        spec, name = result.spec, " ".join([result.spec.kind, *result.spec.names])
+        log.debug("%s, seed %s: %s in %.1f s, record %s", name, job.piece.seed, result.status, result.seconds, spec.key)
         self.results[job.key] = result
         self.queue.done(job)
         self.claims.release(job.key)
+        self.finished(result)
 
     def say_what_it_waits_for(self) -> None:
         for job in self.elsewhere:

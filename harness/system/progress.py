@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from harness.system.messages import NORMAL, log
 from harness.system.output import console
 from harness.system.text import duration
 
@@ -35,9 +36,9 @@ class ProgressDisplay:
     """
 
     def __init__(self) -> None:
-        self._console = console(stderr=True)
+        to = console(stderr=True)
         self._bars: Progress | None = None
-        if self._console.is_terminal:
+        if to.is_terminal and log.isEnabledFor(NORMAL):
             columns = (
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
@@ -45,7 +46,7 @@ class ProgressDisplay:
                 TimeElapsedColumn(),
                 TextColumn("{task.fields[left]}", markup=False),
             )
-            self._bars = Progress(*columns, console=self._console, transient=True)
+            self._bars = Progress(*columns, console=to, transient=True)
         self._overall: TaskID | None = None
         self._parts: dict[str, TaskID] = {}
         self._total, self._begun, self._start = 0, 0, time.monotonic()
@@ -82,8 +83,8 @@ class ProgressDisplay:
             self._bars.update(self._overall, description=name, completed=self._begun - 1, left=left)
         elif not self._bars:
             elapsed = time.monotonic() - self._start
-            said = f"[{self._begun}/{self._total}] {elapsed:6.1f}s {name}{f', {left}' if left else ''}"
-            self._console.print(said, highlight=False, markup=False)
+            left = f", {left}" if left else ""
+            log.info("[%d/%d] %6.1fs %s%s", self._begun, self._total, elapsed, name, left)
 
     def _time_left(self, name: str) -> str:
         """How long it takes from the beginning of this job to the end of all, at the pace of those before; "": unknown.
@@ -132,5 +133,5 @@ class ProgressReporter:
             progress(self._what, done, total or 0)
         tenth = done * 10 // total if total else done // 100
         if tenth > self._printed and not sys.stderr.isatty():
-            print(f"{self._what}: {done:,}{f' of {total:,}' if total else ''}", file=sys.stderr)
+            log.info("%s: %s", self._what, f"{done:,} of {total:,}" if total else f"{done:,}")
             self._printed = tenth

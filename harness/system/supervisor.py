@@ -24,6 +24,7 @@ from types import FrameType
 from typing import NoReturn
 
 from harness.system import process_tree
+from harness.system.messages import log
 from harness.system.output import keep_results_apart
 
 IN_PROCESS = "HARNESS_IN_PROCESS"
@@ -185,9 +186,9 @@ def _explain(code: int, sent: int | None, again: str) -> int:
         sys.stderr.write("\x1b[?25h")  # a progress bar has hidden the cursor
     if sent is not None:
         stopped = Interrupted(sent)
-        print(f"harness: ended by {stopped.name}; the same command {again}", file=sys.stderr)
+        log.error("ended by %s; the same command %s", stopped.name, again)
         return stopped.code
-    print(f"harness: {_read_note() or 'something'} {ending(code)}; the same command {again}", file=sys.stderr)
+    log.error("%s %s; the same command %s", _read_note() or "something", ending(code), again)
     return FAILED
 
 

@@ -221,13 +221,15 @@ def test_wrong_arguments_are_one_sentence_and_nothing_is_written(changed, said, 
     assert "\n" not in str(refused.value) and not (tmp_path / "r").exists()
 
 
-def test_progress_is_shown_where_it_is_asked_for(place, capsys):
+def test_progress_is_said_where_it_is_asked_for(place, capsys, caplog):
+    """Through logging: on stderr, unless the program has set that up, as pytest has."""
     options = {"dataset": (IMAGES, LABELS), "records": place / "shown", **QUICK}
 
     harness.evaluate("none", "look", progress=True, **options)
-    assert "release none" in capsys.readouterr().err
+    assert "release none" in caplog.text
+    caplog.clear()
     harness.evaluate("mix", "look", **options)
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "") and caplog.text == ""
 
 
 def test_where_no_attack_can_run_it_says_why(tmp_path, monkeypatch):

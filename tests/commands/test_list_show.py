@@ -14,9 +14,18 @@ from harness.registry import load_registry
 from tests.helpers.answers import refused
 
 
-@pytest.mark.parametrize("words", [(), ("fly",), ("list", "defences"), ("show",), ("new", "dataset", "x"), ("run",)])
+@pytest.mark.parametrize("words", [("fly",), ("list", "defences"), ("show",), ("new", "dataset", "x"), ("run",)])
 def test_wrong_usage_is_one_line(harness, words):
     assert refused(harness(*words), "--help")
+
+
+@pytest.mark.parametrize("words", [(), ("external",)])
+def test_without_a_command_help_is_on_stderr_and_the_exit_code_is_that_of_wrong_usage(harness, words):
+    """A script whose command is an empty variable does not go on as if something had been done."""
+    code, out, err = harness(*words)
+
+    assert (code, out) == (2, "") and err.startswith(" ".join(["usage: harness", *words]))
+    assert "commands:" in err and max(map(len, err.splitlines())) <= 80
 
 
 def test_list_names_every_entry(harness):

@@ -129,13 +129,13 @@ def test_skipped_and_inapplicable_cells_are_no_failure(run):
 def test_a_message_that_several_defenses_share_is_one_line(run):
     code, _, err = run("--defense", "mix,none,turn", "--attack", "keyed,burst,cnn", "--no-utility", "--public-share", 0)
 
-    said = [re.sub(r"line \d+", "line N", line) for line in err.splitlines() if " x " in line]
+    said = [re.sub(r"^harness: |(?<=line )\d+", "", line) for line in err.splitlines() if " x " in line]
     assert code == 1
     assert said == [
         "all 3 defenses x keyed: skipped: attack: no credentials; set PLANTED_KEY",
         "all 3 defenses x cnn: inapplicable: attack: the attack needs public images and there are none "
         "(--public-share 0)",
-        "all 3 defenses x burst: failed: attack: RuntimeError: the attack burst (planted.py, line N)",
+        "all 3 defenses x burst: failed: attack: RuntimeError: the attack burst (planted.py, line )",
     ]
 
 
@@ -147,7 +147,7 @@ def test_attacks_that_fail_for_one_reason_share_a_line(run, monkeypatch):
     _, _, err = run("--defense", "mix", "--attack", "same,first", "--epochs", 1)
 
     (said,) = [line for line in err.splitlines() if "no training today" in line]
-    assert said.startswith("mix x same, first: failed: utility: ")
+    assert said.startswith("harness: mix x same, first: failed: utility: ")
 
 
 def test_a_run_begins_with_the_verdict_on_each_requested_defense(run):

@@ -18,6 +18,7 @@ from harness.data import download, http
 from harness.data.download import Archive, fetch
 from harness.errors import HarnessError
 from harness.system import progress
+from harness.system.messages import shown
 from harness.system.progress import reporting
 from tests.helpers.loopback import serving
 from tests.helpers.no_locks import refuse_locks
@@ -231,7 +232,7 @@ def test_a_download_goes_on_without_locks(number, site, pets, tmp_path, monkeypa
 def test_progress_goes_to_the_bar_and_in_plain_lines_to_a_file(site, pets, tmp_path, capsys):
     seen = []
 
-    with reporting(lambda what, done, total: seen.append((what, done, total))):
+    with shown(), reporting(lambda what, done, total: seen.append((what, done, total))):
         fetch(pets, tmp_path, "pets")
 
     assert {what for what, *_ in seen} == {"pets: downloading pets.zip, kB"}

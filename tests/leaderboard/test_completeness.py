@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harness.leaderboard.board import boards
+from harness.leaderboard.completeness import VERDICT_ATTACKS
+from harness.records.store import paths, read
 from harness.registry import load_registry
+from tests.helpers.paths import ROOT
 from tests.helpers.rows import N, complete, recognised, row, rows
 
 WEAK, STRONG, HALF = np.arange(N) % 4 < 1, np.arange(N) % 4 > 0, np.arange(N) % 2
@@ -92,3 +96,27 @@ def test_a_floor_that_was_not_run_is_missing_and_no_recogniser_is_said_to_be_bel
 
     neither = {each.defense: each.missing for each in rows(*without("linear", complete("mix", 0.9)), *plain)}
     assert neither["mix"] == ["the floor of recognition (linear)"]
+
+
+@pytest.fixture(scope="module")
+def committed():
+    """The records of `none` and `mix` on imagenette10_96: a row that was run, not one that a test made."""
+    found = map(read, paths(ROOT / "leaderboards/records"))
+    mine = [each for each in found if each.inputs["dataset"]["name"] == "imagenette10_96"]
+    return [each for each in mine if each.inputs["defense"]["name"] in ("none", "mix")]
+
+
+def missing_with(attacks, records):
+    """What the rows of mix lack where these attacks alone were run."""
+    kept = [each for each in records if not each.inputs.get("attack") or each.inputs["attack"]["name"] in attacks]
+    return [row.missing for board in boards(kept) for row in board.rows if row.defense == "mix"]
+
+
+def test_the_attacks_of_a_run_without_attack_are_what_a_verdict_needs(committed):
+    assert missing_with(VERDICT_ATTACKS, committed) == [[], []]  # equal weights, and .75/.25
+
+
+@pytest.mark.parametrize("name", VERDICT_ATTACKS)
+def test_and_none_of_them_can_be_left_out(name, committed):
+    less = missing_with({*VERDICT_ATTACKS} - {name}, committed)
+    assert len(less) == 2 and all(less)

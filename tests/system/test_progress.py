@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.system import progress
+from harness.system.messages import shown
 from harness.system.progress import ProgressDisplay
 
 
@@ -15,12 +16,13 @@ def lines(monkeypatch, capsys):
     def printed(jobs, seconds):
         now = [100.0]
         monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-        display = ProgressDisplay()
-        now[0] += 7  # loading
-        display.expect(jobs)
-        for (name, _), took in zip(jobs, seconds, strict=True):
-            display.step(name)
-            now[0] += took
+        with shown():
+            display = ProgressDisplay()
+            now[0] += 7  # loading
+            display.expect(jobs)
+            for (name, _), took in zip(jobs, seconds, strict=True):
+                display.step(name)
+                now[0] += took
         return capsys.readouterr().err.splitlines()
 
     return printed
@@ -44,6 +46,7 @@ def test_where_nothing_is_known_all_jobs_count_alike(lines):
 
 
 def test_a_job_that_nobody_expected_is_told_without_an_estimate(lines, capsys):
-    ProgressDisplay().step("mix")
+    with shown():
+        ProgressDisplay().step("mix")
 
     assert capsys.readouterr().err == "[1/0]    0.0s mix\n"

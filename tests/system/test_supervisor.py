@@ -15,6 +15,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 PROGRAM = """
 import os, signal, sys, threading, time
+from harness.system.messages import shown
 from harness.system.output import open_standard_streams, results
 from harness.system.supervisor import noted, supervised
 
@@ -25,7 +26,8 @@ def command():
 
 if __name__ == "__main__":
     open_standard_streams()
-    sys.exit(supervised(command, "goes on"))
+    with shown():
+        sys.exit(supervised(command, "goes on"))
 """
 
 
