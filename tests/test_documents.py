@@ -19,7 +19,8 @@ def read(page: str) -> str:
 
 def commands(page: str) -> list[str]:
     """The lines of the page's blocks that call harness, without comments in the right margin and redirections."""
-    lines = re.findall(r"^(?: {4})?(?:pip install -e \. && )?(harness .*)$", read(page), re.MULTILINE)
+    whole = re.sub(r"\s*\\\n\s*", " ", read(page))  # a command on several lines
+    lines = re.findall(r"^(?: {4})?(?:pip install -e \. && )?(harness .*)$", whole, re.MULTILINE)
     return [re.split(r"\s{3,}|\s[#>]", line)[0].strip() for line in lines]
 
 
