@@ -86,16 +86,16 @@ def add(subparsers: Any) -> None:
 
 def run_cross(args: argparse.Namespace) -> int:
     registry = registry_from(args)
+    if args.release is None:
+        refuse_without_release(args, "--release")
+        if args.defense is None:
+            raise HarnessError("whose images? name a --defense, or a client's own --release; see harness run --help")
+        registry.choose("defenses", args.defense.split(","), parse_settings(args.defense_settings))  # refused at once
     if args.attack is None:
         from harness.leaderboard.completeness import VERDICT_ATTACKS
 
         args.attack = ",".join(VERDICT_ATTACKS)
         log.info("attacks, the fewest that a verdict needs: %s", ", ".join(VERDICT_ATTACKS))
-    if args.release is None:
-        refuse_without_release(args, "--release")
-        if args.defense is None:
-            raise HarnessError("whose images? name a --defense, or a client's own --release")
-        registry.choose("defenses", args.defense.split(","), parse_settings(args.defense_settings))  # refused at once
     attacks = registry.choose("attacks", args.attack.split(","), parse_settings(args.attack_settings))
     from harness.report import epoch_curves, run_summary
     from harness.run import engine
