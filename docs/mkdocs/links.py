@@ -1,8 +1,9 @@
 """MkDocs hook: files of the repository outside of docs/, to which pages link, are part of the site.
 
-Links are written as GitHub shows them, relative to the file. Here a Markdown file outside of docs/ becomes a page
-(README.md the first one), code and settings become a page that shows them, and pictures and records are copied. So
-every link leads to the same thing in the repository and on the site, and no address of the repository is needed.
+Links are written as GitHub shows them, relative to the file. Here a Markdown file or a notebook outside of docs/
+becomes a page (README.md the first one), code and settings become a page that shows them, and pictures and records are
+copied. So every link leads to the same thing in the repository and on the site, and no address of the repository is
+needed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,16 @@ from typing import Any
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.nav import Link, Navigation
 
+sys.path.insert(0, str(Path(__file__).parent))
+from notebooks import as_markdown
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = "docs/"
 HOME = "README.md"
 SHOWN = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".cff": "yaml", ".sh": "bash", ".txt": "text"}
 """Files that become a page which shows them, with the language of each."""
 COPIED = {".png", ".svg", ".json", ".csv"}
+NOTEBOOK = ".ipynb"
 FIRST = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 """Pages outside of docs/ that the navigation names; the others are those that a page links to."""
 _LINK = re.compile(r"(?<=\]\()(?!#)([^)\s:]+?)(#[^)\s]*)?(?=\))")
@@ -77,6 +83,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
 def _file(path: str, config: Any) -> File:
     source, place = ROOT / path, _place(path)
+    if source.suffix == NOTEBOOK:
+        return File.generated(config, place, content=as_markdown(source))
     if source.suffix in SHOWN:
         text = source.read_text(encoding="utf-8")
         fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", text)), default=0))
@@ -92,14 +100,16 @@ def _place(path: str) -> str:
         return "index.md"
     if path.startswith(DOCS):
         return path.removeprefix(DOCS)
+    if path.endswith(NOTEBOOK):
+        return f"notebooks/{Path(path).stem}.md"
     return f"source/{path}.md" if Path(path).suffix in SHOWN else path
 
 
 def _path_of(place: str) -> str | None:
-    """Where in the repository the Markdown of a page is; None of a page that shows code."""
+    """Where in the repository the Markdown of a page is; None of a page that shows code or a notebook."""
     if place == "index.md":
         return HOME
-    if place.startswith("source/"):
+    if place.startswith(("source/", "notebooks/")):
         return None
     return DOCS + place if (ROOT / DOCS / place).is_file() else place
 
@@ -117,7 +127,7 @@ def _targets(text: str, path: str) -> Iterator[str]:
 def _resolved(link: str, path: str) -> str | None:
     """The file of the repository that a link means; None where it is none that the site can hold."""
     target = posixpath.normpath(posixpath.join(posixpath.dirname(path), link))
-    known = Path(target).suffix in {".md", *SHOWN, *COPIED}
+    known = Path(target).suffix in {".md", NOTEBOOK, *SHOWN, *COPIED}
     return target if known and os.path.isfile(ROOT / target) else None
 
 
