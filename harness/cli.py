@@ -27,6 +27,7 @@ from harness.commands import (
     report,
     rerun,
     run,
+    survey,
     sweep,
     tune,
 )
@@ -139,6 +140,7 @@ def parser() -> argparse.ArgumentParser:
         obfuscate,
         external,
         preview,
+        survey,
         plugins,
         measure,
         rank,
