@@ -232,7 +232,9 @@ def _report(
         judgements.write(found, args.out)
         document |= {"pairs": len(found.pairs), "judgements": len(found.judgements), "missing_metrics": reasons}
         lines.append(f"{one_line(str(args.out))}: {len(found.judgements)} judgements of {len(found.pairs)} pairs")
-        lines += [f"without {name}: {reason}" for name, reason in reasons.items()]
+        for name, reason in reasons.items():
+            words = reason.removeprefix(f"{name}: ")
+            print(f"harness: judgements hold no {name}: {one_line(words)}", file=sys.stderr)
     print_result(args, document, "\n".join(lines))
     return 0
 

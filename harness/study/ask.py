@@ -22,7 +22,6 @@ from harness.registry import Entry, Registry, bind
 from harness.release import as_tensor
 from harness.study.agreement import Said, check_alike
 from harness.study.key import Asked, Key
-from harness.study.plan import MOST_SOURCES
 
 if TYPE_CHECKING:
     from harness.types import Guess, Progress, Splits
@@ -106,6 +105,7 @@ def _groups(keys: Sequence[Key], *, apart: bool) -> list[_Group]:
 def _guess(group: _Group, attack: Entry, registry: Registry, splits: Splits | None, seed: int, device: str) -> Guess:
     granted, question = frozenset(attack.granted), group[0][1]
     images = torch.from_numpy(np.stack([each.image for _, each in group])).to(device)
+    sources = max(len(each.classes) for _, each in group)
     given: dict[str, Any] = {}
     if "defense" in granted:
         defense = registry.get("defenses", question.defense).with_settings(question.settings)
@@ -115,9 +115,7 @@ def _guess(group: _Group, attack: Entry, registry: Registry, splits: Splits | No
     if "public" in granted:
         assert splits is not None
         given["_public"] = LabelledImages(as_tensor(splits.public.images), splits.public.labels.copy())
-    observation = Observation(
-        images, np.arange(len(images)), group[0][0].classes, MOST_SOURCES, device, granted, **given
-    )
+    observation = Observation(images, np.arange(len(images)), group[0][0].classes, sources, device, granted, **given)
     try:
         guess: Guess = bind(attack)(observation, torch_generator(derive(root_of(seed), "attack", attack.name), device))
     except Skipped:
