@@ -123,7 +123,7 @@ def score_answers(args: argparse.Namespace) -> int:
     from harness.study.judgements import PEOPLE
 
     registry = registry_from(args)
-    _check_out(args)
+    _check_out(args.out, [args.key, *args.also, *args.answers])
     keys = [key.read(file) for file in (args.key, *args.also)]
     found = answers.read(args.answers, keys)
     said = [
@@ -145,7 +145,7 @@ def ask_attack(args: argparse.Namespace) -> int:
     attacks = registry.choose("attacks", args.attack.split(","), parse_settings(args.attack_settings))
     for attack in attacks:
         ask.check(attack)
-    _check_out(args)
+    _check_out(args.out, args.keys)
     keys = [key.read(file) for file in args.keys]
     use_threads()
     splits = _data(args, registry, keys, attacks)
@@ -197,10 +197,13 @@ def _data(args: argparse.Namespace, registry: Registry, keys: Sequence[Key], att
     return splits
 
 
-def _check_out(args: argparse.Namespace) -> None:
+def _check_out(out: Path | None, read: Sequence[Path]) -> None:
+    """HarnessError where the judgements cannot be written, or would replace a file that is read."""
     from harness.system.files import check_writable
 
-    check_writable(args.out)
+    check_writable(out)
+    if out and any(os.path.realpath(out) == os.path.realpath(file) for file in read):
+        raise HarnessError(f"{out}: judgements would replace a file that they are made from; name another --out")
 
 
 def _report(

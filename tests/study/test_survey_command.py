@@ -121,6 +121,10 @@ def test_bad_answers_and_keys_are_refused_in_one_line(harness, made, key, tmp_pa
     assert refused(harness("score", survey_key, tmp_path / "none.json"), "no such file of answers")
     assert refused(harness("score", survey_key, ann, "--also", survey_key), "given twice")
     assert refused(harness("score", survey_key, ann, "--out", tmp_path / "no/where.json"), "cannot be written")
+    before = survey_key.read_bytes()
+    assert refused(harness("score", survey_key, ann, "--out", survey_key), "would replace a file")
+    assert refused(harness("ask", survey_key, "--attack", "timm_labels", "--out", survey_key), "would replace a file")
+    assert survey_key.read_bytes() == before
 
 
 def test_ask_prints_the_same_table_for_an_attack(harness, made, key, tmp_path):
