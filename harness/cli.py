@@ -28,6 +28,7 @@ from harness.commands import (
     rerun,
     run,
     site,
+    survey,
     sweep,
     tune,
 )
@@ -142,6 +143,7 @@ def parser() -> argparse.ArgumentParser:
         obfuscate,
         external,
         preview,
+        survey,
         plugins,
         measure,
         rank,

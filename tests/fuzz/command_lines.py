@@ -58,6 +58,9 @@ def valid(rng: random.Random, material: Material) -> list[str]:
         f"rank --records {records} --out lb --verify",
         f"obfuscate --defense mix --dataset {tiny} --epochs 1 --out o --secret s.npz --size 16 --device cpu --seed 1",
         f"external hash {release}",
+        f"survey make --dataset {tiny} --size 32 --seed 1 --paper-knobs --out sv --key k.json",
+        "survey score k.json a.json b.json --also l.json --out j.json",
+        "survey ask k.json --attack timm_labels --out j.json",
         f"external release --defense mix --dataset {tiny} --epochs 1 --out e --targets 9",
         f"external score --release {release} --secret {secret} --dataset {tiny} --name X --scores no.csv "
         "--granted labels --cite x --release-hash 00000000000000000000000000000000 --records r",
