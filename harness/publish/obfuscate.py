@@ -30,7 +30,7 @@ from harness.errors import HarnessError
 from harness.publish.ledger import Asked, Ledger, identity
 from harness.publish.ledger_secrets import name_in_secret
 from harness.publish.places import LEDGER, Places, claimed
-from harness.publish.release_files import file_names, set_equal_times, write_images, write_labels
+from harness.publish.release_files import LABELS, file_names, set_equal_times, write_images, write_labels
 from harness.publish.secret_file import secret_of
 from harness.randomness import derive
 from harness.registry import Entry, Registry
@@ -211,7 +211,7 @@ def _release_all(
             soft.append(release.labels.cpu().numpy())
     joined = {name: np.concatenate(parts) for name, parts in lists.items()}
     if soft:
-        write_labels(out / "labels.csv", joined["file"], np.concatenate(soft), originals.classes)
+        write_labels(out / LABELS, joined["file"], np.concatenate(soft), originals.classes)
     set_equal_times(out)
     if progress:
         progress("releasing", releases, releases)

@@ -22,7 +22,7 @@ from harness.data.image_folder import image_folder
 from harness.errors import HarnessError
 from harness.publish.challenge import HASH, Challenge, SecretRootBench, folder_hash, hash_of, pixels_of
 from harness.publish.obfuscate import private_pictures
-from harness.publish.release_files import file_names, png_files
+from harness.publish.release_files import LABELS, file_names, more_than_pixels, png_files, write_labels
 from harness.publish.secret_file import AboutRelease, read_release_secret
 from harness.randomness import derive
 from harness.records import Records
@@ -109,9 +109,12 @@ def bench_of_published(
         hash=folder_hash(folder),
     )
     bench.client.check(defense)
-    _check_names(folder, held.files)
+    soft = bench.client.release(defense, 0, 0)[0].labels.ndim == 2
+    _check_files(folder, held.files, [LABELS] if soft else [])
     if hash_of(_made_again(bench)) != bench.hash:
         _refuse_other_files(folder, bench)
+    if soft:
+        _check_labels(folder / LABELS, bench)
     return bench
 
 
@@ -143,6 +146,13 @@ def _splits(folder: Path, about: AboutRelease, name: str, beside: OthersImages =
     pictures = sorted(private_pictures(folder), key=lambda picture: picture.name)
     classes = tuple(sorted({picture.label for picture in pictures}))
     private = _decoded(pictures, about, classes)
+    _, first, counts = np.unique(private.hashes, return_index=True, return_counts=True)
+    if (counts > 1).any():
+        name = private.names[int(first[counts > 1][0])]
+        raise HarnessError(
+            f"originals {folder}: {name} is in it several times, and who is re-identified among copies cannot be said; "
+            "release the folder without the copies"
+        )
     roles = {"public": beside.public, "test": beside.test}
     taken = set(private.hashes.tolist())
     others: dict[str, Dataset] = {}
@@ -188,7 +198,8 @@ def _decoded(pictures: Sequence[LazyImage], about: AboutRelease, classes: tuple[
     return Dataset(images, labels, hashes, tuple(picture.name for picture in read), classes)
 
 
-def _check_names(folder: Path, listed: list[str]) -> None:
+def _check_files(folder: Path, listed: list[str], beside: list[str]) -> None:
+    """HarnessError unless the folder holds these PNG files, which hold pixels alone, those beside them, and no more."""
     present = set(png_files(folder))
     if present != set(listed):
         missing, unknown = sorted(set(listed) - present), sorted(present - set(listed))
@@ -196,6 +207,39 @@ def _check_names(folder: Path, listed: list[str]) -> None:
         raise HarnessError(
             f"release {folder}: {len(present)} files, and the secret lists {len(listed)} ({first}); "
             "give the folder that belongs to the secret, as it was published"
+        )
+    wanted = {*listed, *beside}
+    for place, folders, names in os.walk(folder):
+        links = [name for name in folders if os.path.islink(Path(place, name))]
+        for name in (*names, *links):
+            path = Path(place, name)
+            if path.is_symlink() or path.relative_to(folder).as_posix() not in wanted:
+                what = "a link" if path.is_symlink() else "no file of the release"
+                raise HarnessError(
+                    f"release {folder}: {path.relative_to(folder).as_posix()} is {what}, and what else lies there may "
+                    "show the originals; remove it, and ask whether it was published"
+                )
+    for file in listed:
+        if extra := more_than_pixels(folder / file):
+            raise HarnessError(
+                f"release {folder}: {file} holds {extra} beside its pixels, which may show the original; give the "
+                "files as they were published"
+            )
+
+
+def _check_labels(file: Path, bench: PublishedBench) -> None:
+    """HarnessError unless the table of soft labels is what the secret makes of these originals."""
+    names = [_names(bench, number) for number in range(bench.release_count)]
+    shares = [bench.client.release(bench.published, 0, number)[0].labels for number in range(bench.release_count)]
+    with tempfile.TemporaryDirectory(dir=temporary_folder()) as scratch:
+        made = Path(scratch) / LABELS
+        labels = np.concatenate([each.cpu().numpy() for each in shares])
+        write_labels(made, np.concatenate(names), labels, list(bench.splits.classes))
+        same = file.is_file() and file.read_bytes() == made.read_bytes()
+    if not same:
+        raise HarnessError(
+            f"release {file.parent}: {LABELS} is not what the secret makes of these originals; give the files as they "
+            "were published"
         )
 
 

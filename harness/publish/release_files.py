@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TIMESTAMP = 946_684_800  # every file's time, in seconds: 2000-01-01 UTC
 NUMBERS = 10**12  # file names are drawn from these, without replacement
+LABELS = "labels.csv"
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 AT_ONCE = 256  # images that the PNG encoders work on at a time
 
 
@@ -65,6 +67,23 @@ def png_files(folder: Path) -> list[str]:
     for place, _, names in os.walk(folder, onerror=refuse):
         found += [Path(place, name).relative_to(folder).as_posix() for name in names if name.endswith(".png")]
     return sorted(found)
+
+
+def more_than_pixels(file: Path) -> str | None:
+    """What a PNG file of a release holds that `write_images` does not write, in words; None where it is nothing."""
+    data = file.read_bytes()
+    if not data.startswith(_SIGNATURE):
+        return "another format"
+    at, found = len(_SIGNATURE), []
+    while at + 12 <= len(data):
+        found.append(data[at + 4 : at + 8])
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        if found[-1] == b"IEND":
+            break
+    if at != len(data):
+        return "bytes after its end" if at < len(data) else "no end"
+    other = next((name for name in found if name not in (b"IHDR", b"IDAT", b"IEND")), None)
+    return f"a chunk {other.decode('latin-1')!r}" if other else None
 
 
 def write_labels(file: Path, files: Array, shares: Array, classes: Sequence[str]) -> None:

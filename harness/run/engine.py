@@ -17,7 +17,7 @@ from harness.run.cross import Cell, Cross
 from harness.run.jobs import Job
 from harness.run.options import RunOptions, load_splits, make_bench
 from harness.run.scheduler import InProcess, Workers, run_jobs
-from harness.system import fork_server
+from harness.system import fork_server, torch_state
 from harness.system.messages import log
 from harness.system.numbers import check_count
 from harness.system.scratch import scratch_folder
@@ -166,11 +166,14 @@ def _ask(entries: list[Entry], registry: Registry, splits: Splits | None = None)
     """Answers about these plugins, on the images that they are for where these are given; refused: HarnessError."""
     if not entries:
         return []
+    labels, size = (splits.private.labels, splits.size) if splits is not None else (None, (0, 0))
+    question = probe.Question(entries, labels, size)
     if is_supervised():
         fork_server.start(registry.worker_modules)
-    labels, size = (splits.private.labels, splits.size) if splits is not None else (None, (0, 0))
-    ask = probe.ask_apart if is_supervised() else probe.ask
-    answers = ask(probe.Question(entries, labels, size), registry)
+        answers = probe.ask_apart(question, registry)
+    else:
+        with torch_state.defaults():
+            answers = probe.ask(question, registry)
     for answer in answers:
         if answer.refused is not None:
             raise HarnessError(answer.refused)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -151,6 +153,49 @@ CHANGES = {
 }
 
 
+def png_chunk(name, content):
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def with_text(folder):
+    file = folder / png_files(folder)[0]
+    data = file.read_bytes()
+    file.write_bytes(data[:33] + png_chunk(b"tEXt", b"Comment\0across/000.png") + data[33:])  # after the header
+
+
+def with_link(folder):
+    (folder / "more").symlink_to(folder.parent)
+
+
+def as_link(folder):
+    file = folder / png_files(folder)[0]
+    shutil.move(file, folder.parent / "moved.png")
+    file.symlink_to(folder.parent / "moved.png")
+
+
+def as_bmp(folder):
+    file = folder / png_files(folder)[0]
+    file.write_bytes(cv2.imencode(".bmp", cv2.imread(str(file)))[1].tobytes())
+
+
+def appended(folder):
+    with (folder / png_files(folder)[0]).open("ab") as file:
+        file.write(b"an original")
+
+
+CHANGES |= {
+    "a picture of another suffix": (lambda f: (f / "epoch_000" / "a.jpg").write_bytes(b"x"), "epoch_000/a.jpg is no"),
+    "a suffix in capitals": (lambda f: (f / "A.PNG").write_bytes(b"x"), "A.PNG is no file of the release"),
+    "the secret": (lambda f: (f / "secret.npz").write_bytes(b"x"), "secret.npz is no file of the release"),
+    "labels beside hard labels": (lambda f: (f / "labels.csv").write_text("file\n"), "labels.csv is no file"),
+    "a folder that is a link": (with_link, "more is a link"),
+    "a file that is a link": (as_link, "is a link"),
+    "a text in a file": (with_text, "holds a chunk 'tEXt' beside its pixels"),
+    "bytes after a file's end": (appended, "holds bytes after its end"),
+    "another format under the name": (as_bmp, "holds another format"),
+}
+
+
 @pytest.mark.parametrize("what", CHANGES)
 @pytest.mark.parametrize("command", ["measure", "run"])
 def test_other_files_are_refused(place, call, tmp_path, what, command):
@@ -204,3 +249,31 @@ def test_images_of_another_role_are_left_out_and_said(place, call, tmp_path, cap
         shutil.copy(file, both / file.parent.name / f"again_{file.name}")
     code, _, err = call("measure", "out", *OWN, "--public", str(both))
     assert code == 0 and "3 are left out, as copies or images in another role" in caplog.text, err
+
+
+@pytest.mark.parametrize("change", ["a column", "a share", "gone"])
+def test_soft_labels_are_compared_too(place, call, tmp_path, change):
+    """They are published as well: a column could name every original."""
+    words = ["--dataset", "pictures", "--out", str(tmp_path / "soft"), "--secret", str(tmp_path / "soft.npz")]
+    assert call("obfuscate", "--defense", "mix", "-D", "label=soft", *words, "--epochs", "1")[0] == 0
+    judge = ("measure", str(tmp_path / "soft"), "--secret", str(tmp_path / "soft.npz"), "--dataset", "pictures")
+    assert call(*judge)[0] == 0
+    file = tmp_path / "soft" / "labels.csv"
+    lines = file.read_text().splitlines()
+    if change == "gone":
+        file.unlink()
+    else:
+        last = f"{lines[-1]},across/000.png" if change == "a column" else f"{lines[-1][:-1]}1"
+        file.write_text("\n".join([*lines[:-1], last]) + "\n")
+    code, _, err = call(*judge)
+    assert code == 2 and "labels.csv is not what the secret makes of these originals" in err
+
+
+def test_a_folder_with_copies_is_refused_and_says_why(place, call, tmp_path):
+    shutil.copytree(place / "pictures", tmp_path / "pictures")
+    first = sorted((tmp_path / "pictures").rglob("*.png"))[0]
+    shutil.copy(first, first.with_name("copy.png"))
+    words = ["--dataset", str(tmp_path / "pictures"), "--secret", str(tmp_path / "s.npz")]
+    assert call("obfuscate", "--defense", "mix", *words, "--out", str(tmp_path / "out"), "--epochs", "1")[0] == 0
+    code, _, err = call("measure", str(tmp_path / "out"), *words)
+    assert code == 2 and "several times, and who is re-identified among copies cannot be said" in err
