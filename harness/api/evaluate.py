@@ -14,6 +14,7 @@ from harness.api.evaluation import Evaluation
 from harness.api.functions import Several, with_functions
 from harness.api.own_data import registered
 from harness.errors import HarnessError
+from harness.records import live_code
 from harness.registry import Registry, load_registry
 from harness.report import run_summary
 from harness.run.engine import Engine, prepare, run
@@ -95,6 +96,7 @@ def evaluate(
     known = load_registry(files("registry", registry))
     data, more = _data(dataset, name, known)
     known, names = with_functions({"defenses": defense, "attacks": attack}, known, more)
+    _refuse_changed(known, names)
     asked = RunOptions(names["defenses"], names["attacks"], data, **options)
     with ExitStack() as blocks:
         if progress:
@@ -115,6 +117,13 @@ def _data(dataset: Any, name: str | None, registry: Registry) -> tuple[str, list
     if name is not None:
         raise HarnessError(f"name {name!r}: data set {str(dataset)!r} has its own; name images in memory alone")
     return os.fspath(dataset), []
+
+
+def _refuse_changed(registry: Registry, names: Mapping[str, list[str]]) -> None:
+    """HarnessError where a plugin that runs is other code in this process than in its files."""
+    entries = [entry for section, of in names.items() for entry in registry.choose(section, of, {})]
+    foreign = [entry for entry in (*entries, *registry.section("metrics").values()) if entry.is_foreign]
+    live_code.refuse_changed((entry.module, entry.function) for entry in foreign)
 
 
 def _known() -> list[str]:

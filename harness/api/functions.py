@@ -220,9 +220,11 @@ def _written_entry(plugin: Plugin, registry: Registry) -> tuple[str, Path]:
         _write(folder / f"{_MODULE}.py", source)
     _write(folder / _FILE, text)
     try:
-        read_registry(folder / _FILE, _FILE)
+        (entry,) = read_registry(folder / _FILE, _FILE)
     except HarnessError as error:
         raise HarnessError(f"{noun} {str(error).replace(f'{folder / _FILE}: ', '')}") from None
+    if source is not None:
+        sys.modules.pop(entry.module, None)  # it may hold what its last run changed, or modules before a reload
     return name, folder / _FILE
 
 

@@ -12,7 +12,6 @@ import builtins
 import dis
 import inspect
 import linecache
-import math
 import pickle
 import sys
 import textwrap
@@ -21,7 +20,19 @@ from dataclasses import dataclass, field
 from types import CodeType, ModuleType
 from typing import Any
 
+from harness.api.written_state import (
+    Definition,
+    as_defined,
+    class_state,
+    function_state,
+    is_dunder,
+    renamed,
+    with_defaults,
+    with_method_defaults,
+    without_decorators,
+)
 from harness.errors import HarnessError
+from harness.records.live_code import as_literal
 
 _FUTURE = "from __future__ import annotations\n"
 _RUNNING = ("__main__", "__mp_main__")
@@ -55,20 +66,21 @@ class _Writer:
         """Bind a name to a value in the module."""
         if name in self.names:
             before = self.names[name]
-            equal = _is_constant(before) and _is_constant(value) and repr(before) == repr(value)
+            equal = as_literal(before) is not None and as_literal(before) == as_literal(value)
             if before is not value and not equal:
                 raise HarnessError(f"{self.who}: the name {name} stands for two things in what it uses; rename one")
             return
         self.names[name] = value
-        module = None if isinstance(value, ModuleType) or _is_constant(value) else _module_of(value)
+        literal = as_literal(value)
+        module = None if isinstance(value, ModuleType) or literal is not None else _module_of(value)
         if isinstance(value, ModuleType):
             self.imports.append(f"import {value.__name__} as {name}")
         elif module is not None:
             self.imports.append(f"from {module} import {_name_of(value, name)} as {name}")
         elif inspect.isfunction(value) or inspect.isclass(value):
             self._define(name, value)
-        elif _is_constant(value):
-            self.constants.append(f"{name} = {value!r}")
+        elif literal is not None:
+            self.constants.append(f"{name} = {literal}")
         else:
             raise HarnessError(
                 f"{self.who}: it uses {name}, a {type(value).__name__} of this session, which no record can name; make "
@@ -76,35 +88,51 @@ class _Writer:
             )
 
     def _define(self, name: str, value: Any) -> None:
-        source = self._source(value)
+        definition = self._definition(value)
+        source, defined = definition.source, definition.name
         for used in _names_used(source):
-            found = _looked_up(value, used)
+            found = _looked_up(definition.value, used)
             if found is not _MISSING and found is not value:
                 self.add(used, found)
         for used in _names_in_annotations(source):
-            found = _looked_up(value, used)
+            found = _looked_up(definition.value, used)
             if used not in self.names and _module_of(found) is not None:
                 self.add(used, found)
-        self.definitions.append(source if name == value.__name__ else f"{source}\n\n{name} = {value.__name__}")
+        state = class_state(self.who, value, source) if inspect.isclass(value) else function_state(self.who, definition)
+        if name != defined and self.names.setdefault(defined, value) is not value:
+            if inspect.isclass(value) or defined in _names_used(source):
+                raise HarnessError(f"{self.who}: the name {defined} stands for two things in what it uses; rename one")
+            source, defined = renamed(source, defined, name), name
+        after = [f"{defined}.{attribute} = {literal}" for attribute, literal in state.items()]
+        after += [f"{name} = {defined}"] if name != defined else []
+        self.definitions.append("\n\n".join([source, "\n".join(after)] if after else [source]))
 
-    def _source(self, value: Any) -> str:
+    def _definition(self, value: Any) -> Definition:
         kind = "class" if inspect.isclass(value) else "function"
-        if value.__name__ == "<lambda>":
+        own = value if kind == "class" else as_defined(value)
+        name = own.__name__ if kind == "class" else own.__code__.co_name
+        if name == "<lambda>":
             raise HarnessError(f"{self.who}: a lambda is no function that a record can be named by; write it with def")
         try:
-            source = textwrap.dedent(_class_source(value) if kind == "class" else inspect.getsource(value))
+            source = textwrap.dedent(_class_source(value) if kind == "class" else inspect.getsource(own.__code__))
             body = ast.parse(source).body
             compile(_FUTURE + source, "<function>", "exec")
         except (OSError, TypeError, SyntaxError, ValueError):
             raise HarnessError(
                 f"{self.who}: the source of {kind} {value.__name__} cannot be read; put it into a .py file"
             ) from None
-        defined = body[0] if len(body) == 1 else None
-        if not isinstance(defined, ast.FunctionDef | ast.ClassDef) or defined.name != value.__name__:
+        node = body[0] if len(body) == 1 else None
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name != name:
             raise HarnessError(
                 f"{self.who}: {kind} {value.__name__} does not stand by itself in its source; put it into a .py file"
             )
-        return source
+        if isinstance(node, ast.FunctionDef):
+            source = with_defaults(self.who, own, source, node, lambda used: _looked_up(own, used))
+            if own is value:
+                source = without_decorators(source)
+        else:
+            source = with_method_defaults(self.who, value, source, lambda used: _looked_up(value, used))
+        return Definition(name, source, own)
 
 
 def _class_source(value: type) -> str:
@@ -127,7 +155,7 @@ def _looked_up(value: Any, name: str) -> Any:
     """What a global name or a name of an enclosing function stands for, in a function or in the methods of a class."""
     functions = [value] if inspect.isfunction(value) else [each for each in vars(value).values() if callable(each)]
     spaces: list[dict[str, Any]] = []
-    for function in map(inspect.unwrap, functions):
+    for function in functions if inspect.isfunction(value) else map(inspect.unwrap, functions):
         if inspect.isfunction(function):
             cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
             spaces += [{free: cell.cell_contents for free, cell in cells if _is_filled(cell)}, function.__globals__]
@@ -149,7 +177,7 @@ def _is_filled(cell: Any) -> bool:
 def _names_used(source: str) -> list[str]:
     """The names that this source takes from around it, in the order of first use; builtins may be among them."""
     code = compile(_FUTURE + source, "<function>", "exec")
-    return list(dict.fromkeys(name for name in _loaded(code) if not name.startswith("__")))
+    return list(dict.fromkeys(name for name in _loaded(code) if not is_dunder(name)))
 
 
 def _names_in_annotations(source: str) -> list[str]:
@@ -185,14 +213,3 @@ def _module_of(value: Any) -> str | None:
 
 def _name_of(value: Any, name: str) -> str:
     return str(getattr(value, "__qualname__", None) or getattr(value, "__name__", name))
-
-
-def _is_constant(value: Any) -> bool:
-    """Whether `repr` writes it so that it is read back the same."""
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, list | tuple | set | frozenset):
-        return type(value) in (list, tuple, set, frozenset) and all(map(_is_constant, value))
-    if isinstance(value, dict):
-        return type(value) is dict and all(_is_constant(part) for item in value.items() for part in item)
-    return value is None or type(value) in (bool, int, str, bytes)

@@ -16,7 +16,7 @@ their content (`records.data_files`). Libraries count by name: their versions st
 
 Not seen: effects of a library call whose value is kept (`state = random.seed(3)`), docstrings and annotations that are
 read at run time, the order of statements that define different names and of modules that are imported, a folder put on
-sys.path that hides an installed package, and files that are found from the working directory.
+sys.path that hides an installed package, environment variables, and files that are found from the working directory.
 """
 
 from __future__ import annotations
