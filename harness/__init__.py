@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -43,10 +44,19 @@ def __getattr__(name: str) -> Any:
     # On demand: importing the harness must not import torch. No import statements: code hashes follow those, and what
     # is handed out here changes no figure.
     if name in ("attacks", "defenses", "metrics"):
-        return import_module(f"harness.{name}")
+        return _module(name)
     if name in _PLACES:
-        return getattr(import_module(f"harness.{_PLACES[name]}"), name)
+        return getattr(_module(_PLACES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _module(name: str) -> Any:
+    """A module of the harness; its import leaves the state of Python's `random`, which rich draws from when loaded."""
+    state = random.getstate()
+    try:
+        return import_module(f"harness.{name}")
+    finally:
+        random.setstate(state)
 
 
 def __dir__() -> list[str]:

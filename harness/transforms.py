@@ -9,6 +9,8 @@ other, rounded to 8 bits and shuffled, and the labels say what the defense makes
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +30,19 @@ from harness.system.numbers import check_count
 from harness.system.schema import shown
 
 _SOFT = "soft"
+_forks: list[bytes] = []
+"""A random number for each fork between the process that imported this module and this one."""
+_counting = threading.Lock()
+
+
+def _note_fork() -> None:
+    global _counting
+    _counting = threading.Lock()  # another thread may have held it when the process was forked
+    _forks.append(os.urandom(32))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
 
 
 class Obfuscate(torch.nn.Module):
@@ -41,6 +56,11 @@ class Obfuscate(torch.nn.Module):
                  `torch.manual_seed` or the loader's own `generator`
     generator    a torch.Generator that random numbers are drawn from, likewise mixed with a worker's seed
                  Without both they are drawn from torch's global generator, which every worker has another state of
+
+    Two batches of one transform never have the same random numbers, from whichever threads it is called. Copies
+    (`copy.deepcopy`, pickle) and processes that one forks oneself: with a seed each continues the same sequence as the
+    original, so give every copy and process a seed of its own. Without a seed each has random numbers of its own, which
+    no other run repeats; a copy without a generator draws from torch's global one like the original.
 
     images       (N, 3, H, W) uint8, or float32 in [0, 1] as they are before normalisation, on any device; N is at
                  least the number of images in a mixture (a DataLoader: `drop_last=True`)
@@ -79,6 +99,11 @@ class Obfuscate(torch.nn.Module):
             raise HarnessError(f"{entry.name} gives soft labels; say of how many classes: num_classes=10")
         self._classes, self._seed, self._generator = num_classes, seed, generator
         self._batches = 0
+        self._number_of_copy = b""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._number_of_copy = os.urandom(32)
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         who = f"Obfuscate({self._entry.name!r})"
@@ -106,10 +131,22 @@ class Obfuscate(torch.nn.Module):
     def _key(self) -> bytes:
         """The key of one batch: another one for every batch, worker and epoch."""
         worker = get_worker_info()
+        with _counting:
+            if self._seed is None:
+                key = key_from(self._generator or torch.default_generator)
+            else:
+                key = derive(root_of(self._seed), "transform", self._batches)
+                self._batches += 1
         if self._seed is None:
-            drawn = self._generator or torch.default_generator
-            key = key_from(drawn)
-        else:
-            key = derive(root_of(self._seed), "transform", self._batches)
-            self._batches += 1
+            for number in self._own_numbers(is_worker=worker is not None):
+                key = derive(key, "process", number.hex())
         return key if worker is None else derive(key, "worker", worker.id, worker.seed)
+
+    def _own_numbers(self, is_worker: bool) -> list[bytes]:
+        """What tells a copy with a generator, and a forked process, from the one whose random state they share.
+
+        The fork that made a worker of a DataLoader does not count: the loader's seed tells it from others, repeatably.
+        """
+        if is_worker:
+            return _forks[:-1]
+        return [*_forks, self._number_of_copy] if self._generator is not None and self._number_of_copy else [*_forks]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 import pickle
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -127,6 +130,62 @@ def test_every_batch_of_every_worker_and_epoch_has_numbers_of_its_own(batch, wor
     every = made.flatten(0, 1)
     assert len({image.numpy().tobytes() for image in every}) == 8
     assert torch.equal(made, run())
+
+
+@pytest.mark.parametrize("options", ({"seed": 0}, {}, {"generator": torch.Generator().manual_seed(0)}))
+def test_threads_never_have_the_same_numbers(options):
+    transform, keys = Obfuscate("mix", **options), []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=lambda: keys.extend(transform._key() for _ in range(500))) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert len(keys) == len(set(keys)) == 4000
+
+
+def key_of_fork(transform):
+    """What a process that is forked here draws first."""
+    reading, writing = os.pipe()
+    process = os.fork()
+    if process == 0:
+        os.write(writing, transform._key())
+        os._exit(0)
+    os.waitpid(process, 0)
+    with os.fdopen(reading, "rb") as file:
+        os.close(writing)
+        return file.read()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("how", ("generator", "global"))
+def test_a_fork_of_ones_own_has_numbers_of_its_own_and_with_a_seed_the_same(how):
+    options = {"generator": torch.Generator().manual_seed(0)} if how == "generator" else {}
+    transform = Obfuscate("mix", **options)
+    keys = [key_of_fork(transform), key_of_fork(transform), transform._key()]
+    assert len(set(keys)) == 3 and all(len(key) == 32 for key in keys)
+
+    seeded = Obfuscate("mix", seed=0)
+    assert key_of_fork(seeded) == seeded._key()
+
+
+def test_copies_without_a_seed_have_numbers_of_their_own():
+    for options in ({}, {"generator": torch.Generator().manual_seed(0)}):
+        transform = Obfuscate("mix", **options)
+        stored = pickle.dumps(transform)
+        several = [
+            transform,
+            copy.deepcopy(transform),
+            copy.copy(transform),
+            pickle.loads(stored),
+            pickle.loads(stored),
+        ]
+        assert len({each._key() for each in several}) == 5
 
 
 def test_functions_of_ones_own_are_defenses(batch):

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.errors import HarnessError
 from harness.registry.settings import did_you_mean
 from harness.system.schema import shown
@@ -26,7 +28,7 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
         "model": _text,
         "recipe": _text,
         "device": _device,
-        "records": _path,
+        "records": path,
         "defense_settings": _settings,
         "attack_settings": _settings,
     }
@@ -46,7 +48,7 @@ def refuse_unknown(who: str, unknown: Iterable[str], known: Iterable[str]) -> No
 def files(name: str, given: Any) -> list[Path]:
     """One path or several."""
     several = given if isinstance(given, list | tuple) else [given]
-    return [_path(name, each) for each in several]
+    return [path(name, each) for each in several]
 
 
 def whole(name: str, value: Any) -> int:
@@ -54,7 +56,7 @@ def whole(name: str, value: Any) -> int:
     if not isinstance(value, bool):
         try:
             return operator.index(value)  # NumPy's integers too
-        except TypeError:
+        except (TypeError, ValueError, RuntimeError):  # RuntimeError: of tensors
             pass
     raise _refused(name, value, "a whole number")
 
@@ -69,9 +71,12 @@ def _seeds(name: str, value: Any) -> int | list[int]:
 
 
 def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
-        raise _refused(name, value, "a number")
-    return float(value)
+    if not isinstance(value, bool) and hasattr(value, "__float__"):
+        try:
+            return float(value)
+        except (TypeError, ValueError, RuntimeError, OverflowError):  # arrays and tensors of several numbers
+            pass
+    raise _refused(name, value, "a number")
 
 
 def _flag(name: str, value: Any) -> bool:
@@ -93,10 +98,16 @@ def _device(name: str, value: Any) -> str:
     return text
 
 
-def _path(name: str, value: Any) -> Path:
-    if not isinstance(value, str | os.PathLike) or not str(value).strip():
+def path(name: str, value: Any) -> Path:
+    """A path that a file may have. HarnessError for anything else."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str) or not text.strip() or "\0" in text:
         raise _refused(name, value, "a path")
-    return Path(value)
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        raise _refused(name, value, "a path") from None
+    return Path(text)
 
 
 def _settings(name: str, value: Any) -> dict[str, Any]:
@@ -106,11 +117,13 @@ def _settings(name: str, value: Any) -> dict[str, Any]:
 
 
 def as_lists(value: Any) -> Any:
-    """A setting with its tuples as lists, as a record holds it."""
+    """A setting with its tuples as lists, as a record holds it; NumPy's arrays and numbers as lists and numbers."""
+    if isinstance(value, np.ndarray | np.generic) and not isinstance(value, np.ma.MaskedArray):
+        return as_lists(value.tolist()) if value.dtype.kind in "biufU" else value
     if isinstance(value, dict):
         return {name: as_lists(part) for name, part in value.items()}
     return list(map(as_lists, value)) if isinstance(value, list | tuple) else value
 
 
 def _refused(name: str, value: Any, expected: str) -> HarnessError:
-    return HarnessError(f"{name} is {shown(value)}; expected {expected}")
+    return HarnessError(f"{name} is {' '.join(shown(value).split())}; expected {expected}")

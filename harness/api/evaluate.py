@@ -9,10 +9,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Never, TypeAlias
 
-from harness.api.arguments import checked, files, refuse_unknown
+from harness.api.arguments import checked, files, path, refuse_unknown
 from harness.api.evaluation import Evaluation
 from harness.api.functions import Several, with_functions
 from harness.api.own_data import registered
+from harness.api.process_state import process_state_kept
 from harness.errors import HarnessError
 from harness.records import live_code
 from harness.registry import Registry, load_registry
@@ -82,7 +83,7 @@ def evaluate(
     progress         whether progress is shown on stderr
 
     Raises HarnessError, a ValueError, in one sentence for wrong usage and input. An attack that fails or does not suit
-    is a cell with a status and a reason, not an error.
+    is a cell with a status and a reason, not an error. Numbers of threads, `random` and sys.path are left as they were.
     """
     refuse_unknown("evaluate", unknown, _known())
     options = checked({
@@ -91,6 +92,19 @@ def evaluate(
         "public_share": public_share, "utility": utility, "model": model, "recipe": recipe, "device": device,
         "threads": threads, "workers": workers, "records": records,
     })  # fmt: skip
+    with process_state_kept():
+        return _evaluated(options, defense, attack, dataset, registry, name, progress)
+
+
+def _evaluated(
+    options: dict[str, Any],
+    defense: Several,
+    attack: Several,
+    dataset: Any,
+    registry: File | Sequence[File],
+    name: str | None,
+    progress: bool,
+) -> Evaluation:
     engine = Engine(workers=options.pop("workers"))
     engine.check()
     known = load_registry(files("registry", registry))
@@ -116,7 +130,7 @@ def _data(dataset: Any, name: str | None, registry: Registry) -> tuple[str, list
         return said, [file]
     if name is not None:
         raise HarnessError(f"name {name!r}: data set {str(dataset)!r} has its own; name images in memory alone")
-    return os.fspath(dataset), []
+    return os.fspath(path("dataset", dataset)), []
 
 
 def _refuse_changed(registry: Registry, names: Mapping[str, list[str]]) -> None:

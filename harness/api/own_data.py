@@ -17,7 +17,7 @@ import torch
 import yaml
 from PIL import Image
 
-from harness.api.tensors import as_bytes, checked_images, checked_labels
+from harness.api.tensors import as_bytes, check_class_number, check_plain, checked_images, checked_labels
 from harness.data import splits
 from harness.data.pixels import rgb_pixels
 from harness.data.sources.in_memory import USE, Sample, store
@@ -80,23 +80,34 @@ def _parts(dataset: Any) -> list[tuple[str | None, Any]]:
         is_sequence = hasattr(part, "__getitem__") and hasattr(part, "__len__")
         if not is_sequence or isinstance(part, str | bytes | torch.Tensor | np.ndarray | Mapping):
             raise HarnessError(f"dataset is {type(part).__name__}; expected {_FORMS}")
-        if not len(part):
+        if not _length(part):
             raise HarnessError("dataset is empty; give images of two classes or more")
     return parts
+
+
+def _length(part: Any) -> int:
+    """How many samples a data set says that it has."""
+    try:
+        return len(part)
+    except Exception as error:
+        raise HarnessError(
+            f"dataset: the length of {type(part).__name__} cannot be read: {type(error).__name__}: {error}; its "
+            "__len__ must return how many samples it has"
+        ) from error
 
 
 def _is_pair(part: Any) -> bool:
     """Whether it is (images, labels), not a sequence of two samples: images have a rank of four, or labels are many."""
     if not isinstance(part, tuple | list) or len(part) != 2 or not isinstance(part[0], torch.Tensor | np.ndarray):
         return False
-    return part[0].ndim != 3 or np.ndim(part[1]) > 0
+    return part[0].ndim != 3 or isinstance(part[1], list | tuple) or getattr(part[1], "ndim", 0) > 0
 
 
 def _class_names(parts: list[tuple[str | None, Any]]) -> list[str] | None:
     """What a torch Dataset calls its classes, in the order of their numbers; None where it does not say."""
     found: list[Any] = [getattr(part, "classes", None) for _, part in parts]
     names = found[0]
-    if not isinstance(names, list | tuple) or any(each != names for each in found):
+    if any(not isinstance(each, list | tuple) or list(each) != list(names) for each in found):
         return None
     distinct = all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
     return list(names) if distinct else None
@@ -105,6 +116,7 @@ def _class_names(parts: list[tuple[str | None, Any]]) -> list[str] | None:
 def _samples(part: Any, role: str | None) -> Iterator[Sample]:
     who = f"dataset {role}" if role else "dataset"
     if _is_pair(part):
+        check_plain(who, part[0], "images")
         images = checked_images(who, _repeated(part[0]))
         labels, _ = checked_labels(who, part[1], len(images))
         for start in range(0, len(images), 256):
@@ -112,16 +124,15 @@ def _samples(part: Any, role: str | None) -> Iterator[Sample]:
             for pixels, label in zip(some, labels[start : start + 256], strict=True):
                 yield Sample(pixels, int(label), role)
         return
-    pairs = [_item(who, part, at) for at in (0, len(part) - 1)]
-    again = [_item(who, part, at) for at in (0, len(part) - 1)]
-    if any(one[1] != other[1] or not np.array_equal(one[0], other[0]) for one, other in zip(pairs, again, strict=True)):
-        raise HarnessError(f"{who}: an item differs between two reads; give it without random transforms")
-    for at in range(len(part)):
-        yield Sample(*_item(who, part, at), role)
+    for at in range(_length(part)):
+        (pixels, label), again = _item(who, part, at), _item(who, part, at)
+        if label != again[1] or not np.array_equal(pixels, again[0]):
+            raise HarnessError(f"{who}: an item differs between two reads; give it without random transforms")
+        yield Sample(pixels, label, role)
 
 
 def _item(who: str, part: Any, at: int) -> tuple[Array, int | str]:
-    """(H, W, 3) uint8 pixels, and the class number or name."""
+    """(H, W, 3) uint8 pixels of its own, and the class number or name."""
     try:
         item = part[at]
     except Exception as error:
@@ -141,8 +152,9 @@ def _pixels(who: str, image: Any) -> Array:
             return rgb_pixels(image.copy())
         except ValueError as reason:
             raise HarnessError(f"{who}: {reason}") from None
+    check_plain(who, image, "image")
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
-        return image
+        return image.copy()  # the data set may write the next one into it
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 2:
         return np.repeat(image[:, :, None], 3, 2)
     if not isinstance(image, torch.Tensor):
@@ -153,7 +165,7 @@ def _pixels(who: str, image: Any) -> Array:
     if image.ndim != 3:
         raise HarnessError(f"{who}: the image has shape {tuple(image.shape)}; expected (3, H, W)")
     stored = as_bytes(checked_images(who, _repeated(image[None]), "image"))[0]
-    return np.ascontiguousarray(stored.permute(1, 2, 0).cpu().numpy())
+    return np.array(stored.permute(1, 2, 0).cpu().numpy(), order="C")
 
 
 def _repeated(images: Any) -> Any:
@@ -168,11 +180,13 @@ def _repeated(images: Any) -> Any:
 def _label(who: str, label: Any) -> int | str:
     if isinstance(label, str):
         return label
+    check_plain(who, label, "label")
     if isinstance(label, torch.Tensor | np.ndarray) and label.ndim == 0:
         label = label.item()
     if isinstance(label, bool | float) or not hasattr(label, "__index__"):
         raise HarnessError(f"{who}: the label is {shown(label)}; expected a class number or name")
     number = int(label)
     if number < 0:
-        raise HarnessError(f"{who}: the label is {number}; expected a class number from 0 on")
+        raise HarnessError(f"{who}: the label is {shown(number)}; expected a class number from 0 on")
+    check_class_number(who, number)
     return number

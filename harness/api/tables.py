@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.api.arguments import path
 from harness.errors import HarnessError
 from harness.leaderboard.format import settings
 from harness.records import RunResult, paths, read_all
@@ -26,11 +26,11 @@ def load_records(folder: str | PathLike[str]) -> pd.DataFrame:
              finished; then of every score its mean under its name, the ends of its 95 % interval as NAME_low and
              NAME_high, and NAME_n. What a record does not have is missing (NaN or None).
 
-    Raises HarnessError for a folder without records, and for a damaged record.
+    Raises HarnessError for what is no path, for a folder without records, and for a damaged record.
     """
     import pandas as pd
 
-    place = Path(folder)
+    place = path("folder", folder)
     if not place.is_dir():
         raise HarnessError(f"records folder {place} does not exist or is no folder; check the path")
     if not paths(place):

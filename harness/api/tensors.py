@@ -13,11 +13,14 @@ import torch
 
 from harness.errors import HarnessError
 from harness.images import to_bytes, to_images
+from harness.system.schema import shown
 from harness.types import Array, Bytes, Images
 
 FLOATS = (torch.float32, torch.float64)
 _SLACK = 1e-6  # by which a float may be outside [0, 1]
 _PIXELS = 255
+MOST_CLASSES = 1_000_000
+"""Class numbers are below this: several steps make a list with an entry for each of them."""
 
 
 def checked_images(who: str, given: Any, name: str = "images") -> torch.Tensor:
@@ -59,12 +62,7 @@ def checked_labels(who: str, given: Any, count: int, classes: int | None = None)
     classes  None: the largest number and one
     Raises HarnessError for anything else than `count` whole numbers in [0, classes).
     """
-    if isinstance(given, torch.Tensor):
-        labels = given.detach().cpu().numpy()
-    elif isinstance(given, np.ndarray | list | tuple):
-        labels = np.asarray(given)
-    else:
-        raise HarnessError(f"{who}: labels are {type(given).__name__}; expected a tensor of ({count},) class numbers")
+    labels = _label_array(who, given, count)
     if labels.ndim == 2 and len(labels) == count and labels.dtype.kind == "f":
         raise HarnessError(
             f"{who}: labels are soft, {labels.shape}; expected ({count},) class numbers: use labels.argmax(1)"
@@ -73,13 +71,45 @@ def checked_labels(who: str, given: Any, count: int, classes: int | None = None)
         raise HarnessError(f"{who}: labels have shape {labels.shape}; expected ({count},), one for each image")
     if labels.dtype.kind not in "iu":
         raise HarnessError(f"{who}: labels are {labels.dtype}; expected class numbers: use labels.long()")
-    labels = labels.astype(np.int64)
     if labels.min() < 0:
         raise HarnessError(f"{who}: a label is {labels.min()}; expected class numbers from 0 on")
     found = int(labels.max()) + 1
+    if classes is None:
+        check_class_number(who, found - 1)
     if classes is not None and found > classes:
         raise HarnessError(f"{who}: a label is {found - 1}, and there are {classes} classes; give {found} or more")
-    return labels, found if classes is None else classes
+    return labels.astype(np.int64), found if classes is None else classes
+
+
+def check_class_number(who: str, number: int) -> None:
+    """HarnessError for a class number that is MOST_CLASSES or more."""
+    if number >= MOST_CLASSES:
+        raise HarnessError(
+            f"{who}: a label is {shown(number)}; expected class numbers below {MOST_CLASSES:,}: number the classes "
+            "from 0 on, such as np.unique(labels, return_inverse=True)[1]"
+        )
+
+
+def check_plain(who: str, given: Any, name: str) -> None:
+    """HarnessError for a masked array, and for a tensor that does not hold each of its values in memory as a number.
+
+    Those are sparse, nested, quantized and MKL-DNN tensors, and tensors on the device "meta".
+    """
+    if isinstance(given, np.ma.MaskedArray):
+        raise HarnessError(f"{who}: {name} are a masked array; expected every value: use {name}.filled(0)")
+    if not isinstance(given, torch.Tensor):
+        return
+    if given.is_nested:
+        kind, fix = "a nested tensor", f"torch.stack({name}.unbind())"
+    elif given.is_meta:
+        kind, fix = 'a tensor without data, on the device "meta"', 'one on "cpu" or "cuda"'
+    elif given.is_quantized:
+        kind, fix = "a quantized tensor", f"{name}.dequantize()"
+    elif given.layout != torch.strided:
+        kind, fix = f"a tensor of layout {given.layout}", f"{name}.to_dense()"
+    else:
+        return
+    raise HarnessError(f"{who}: {name} are {kind}; expected a dense one: use {fix}")
 
 
 def check_enough(who: str, count: int, sources: int) -> None:
@@ -98,12 +128,26 @@ def check_same_device(who: str, images: torch.Tensor, others: torch.Tensor, name
         )
 
 
+def _label_array(who: str, given: Any, count: int) -> Array:
+    """Labels as an array of any shape and type."""
+    check_plain(who, given, "labels")
+    if not isinstance(given, torch.Tensor | np.ndarray | list | tuple):
+        raise HarnessError(f"{who}: labels are {type(given).__name__}; expected a tensor of ({count},) class numbers")
+    try:
+        return given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else np.asarray(given)
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # a type that NumPy lacks; lists of several lengths
+        kind = given.dtype if isinstance(given, torch.Tensor) else f"a {type(given).__name__} of unequal parts"
+        raise HarnessError(f"{who}: labels are {kind}; expected a tensor of ({count},) class numbers") from None
+
+
 def _tensor(who: str, given: Any, name: str, expected: str) -> torch.Tensor:
+    check_plain(who, given, name)
     if isinstance(given, torch.Tensor):
         return given
     if isinstance(given, np.ndarray):
         try:
-            return torch.from_numpy(np.require(given, requirements=("C", "W")))
+            native = given.astype(given.dtype.newbyteorder("="), copy=False)
+            return torch.from_numpy(np.require(native, requirements=("C", "W")))
         except TypeError:  # text, objects
             raise HarnessError(f"{who}: {name} are an array of {given.dtype}; expected {expected}") from None
     raise HarnessError(f"{who}: {name} are {type(given).__name__}; expected a tensor or array: {expected}")

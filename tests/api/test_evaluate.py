@@ -187,6 +187,12 @@ print(result, result["cells"][0]["dataset"][:7])
         ({"size": 2.5}, "size is 2.5; expected a whole number"),
         ({"size": 4}, "size 4 is outside 8 to 4096 pixels"),
         ({"public_share": "none"}, "public_share is 'none'; expected a number"),
+        ({"public_share": torch.tensor([0.3, 0.2])}, r"public_share is tensor\(.*; expected a number"),
+        ({"public_share": torch.rand(9, 9)}, r"public_share is tensor\(.*; expected a number"),
+        ({"records": "a\0b"}, r"records is 'a\\x00b'; expected a path"),
+        ({"records": "a\ud800"}, r"records is 'a\\ud800'; expected a path"),
+        ({"dataset": "a\0b"}, r"dataset is 'a\\x00b'; expected a path"),
+        ({"defense_settings": {"weights": np.array([0.5, 0.6])}}, "mix: weights 0.5,0.6 sum to 1.1, not 1"),
         ({"utility": "no"}, "utility is 'no'; expected True or False"),
         ({"model": 18}, "model is 18; expected text"),
         ({"device": 0}, "device is 0; expected auto, cpu or cuda"),
@@ -244,6 +250,58 @@ def test_a_folder_without_records_is_refused(tmp_path):
         harness.load_records(tmp_path)
     with pytest.raises(HarnessError, match="does not exist or is no folder"):
         harness.load_records(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("given", (5, None, b"/tmp", ["/tmp"], torch.tensor(1), "", "a\0b"))
+def test_what_is_no_path_is_refused(given):
+    with pytest.raises(HarnessError, match=r"^folder is .*; expected a path$"):
+        harness.load_records(given)
+
+
+def test_settings_may_be_of_numpy(place):
+    """And are recorded as the same numbers and lists."""
+    options = {"attack": "look", "dataset": (IMAGES, LABELS), "records": place / "numpy", **QUICK}
+    plain = harness.evaluate("shuffle_mix", defense_settings={"block": 4, "weights": [0.5, 0.5]}, **options)
+    count = len(list((place / "numpy").iterdir()))
+
+    given = {"block": np.int64(4), "weights": np.array([0.5, 0.5])}
+    again = harness.evaluate("shuffle_mix", defense_settings=given, **options)
+
+    assert again["cells"][0]["params"] == plain["cells"][0]["params"]
+    assert len(list((place / "numpy").iterdir())) == count
+
+
+@pytest.mark.parametrize("attack", ("look", "nope"))
+def test_the_callers_process_is_left_as_it_was(place, attack):
+    """Threads of every library, Python's random numbers and the folders of imports; after an error too.
+
+    In a process of its own: rich draws a random number when it is first imported.
+    """
+    script = place / f"state_{attack}.py"
+    script.write_text(f"""
+import random, sys
+import cv2, harness, threadpoolctl, torch
+torch.set_num_threads(2)
+cv2.setNumThreads(2)
+images, labels = torch.rand(60, 3, 16, 16), torch.arange(60) % 2
+def state():
+    numbers = [(each["filepath"], each["num_threads"]) for each in threadpoolctl.threadpool_info()]
+    return torch.get_num_threads(), cv2.getNumThreads(), random.getstate(), list(sys.path), numbers
+def dim(sources, weights, rng):
+    random.seed(3)
+    return sources[:, 0] * 0.5
+before = state()
+try:
+    harness.evaluate(dim, {attack!r}, (images, labels), records={str(place / "state")!r}, utility=False, epochs=1)
+except harness.HarnessError as error:
+    print(error)
+after = state()
+print([one == other for one, other in zip(before[:4], after[:4])], set(before[4]) <= set(after[4]))
+""")
+    ran = subprocess.run([sys.executable, script], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert ran.stdout.splitlines()[-1:] == ["[True, True, True, True] True"], ran.stdout + ran.stderr
+    assert ("no attack called" in ran.stdout) == (attack == "nope")
 
 
 def test_the_front_imports_no_torch_and_says_what_there_is():

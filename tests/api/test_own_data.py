@@ -13,6 +13,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from harness.api.own_data import registered
+from harness.data.sources.in_memory import Sample, store
 from harness.errors import HarnessError
 from harness.registry import load_registry
 from harness.run.options import RunOptions, load_splits
@@ -113,6 +114,29 @@ def test_greyscale_is_repeated_and_classes_sort_as_numbers_do():
     assert found.classes == tuple(f"{number:02}" for number in range(12))
 
 
+def test_class_numbers_far_apart_are_the_names_of_those_that_occur():
+    """Of a million numbers only two are in use; a class that is missing leaves the names of the others as they are."""
+    far = loaded((IMAGES, (LABELS > 0) * 999_999))
+
+    assert far.classes == ("000000", "999999")
+    assert loaded((IMAGES[LABELS != 1], LABELS[LABELS != 1])).classes == ("0", "2")
+
+
+def test_names_are_made_for_the_numbers_that_occur(tmp_path):
+    """A list up to the largest number would not fit into memory."""
+    samples = [Sample(IMAGES[at].transpose(1, 2, 0), at % 2 * 10**15, None) for at in range(4)]
+
+    store(samples, tmp_path)
+
+    assert {row[1] for row in json.loads((tmp_path / "index.json").read_text())} == {"0" * 16, "1" + "0" * 15}
+
+
+def test_a_data_set_may_give_every_image_in_one_array():
+    found, expected = loaded(Refilled(IMAGES, LABELS)), loaded((IMAGES, LABELS))
+
+    assert found.fingerprint == expected.fingerprint
+
+
 def test_other_content_is_another_name_and_the_caller_may_give_one():
     one, other = loaded((IMAGES, LABELS)), loaded((255 - IMAGES, LABELS))
     assert one.name != other.name and one.fingerprint != other.fingerprint and one.name.startswith("images-")
@@ -143,6 +167,40 @@ class Raising(Pairs):
         raise OSError("disk gone")
 
 
+class Twice(Pairs):
+    """Other pixels at each read of one image in the middle."""
+
+    reads = 0
+
+    def __getitem__(self, at):
+        self.reads += at == 30
+        image, label = super().__getitem__(at)
+        return (255 - image if at == 30 and self.reads % 2 else image), label
+
+
+class Refilled(Pairs):
+    """Every image in the same array, as decoders with a buffer give them."""
+
+    buffer = np.zeros((16, 16, 3), np.uint8)
+
+    def __getitem__(self, at):
+        self.buffer[:] = self.images[at].transpose(1, 2, 0)
+        return self.buffer, self.labels[at]
+
+
+class Long(Pairs):
+    length = None
+
+    def __len__(self):
+        return self.length
+
+
+def of_length(length):
+    made = Long(*PAIRED)
+    made.length = length
+    return made
+
+
 PAIRED = torch.from_numpy(IMAGES), torch.from_numpy(LABELS)
 
 
@@ -162,6 +220,42 @@ PAIRED = torch.from_numpy(IMAGES), torch.from_numpy(LABELS)
         ([], None, "dataset is empty; give images of two classes or more"),
         (TensorDataset(PAIRED[0]), None, r"dataset\[0\] is 1 values; expected \(image, label\)"),
         (Noisy(*PAIRED), None, "dataset: an item differs between two reads; give it without random transforms"),
+        (Twice(*PAIRED), None, "dataset: an item differs between two reads; give it without random transforms"),
+        (
+            of_length("a"),
+            None,
+            "dataset: the length of Long cannot be read: TypeError: .*; its __len__ must return how many",
+        ),
+        (
+            of_length(-1),
+            None,
+            "dataset: the length of Long cannot be read: ValueError: .*; its __len__ must return how many",
+        ),
+        (
+            of_length(2**70),
+            None,
+            "dataset: the length of Long cannot be read: OverflowError: .*; its __len__ must return",
+        ),
+        (
+            (PAIRED[0], [[1], [1, 2]] * 30),
+            None,
+            r"dataset: labels are a list of unequal parts; expected a tensor of \(60,\)",
+        ),
+        ((PAIRED[0].to("meta"), PAIRED[1]), None, 'dataset: images are a tensor without data, on the device "meta"'),
+        ((PAIRED[0][:, :1].to_sparse(), PAIRED[1]), None, "dataset: images are a tensor of layout torch.sparse_coo"),
+        (Pairs([each.to_sparse() for each in PAIRED[0]], LABELS), None, r"dataset\[0\]: image are a tensor of layout"),
+        (Pairs([np.ma.masked_array(IMAGES[0], IMAGES[0] > 9)] * 60, LABELS), None, r"dataset\[0\]: image are a masked"),
+        (Pairs(PAIRED[0], ["b\0\ud800", "c"] * 30), None, r"the class name 'b\\x00\\ud800' is no Unicode text; rename"),
+        (
+            Pairs(PAIRED[0], [10**30 + at % 2 for at in range(60)]),
+            None,
+            r"dataset\[0\]: a label is 10+; expected class numbers",
+        ),
+        (
+            (PAIRED[0], PAIRED[1] * 10**9),
+            None,
+            "dataset: a label is 2000000000; expected class numbers below 1,000,000",
+        ),
         (Raising(*PAIRED), None, r"dataset\[0\] cannot be read: OSError: disk gone"),
         (Pairs(PAIRED[0].flatten(1), PAIRED[1]), None, r"dataset\[0\]: the image has shape \(768,\); expected"),
         (Pairs(IMAGES, LABELS), None, r"dataset\[0\]: the image is array of uint8 \(3, 16, 16\); expected a PIL image"),

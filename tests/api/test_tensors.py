@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,10 @@ from harness.errors import HarnessError
 from tests.helpers.pretend_cuda import PretendCuda
 
 FLOATS = torch.rand(4, 3, 8, 8)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # both are said to be experimental
+    QUANTIZED = torch.quantize_per_tensor(FLOATS, 0.1, 0, torch.quint8)
+    NESTED = torch.nested.nested_tensor(list(FLOATS))
 
 
 @pytest.mark.parametrize(
@@ -30,6 +36,15 @@ FLOATS = torch.rand(4, 3, 8, 8)
         (FLOATS * 0 + 1.05, "f: images go from 1.05 to 1.05; expected floats in [0, 1]: use images.clamp(0, 1)"),
         (FLOATS / 0, "f: images hold NaN or infinity; expected floats in [0, 1]"),
         (np.array([["a"]]), "f: images are an array of <U1"),
+        (
+            np.ma.masked_array(FLOATS.numpy(), FLOATS.numpy() > 0.5),
+            "f: images are a masked array; expected every value",
+        ),
+        (FLOATS.to("meta"), 'f: images are a tensor without data, on the device "meta"'),
+        (FLOATS.to_sparse(), "layout torch.sparse_coo; expected a dense one: use images.to_dense()"),
+        (FLOATS.to_mkldnn(), "layout torch._mkldnn; expected a dense one: use images.to_dense()"),
+        (NESTED, "f: images are a nested tensor; expected a dense one: use torch.stack(images.unbind())"),
+        (QUANTIZED, "f: images are a quantized tensor; expected a dense one: use images.dequantize()"),
     ],
 )
 def test_other_images_are_refused_with_the_fix(given, said):
@@ -53,6 +68,8 @@ def test_arrays_and_tensors_of_bytes_and_floats_are_taken_as_they_are():
     assert torch.equal(checked_images("f", read_only), stored)
     assert torch.equal(as_floats(stored), stored.float() / 255)
     assert torch.equal(as_bytes(stored.float() / 255), stored)
+    assert torch.equal(checked_images("f", FLOATS.numpy().astype(">f4")), FLOATS)
+    assert torch.equal(checked_images("f", FLOATS.numpy().astype(">f8")).float(), FLOATS)
     assert checked_images("f", FLOATS).data_ptr() == FLOATS.data_ptr()
 
 
@@ -65,6 +82,30 @@ def test_arrays_and_tensors_of_bytes_and_floats_are_taken_as_they_are():
         (torch.tensor([0, 1, -1, 0]), None, "f: a label is -1; expected class numbers from 0 on"),
         (torch.tensor([0, 1, 10, 0]), 10, "f: a label is 10, and there are 10 classes; give 11 or more"),
         ("0123", None, "f: labels are str; expected a tensor of (4,) class numbers"),
+        ([[1], [1, 2]] * 2, None, "f: labels are a list of unequal parts; expected a tensor of (4,) class numbers"),
+        (torch.zeros(4).bfloat16(), None, "f: labels are torch.bfloat16; expected a tensor of (4,) class numbers"),
+        (
+            np.ma.masked_array([0, 1, 2, 3], [0, 0, 0, 1]),
+            None,
+            "f: labels are a masked array; expected every value: use labels.filled(0)",
+        ),
+        (
+            torch.zeros(4).long().to("meta"),
+            None,
+            'f: labels are a tensor without data, on the device "meta"; expected a dense one: use one on '
+            '"cpu" or "cuda"',
+        ),
+        (
+            torch.eye(4)[0].long().to_sparse(),
+            None,
+            "f: labels are a tensor of layout torch.sparse_coo; expected a dense one: use labels.to_dense()",
+        ),
+        (
+            np.full(4, 2**63, np.uint64),
+            None,
+            "f: a label is 9223372036854775808; expected class numbers below 1,000,000: number the classes from 0 on, "
+            "such as np.unique(labels, return_inverse=True)[1]",
+        ),
     ],
 )
 def test_other_labels_are_refused_with_the_fix(given, classes, said):
@@ -75,7 +116,12 @@ def test_other_labels_are_refused_with_the_fix(given, classes, said):
 
 
 def test_labels_are_class_numbers_of_any_whole_type():
-    for given in ([0, 1, 2, 1], np.array([0, 1, 2, 1], np.uint8), torch.tensor([0, 1, 2, 1], dtype=torch.int32)):
+    for given in (
+        [0, 1, 2, 1],
+        np.array([0, 1, 2, 1], ">i4"),
+        np.array([0, 1, 2, 1], np.uint8),
+        torch.tensor([0, 1, 2, 1], dtype=torch.int32),
+    ):
         labels, classes = checked_labels("f", given, 4)
         assert labels.dtype == np.int64 and labels.tolist() == [0, 1, 2, 1] and classes == 3
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from harness.data.decode import LazyImage
 from harness.errors import HarnessError
+from harness.system.schema import shown
 
 if TYPE_CHECKING:
     from harness.types import Array
@@ -70,12 +71,30 @@ def store(samples: Iterable[Sample], folder: Path, classes: Sequence[str] | None
 def _class_names(labels: Sequence[int | str], classes: Sequence[str] | None) -> dict[int | str, str]:
     numbers = {label for label in labels if isinstance(label, int)}
     most = max(numbers, default=0)
+    digits = len(str(most))
     if numbers and len(numbers) < len(set(labels)):
         raise HarnessError("dataset: some labels are numbers and some are names; give one kind")
     if classes is not None and most >= len(classes):
         raise HarnessError(f"dataset: a label is {most}, and it names {len(classes)} classes; correct either")
-    named = classes or [f"{number:0{len(str(most))}}" for number in range(most + 1)]
-    return {label: named[label] if isinstance(label, int) else label for label in set(labels)}
+    names: dict[int | str, str] = {}
+    for label in set(labels):
+        if isinstance(label, int):
+            names[label] = f"{label:0{digits}}" if classes is None else classes[label]
+        else:
+            names[label] = label
+    for name in names.values():
+        if not _is_unicode(name):
+            raise HarnessError(f"dataset: the class name {shown(name)} is no Unicode text; rename the class")
+    return names
+
+
+def _is_unicode(name: str) -> bool:
+    """False where it holds half of a surrogate pair, which no file can hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def in_memory(downloads: Path, *, folder: str) -> list[LazyImage]:
