@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+import random
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Never, TypeAlias
+
+import cv2
+import threadpoolctl
+import torch
 
 from harness.api.arguments import checked, files, path, refuse_unknown
 from harness.api.evaluation import Evaluation
 from harness.api.functions import Several, with_functions
 from harness.api.own_data import registered
-from harness.api.process_state import process_state_kept
 from harness.errors import HarnessError
 from harness.records import live_code
 from harness.registry import Registry, load_registry
@@ -92,8 +97,26 @@ def evaluate(
         "public_share": public_share, "utility": utility, "model": model, "recipe": recipe, "device": device,
         "threads": threads, "workers": workers, "records": records,
     })  # fmt: skip
-    with process_state_kept():
+    with _process_state_kept():
         return _evaluated(options, defense, attack, dataset, registry, name, progress)
+
+
+@contextmanager
+def _process_state_kept() -> Iterator[None]:
+    """Numbers of threads, the state of Python's `random` and sys.path are afterwards as before, after an error too.
+
+    Threads are those of torch, OpenCV, and the BLAS and OpenMP libraries that are loaded, numba's among them.
+    """
+    threads, of_opencv = torch.get_num_threads(), cv2.getNumThreads()
+    state, folders = random.getstate(), list(sys.path)
+    try:
+        with threadpoolctl.threadpool_limits(limits=None):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(of_opencv)
+        random.setstate(state)
+        sys.path[:] = folders
 
 
 def _evaluated(
