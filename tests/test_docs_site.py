@@ -78,8 +78,8 @@ class Counted(HTMLParser):
 
 
 def source_of(page: str) -> Path | None:
-    """The Markdown file of a page; None of one that is made: the API, and code that is shown."""
-    if page.startswith(("api/", "source/")):
+    """The Markdown file of a page; None of one that is made: the API, code that is shown, notebooks."""
+    if page.startswith(("api/", "source/", "notebooks/")):
         return None
     name = "README.md" if page == "index.html" else page.removesuffix(".html") + ".md"
     return next(path for path in (ROOT / "docs" / name, ROOT / name) if path.is_file())
