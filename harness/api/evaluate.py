@@ -153,7 +153,10 @@ def _data(dataset: Any, name: str | None, registry: Registry) -> tuple[str, list
         return said, [file]
     if name is not None:
         raise HarnessError(f"name {name!r}: data set {str(dataset)!r} has its own; name images in memory alone")
-    return os.fspath(path("dataset", dataset)), []
+    text = os.fspath(dataset)
+    if text:  # an empty one is refused with its reason where it is looked for
+        path("dataset", text)
+    return text, []  # as it was given: `./photos` is a folder, `photos` a name
 
 
 def _refuse_changed(registry: Registry, names: Mapping[str, list[str]]) -> None:

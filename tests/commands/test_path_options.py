@@ -13,6 +13,7 @@ from harness.commands.common import dataset_type, path_type
 from harness.data.load import load
 from harness.errors import HarnessError
 from tests.helpers.folders import tree
+from tests.helpers.planted import picture_folder
 
 PLACES = {"FILE", "DIR", "FOLDER", "PATH", "BASELINE", "RECORD"}
 
@@ -95,3 +96,13 @@ def test_an_empty_data_set_is_refused_in_python(tmp_path, monkeypatch):
 
     with pytest.raises(HarnessError, match="empty"):
         harness.evaluate(defense="mix", attack="smooth", dataset="", records=tmp_path / "r")
+
+
+def test_a_folder_called_as_a_registered_data_set_is_the_folder_in_python(tmp_path, monkeypatch):
+    """`./photos` is a folder, `photos` a name."""
+    monkeypatch.chdir(tmp_path)
+    picture_folder(tmp_path / "photos", each=12)
+
+    result = harness.evaluate("none", "mean_image", "./photos", utility=False, epochs=1, records=tmp_path / "r")
+
+    assert result["cells"][0]["scores"]["attacked_dssim"]["n"] < 36  # of 36 pictures, and not of scikit-image's 353
