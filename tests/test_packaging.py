@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
+import subprocess
 import tomllib
 from datetime import date
 
@@ -147,3 +149,10 @@ def test_the_development_container_installs_the_tools_of_the_tests() -> None:
         "name", "image", "onCreateCommand", "updateContentCommand", "postCreateCommand", "customizations"
     }  # fmt: skip
     assert "pip install -c constraints.txt -e '.[dev]'" in CONTAINER["updateContentCommand"]
+
+
+@pytest.mark.skipif(not (shutil.which("git") and (ROOT / ".git").exists()), reason="no checkout of git")
+def test_no_file_of_the_repository_is_ignored() -> None:
+    """The wheel is built of what .gitignore leaves: a folder of the code called like a built one would be missing."""
+    command = ["git", "ls-files", "--cached", "--ignored", "--exclude-standard"]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == ""
