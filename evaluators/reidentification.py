@@ -16,13 +16,17 @@ from harness.types import Array, Bytes, Scores
 RANKS = (1, 5)
 
 
-def reidentification(scores: Scores, truth: Array) -> tuple[dict[str, Array], dict[str, float]]:
+def reidentification(
+    scores: Scores, truth: Array, copies: Array | None = None
+) -> tuple[dict[str, Array], dict[str, float]]:
     """Whether the true original ranks first or among the first five of the gallery, and the chance of a random guess.
 
     scores   (n, G), or (n, M, G) where there are M candidates: they share one ranking, by the largest score of each
              image of the gallery, so more candidates are not more answers
     truth    (n,) column of the original of each row
-    returns  reid_rank1 and reid_rank5, (n,) of 0 or 1; and the chance of each, min(1, rank / G)
+    copies   (G,) how many images each column stands for: near copies of one picture; one each if left out
+    returns  reid_rank1 and reid_rank5, (n,) of 0 or 1; and the chance of each: the share of images that show the
+             original, on average, times the rank; 1 / G and 5 / G where there are no copies; at most 1
 
     Ties count against the attack: an original ranks behind all that score as high, so a constant score is never a hit.
     NotConverged where scores are not finite.
@@ -33,7 +37,9 @@ def reidentification(scores: Scores, truth: Array) -> tuple[dict[str, Array], di
     column = torch.from_numpy(truth).to(together.device)[:, None]
     place = (together >= together.gather(1, column)).sum(1).cpu().numpy()
     hits = {f"reid_rank{rank}": (place <= rank).astype(np.float64) for rank in RANKS}
-    return hits, {f"reid_rank{rank}": min(1.0, rank / together.shape[1]) for rank in RANKS}
+    copies = np.ones(together.shape[1], np.int64) if copies is None else copies
+    shown, drawn = int(copies[truth].sum()), len(truth) * int(copies.sum())
+    return hits, {f"reid_rank{rank}": min(1.0, rank * shown / drawn) for rank in RANKS}
 
 
 def identity(images: Bytes, gallery: Bytes, device: str, *, grid: int, floor: float) -> Scores:

@@ -2,7 +2,7 @@
 
 The distractors come from the `test` role: an adversary knows its own public images, so it could rule them out, and it
 may have trained on them. Public images are used only where there is no test image. The order is that of content hashes:
-it is the same for every seed and defense, and does not say which images are originals.
+it is the same for every seed and defense, and does not say which images are originals. Near copies show one identity.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
 from harness.errors import HarnessError
+from harness.images.near_copies import near_copies
 from harness.release import empty
-from harness.types import Array, Bytes, Dataset, Splits
+from harness.types import Array, Bytes, Dataset, Scores, Splits
 
 DISTRACTORS = 1000  # at most: as many as there are targets by default
 _CHUNK = 256
@@ -27,19 +29,38 @@ _CHUNK = 256
 class Gallery:
     """The images among which an original is looked up.
 
-    images   (G, 3, H, W) uint8 on the CPU, in scratch space where they are large
-    columns  (N,) position of each private image; -1 where it is not in the gallery
+    images      (G, 3, H, W) uint8 on the CPU, in scratch space where they are large
+    columns     (N,) position of each private image; -1 where it is not in the gallery
+    identities  (G,) which identity each image shows, from 0: near copies are one (harness.images.near_copies)
     """
 
     images: Bytes
     columns: Array
+    identities: Array
 
     def __len__(self) -> int:
         return len(self.images)
 
+    @cached_property
+    def of_private(self) -> Array:
+        """(N,) the identity of each private image; negative, and no other's, where it is not in the gallery."""
+        alone = -1 - np.arange(len(self.columns))
+        return np.where(self.columns < 0, alone, self.identities[self.columns])
+
+    @cached_property
+    def copies(self) -> Array:
+        """(I,) how many images of the gallery show each identity."""
+        return np.bincount(self.identities)
+
+    def by_identity(self, scores: Scores) -> Scores:
+        """(n, G) scores of images -> (n, I) of identities, the largest of each one's images."""
+        into = torch.from_numpy(self.identities).to(scores.device).expand_as(scores)
+        lowest = scores.new_full((len(scores), len(self.copies)), -torch.inf)
+        return lowest.scatter_reduce_(1, into, scores, "amax")
+
     def truth(self, rows: Array) -> Array:
-        """(n,) the columns of these private images; HarnessError where one is not in the gallery."""
-        found: Array = self.columns[rows]
+        """(n,) the identities of these private images; HarnessError where one is not in the gallery."""
+        found: Array = self.of_private[rows]
         if missing := int((found < 0).sum()):
             raise HarnessError(
                 f"the gallery lacks {missing} of {len(rows)} scored originals; it must hold every target"
@@ -74,7 +95,7 @@ def assemble(private: Dataset, originals: Array, others: Dataset, distractors: A
     _copy_rows(images, positions[len(originals) :], others.images, distractors)
     columns = np.full(len(private), -1, np.int64)
     columns[originals] = positions[: len(originals)]
-    return Gallery(images, columns)
+    return Gallery(images, columns, near_copies(images))
 
 
 def _copy_rows(images: Bytes, places: Array, source: Array, rows: Array | Sequence[int]) -> None:

@@ -40,12 +40,12 @@ class ThumbnailEmbedding:
         grid   cells a side of the thumbnails, area means in colour
         floor  variance added to every principal component, as a share of the largest: components below it are noise
         """
-        cells = _thumbnails(images, grid, device)
+        cells = thumbnails(images, grid, device)
         return cls(grid, device, *whitening(cells, floor))
 
     def transform(self, images: Bytes) -> torch.Tensor:
         """(N, 3, H, W) uint8 -> (N, 3 grid^2) float64 of length 1, so that inner products are cosines."""
-        return functional.normalize((_thumbnails(images, self.grid, self.device) - self.mean) @ self.whiten, dim=1)
+        return functional.normalize((thumbnails(images, self.grid, self.device) - self.mean) @ self.whiten, dim=1)
 
 
 def whitening(features: torch.Tensor, floor: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,8 +59,8 @@ def whitening(features: torch.Tensor, floor: float) -> tuple[torch.Tensor, torch
     return mean, components / scale.sqrt()
 
 
-def _thumbnails(images: Bytes, grid: int, device: str) -> torch.Tensor:
-    """(N, 3 grid^2) float64."""
+def thumbnails(images: Bytes, grid: int, device: str) -> torch.Tensor:
+    """(N, 3, H, W) uint8 -> (N, 3 grid^2) float64, area means channel by channel, in [0, 1]."""
     parts = []
     for start in range(0, len(images), _CHUNK):
         chunk = to_images(images[start : start + _CHUNK].to(device))

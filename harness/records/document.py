@@ -129,6 +129,7 @@ class Score(Struct):
     chance: Share | None = None
     corrected: Number | None = None
     gallery: Count | None = None
+    identities: Count | None = None
     reason: Text | None = None
 
 

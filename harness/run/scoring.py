@@ -205,10 +205,11 @@ def _elsewhere(client: Client, likeness: torch.Tensor, sources: Array) -> dict[s
     sources   (q, k) what each holds, which is left out
     returns   targets and distractors of the gallery, and how many of each are the most alike to some image
     """
-    columns = torch.from_numpy(client.gallery.columns[sources]).to(likeness.device)
-    others = torch.cat([likeness, likeness.new_empty(len(likeness), 1)], 1)  # a place for what is not in the gallery
-    others.scatter_(1, torch.where(columns < 0, likeness.shape[1], columns), -torch.inf)
-    named = others[:, :-1].argmax(1).unique().cpu().numpy()
+    others = likeness.clone()
+    for identities in client.gallery.of_private[sources].T:
+        mixed_in = torch.from_numpy(identities[:, None] == client.gallery.identities)
+        others.masked_fill_(mixed_in.to(others.device), -torch.inf)
+    named = others.argmax(1).unique().cpu().numpy()
     targets = np.zeros(likeness.shape[1], bool)
     targets[client.gallery.columns[client.is_target]] = True
     hits, count = int(targets[named].sum()), int(targets.sum())
@@ -231,10 +232,15 @@ def pooled(likeness: torch.Tensor, places: Array, best: torch.Tensor) -> torch.T
 
 
 def _ranked(client: Client, scores: torch.Tensor, originals: Array) -> Scored:
-    truth = client.gallery.truth(originals)
-    hits, chance = _evaluator(client, "reidentification")(scores, truth)
+    gallery = client.gallery
+    known, truth = gallery.by_identity(scores), gallery.truth(originals)
+    hits, chance = _evaluator(client, "reidentification")(known, truth, gallery.copies)
     figures, _ = _proportions(hits, chance, originals)
-    found = {"gallery": len(client.gallery), "certain": certain(scores, truth, 1 / scores.shape[1])}
+    found = {
+        "gallery": len(gallery),
+        "identities": len(gallery.copies),
+        "certain": certain(known, truth, min(chance.values())),
+    }
     return {name: {**figure, **found} for name, figure in figures.items()}, {"originals": originals, **hits}
 
 
@@ -244,11 +250,11 @@ def _ranked_alone(client: Client, scores: torch.Tensor, held: Array, sources: Ar
     scores   (q, G)
     sources  (q, k) what each image holds, one of them the original
     """
-    columns = client.gallery.columns[sources]
-    others = (columns >= 0) & (sources != held[:, None])
-    rows, places = np.nonzero(others)
-    rivals = scores.clone()
-    rivals[torch.from_numpy(rows), torch.from_numpy(columns[rows, places])] = torch.finfo(scores.dtype).min
+    gallery, rivals = client.gallery, scores.clone()
+    own = gallery.of_private[held]
+    for identities in gallery.of_private[sources].T:
+        others = torch.from_numpy((identities != own)[:, None] & (identities[:, None] == gallery.identities))
+        rivals.masked_fill_(others.to(rivals.device), torch.finfo(scores.dtype).min)
     figures, arrays = _ranked(client, rivals, held)
     many = scores.shape[1] / max(1, scores.shape[1] - (sources.shape[1] - 1))
     raised = {name: min(1.0, figure["chance"] * many) for name, figure in figures.items()}

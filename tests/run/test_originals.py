@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from harness.client.client import Client
+from harness.client.gallery import Gallery
 from harness.errors import HarnessError
 from harness.records import numbers
 from harness.registry import Registry, load_registry
@@ -33,8 +34,8 @@ def flat(levels):
     return grey.expand(*levels.shape, 3, planted.SIZE, planted.SIZE).contiguous()
 
 
-def client(levels, labels=None, **options):
-    """A client whose private images are flat, and whose distances are the difference in grey levels."""
+def client(levels, labels=None, identities=None, **options):
+    """A client whose private images are flat, each its own identity, and whose distances are that of grey levels."""
     labels = np.zeros(len(levels), np.int64) if labels is None else np.asarray(labels)
     data = planted.splits(private=3, public=6, test=6)
     data = replace(data, private=planted.dataset(flat(levels).numpy(), labels))
@@ -43,7 +44,10 @@ def client(levels, labels=None, **options):
         replace(entry, use=GAP, params={}) if entry.name in ("dssim", "dhaar", "aligned_dssim") else entry
         for entry in found.registry.entries
     ]
-    return replace(found, registry=Registry(tuple(entries))).client
+    made = replace(found, registry=Registry(tuple(entries))).client
+    everyone = np.arange(len(levels))
+    made.__dict__["gallery"] = Gallery(flat(levels), everyone, everyone if identities is None else identities)
+    return made
 
 
 def answers(candidates, sources, dominant):
@@ -62,6 +66,18 @@ def test_each_original_gets_the_smallest_distance_over_all_that_answers_it():
     assert arrays["worst_dssim"] == pytest.approx([3, 5])
     assert arrays["held"].tolist() == [0, 1, 2, 3]
     assert arrays["worst_any_dssim"] == pytest.approx([3, 70, 5, 45])
+
+
+def test_a_near_copy_of_the_original_is_no_stranger():
+    """What answers original 0 is compared with 2 and 3 alone: 1 is of its own burst."""
+    copies = np.array([0, 0, 2, 3])
+    plain, burst = (Minima(client([100, 101, 150, 160], identities=each)) for each in (None, copies))
+
+    for minima in (plain, burst):
+        minima.add(answers([[100], [101], [150], [160]], [[0], [1], [2], [3]], [0, 0, 0, 0]))
+
+    assert np.nanmin(plain.arrays()["null_dssim"][0]) == pytest.approx(1)
+    assert np.nanmin(burst.arrays()["null_dssim"][0]) == pytest.approx(50)
 
 
 def test_a_release_that_shows_its_lesser_source_counts_for_that_one():

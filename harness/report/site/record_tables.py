@@ -113,7 +113,7 @@ def heading(record: RunResult) -> Heading:
 
 
 def brief_result(record: RunResult) -> str:
-    """The figure by which a record is told from others in a list: its status, or one score."""
+    """What a list of records shows of one: its status, or one score."""
     if record.status != "ok":
         return f"{record.status}: {record.reason}" if record.reason else record.status
     for name in (ATTACKED + ranking(), ranking(), *record.scores):
