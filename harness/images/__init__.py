@@ -45,6 +45,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "numba_loops":  # asked for once, by `harness.images.cpu`
-        with numba_cache.optional():
+        with numba_cache.importing():
             return import_module("harness.images.numba_loops")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
