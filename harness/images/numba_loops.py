@@ -109,22 +109,25 @@ def shuffle(images: Any, draws: Any, block: int, width: int, output: Any) -> Non
     """
     count, channels, pixels = images.shape
     size, across, band = block * block, width // block, block * width
-    places = np.array([i // block * width + i % block for i in range(size)])  # within a row of blocks
+    places = np.array([i // block * width + i % block for i in range(size)]).astype(np.uint32)  # in a row of blocks
     order = np.empty_like(places)
-    source = np.empty(band, np.int64)
+    source = np.empty(band, np.uint32)
     for image in range(count):
         for row in range(pixels // band):
             for column in range(across):
+                drawn, part = draws[image, row * across + column], source[column * block :]
                 for i in range(size):
                     order[i] = places[i]
                 for last in range(size - 1, 0, -1):
-                    pick = (np.uint64(draws[image, row * across + column, last]) * np.uint64(last + 1)) >> np.uint64(32)
+                    pick = (np.uint64(drawn[last]) * np.uint64(last + 1)) >> np.uint64(32)
                     order[last], order[pick] = order[pick], order[last]
                 for i in range(size):
-                    source[places[i] + column * block] = order[i] + column * block
+                    part[places[i]] = order[i] + np.uint32(column * block)
             for channel in range(channels):
+                plane = images[image, channel, row * band : (row + 1) * band]
+                target = output[image, channel, row * band : (row + 1) * band]
                 for i in range(band):
-                    output[image, channel, row * band + i] = images[image, channel, row * band + source[i]]
+                    target[i] = plane[source[i]]
 
 
 @njit(nogil=True, cache=True)
