@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from harness.system import numba_cache
+
 if TYPE_CHECKING:
     from harness.types import Array, Images
 
@@ -34,7 +36,8 @@ def kernels(images: Images) -> ModuleType | None:
 @lru_cache(maxsize=1)
 def _load() -> ModuleType | None:
     try:
-        from harness.plugins.evaluators import kernels
+        with numba_cache.importing():
+            from harness.plugins.evaluators import kernels
     except (ImportError, OSError, RuntimeError):  # numba is missing, or does not support this Python, NumPy or machine
         return None
     return kernels

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from harness.errors import HarnessError
-from harness.images import average, to_bytes, to_images
+from harness.images import all_finite, average, gather, round_and_check
 from harness.mixing import plan, source_count
 from harness.randomness import derive, numpy_generator, torch_generator
 from harness.system.threads import in_thread
@@ -69,10 +69,9 @@ def obfuscate(
     shares = np.empty(pairs.weights.shape, np.float32)
 
     def keep(rows: slice, mixture: Mixture) -> None:
-        released[rows] = to_bytes(mixture.images)
         shares[rows] = mixture.shares.cpu().numpy()
 
-    calls.make(keep)
+    calls.make(keep, rounded=released)
     dominant, public = _dominant(shares, pairs), public_shares(shares, pairs.weights)
     return (
         Release(released, _public_labels(scheme, labels[pairs.sources], public, dominant, classes)),
@@ -100,6 +99,7 @@ class Calls:
         self,
         keep: Callable[[slice, Mixture], None],
         *,
+        rounded: Bytes | None = None,
         order: Sequence[int] | None = None,
         changed: Callable[[slice, Sources], Sources] = lambda rows, stack: stack,
         draw: int | None = None,
@@ -107,6 +107,7 @@ class Calls:
         """Make the calls, the same at every time unless asked otherwise.
 
         keep     keep(rows, mixture) gets what the defense returns for these rows, before rounding
+        rounded  uint8, as many images as the plan has rows: gets them rounded in the pass that checks them
         order    which calls, one after the other; None: all as they stand
         changed  changed(rows, stack) -> the sources that the defense gets instead
         draw     other random numbers, those of this draw
@@ -124,7 +125,8 @@ class Calls:
         def take(output: Images | Mixture) -> None:
             rows = unfilled.pop()
             weights = torch.from_numpy(self.plan.weights[rows]).to(self._device)
-            keep(rows, _checked(output, weights, tuple(self._images.shape[1:])))
+            levels = None if rounded is None else rounded[rows]
+            keep(rows, _checked(output, weights, tuple(self._images.shape[1:]), levels))
 
         unfilled = [self.slices[number] for number in reversed(turns)]
         _call(self._scheme, chunks(), take)
@@ -134,15 +136,6 @@ def chunk_size(sources: int, shape: tuple[int, ...], device: str) -> int:
     """Mixtures per chunk: a function of k, H, W and the kind of device alone."""
     floats = sources * int(np.prod(shape[1:]))
     return max(1, _CHUNK_FLOATS["cuda" if device.startswith("cuda") else "cpu"] // floats)
-
-
-def gather(images: Array | Bytes, rows: Array, device: str) -> Images:
-    """The given rows as float images on the device; rows of any shape (...,) -> (..., 3, H, W)."""
-    if isinstance(images, torch.Tensor):
-        picked = images[torch.from_numpy(rows).to(images.device)]
-    else:
-        picked = torch.from_numpy(images[rows])
-    return to_images(picked.to(device))
 
 
 def apply(scheme: Scheme, sources: torch.Tensor, weights: Weights, rng: torch.Generator) -> Images:
@@ -165,6 +158,7 @@ def _call(
     gradients, function = torch.is_grad_enabled(), scheme.function
 
     def run() -> None:
+        torch.get_num_threads()  # sets this thread's, which matrix products else take from the number of cores
         with torch.set_grad_enabled(gradients):  # a setting of each thread
             for chunk in chunks:
                 keep(function(*chunk))
@@ -200,13 +194,21 @@ def try_out(scheme: Scheme, size: tuple[int, int]) -> None:
     _call(scheme, iter([(images, weights, rng)]), check)
 
 
-def _checked(output: Images | Mixture, weights: Weights, shape: tuple[int, ...]) -> Mixture:
-    """What a defense returned, as a mixture; HarnessError unless it is `len(weights)` images of this shape."""
+def _checked(
+    output: Images | Mixture, weights: Weights, shape: tuple[int, ...], rounded: Bytes | None = None
+) -> Mixture:
+    """What a defense returned, as a mixture; HarnessError unless it is `len(weights)` images of this shape.
+
+    rounded  gets the images as bytes
+    """
     mixture = output if isinstance(output, Mixture) else Mixture(output, weights)
     _check_tensor("images", mixture.images, (len(weights), *shape))
+    finite = all_finite(mixture.images) if rounded is None else round_and_check(mixture.images, rounded)
+    _check_finite("images", finite)
     _check_tensor("shares", mixture.shares, tuple(weights.shape))
-    sums = mixture.shares.sum(1)
-    if bool((mixture.shares < 0).any()) or bool(((sums - 1).abs() > 1e-3).any()):
+    shares = mixture.shares.numpy(force=True)
+    _check_finite("shares", bool(np.isfinite(shares).all()))
+    if shares.min(initial=0) < 0 or np.abs(shares.sum(1) - 1).max(initial=0) > 1e-3:
         raise HarnessError("shares of a mixture must be 0 or more and sum to 1; fix the defense")
     return mixture
 
@@ -215,7 +217,10 @@ def _check_tensor(what: str, tensor: Any, expected: tuple[int, ...]) -> None:
     if not isinstance(tensor, torch.Tensor) or tuple(tensor.shape) != expected or tensor.dtype != torch.float32:
         got = f"{tensor.dtype} {tuple(tensor.shape)}" if isinstance(tensor, torch.Tensor) else type(tensor).__name__
         raise HarnessError(f"returned {what} of {got}; a defense returns torch.float32 {expected}")
-    if tensor.numel() and not bool(torch.isfinite(torch.stack(tensor.aminmax())).all()):  # NaN is its own minimum
+
+
+def _check_finite(what: str, finite: bool) -> None:
+    if not finite:
         raise HarnessError(f"the release holds NaN or infinity in its {what}; fix the defense")
 
 

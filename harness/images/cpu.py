@@ -43,10 +43,31 @@ def fill(state: Array, words: Array) -> None:
         state[:, lane] = bits.state["state"]["state"]
 
 
+def gathered(images: Array, rows: Array) -> Array:
+    """The given rows of uint8 images (N, ...) as float32 in [0, 1]; rows of any shape."""
+    flat = rows.reshape(-1)
+    inside = flat.size > 0 and flat.min() >= 0 and flat.max() < len(images)
+    if loops() is None or not inside or not images.flags.c_contiguous:
+        return np.asarray(np.divide(images[rows], np.float32(255), dtype=np.float32))
+    output = np.empty((*rows.shape, *images.shape[1:]), np.float32)
+    loops().gather(images.reshape(len(images), -1), flat.astype(np.int64), output.reshape(len(flat), -1))
+    return output
+
+
 def rounded(images: Array) -> Array:
     """As `ops.to_bytes`, to the last bit: OpenCV multiplies, rounds (half to even) and converts in one pass."""
     levels: Array = cv2.convertScaleAbs(images.clip(0, 1).reshape(1, -1), alpha=255)
     return levels.reshape(images.shape)
+
+
+def round_and_check(images: Array, levels: Array) -> bool:
+    """Whether float32 images, in C order, are all finite; if so, `levels` (uint8, the same shape) gets them rounded."""
+    if loops() is not None and levels.flags.c_contiguous:
+        return bool(loops().round_and_check(images.reshape(-1), levels.reshape(-1)))
+    if not np.isfinite(images).all():
+        return False
+    levels[...] = rounded(images)
+    return True
 
 
 def shuffled(images: Array, draws: Array, block: int) -> Array:
@@ -64,6 +85,9 @@ def shuffled(images: Array, draws: Array, block: int) -> Array:
 def smallest(rows: Array, count: int) -> Array:
     """(n, values) bool: whether a value is one of the `count` smallest of its row, or equal to the last of these."""
     output = np.empty(rows.shape, bool)
+    if loops() is not None and rows.dtype == np.uint32:
+        loops().smallest(np.ascontiguousarray(rows), count, output)
+        return output
     for row, mask in zip(rows, output, strict=True):
         np.less_equal(row, np.partition(row, count - 1)[count - 1], out=mask)
     return output

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+_LANES = 64  # values at a time, so that a loop over them has a constant length
+
 
 @njit(nogil=True, cache=True)
 def fill(state: Any, words: Any) -> None:
@@ -26,6 +28,78 @@ def fill(state: Any, words: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
+def gather(images: Any, rows: Any, output: Any) -> None:
+    """The given rows of images, 0 to 1.
+
+    images  (N, values) uint8
+    rows    (n,) int64 in [0, N)
+    output  (n, values) float32, written to
+    """
+    for i in range(len(rows)):
+        source, target = images[rows[i]], output[i]
+        for j in range(len(target)):
+            target[j] = np.float32(source[j]) / np.float32(255)
+
+
+@njit(nogil=True, cache=True)
+def round_and_check(images: Any, levels: Any) -> bool:
+    """Clip images to 0 to 1, round them to levels of 255, half to even; whether all of them are finite.
+
+    images  (n,) float32
+    levels  (n,) uint8, written to
+    """
+    zero, one, top = np.float32(0), np.float32(1), np.float32(255)
+    faults = np.zeros(_LANES, np.float32)  # a number less itself is 0, or NaN if it is not finite
+    whole = len(images) - len(images) % _LANES
+    for start in range(0, whole, _LANES):
+        values, rounded = images[start : start + _LANES], levels[start : start + _LANES]
+        for j in range(_LANES):
+            faults[j] += values[j] - values[j]
+            rounded[j] = np.int32(np.rint(min(max(values[j], zero), one) * top))
+    for j in range(whole, len(images)):
+        faults[0] += images[j] - images[j]
+        levels[j] = np.int32(np.rint(min(max(images[j], zero), one) * top))
+    finite = True
+    for fault in faults:
+        finite = finite and fault == zero
+    return finite
+
+
+@njit(nogil=True, cache=True)
+def smallest(rows: Any, count: int, output: Any) -> None:
+    """Whether a value is one of the `count` smallest of its row, or equal to the last of these.
+
+    The last is found digit by digit, of 11, 11 and 10 bits: after each only the values that share its digits are left.
+
+    rows    (n, values) uint32
+    output  (n, values) bool, written to
+    """
+    left, counts = np.empty(rows.shape[1], np.uint32), np.empty(2048, np.int64)
+    for row in range(len(rows)):
+        values, mask = rows[row], output[row]
+        remain, rank = len(values), count - 1
+        for j in range(remain):
+            left[j] = values[j]
+        for shift, digits in ((21, 2047), (10, 2047), (0, 1023)):
+            counts[:] = 0
+            for j in range(remain):
+                counts[(left[j] >> np.uint32(shift)) & np.uint32(digits)] += 1
+            digit = 0
+            while rank >= counts[digit]:
+                rank -= counts[digit]
+                digit += 1
+            kept = 0
+            for j in range(remain):
+                value = left[j]
+                left[kept] = value
+                kept += int((value >> np.uint32(shift)) & np.uint32(digits) == np.uint32(digit))
+            remain = kept
+        last = left[0]
+        for j in range(len(values)):
+            mask[j] = values[j] <= last
+
+
+@njit(nogil=True, cache=True)
 def shuffle(images: Any, draws: Any, block: int, width: int, output: Any) -> None:
     """Fisher and Yates in every block, then every channel of a row of blocks in that order.
 
@@ -35,22 +109,25 @@ def shuffle(images: Any, draws: Any, block: int, width: int, output: Any) -> Non
     """
     count, channels, pixels = images.shape
     size, across, band = block * block, width // block, block * width
-    places = np.array([i // block * width + i % block for i in range(size)])  # within a row of blocks
+    places = np.array([i // block * width + i % block for i in range(size)]).astype(np.uint32)  # in a row of blocks
     order = np.empty_like(places)
-    source = np.empty(band, np.int64)
+    source = np.empty(band, np.uint32)
     for image in range(count):
         for row in range(pixels // band):
             for column in range(across):
+                drawn, part = draws[image, row * across + column], source[column * block :]
                 for i in range(size):
                     order[i] = places[i]
                 for last in range(size - 1, 0, -1):
-                    pick = (np.uint64(draws[image, row * across + column, last]) * np.uint64(last + 1)) >> np.uint64(32)
+                    pick = (np.uint64(drawn[last]) * np.uint64(last + 1)) >> np.uint64(32)
                     order[last], order[pick] = order[pick], order[last]
                 for i in range(size):
-                    source[places[i] + column * block] = order[i] + column * block
+                    part[places[i]] = order[i] + np.uint32(column * block)
             for channel in range(channels):
+                plane = images[image, channel, row * band : (row + 1) * band]
+                target = output[image, channel, row * band : (row + 1) * band]
                 for i in range(band):
-                    output[image, channel, row * band + i] = images[image, channel, row * band + source[i]]
+                    target[i] = plane[source[i]]
 
 
 @njit(nogil=True, cache=True)

@@ -32,6 +32,34 @@ def to_bytes(images: Images) -> Bytes:
     return images.mul(255.0).round_().clamp_(0, 255).to(torch.uint8)
 
 
+def gather(images: Array | Bytes, rows: Array, device: str) -> Images:
+    """Rows of (N, 3, H, W) uint8 images as floats on the device; rows of any shape (...,) -> (..., 3, H, W)."""
+    if device == "cpu" and (not isinstance(images, Tensor) or images.device.type == "cpu"):
+        return torch.from_numpy(cpu.gathered(images.numpy() if isinstance(images, Tensor) else images, rows))
+    if isinstance(images, Tensor):
+        picked = images[torch.from_numpy(rows).to(images.device)]
+    else:
+        picked = torch.from_numpy(images[rows])
+    return to_images(picked.to(device))
+
+
+def round_and_check(images: Images, levels: Bytes) -> bool:
+    """Whether all images are finite; if so, `levels` (uint8, of their shape, on any device) gets `to_bytes(images)`."""
+    if not images.numel():
+        return True
+    if _for_kernels(images) and levels.device.type == "cpu":
+        return cpu.round_and_check(images.contiguous().numpy(), levels.numpy())
+    if not all_finite(images):
+        return False
+    levels.copy_(to_bytes(images))
+    return True
+
+
+def all_finite(values: Tensor) -> bool:
+    """Whether no value is NaN or infinite."""
+    return not values.numel() or bool(torch.isfinite(torch.stack(values.aminmax())).all())  # NaN is its own minimum
+
+
 def average(sources: Sources, weights: Weights) -> Images:
     """Weighted average of the sources, sum over i of weights_i sources_i.
 
@@ -129,8 +157,7 @@ def blur(images: Images, kernel: int) -> Images:
             f"use an odd number up to {2 * min(height, width) - 1}"
         )
     if _for_kernels(images):
-        window = gaussian_window(kernel).float().numpy()
-        return torch.from_numpy(cpu.blurred(_planes(images), window)).view(images.shape)
+        return torch.from_numpy(cpu.blurred(_planes(images), _window(kernel))).view(images.shape)
     return separable(images, _blur_matrix(height, kernel), _blur_matrix(width, kernel))
 
 
@@ -190,6 +217,12 @@ def _for_kernels(images: Images) -> bool:
 def _planes(images: Images) -> Array:
     """(..., H, W) -> (n, H, W)."""
     return images.reshape(-1, *images.shape[-2:]).contiguous().numpy()
+
+
+@lru_cache(maxsize=32)
+def _window(kernel: int) -> Array:
+    window: Array = gaussian_window(kernel).float().numpy()
+    return window
 
 
 @lru_cache(maxsize=32)

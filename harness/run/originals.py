@@ -25,7 +25,14 @@ from harness.statistics import known_mean, summarise
 from harness.types import Array, Dataset
 
 DERANGEMENTS = 5
-_PAIR_FLOATS = 2**24  # numbers of one stack of image pairs: 64 MiB
+_STACK_BYTES = {"cpu": 2**22, "cuda": 2**26}  # of one side of image pairs: on a CPU what its cache holds, per thread
+
+
+def pairs_at_a_time(shape: tuple[int, ...], device: str) -> int:
+    """How many pairs of images of this shape are compared in one stack: as many as stay in the cache, at least one."""
+    kind = "cuda" if device.startswith("cuda") else "cpu"
+    threads = torch.get_num_threads() if kind == "cpu" else 1
+    return max(1, _STACK_BYTES[kind] * threads // (4 * int(np.prod(shape))))
 
 
 def others_of(private: Dataset, is_target: Array) -> Array:
@@ -110,8 +117,8 @@ class Minima:
     def _chunks(self, answers: Answers) -> Iterator[slice]:
         if not len(answers):
             return
-        pairs = int(np.prod(answers.images.shape[1:])) * answers.sources.shape[1] * (1 + DERANGEMENTS)
-        step = max(1, _PAIR_FLOATS // pairs)
+        pairs = answers.images.shape[1] * answers.sources.shape[1] * (1 + DERANGEMENTS)
+        step = max(1, pairs_at_a_time(answers.images.shape[2:], self._client.device) // pairs)
         yield from (slice(start, start + step) for start in range(0, len(answers), step))
 
     def arrays(self, *, raw: bool = False) -> dict[str, Array]:

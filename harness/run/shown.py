@@ -27,7 +27,7 @@ from harness.client.gallery import DISTRACTORS
 from harness.images import to_images
 from harness.randomness import derive, numpy_generator
 from harness.registry import bind
-from harness.run.originals import DERANGEMENTS
+from harness.run.originals import DERANGEMENTS, pairs_at_a_time
 from harness.scores import judged, worst_metric
 from harness.types import Array, Bytes, Images, Release, Secret
 
@@ -39,7 +39,7 @@ _LIKE = (
 _THUMBNAIL, _FREQUENCIES = 8, 6
 _STRANGERS = 2  # distractors that an original is compared with
 _FLAT = 1e-4
-_ROWS, _PAIRS = 512, 64  # images looked up, and pairs measured, at a time
+_ROWS = 512  # images looked up at a time
 _LUMINANCE = (0.299, 0.587, 0.114)
 
 
@@ -117,8 +117,9 @@ class Shown:
         """(n,) of released rows to images of `_Known`."""
         measure, device = bind(self._client.registry.get("metrics", metric)), self._client.device
         parts = [np.empty(0)]
-        for start in range(0, len(rows), _PAIRS):
-            some = slice(start, start + _PAIRS)
+        step = pairs_at_a_time(release.images.shape[1:], device)
+        for start in range(0, len(rows), step):
+            some = slice(start, start + step)
             images = release.images[torch.from_numpy(rows[some]).to(release.images.device)].to(device)
             originals = self._known.images(of[some]).to(device)
             parts.append(measure(to_images(images), to_images(originals)).double().cpu().numpy())
@@ -237,8 +238,9 @@ class _Known:
         aligned = bind(self._client.registry.get("metrics", worst_metric(judged()[0])))
         raw = bind(self._client.registry.get("metrics", judged()[0]))
         parts = []
-        for start in range(0, len(places), _PAIRS):
-            some = slice(start, start + _PAIRS)
+        step = pairs_at_a_time(self._private.images.shape[1:], self._client.device)
+        for start in range(0, len(places), step):
+            some = slice(start, start + step)
             images = to_images(self.images(places[some]).to(self._client.device))
             nearest = raw(images.mean((2, 3), keepdim=True).expand_as(images).contiguous(), images)
             if strangers.shape[1]:

@@ -19,7 +19,7 @@ from harness.randomness import derive, root_of, torch_generator
 from harness.registry import Entry, bind
 from harness.release import as_tensor
 from harness.run.answers import of_release
-from harness.run.originals import Minima, summaries
+from harness.run.originals import Minima, pairs_at_a_time, summaries
 from harness.run.rehearsal_check import compare, compare_scores
 from harness.run.scoring import identified, must_beat_chance, score
 from harness.run.shown import Shown, unseen_distances
@@ -30,7 +30,6 @@ from harness.types import Array, Bytes, Guess
 
 Outcome: TypeAlias = tuple[dict[str, Any], dict[str, Array], dict[str, Any]]
 """scores, the per-image arrays behind them, and further facts."""
-_CHUNK = 64
 
 
 def measure_release(client: Client, defense: Entry, seed: int) -> Outcome:
@@ -79,8 +78,9 @@ def _distances(
     columns  (n, k) rows of the private set
     """
     parts = []
-    for start in range(0, len(rows), _CHUNK):
-        some = slice(start, start + _CHUNK)
+    step = pairs_at_a_time(images.shape[1:], client.device)
+    for start in range(0, len(rows), step):
+        some = slice(start, start + step)
         released = to_images(images[torch.from_numpy(rows[some])].to(client.device))
         originals = to_images(client.originals(columns[some]).to(client.device))
         found = [metric(released, original) for original in originals.unbind(1)]

@@ -13,8 +13,9 @@ from harness.client.gallery import Gallery
 from harness.errors import HarnessError
 from harness.records import numbers
 from harness.registry import Registry, load_registry
+from harness.run import originals as originals_module
 from harness.run.answers import Answers, of_guess
-from harness.run.originals import DERANGEMENTS, Minima, others_of, summaries
+from harness.run.originals import DERANGEMENTS, Minima, others_of, pairs_at_a_time, summaries
 from harness.run.scoring import by_row, pooled, score
 from harness.types import Guess
 from tests.helpers import planted
@@ -213,6 +214,36 @@ def test_many_answers_are_each_compared_with_their_own_original():
     minima.add(answers((100 + steps)[:, None], np.arange(2000)[:, None], np.zeros(2000, int)))
 
     assert minima.arrays()["worst_dssim"] == pytest.approx(steps, abs=1e-3)
+
+
+def test_the_figures_of_real_metrics_are_the_same_in_stacks_of_any_size(monkeypatch):
+    """To the last bit: of one pair, of a few with a shorter rest, and of all at once."""
+    data, rng = planted.splits(private=9, public=6, test=6), np.random.default_rng(0)
+    given = Answers(
+        torch.from_numpy(rng.integers(0, 256, (9, 2, 3, planted.SIZE, planted.SIZE), dtype=np.uint8)),
+        np.stack([np.arange(9), (np.arange(9) + 1) % 9], 1),
+        np.zeros(9, int),
+    )
+    pair, found = 4 * 3 * planted.SIZE**2, []
+
+    for pairs in (1, 5 * 2 * 2 * (1 + DERANGEMENTS), 10**6):
+        monkeypatch.setitem(originals_module._STACK_BYTES, "cpu", pairs * pair)
+        minima = Minima(planted.bench(None, data).client)
+        found.append({**minima.add(given), **minima.arrays(raw=True)})
+
+    for name, values in found[0].items():
+        assert all(np.array_equal(values, other[name]) for other in found[1:]), name
+    assert len(np.unique(found[0]["dssim"])) > 20
+
+
+def test_stacks_of_pairs_are_measured_in_bytes_per_thread():
+    """4 MiB for each thread of a CPU, 64 MiB on a GPU, and never less than one pair."""
+    threads = torch.get_num_threads()
+
+    assert pairs_at_a_time((3, 64, 64), "cpu") == 2**22 * threads // (4 * 3 * 64 * 64)
+    assert pairs_at_a_time((3, 256, 256), "cpu") == 2**22 * threads // (4 * 3 * 256 * 256)
+    assert pairs_at_a_time((3, 64, 64), "cuda:0") == 2**26 // (4 * 3 * 64 * 64)
+    assert pairs_at_a_time((3, 20000, 20000), "cpu") == 1
 
 
 def test_one_ranking_per_original_takes_the_best_of_its_images():
