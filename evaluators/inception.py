@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 
-from harness.errors import Skipped
+from harness.errors import HarnessError, Skipped
+from harness.plugins.evaluators import weights as files
+from harness.system.weight_digests import check_weights, expected_digest
 from harness.train.pretrained import in_home, may_download, with_timeout
 
 if TYPE_CHECKING:
@@ -54,13 +56,21 @@ def _load() -> torch.nn.Module:
     from torchvision.models import Inception_V3_Weights, inception_v3
 
     weights = Inception_V3_Weights.IMAGENET1K_V1
-    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    file = Path(torch.hub.get_dir()) / "checkpoints" / files.INCEPTION.name
     fix = f"set HARNESS_DOWNLOAD=1 to fetch them, or place {weights.url} in {in_home(file.parent)}"
     if not file.exists() and not may_download():
-        raise Skipped(f"fid: no Inception-v3 weights (104 MB) here; {fix}")
+        raise Skipped(f"fid: no {files.INCEPTION.what} here; {fix}")
     try:
+        expected = expected_digest(file.name, files.INCEPTION.sha256)
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with with_timeout():
+                torch.hub.download_url_to_file(weights.url, str(file), hash_prefix=expected, progress=False)
+        check_weights(file, expected)
         with with_timeout():
             network: torch.nn.Module = inception_v3(weights=weights, progress=False)
+    except HarnessError as error:  # another digest
+        raise Skipped(f"fid: {error} (Inception-v3 weights: {weights.url})") from None
     except Exception as error:  # no connection, or a damaged file, for which torch.load raises various exceptions
         what = "unreadable" if file.exists() else "no"
         raise Skipped(f"fid: {what} Inception-v3 weights ({type(error).__name__}); {fix}") from error

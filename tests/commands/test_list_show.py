@@ -68,7 +68,7 @@ def test_a_section_is_listed_alone_and_parses(harness):
 
     (listed,) = json.loads(out).values()
     assert code == 0
-    assert [entry["name"] for entry in listed] == ["dssim", "aligned_dssim", "dhaar", "mse", "phash", "fid"]
+    assert [entry["name"] for entry in listed] == [*"dssim aligned_dssim dhaar mse phash fid lpips dists".split()]
     assert all(entry["unavailable"] is None for entry in listed)
 
 
