@@ -6,16 +6,14 @@ weights of 2015: figures are comparable with each other, not with published FIDs
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 
-from harness.errors import HarnessError, Skipped
-from harness.plugins.evaluators import weights as files
-from harness.system.weight_digests import check_weights, expected_digest
-from harness.train.pretrained import in_home, may_download, with_timeout
+from harness.errors import Skipped
+from harness.plugins.evaluators import weights
+from harness.train.pretrained import in_home, with_timeout
 
 if TYPE_CHECKING:
     from harness.types import Images
@@ -55,24 +53,15 @@ def _network(device: torch.device) -> torch.nn.Module:
 def _load() -> torch.nn.Module:
     from torchvision.models import Inception_V3_Weights, inception_v3
 
-    weights = Inception_V3_Weights.IMAGENET1K_V1
-    file = Path(torch.hub.get_dir()) / "checkpoints" / files.INCEPTION.name
-    fix = f"set HARNESS_DOWNLOAD=1 to fetch them, or place {weights.url} in {in_home(file.parent)}"
-    if not file.exists() and not may_download():
-        raise Skipped(f"fid: no {files.INCEPTION.what} here; {fix}")
     try:
-        expected = expected_digest(file.name, files.INCEPTION.sha256)
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with with_timeout():
-                torch.hub.download_url_to_file(weights.url, str(file), hash_prefix=expected, progress=False)
-        check_weights(file, expected)
+        file = weights.checked_file(weights.INCEPTION)
+    except Skipped as reason:
+        raise Skipped(f"fid: {reason}") from None
+    try:
         with with_timeout():
-            network: torch.nn.Module = inception_v3(weights=weights, progress=False)
-    except HarnessError as error:  # another digest
-        raise Skipped(f"fid: {error} (Inception-v3 weights: {weights.url})") from None
-    except Exception as error:  # no connection, or a damaged file, for which torch.load raises various exceptions
-        what = "unreadable" if file.exists() else "no"
-        raise Skipped(f"fid: {what} Inception-v3 weights ({type(error).__name__}); {fix}") from error
+            network: torch.nn.Module = inception_v3(weights=Inception_V3_Weights.IMAGENET1K_V1, progress=False)
+    except Exception as error:  # a damaged file, for which torch.load raises various exceptions
+        fix = f"place {weights.INCEPTION.url} in {in_home(file.parent)}"
+        raise Skipped(f"fid: unreadable Inception-v3 weights ({type(error).__name__}); {fix}") from error
     network.fc = torch.nn.Identity()
     return network.eval().requires_grad_(False)

@@ -14,18 +14,15 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 
-from harness.errors import HarnessError, Skipped
+from harness.errors import Skipped
 from harness.plugins.evaluators import weights
 from harness.plugins.evaluators.compiled import chunk_size
 from harness.plugins.evaluators.privacy import check_pair
-from harness.system.weight_digests import check_weights, expected_digest
-from harness.train.pretrained import in_home, may_download, with_timeout
 
 if TYPE_CHECKING:
     from harness.types import Images
@@ -172,24 +169,6 @@ def _weights(file: weights.WeightFile, images: Images) -> Tensors:
 
 
 def _load(file: weights.WeightFile) -> Tensors:
-    """The tensors of a file in torch.hub's folder, or downloaded to there where that is allowed; its digest checked."""
-    place = Path(torch.hub.get_dir()) / "checkpoints" / file.name
-    fix = f"set HARNESS_DOWNLOAD=1 to fetch them, or place {file.url} in {in_home(place.parent)} as {file.name}"
-    try:
-        expected = expected_digest(file.name, file.sha256)
-        if not place.exists():
-            if not may_download():
-                raise Skipped(f"no {file.what} here; {fix}")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with with_timeout():
-                torch.hub.download_url_to_file(file.url, str(place), hash_prefix=expected, progress=False)
-        check_weights(place, expected)
-        found = torch.load(place, map_location="cpu", weights_only=True)
-    except HarnessError as error:
-        raise Skipped(f"{error} ({file.what}: {file.url})") from None
-    except Exception as error:  # no connection, another digest than expected, or no room
-        if isinstance(error, Skipped):
-            raise
-        raise Skipped(f"no {file.what} ({type(error).__name__}); {fix}") from error
+    found = torch.load(weights.checked_file(file), map_location="cpu", weights_only=True)
     wanted = [f"features.{layer}." for stage in STAGES for layer in stage] if file == weights.VGG16 else [""]
     return {name: tensor for name, tensor in found.items() if name.startswith(tuple(wanted))}

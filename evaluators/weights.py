@@ -1,6 +1,6 @@
-"""Which weights the metrics need, their digests, and whether they are here, said without importing torch.
+"""Which weights the metrics need, with their digests; whether they are here, said without importing torch; and the files.
 
-A finished run asks each time. The folder is torch's, as its documentation says: TORCH_HOME, else `torch` in
+A finished run asks each time whether they are here. The folder is torch's, as its documentation says: TORCH_HOME, else `torch` in
 XDG_CACHE_HOME, else ~/.cache/torch.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError, Skipped
 from harness.system.offline import DOWNLOAD, offline
-from harness.system.weight_digests import expected_digest
+from harness.system.weight_digests import check_weights, expected_digest
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,38 @@ def _ready(metric: str, *files: WeightFile) -> None:
             raise Skipped(f"{metric}: {error}") from None
         if not may_download and not (checkpoints() / file.name).exists():
             raise Skipped(f"{metric}: no {file.what} in {checkpoints()}; set HARNESS_DOWNLOAD=1 to fetch them")
+
+
+def checked_file(file: WeightFile) -> Path:
+    """The file in torch.hub's folder, downloaded to there where that is allowed, with the expected digest.
+
+    Raises `Skipped`, in words for a record, where it is missing, cannot be fetched or has another digest. A download
+    with another digest is not kept; a file that was there stays.
+    """
+    import torch
+
+    from harness.train.pretrained import in_home, may_download, with_timeout
+
+    place = Path(torch.hub.get_dir()) / "checkpoints" / file.name
+    fix = f"set HARNESS_DOWNLOAD=1 to fetch them, or place {file.url} in {in_home(place.parent)} as {file.name}"
+    try:
+        expected = expected_digest(file.name, file.sha256)
+        if not place.exists():
+            if not may_download():
+                raise Skipped(f"no {file.what} here; {fix}")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with with_timeout():
+                torch.hub.download_url_to_file(file.url, str(place), hash_prefix=expected, progress=False)
+        check_weights(place, expected)
+    except HarnessError as error:
+        raise Skipped(f"{error}; {file.what} are at {file.url}") from None
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # no connection, no room; torch says by a RuntimeError that the digest differs
+        what = "another SHA-256 than expected" if isinstance(error, RuntimeError) else type(error).__name__
+        raise Skipped(f"no {file.what} ({what}); {fix}") from error
+    return place
 
 
 def checkpoints() -> Path:
