@@ -1,13 +1,14 @@
-"""Which weights the metrics need, with their digests; whether they are here, said without importing torch; and the files.
+"""Which weights the metrics need, by their digests: whether they are on this machine, and the checked files.
 
-A finished run asks each time whether they are here. The folder is torch's, as its documentation says: TORCH_HOME, else `torch` in
-XDG_CACHE_HOME, else ~/.cache/torch.
+A finished run asks each time whether they are here, so that is said without importing torch. The folder is torch's, as
+its documentation says: TORCH_HOME, else `torch` in XDG_CACHE_HOME, else ~/.cache/torch.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 from harness.errors import HarnessError, Skipped
@@ -108,10 +109,7 @@ def checked_file(file: WeightFile) -> Path:
         check_weights(place, expected)
     except HarnessError as error:
         raise Skipped(f"{error}; {file.what} are at {file.url}") from None
-    except (
-        OSError,
-        RuntimeError,
-    ) as error:  # no connection, no room; torch says by a RuntimeError that the digest differs
+    except (OSError, HTTPException, RuntimeError) as error:  # torch raises RuntimeError where the digest differs
         what = "another SHA-256 than expected" if isinstance(error, RuntimeError) else type(error).__name__
         raise Skipped(f"no {file.what} ({what}); {fix}") from error
     return place
