@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812  (its usual name)
 
 from harness.errors import Skipped
 from harness.plugins.evaluators import weights
-from harness.train.pretrained import in_home, with_timeout
+from harness.train.pretrained import in_home
 
 if TYPE_CHECKING:
     from harness.types import Images
@@ -51,15 +51,15 @@ def _network(device: torch.device) -> torch.nn.Module:
 
 
 def _load() -> torch.nn.Module:
-    from torchvision.models import Inception_V3_Weights, inception_v3
+    from torchvision.models import inception_v3
 
     try:
         file = weights.checked_file(weights.INCEPTION)
     except Skipped as reason:
         raise Skipped(f"fid: {reason}") from None
     try:
-        with with_timeout():
-            network: torch.nn.Module = inception_v3(weights=Inception_V3_Weights.IMAGENET1K_V1, progress=False)
+        network: torch.nn.Module = inception_v3(weights=None, transform_input=True, init_weights=False)
+        network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     except Exception as error:  # a damaged file, for which torch.load raises various exceptions
         fix = f"place {weights.INCEPTION.url} in {in_home(file.parent)}"
         raise Skipped(f"fid: unreadable Inception-v3 weights ({type(error).__name__}); {fix}") from error

@@ -24,9 +24,13 @@ from torchvision.models.vgg import cfgs, make_layers
 from torchvision.transforms.functional import resize
 
 import harness.metrics
+from harness.client.client import Client
 from harness.errors import HarnessError, Skipped
 from harness.plugins.evaluators import perceptual, weights
 from harness.plugins.evaluators.perceptual import dists, lpips
+from harness.registry import load_registry
+from harness.run.work import measure_release
+from tests.helpers.planted import splits
 from tests.helpers.pretend_cuda import OnCuda, PretendCuda, values
 
 CHANNELS = [64, 128, 256, 512, 512]
@@ -324,6 +328,19 @@ def test_it_is_a_function_of_the_python_api(metric: Any) -> None:
     found = getattr(harness.metrics, metric.__name__)(images, originals)
 
     assert torch.equal(found, metric(images, originals))
+
+
+def test_a_release_is_measured_by_them() -> None:
+    """Per original, with an interval, as by every other metric; the release as it is is at 0."""
+    registry = load_registry()
+    client = Client(splits(private=12, public=24, test=6, size=16), registry, "cpu", 2, 12)
+
+    nothing, mixed = (measure_release(client, registry.get("defenses", name), 0) for name in ("none", "mix"))
+
+    for name in ("lpips", "dists"):
+        assert nothing[0][name]["mean"] == 0 and nothing[0][name]["n"] == 12
+        score, figures = mixed[0][name], mixed[1][name]
+        assert 0 < score["low"] < score["mean"] < score["high"] and len(figures) == len(mixed[1]["dssim"])
 
 
 # ---- weights ---------------------------------------------------------------------------------------------------------
