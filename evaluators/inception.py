@@ -6,14 +6,14 @@ weights of 2015: figures are comparable with each other, not with published FIDs
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 
 from harness.errors import Skipped
-from harness.train.pretrained import in_home, may_download, with_timeout
+from harness.plugins.evaluators import weights
+from harness.train.pretrained import in_home
 
 if TYPE_CHECKING:
     from harness.types import Images
@@ -51,18 +51,17 @@ def _network(device: torch.device) -> torch.nn.Module:
 
 
 def _load() -> torch.nn.Module:
-    from torchvision.models import Inception_V3_Weights, inception_v3
+    from torchvision.models import inception_v3
 
-    weights = Inception_V3_Weights.IMAGENET1K_V1
-    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
-    fix = f"set HARNESS_DOWNLOAD=1 to fetch them, or place {weights.url} in {in_home(file.parent)}"
-    if not file.exists() and not may_download():
-        raise Skipped(f"fid: no Inception-v3 weights (104 MB) here; {fix}")
     try:
-        with with_timeout():
-            network: torch.nn.Module = inception_v3(weights=weights, progress=False)
-    except Exception as error:  # no connection, or a damaged file, for which torch.load raises various exceptions
-        what = "unreadable" if file.exists() else "no"
-        raise Skipped(f"fid: {what} Inception-v3 weights ({type(error).__name__}); {fix}") from error
+        file = weights.checked_file(weights.INCEPTION)
+    except Skipped as reason:
+        raise Skipped(f"fid: {reason}") from None
+    try:
+        network: torch.nn.Module = inception_v3(weights=None, transform_input=True, init_weights=False)
+        network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    except Exception as error:  # a damaged file, for which torch.load raises various exceptions
+        fix = f"place {weights.INCEPTION.url} in {in_home(file.parent)}"
+        raise Skipped(f"fid: unreadable Inception-v3 weights ({type(error).__name__}); {fix}") from error
     network.fc = torch.nn.Identity()
     return network.eval().requires_grad_(False)

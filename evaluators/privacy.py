@@ -1,15 +1,15 @@
-"""How far an image is from its original: dSSIM, dHaar, MSE, pHash and FID, one number per image.
+"""How far an image is from its original: dSSIM, dHaar, MSE, pHash and Inception features, one number per image.
 
 Every metric is `metric(images, originals, *, knobs) -> (N,)`, larger is farther. Both stacks are (N, 3, H, W) float
 in [0, 1], of one shape and on one device; the published constants are in registry.yaml. Only sums, differences and
-products of whole planes are used, so neither TF32 nor autocast changes a figure; FID alone runs a network.
+products of whole planes are used, so neither TF32 nor autocast changes a figure; `fid` alone runs a network.
 The functions here are plain torch, a few images at a time, and run on any device; evaluators.kernels has faster ones
 for float32 images on a CPU, and evaluators.compiled says when they are used.
 
 References:
     Wang, Bovik, Sheikh, Simoncelli 2004, Image quality assessment: from error visibility to structural similarity
     Reisenhofer, Bosse, Kutyniok, Wiegand 2018, A Haar wavelet-based perceptual similarity index
-    Buchner, imagehash (pHash); Heusel et al. 2017, GANs trained by a two time-scale update rule (FID)
+    Buchner, imagehash (pHash); Heusel et al. 2017, GANs trained by a two time-scale update rule (features)
 """
 
 from __future__ import annotations
@@ -179,7 +179,10 @@ def phash(images: Images, originals: Images, *, hash_size: int, highfreq_factor:
 
 
 def fid(images: Images, originals: Images) -> torch.Tensor:
-    """Squared distance of the two images' pooled Inception-v3 features; `Skipped` where its weights are missing."""
+    """Squared distance of the two images' pooled Inception-v3 features; `Skipped` where its weights are missing.
+
+    The features of FID, under whose key it is recorded; a Fréchet distance is one of two distributions, not of a pair.
+    """
     from harness.plugins.evaluators.inception import features
 
     check_pair("fid", images, originals, least=1)

@@ -50,7 +50,7 @@ def _metric(name: str) -> Metric:
         try:
             found: torch.Tensor = measure(ours.detach().to(kind), theirs.detach().to(kind))
         except Skipped as reason:
-            raise HarnessError(f"{name}: {reason}") from None
+            raise HarnessError(f"{name}: {str(reason).removeprefix(f'{name}: ')}") from None
         return found
 
     both = [inspect.Parameter(each, inspect.Parameter.POSITIONAL_OR_KEYWORD) for each in ("images", "originals")]

@@ -98,7 +98,9 @@ SCORES: dict[str, Score] = {
         ),
         Score("mse", "MSE", "distance", ("mse",)),
         Score("phash", "pHash", "distance", ("phash",), ceiling=1.0, tolerance=0.005),
-        Score("fid", "FID", "distance", ("fid",)),
+        Score("fid", "Inception feature distance", "distance", ("fid",)),
+        Score("lpips", "LPIPS", "distance", ("lpips",)),
+        Score("dists", "DISTS", "distance", ("dists",)),
         Score(
             "top1", "recognised (top 1)", "hit_rate", ("recognition",), ("recognition",),
             answer="labels", board=True, attack_column="recogniser",

@@ -83,14 +83,15 @@ def test_another_name_is_an_attribute_error_with_the_nearest():
         harness.metrics.dsim  # noqa: B018
 
 
-def test_missing_weights_are_said_as_one_error(pair, monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", ["fid", "lpips", "dists"])
+def test_missing_weights_are_said_as_one_error(name, pair, monkeypatch, tmp_path):
     monkeypatch.setenv("HARNESS_OFFLINE", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("HF_HOME", str(tmp_path))
 
-    with pytest.raises(HarnessError, match=r"fid: .*weights"):
-        harness.metrics.fid(*(stack[:1] for stack in pair))
+    with pytest.raises(HarnessError, match=rf"^{name}: no .*weights"):
+        getattr(harness.metrics, name)(*(stack[:1] for stack in pair))
 
 
 def test_what_is_measured_while_training_holds_no_graph(pair):

@@ -20,8 +20,8 @@ from harness.records import FINISHED, Records, RunResult, RunSpec, provenance
 from harness.registry import Entry, Registry, bind, why_not_ready
 from harness.registry.guard import failure
 from harness.scores import embeddings, judged, worst_metric
-from harness.system import torch_state
 from harness.system.device import device_type, multiplies_bfloat16, use_threads
+from harness.system.threads import torch_defaults
 from harness.types import Splits
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class Bench:
         start = time.perf_counter()
         use_threads(self.threads)
         try:
-            with torch_state.defaults():
+            with torch_defaults():
                 result = RunResult(piece.spec, "ok", None, *self._work(piece, proof))
             json.dumps([result.scores, result.facts], allow_nan=False)  # refuses NaN and what JSON cannot hold
         except Inapplicable as reason:

@@ -17,11 +17,12 @@ from harness.run.cross import Cell, Cross
 from harness.run.jobs import Job
 from harness.run.options import RunOptions, load_splits, make_bench
 from harness.run.scheduler import InProcess, Workers, run_jobs
-from harness.system import fork_server, torch_state
+from harness.system import fork_server
 from harness.system.messages import log
 from harness.system.numbers import check_count
 from harness.system.scratch import scratch_folder
 from harness.system.supervisor import is_supervised
+from harness.system.threads import torch_defaults
 from harness.types import Splits
 
 LOCAL = "local"
@@ -172,7 +173,7 @@ def _ask(entries: list[Entry], registry: Registry, splits: Splits | None = None)
         fork_server.start(registry.worker_modules)
         answers = probe.ask_apart(question, registry)
     else:
-        with torch_state.defaults():
+        with torch_defaults():
             answers = probe.ask(question, registry)
     for answer in answers:
         if answer.refused is not None:

@@ -1,14 +1,19 @@
-"""Work in a thread of its own: its call stack does not say who asked for it.
+"""Work apart from its caller: in a thread of its own, or under torch's own defaults by one thread at a time.
 
-The threads are kept: to start one for each piece of work, and to fill its memory arena anew, costs more than many a
-defense does.
+`in_thread`: the call stack does not say who asked. Its threads are kept: to start one for each piece of work, and to
+fill its memory arena anew, costs more than many a defense does.
+
+`torch_defaults`: a caller may have autocast on, gradients off, float64 or another device as default, and figures that
+depend on it would be recorded as if they did not. Trainings seed torch's global generator, so two at once would draw
+from one another's.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -51,5 +56,36 @@ class _Thread:
 
 
 _idle: list[_Thread] = []
+_working = threading.RLock()
+
+
+def _forget() -> None:
+    """In a forked process: it has none of its parent's threads, also not the one that holds the lock."""
+    global _working
+    _idle.clear()
+    _working = threading.RLock()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_idle.clear)  # a forked process has none of its parent's threads
+    os.register_at_fork(after_in_child=_forget)
+
+
+@contextmanager
+def torch_defaults() -> Iterator[None]:
+    """Inside the block no other thread is in such a block, and torch is as a new process has it; afterwards as before.
+
+    Autocast, gradients, inference mode, the default dtype and the default device.
+    """
+    import torch
+
+    with _working, ExitStack() as stack:
+        stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+        torch.set_default_dtype(torch.float32)
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        yield

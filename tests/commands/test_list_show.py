@@ -13,6 +13,8 @@ from harness.commands.plugins import SECTIONS
 from harness.registry import load_registry
 from tests.helpers.answers import refused
 
+METRICS = "dssim aligned_dssim dhaar mse phash fid lpips dists"
+
 
 @pytest.mark.parametrize("words", [("fly",), ("list", "defences"), ("show",), ("new", "dataset", "x"), ("run",)])
 def test_wrong_usage_is_one_line(harness, words):
@@ -68,7 +70,7 @@ def test_a_section_is_listed_alone_and_parses(harness):
 
     (listed,) = json.loads(out).values()
     assert code == 0
-    assert [entry["name"] for entry in listed] == ["dssim", "aligned_dssim", "dhaar", "mse", "phash", "fid"]
+    assert [entry["name"] for entry in listed] == METRICS.split()
     assert all(entry["unavailable"] is None for entry in listed)
 
 

@@ -53,7 +53,8 @@ def test_measure_in_words(harness, tmp_path):
     code, out, _ = harness("measure", a, b)
 
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["dssim", "aligned_dssim", "dhaar", "mse", "phash", "fid"]
+    metrics = ["dssim", "aligned_dssim", "dhaar", "mse", "phash", "fid", "lpips", "dists"]
+    assert [line.split()[0] for line in out.splitlines()] == metrics
 
 
 def test_measure_refuses_what_cannot_be_compared(harness, tmp_path):

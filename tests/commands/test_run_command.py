@@ -24,7 +24,8 @@ def test_a_run_prints_one_document_with_the_fields_that_scripts_rely_on(run):
         assert {"dataset", "defense", "attack", "seed", "status", "params", "scores", "seconds"} <= set(cell)
         assert (cell["dataset"], cell["status"]) == ("stripes", "ok") and cell["seconds"] > 0
         assert all(set(score) >= SCORE for score in cell["scores"].values())
-        assert {"dssim", "dhaar", "mse", "phash", "fid", "utility", "utility_gap"} <= set(cell["scores"])
+        expected = {"dssim", "dhaar", "mse", "phash", "fid", "lpips", "dists", "utility", "utility_gap"}
+        assert expected <= set(cell["scores"])
     same, first = (cell["scores"] for cell in document["cells"][:2])
     assert {"attacked_dssim", "attacked_dhaar", "attacked_any_dssim", "attacked_any_dhaar"} <= set(same)
     assert {"top1", "any_source", "released"} <= set(first)
@@ -34,11 +35,12 @@ def test_a_run_prints_one_document_with_the_fields_that_scripts_rely_on(run):
 
 
 def test_a_score_that_cannot_be_measured_is_null_with_the_reason(run):
-    """FID needs weights that are not on a machine that has only Python and pip."""
+    """fid, lpips and dists need weights that are not on a machine that has only Python and pip."""
     _, out, _ = run("--defense", "none", "--attack", "same", "--no-utility", "--json")
 
-    fid = json.loads(out)["cells"][0]["scores"]["fid"]
-    assert (fid["mean"] is None and fid["n"] == 0 and fid["reason"]) or fid["mean"] == pytest.approx(0, abs=1e-3)
+    for metric in ("fid", "lpips", "dists"):
+        score = json.loads(out)["cells"][0]["scores"][metric]
+        assert (score["mean"] is None and score["n"] == 0 and score["reason"]) or score["mean"] < 1e-3
 
 
 def test_the_board_is_printed_and_progress_goes_to_stderr(run, place):

@@ -14,7 +14,7 @@ import torch
 from harness.contract import Finding, validate
 from harness.images import average
 from harness.plugins.attacks.restoration import training
-from harness.plugins.evaluators import inception
+from harness.plugins.evaluators import inception, perceptual
 from harness.registry import Entry, load_registry
 from harness.train import convergence, learner
 from harness.types import Guess, Mixture
@@ -30,9 +30,11 @@ def faults(findings: list[Finding]) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def no_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    """fid finds no Inception weights and fetches none."""
+    """fid, lpips and dists find no weights and fetch none."""
     monkeypatch.setattr(inception, "_networks", {})
     monkeypatch.setattr(inception, "_missing", [])
+    monkeypatch.setattr(perceptual, "_loaded", {})
+    monkeypatch.setattr(perceptual, "_missing", {})
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.delenv("HARNESS_DOWNLOAD", raising=False)
 
@@ -67,11 +69,12 @@ def test_registered_metrics_pass(name: str) -> None:
     assert faults(findings) == {}
 
 
-def test_a_metric_that_cannot_be_checked_says_why() -> None:
-    """fid without its weights neither passes nor fails."""
-    findings = validate(REGISTRY.get("metrics", "fid"), REGISTRY)
+@pytest.mark.parametrize(("name", "network"), [("fid", "Inception"), ("lpips", "VGG16"), ("dists", "VGG16")])
+def test_a_metric_that_cannot_be_checked_says_why(name: str, network: str) -> None:
+    """Without its weights it neither passes nor fails."""
+    findings = validate(REGISTRY.get("metrics", name), REGISTRY)
 
-    assert any("not checked" in finding.why and "Inception" in finding.why for finding in findings)
+    assert any("not checked" in finding.why and network in finding.why for finding in findings)
 
 
 # ---- defenses --------------------------------------------------------------------------------------------------------

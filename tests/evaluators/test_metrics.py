@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 from harness.errors import HarnessError, Skipped
-from harness.plugins.evaluators import inception
+from harness.plugins.evaluators import inception, weights
 from harness.plugins.evaluators.alignment import aligned_dssim
 from harness.plugins.evaluators.hashing import hash_bits
 from harness.plugins.evaluators.privacy import dhaar, dssim, fid, mse, phash
@@ -307,20 +309,41 @@ def test_fid_asks_for_missing_weights_once_per_process(fresh: Path, monkeypatch:
     assert socket.getdefaulttimeout() is None
 
 
-def test_fid_names_a_file_of_weights_that_cannot_be_read(fresh: Path) -> None:
+def known(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if this file held the published weights."""
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    monkeypatch.setattr(weights, "INCEPTION", replace(weights.INCEPTION, sha256=digest))
+
+
+def test_fid_names_a_file_of_weights_that_cannot_be_read(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fresh.write_bytes(b"not weights")
+    known(fresh, monkeypatch)
 
     with pytest.raises(Skipped, match="unreadable Inception-v3 weights"):
         fid(constant(0), constant(1))
 
 
-def test_fid_is_the_squared_distance_of_pooled_features(fresh: Path) -> None:
+def test_fid_refuses_weights_with_another_digest(fresh: Path) -> None:
+    """Whole weights of the right network: only the digest says that they are not the published ones."""
+    from torchvision.models import inception_v3
+
+    torch.save(inception_v3(weights=None, transform_input=True, init_weights=False).state_dict(), fresh)
+
+    with pytest.raises(
+        Skipped, match=r"fid: inception_v3_google-0cc3c7bd.pth: the file's SHA-256 begins with .*, expe"
+    ):
+        fid(constant(0), constant(1))
+    assert fresh.exists()
+
+
+def test_fid_is_the_squared_distance_of_pooled_features(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loading only: the real loading code on a stand-in checkpoint, against torchvision's own network."""
     from torchvision.models import inception_v3
 
     torch.manual_seed(0)
     network = inception_v3(weights=None, transform_input=True, init_weights=False).eval()
     torch.save(network.state_dict(), fresh)
+    known(fresh, monkeypatch)
     a, b = (stack(pixels[:1]) for pixels in pairs(64, 64))
 
     distance = fid(a, b)

@@ -11,10 +11,10 @@ import pytest
 from harness.cli import main
 from harness.leaderboard.format import short
 from harness.records import Records
-from harness.records.store import RunSpec
+from harness.records.store import RunResult, RunSpec
 from harness.report.collect import collect
 from harness.report.site.pages import Site, pages
-from harness.report.site.record_tables import MOST_LINES, flat
+from harness.report.site.record_tables import MOST_LINES, flat, score_lines
 from tests.helpers.answers import refused
 from tests.helpers.crossed import DATASET, DEFENSES, EVIL, cross, write
 from tests.helpers.paths import ROOT
@@ -68,6 +68,18 @@ def test_each_record_has_a_page_with_its_scores_inputs_facts_and_seconds(site, r
         assert "seconds 12.5" in words or "seconds12.5" in words
         assert record["inputs"]["code"] in words and record["inputs"]["dataset"]["fingerprint"] in words
         assert record["status"] in words
+
+
+def test_a_pair_of_images_has_no_frechet_distance_and_its_score_is_not_called_so():
+    """The key of a record stays; a metric without its weights is a line without a figure."""
+    nothing = {"mean": None, "low": None, "high": None, "n": 0, "reason": "no weights"}
+    record = RunResult(RunSpec("release", {}), "ok", scores={name: nothing for name in ("dists", "fid", "lpips")})
+
+    lines = score_lines(record)
+
+    shown = [("fid", "Inception feature distance"), ("lpips", "LPIPS"), ("dists", "DISTS")]
+    assert [(line.name, line.label) for line in lines] == shown
+    assert [line.rest[2] for line in lines] == ["0"] * 3
 
 
 def test_a_complete_board_is_first_and_its_verdict_stands_before_any_table(site):

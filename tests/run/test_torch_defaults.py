@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import harness
-from harness.system import torch_state
+from harness.system.threads import torch_defaults
 from tests.helpers.planted import picture_folder
 
 
@@ -71,7 +71,7 @@ def test_one_thread_at_a_time_is_inside():
     def work():
         nonlocal inside, most
         for _ in range(50):
-            with torch_state.defaults():
+            with torch_defaults():
                 inside += 1
                 most = max(most, inside)
                 torch.zeros(1000).sum()
