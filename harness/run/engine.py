@@ -147,8 +147,7 @@ def crossed(
     counts = f"{len(splits.private)} private, {len(splits.public)} public, {len(splits.test)} test images"
     log.debug("data set %s (%s): %s of %dx%d", splits.name, splits.fingerprint, counts, height, width)
     bench = replace(bench, epochs=options.epochs, releases=options.releases, report=report)
-    if options.utility:
-        bench.check_utility()
+    bench.check_utility()
     return Cross(bench, defenses, attacks, options.seeds, options.utility, options)
 
 

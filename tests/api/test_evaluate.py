@@ -195,6 +195,8 @@ print(result, result["cells"][0]["dataset"][:7])
         ({"defense_settings": {"weights": np.array([0.5, 0.6])}}, "mix: weights 0.5,0.6 sum to 1.1, not 1"),
         ({"utility": "no"}, "utility is 'no'; expected True or False"),
         ({"model": 18}, "model is 18; expected text"),
+        ({"model": "resnet81"}, "no network called 'resnet81'; did you mean 'resnet18'"),
+        ({"recipe": "papre"}, "no recipe called 'papre'; use default or paper"),
         ({"device": 0}, "device is 0; expected auto, cpu or cuda"),
         ({"device": "tpu"}, "device 'tpu' is"),
         ({"records": None}, "records is nothing; expected a path"),

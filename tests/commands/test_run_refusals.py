@@ -55,6 +55,8 @@ REFUSED = {
     "unknown device": (("--device", "gpu"), ("device 'gpu'", "auto, cpu or cuda")),
     "unknown model": (("--model", "resnet81"), ("no network called 'resnet81'", "did you mean 'resnet18'")),
     "unknown recipe": (("--recipe", "papre"), ("no recipe called 'papre'", "default or paper")),
+    "unknown model that nothing trains": (("--no-utility", "--model", "resnet81"), ("no network called 'resnet81'",)),
+    "unknown recipe that nothing trains": (("--no-utility", "--recipe", "papre"), ("no recipe called 'papre'",)),
     "unknown network": (("--attack", "cnn", "-A", "arch=mcpherson_fase"), ("did you mean 'mcpherson_face'",)),
     "missing registry": (("--registry", "nowhere.yaml"), ("nowhere.yaml", "no such registry file")),
     "seeds in the millions": (("--seeds", "100000000"), ("seeds 100000000 is too many; use 1,000 or fewer",)),

@@ -140,6 +140,7 @@ def test_a_sweep_writes_the_records_of_harness_run(sweep, tmp_path):
         ("defenses: [{mix: {weights: [[1" + "0" * 17 + ", 0.0]]}}]\nattacks: [smooth]", "finite numbers of 0 or more"),
         ("defenses: mix\nattacks: {cnn: {train_epochs: [2, 0]}}", "train_epochs 0 is too few"),
         ("defenses: mix\nattacks: {cnn: {arch: ../../x}}", "no network called '../../x'"),
+        ("defenses: mix\nattacks: smooth\nmodel: resnet81", "no network called 'resnet81'"),
         ("just text", "holds no table"),
         ("[]", "holds no table"),
     ],
