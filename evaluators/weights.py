@@ -94,7 +94,7 @@ def checked_file(file: WeightFile) -> Path:
     """
     import torch
 
-    from harness.train.pretrained import in_home, may_download, with_timeout
+    from harness.train.pretrained import fetch, in_home, may_download
 
     place = Path(torch.hub.get_dir()) / "checkpoints" / file.name
     fix = f"set HARNESS_DOWNLOAD=1 to fetch them, or place {file.url} in {in_home(place.parent)} as {file.name}"
@@ -103,9 +103,7 @@ def checked_file(file: WeightFile) -> Path:
         if not place.exists():
             if not may_download():
                 raise Skipped(f"no {file.what} here; {fix}")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with with_timeout():
-                torch.hub.download_url_to_file(file.url, str(place), hash_prefix=expected, progress=False)
+            fetch(file.url, place, expected)
         check_weights(place, expected)
     except HarnessError as error:
         raise Skipped(f"{error}; {file.what} are at {file.url}") from None

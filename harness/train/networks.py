@@ -104,9 +104,13 @@ def why_no_weights(name: str) -> str | None:
         raise HarnessError(f"there are no published pretrained weights of {name!r}; use a timm model that has some")
     if weights.timm_file(name):
         return None
-    if name not in _missing and weights.may_download():
-        return None
-    return _missing.get(name, f"no pretrained weights of {name} here; {_how_to_get(name)}")
+    if name in _missing or not weights.may_download():
+        return _missing.get(name, f"no pretrained weights of {name} here; {_how_to_get(name)}")
+    try:
+        weights.timm_digest(name)
+    except HarnessError as error:
+        return str(error)
+    return None
 
 
 def _pretrained(name: str, classes: int) -> nn.Module:
@@ -118,12 +122,17 @@ def _pretrained(name: str, classes: int) -> nn.Module:
 
     file = weights.timm_file(name)
     try:
+        if file:
+            weights.check_timm(name, file)
         with weights.with_timeout():
             file = file or weights.fetch_timm(name)
             overlay = {"file": str(file)}  # else timm asks the hub whether it is the newest
             model: nn.Module = timm.create_model(
                 name, pretrained=True, num_classes=classes, pretrained_cfg_overlay=overlay
             )
+    except HarnessError as error:
+        _missing[name] = str(error)
+        raise Skipped(_missing[name]) from None
     except Exception as error:  # no connection, a damaged file: the layers below raise various exceptions
         what = "unreadable" if file else "no"
         _missing[name] = f"{what} pretrained weights of {name} ({type(error).__name__}); {_how_to_get(name)}"

@@ -1,19 +1,27 @@
-"""Pretrained weights: from this machine's caches, or fetched where HARNESS_DOWNLOAD=1 allows it, or not at all."""
+"""Pretrained weights: from this machine's caches, or fetched where HARNESS_DOWNLOAD=1 allows it, or not at all.
+
+What is fetched has the SHA-256 that is known or stated (harness.system.weight_digests), or is not kept.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
+
 from harness.errors import HarnessError
 from harness.system.offline import offline
+from harness.system.weight_digests import check_weights, expected_digest, stated_digests
 
 TIMEOUT = 5.0  # seconds without an answer after which a download stops
+_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")  # as torch.hub reads it: resnet50-0676ba61.pth
 
 
 def may_download() -> bool:
@@ -36,6 +44,21 @@ def with_timeout() -> Iterator[None]:
             yield
     finally:
         socket.setdefaulttimeout(before)
+
+
+def fetch(address: str, place: Path, sha256: str) -> None:
+    """Download a file of weights to its place, unless another process has just done so.
+
+    sha256  hex digits that the file's SHA-256 begins with
+
+    Raises RuntimeError where it is another file, which is not kept; OSError or HTTPException where none comes.
+    """
+    import torch
+
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(place.with_name(f".{place.name}.lock")), with_timeout():
+        if not place.exists():
+            torch.hub.download_url_to_file(address, str(place), hash_prefix=sha256, progress=False)
 
 
 def timm_file(name: str) -> Path | None:
@@ -67,17 +90,38 @@ def placed_file(name: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / f"{name}.safetensors"
 
 
+def timm_digest(name: str) -> str:
+    """The SHA-256 that a timm model's weights must have, or its first digits.
+
+    That which HARNESS_WEIGHTS_SHA256 states of the model, or the digits in the name of the published file. HarnessError
+    where there is neither: the Hugging Face hub shows the digest on the page of the file.
+    """
+    address = str(timm_address(name))
+    known = _IN_NAME.search(address)
+    try:
+        return expected_digest(name, known[1] if known else "")
+    except HarnessError as error:
+        raise HarnessError(f"{error}, as {address.replace('/resolve/', '/blob/')} shows it") from None
+
+
+def check_timm(name: str, file: Path) -> None:
+    """HarnessError where the user states the digest of a timm model's weights and this file has another."""
+    if name in stated_digests():
+        check_weights(file, timm_digest(name))
+
+
 def fetch_timm(name: str) -> Path:
     """Download a timm model's weights to where a user would place them, atomically.
 
-    Not through the Hugging Face client, which tries for a minute where there is no network.
+    Not through the Hugging Face client, which tries for a minute where there is no network. HarnessError where no
+    digest is known, or the file has another; it is not kept.
     """
-    import torch
-
-    address = str(timm_address(name))
+    address, digest = str(timm_address(name)), timm_digest(name)
     place = placed_file(name).with_suffix(".safetensors" if address.endswith(".safetensors") else ".pth")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    torch.hub.download_url_to_file(address, str(place), progress=False)
+    try:
+        fetch(address, place, digest)
+    except RuntimeError as error:
+        raise HarnessError(f"{name}: {address} is another file than expected ({error}); it was not kept") from None
     return place
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +57,8 @@ def nothing_here(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *arguments, **options: None)
     monkeypatch.setattr(networks, "_missing", {})
-    monkeypatch.delenv("HARNESS_DOWNLOAD", raising=False)
+    for name in ("HARNESS_DOWNLOAD", "HARNESS_WEIGHTS_SHA256"):
+        monkeypatch.delenv(name, raising=False)
     (tmp_path / "checkpoints").mkdir()
     return tmp_path / "checkpoints"
 
@@ -182,6 +186,7 @@ def test_a_download_is_tried_only_where_it_is_allowed_and_once_per_process(nothi
         raise OSError("no network")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
+    monkeypatch.setenv("HARNESS_WEIGHTS_SHA256", f"resnet18={'0' * 64}")
     with pytest.raises(Skipped, match="no pretrained weights"):
         networks.build("resnet18", 1000, (0, 0), pretrained=True)
     assert asked == []
@@ -192,20 +197,98 @@ def test_a_download_is_tried_only_where_it_is_allowed_and_once_per_process(nothi
     assert asked == [(weights.timm_address("resnet18"), weights.TIMEOUT)]
 
 
-def test_a_download_lands_where_the_next_run_looks(nothing_here, monkeypatch):
-    name = "mobilenetv3_small_050.lamb_in1k"
-
-    def served(address, file, **options):
-        assert address.endswith("model.safetensors")
-        safetensors.torch.save_file(timm.create_model(name).state_dict(), file)
-
-    monkeypatch.setattr(torch.hub, "download_url_to_file", served)
+@pytest.fixture
+def published(nothing_here, monkeypatch, tmp_path):
+    """Weights of a small model behind an address, which may be fetched; returns the model's name and their SHA-256."""
+    name, file = "mobilenetv3_small_050.lamb_in1k", tmp_path / "model.safetensors"
+    torch.manual_seed(0)
+    safetensors.torch.save_file(timm.create_model(name).state_dict(), file)
+    monkeypatch.setattr(weights, "timm_address", lambda asked: file.as_uri())
     monkeypatch.setenv("HARNESS_DOWNLOAD", "1")
+    monkeypatch.delenv("HARNESS_OFFLINE", raising=False)
+    return name, hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def kept(folder):
+    return [each.name for each in folder.iterdir() if not each.name.startswith(".")]
+
+
+def test_a_download_lands_where_the_next_run_looks(published, nothing_here, monkeypatch):
+    name, digest = published
+    monkeypatch.setenv("HARNESS_WEIGHTS_SHA256", f"{name}={digest}")
+
     networks.build(name, 1000, (0, 0), pretrained=True)
     monkeypatch.delenv("HARNESS_DOWNLOAD")
 
     assert networks.why_no_weights(name) is None
     assert weights.timm_file(name) == nothing_here / f"{name}.safetensors"
+    assert kept(nothing_here) == [f"{name}.safetensors"]
+
+
+def test_nothing_is_fetched_without_a_digest(published, nothing_here):
+    name, _ = published
+
+    with pytest.raises(Skipped, match=rf"no SHA-256 .* state it as HARNESS_WEIGHTS_SHA256={name}=<64 hex digits>, as"):
+        networks.build(name, 1000, (0, 0), pretrained=True)
+
+    assert kept(nothing_here) == []
+
+
+def test_a_download_with_another_digest_is_not_kept(published, nothing_here, monkeypatch):
+    name, digest = published
+    monkeypatch.setenv("HARNESS_WEIGHTS_SHA256", f"{name}={digest[:-1]}{'1' if digest[-1] == '0' else '0'}")
+
+    with pytest.raises(Skipped, match="another file than expected") as caught:
+        networks.build(name, 1000, (0, 0), pretrained=True)
+
+    assert kept(nothing_here) == [] and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_the_digest_in_the_name_of_the_published_file_is_one(published, nothing_here, monkeypatch, tmp_path, right):
+    name, digest = published
+    file = tmp_path / f"small-{digest[:8] if right else '0123abcd'}.safetensors"
+    (tmp_path / "model.safetensors").rename(file)
+    monkeypatch.setattr(weights, "timm_address", lambda asked: file.as_uri())
+
+    if right:
+        networks.build(name, 1000, (0, 0), pretrained=True)
+    else:
+        with pytest.raises(Skipped, match="another file than expected"):
+            networks.build(name, 1000, (0, 0), pretrained=True)
+
+    assert bool(kept(nothing_here)) == right
+
+
+def test_a_placed_file_has_the_stated_digest_or_is_refused_and_stays(published, nothing_here, monkeypatch, tmp_path):
+    name, digest = published
+    (tmp_path / "model.safetensors").rename(nothing_here / f"{name}.safetensors")
+    monkeypatch.delenv("HARNESS_DOWNLOAD")
+    monkeypatch.setenv("HARNESS_WEIGHTS_SHA256", f"{name}={digest}")
+    networks.build(name, 1000, (0, 0), pretrained=True)
+
+    monkeypatch.setenv("HARNESS_WEIGHTS_SHA256", f"{name}={'0' * 64}")
+    with pytest.raises(Skipped, match="SHA-256 begins with"):
+        networks.build(name, 1000, (0, 0), pretrained=True)
+
+    assert kept(nothing_here) == [f"{name}.safetensors"]
+
+
+def test_two_threads_fetch_a_file_once(published, nothing_here, monkeypatch):
+    name, digest = published
+    monkeypatch.setenv("HARNESS_WEIGHTS_SHA256", f"{name}={digest}")
+    real, fetched = torch.hub.download_url_to_file, []
+
+    def slow(address, *arguments, **options):
+        fetched.append(address)
+        time.sleep(0.2)
+        real(address, *arguments, **options)
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", slow)
+    with ThreadPoolExecutor(2) as pool:
+        places = list(pool.map(weights.fetch_timm, [name, name]))
+
+    assert len(fetched) == 1 and places == [nothing_here / f"{name}.safetensors"] * 2
 
 
 @pytest.mark.parametrize("name", ["resnet50.no_such_tag", "resnet0"])
