@@ -1,0 +1,82 @@
+"""How exactly the two thresholds of a distance are known: 95 % intervals, clustered by person and image.
+
+The best threshold on an empirical curve jumps from one judgement to another: it converges with the cube root of their
+number, and the bootstrap is not consistent for it. So the condition that the best threshold of the population meets is
+tested at every threshold, and the interval is the range in which it is not rejected. With f1 and f0 the densities of the
+distance where a source was not recognised and where it was, F1 and F0 the shares below:
+
+    t_acc      f1(t) = f0(t)
+    t_cut_off  F1(t) f1(t) = (1 - F0(t)) f0(t)
+
+where the left side becomes the larger. Densities are Gaussian kernel estimates (undersmoothed: the normal reference
+bandwidth times n^(1/5 - 1/3)), and the difference of both sides is a sum over judgements whose variance is clustered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import ndtr
+
+from harness.study.calibration.clustered import Clusters, Ends
+from harness.study.calibration.roc import ACC
+
+if TYPE_CHECKING:
+    from harness.types import Array
+
+STEPS = 201  # thresholds that are tested
+
+
+def interval(distances: Array, hidden: Array, clusters: Clusters, criterion: str, estimate: float) -> Ends:
+    """The range around the estimate in which the condition is not rejected; none where it reaches an end of the data.
+
+    distances, hidden  (n,) as `roc.curve` takes them
+    estimate           the empirical threshold, which lies in the interval
+    """
+    lowest, highest = float(distances.min()), float(distances.max())
+    if not lowest < highest or not clusters.by:
+        return None, None
+    grid = np.linspace(lowest, highest, STEPS)
+    values, contributions = _condition(distances, hidden, grid, criterion)
+    reach = clusters.quantile * np.sqrt(clusters.variance(contributions))
+    kept = np.abs(values) <= reach
+    at = _crossing(values, grid, estimate)
+    low = high = at
+    while low > 0 and kept[low - 1]:
+        low -= 1
+    while high < STEPS - 1 and kept[high + 1]:
+        high += 1
+    if low == 0 or high == STEPS - 1:
+        return None, None
+    return min(float(grid[low - 1]), estimate), max(float(grid[high + 1]), estimate)
+
+
+def _crossing(values: Array, grid: Array, estimate: float) -> int:
+    """Where the condition is met nearest to the estimate; the estimate itself where it never is."""
+    rising = np.flatnonzero((values[:-1] < 0) & (values[1:] >= 0)) + 1
+    choices = grid[rising] if len(rising) else grid
+    nearest = int(np.abs(choices - estimate).argmin())
+    return int(rising[nearest]) if len(rising) else nearest
+
+
+def _condition(distances: Array, hidden: Array, grid: Array, criterion: str) -> tuple[Array, Array]:
+    """(k,) left side less right side at each threshold, and (n, k) what each judgement contributes to it."""
+    count, width = len(distances), _bandwidth(distances, hidden)
+    apart = (distances[:, None] - grid) / width
+    density, below = np.exp(-0.5 * apart**2) / (np.sqrt(2 * np.pi) * width), ndtr(-apart)
+    share = np.where(hidden, 1 / hidden.sum(), 1 / (count - hidden.sum()))[:, None]
+    here, there = hidden[:, None] * share, ~hidden[:, None] * share
+    f1, f0 = (here * density).sum(0), (there * density).sum(0)
+    if criterion == ACC:
+        return f1 - f0, here * (density - f1) - there * (density - f0)
+    missed, false = (here * below).sum(0), 1 - (there * below).sum(0)
+    moved = here * ((density - f1) * missed + f1 * (below - missed))
+    moved -= there * ((density - f0) * false + f0 * ((1 - below) - false))
+    return f1 * missed - f0 * false, moved
+
+
+def _bandwidth(distances: Array, hidden: Array) -> float:
+    spread = float(np.sqrt(np.mean([distances[mine].var() for mine in (hidden, ~hidden)])))
+    least = float(distances.max() - distances.min()) / STEPS
+    return max(1.06 * spread * min(hidden.sum(), (~hidden).sum()) ** (-1 / 3), least)
