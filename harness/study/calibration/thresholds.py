@@ -40,16 +40,21 @@ def interval(distances: Array, hidden: Array, clusters: Clusters, criterion: str
     grid = np.linspace(lowest, highest, STEPS)
     values, contributions = _condition(distances, hidden, grid, criterion)
     reach = clusters.quantile * np.sqrt(clusters.variance(contributions))
-    kept = np.abs(values) <= reach
+    beyond = np.abs(values) - reach
     at = _crossing(values, grid, estimate)
-    low = high = at
-    while low > 0 and kept[low - 1]:
-        low -= 1
-    while high < STEPS - 1 and kept[high + 1]:
-        high += 1
-    if low == 0 or high == STEPS - 1:
+    rejected = np.flatnonzero(beyond > 0)
+    below, above = rejected[rejected < at], rejected[rejected > at]
+    if not len(below) or not len(above):
         return None, None
-    return min(float(grid[low - 1]), estimate), max(float(grid[high + 1]), estimate)
+    low, high = (_end(grid, beyond, place, step) for place, step in ((below[-1], 1), (above[0], -1)))
+    return min(low, estimate), max(high, estimate)
+
+
+def _end(grid: Array, beyond: Array, rejected: int, step: int) -> float:
+    """Between a threshold that is rejected and its neighbour that is not, by linear interpolation."""
+    inside = rejected + step
+    share = beyond[rejected] / (beyond[rejected] - beyond[inside]) if beyond[inside] <= 0 else 1.0
+    return float(grid[rejected] + share * (grid[inside] - grid[rejected]))
 
 
 def _crossing(values: Array, grid: Array, estimate: float) -> int:
