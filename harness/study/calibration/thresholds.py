@@ -82,6 +82,8 @@ def _condition(distances: Array, hidden: Array, grid: Array, criterion: str) -> 
 
 
 def _bandwidth(distances: Array, hidden: Array) -> float:
-    spread = float(np.sqrt(np.mean([distances[mine].var() for mine in (hidden, ~hidden)])))
+    parts = [distances[mine] for mine in (hidden, ~hidden)]
+    spread = float(np.sqrt(np.mean([part.var() for part in parts])))
+    fewest = min(len(np.unique(part)) for part in parts)  # pairs that many people judged count once
     least = float(distances.max() - distances.min()) / STEPS
-    return max(1.06 * spread * min(hidden.sum(), (~hidden).sum()) ** (-1 / 3), least)
+    return max(1.06 * spread * fewest ** (-1 / 3), least)
