@@ -1,4 +1,4 @@
-"""The section `thresholds` of a registry file: from which distance on people no longer recognise images of one data set.
+"""The section `thresholds` of a registry file: from which distance on people do not recognise images of a data set.
 
     thresholds:
       my_photos_96:

@@ -15,7 +15,8 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.leaderboard.format import short, trimmed
 from harness.scores import label, thresholds
-from harness.study.calibration import roc, thresholds as exact
+from harness.study.calibration import roc
+from harness.study.calibration import thresholds as exact
 from harness.study.calibration.clustered import Clusters, of_share
 from harness.study.calibration.gather import Gathered
 from harness.study.judgements import PEOPLE, Judgement
@@ -135,7 +136,9 @@ def _against(about: Gathered, kind: str, judgements: Sequence[Judgement]) -> Aga
     notes, metrics = [], []
     if hidden.all() or not hidden.any():
         said = "no pair was recognised" if hidden.all() else "every pair was recognised"
-        notes.append(f"{said} ({kind}), so there is no ROC curve; ask about images that are {_other(bool(hidden.all()))}")
+        notes.append(
+            f"{said} ({kind}), so there is no ROC curve; ask about images that are {_other(bool(hidden.all()))}"
+        )
     else:
         notes += _alone(kind, judges, images)
         for name in dict.fromkeys(name for key in about.pairs for name in about.pairs[key].metrics):

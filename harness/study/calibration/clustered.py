@@ -58,7 +58,7 @@ class Clusters:
 
         contributions  (n,) or (n, k), of each judgement to k sums. Returns () or (k,)
         """
-        people, images = self.counts
+        _, images = self.counts
         parts = {name: _one_way(contributions, getattr(self, name)) for name in self.by}
         if len(parts) < 2:
             return next(iter(parts.values()), np.full(contributions.shape[1:], math.inf))

@@ -72,7 +72,9 @@ def gather(files: Sequence[Path], surveys: Sequence[str] = ()) -> Gathered:
     known = list(dict.fromkeys(map(survey_of, (image for image, _ in pairs))))
     for survey in surveys:
         if survey not in known:
-            raise HarnessError(f"no judgements of survey {shown(survey)} (surveys: {', '.join(map(shown, known[:20]))})")
+            raise HarnessError(
+                f"no judgements of survey {shown(survey)} (surveys: {', '.join(map(shown, known[:20]))})"
+            )
     chosen = [each for each in judgements if not surveys or survey_of(each.image) in surveys]
     if not chosen:
         raise HarnessError(f"{files[0]}: holds no judgements; write some with harness survey score or ask")
@@ -80,9 +82,7 @@ def gather(files: Sequence[Path], surveys: Sequence[str] = ()) -> Gathered:
         raise HarnessError(f"{len(chosen):,} judgements; at most {MOST:,} are calibrated, so name some with --survey")
     used = list(dict.fromkeys(survey_of(each.image) for each in chosen))
     first = about[0]
-    return Gathered(
-        first.name, first.height, first.width, pairs, chosen, used, any(each.simulated for each in about)
-    )
+    return Gathered(first.name, first.height, first.width, pairs, chosen, used, any(each.simulated for each in about))
 
 
 def survey_of(image: str) -> str:
@@ -95,7 +95,7 @@ def _check_alike(first: Path, one: Judgements, file: Path, other: Judgements) ->
         mine, theirs = one.dataset.get(name), other.dataset.get(name)
         if mine != theirs:
             raise HarnessError(
-                f"{file}: {name} {shown(theirs)} is not {shown(mine)} of {first}; calibrate each data set and size apart"
+                f"{file}: {name} {shown(theirs)} is not {shown(mine)} of {first}; calibrate each data set apart"
             )
 
 

@@ -2,8 +2,8 @@
 
 The best threshold on an empirical curve jumps from one judgement to another: it converges with the cube root of their
 number, and the bootstrap is not consistent for it. So the condition that the best threshold of the population meets is
-tested at every threshold, and the interval is the range in which it is not rejected. With f1 and f0 the densities of the
-distance where a source was not recognised and where it was, F1 and F0 the shares below:
+tested at every threshold, and the interval is the range in which it is not rejected. With f1 and f0 the densities of
+the distance where a source was not recognised and where it was, F1 and F0 the shares below:
 
     t_acc      f1(t) = f0(t)
     t_cut_off  F1(t) f1(t) = (1 - F0(t)) f0(t)
