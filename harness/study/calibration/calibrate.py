@@ -1,7 +1,7 @@
 """Judgements to thresholds: per metric, against people and against each attack. Raynal et al. 2020, sections 4.2, 4.3.
 
-Judges are kept apart by their kind: all people together, every attack by itself. Within a kind, every judgement of a pair
-is one case, as in the paper.
+Judges are kept apart by their kind: all people together, every attack by itself. Within a kind, every judgement of a
+pair is one case, as in the paper.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class MetricResult:
 
     @property
     def tells(self) -> bool:
-        """Whether the interval of the AUC is above guessing."""
-        return self.low is not None and self.low > GUESSING
+        """Whether boards may be judged by it: the AUC is acceptable, and its interval is above guessing."""
+        return self.low is not None and self.low > GUESSING and self.auc >= roc.ACCEPTABLE
 
     @property
     def stricter(self) -> float:
@@ -124,7 +124,7 @@ def calibrate(about: Gathered) -> Calibration:
     kinds = sorted({each.kind for each in about.judgements}, key=lambda kind: (kind != PEOPLE, kind))
     found = [_against(about, kind, [each for each in about.judgements if each.kind == kind]) for kind in kinds]
     if not any(each.metrics for each in found):
-        raise HarnessError(f"nothing can be calibrated: {found[0].notes[0]}")
+        raise HarnessError(f"nothing can be calibrated: {found[0].notes[-1]}")
     return Calibration(about, found)
 
 
@@ -135,10 +135,8 @@ def _against(about: Gathered, kind: str, judgements: Sequence[Judgement]) -> Aga
     pairs = {(each.image, each.source) for each in judgements}
     notes, metrics = [], []
     if hidden.all() or not hidden.any():
-        said = "no pair was recognised" if hidden.all() else "every pair was recognised"
-        notes.append(
-            f"{said} ({kind}), so there is no ROC curve; ask about images that are {_other(bool(hidden.all()))}"
-        )
+        said, other = ("no pair", "easier") if hidden.all() else ("every pair", "harder")
+        notes.append(f"{said} was recognised ({kind}), so there is no ROC curve; ask about {other} images")
     else:
         notes += _alone(kind, judges, images)
         for name in dict.fromkeys(name for key in about.pairs for name in about.pairs[key].metrics):
@@ -146,14 +144,10 @@ def _against(about: Gathered, kind: str, judgements: Sequence[Judgement]) -> Aga
             result, why = _metric(name, values, hidden, clusters)
             metrics += [result] if result else []
             notes += [why] if why else []
-        if not metrics and len(notes) == 0:
+        if not any(about.pairs[pair].metrics for pair in pairs):
             notes.append("the files hold no distances of these pairs; write them with harness survey score")
     recognised = float(1 - hidden.mean())
     return Against(kind, judges, images, len(pairs), len(judgements), recognised, metrics, notes)
-
-
-def _other(all_hidden: bool) -> str:
-    return "easier" if all_hidden else "harder"
 
 
 def _alone(kind: str, judges: int, images: int) -> list[str]:
@@ -204,10 +198,12 @@ def limits_in_words(calibration: Calibration) -> list[str]:
     where = f"{about.name} at {about.height}x{about.width}"
     if limits:
         said = ", ".join(f"{label(name)} {trimmed(value)}" for name, value in limits.items())
-        return [f"Thresholds for boards of {where}: {said}, the stricter of t_acc and t_cut_off."]
+        kept = [f"{label(name)} {trimmed(value)}" for name, value in thresholds().items() if name not in limits]
+        more = f" {', '.join(kept)} stays the paper's: its AUC here is not acceptable, or not known." if kept else ""
+        return [f"Thresholds for boards of {where}: {said}, the stricter of t_acc and t_cut_off.{more}"]
     if not any(each.kind == PEOPLE for each in calibration.against):
         return [f"No thresholds for boards of {where}: they are of people, and no person judged."]
-    return [f"No thresholds for boards of {where}: no judged distance tells what people recognise (AUC above .5)."]
+    return [f"No thresholds for boards of {where}: of no judged distance the AUC against people is acceptable."]
 
 
 def document(calibration: Calibration) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def _roc(each: Against, about: str, simulated: bool) -> Figure:
     axes.set_ylim(-0.02, 1.02)
     axes.set_aspect("equal")
     axes.legend(loc="lower right", frameon=False, fontsize=8)
-    titled(figure, _headline("Distances as classifiers of what is not recognised", simulated), about)
+    titled(figure, _headline("ROC curves of distances", simulated), about)
     return figure
 
 

@@ -72,17 +72,16 @@ def gather(files: Sequence[Path], surveys: Sequence[str] = ()) -> Gathered:
     known = list(dict.fromkeys(map(survey_of, (image for image, _ in pairs))))
     for survey in surveys:
         if survey not in known:
-            raise HarnessError(
-                f"no judgements of survey {shown(survey)} (surveys: {', '.join(map(shown, known[:20]))})"
-            )
+            here = ", ".join(map(shown, known[:20]))
+            raise HarnessError(f"no judgements of survey {shown(survey)} (surveys: {here})")
     chosen = [each for each in judgements if not surveys or survey_of(each.image) in surveys]
     if not chosen:
         raise HarnessError(f"{files[0]}: holds no judgements; write some with harness survey score or ask")
     if len(chosen) > MOST:
         raise HarnessError(f"{len(chosen):,} judgements; at most {MOST:,} are calibrated, so name some with --survey")
     used = list(dict.fromkeys(survey_of(each.image) for each in chosen))
-    first = about[0]
-    return Gathered(first.name, first.height, first.width, pairs, chosen, used, any(each.simulated for each in about))
+    of = about[0]
+    return Gathered(of.name, of.height, of.width, pairs, chosen, used, any(each.simulated for each in about))
 
 
 def survey_of(image: str) -> str:

@@ -1,4 +1,4 @@
-"""The folder that `harness calibrate` writes: tables, figures, all figures as JSON, and the thresholds as a registry."""
+"""The folder that `harness calibrate` writes: tables, figures, JSON, and the thresholds as a registry file."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.types import Array
 
 ACC, CUT_OFF = "t_acc", "t_cut_off"
+ACCEPTABLE = 0.7
 CRITERIA = {ACC: "greatest TPR - FPR", CUT_OFF: "nearest to (0, 1)"}
 """The thresholds, and what each is chosen by."""
 
@@ -97,6 +98,6 @@ def grade(auc: float) -> str:
         return "outstanding"
     if auc >= 0.8:
         return "excellent"
-    if auc >= 0.7:
+    if auc >= ACCEPTABLE:
         return "acceptable"
-    return "below acceptable" if auc > 0.5 else "no better than guessing"
+    return "below acceptable" if auc > 0.5 else "guessing"

@@ -6,19 +6,20 @@ from collections.abc import Sequence
 
 from harness.leaderboard.format import percent, short
 from harness.scores import label
-from harness.study.calibration.calibrate import Against, Calibration, MetricResult, Threshold, limits_in_words
+from harness.study.calibration.calibrate import Against, Calibration, MetricResult, limits_in_words
 from harness.study.calibration.gather import SIMULATED
 from harness.study.calibration.paper import cite, rows_of
-from harness.study.calibration.roc import ACC, CRITERIA, CUT_OFF, Point, grade
+from harness.study.calibration.roc import CRITERIA, Point, grade
 from harness.system.text import aligned, counted, markdown
 
 HEAD = ("metric", "of", "AUC", "grade", "t_acc", "FPR, TPR", "t_cut_off", "FPR, TPR")
 LEGEND = (
-    "Positive: not recognised. TPR and FPR: shares of the judgements that were not of a recognised source, and that were, "
+    "A positive is a judgement that did not recognise the source. TPR and FPR: the shares of positives and of the others "
     "whose distance is at or above the threshold. t_acc: greatest TPR - FPR; t_cut_off: nearest to (0, 1). In brackets "
     "95 % intervals, clustered by person and image. Grades are the paper's: from .7 acceptable, from .8 excellent, "
     "above .9 outstanding."
 )
+_PAPER = "Tables 2 and 4 of the paper: Stanford Dogs, 256 px; 3 and 5: STL-10, 96 px. In brackets 95 % intervals."
 
 
 def title(calibration: Calibration) -> str:
@@ -46,8 +47,8 @@ def table(each: Against) -> list[list[str]]:
     for result in each.metrics:
         rows.append(_here(result))
         rows += [
-            ["", f"{paper.where}, {paper.size} px", short(paper.auc).rstrip("0"), grade(paper.auc)]
-            + [cell for name in CRITERIA for cell in _point(paper.points[name])]
+            ["", f"{paper.where}, {paper.size} px", _printed(paper.auc), grade(paper.auc)]
+            + [cell for name in CRITERIA for cell in _printed_point(paper.points[name])]
             for paper in rows_of(each.kind, result.metric)
         ]
     return rows
@@ -55,9 +56,10 @@ def table(each: Against) -> list[list[str]]:
 
 def _here(result: MetricResult) -> list[str]:
     cells = [label(result.metric), "here", _with_ends(short(result.auc), result.low, result.high), result.grade]
-    for name in (ACC, CUT_OFF):
+    for name in CRITERIA:
         chosen = result.chosen[name]
-        cells += [_with_ends(value(chosen.threshold), chosen.low, chosen.high), _point(chosen)[1]]
+        cells.append(_with_ends(value(chosen.threshold), chosen.low, chosen.high))
+        cells.append(f"{short(chosen.fpr)}, {short(chosen.tpr)}")
     return cells
 
 
@@ -65,8 +67,13 @@ def _with_ends(text: str, low: float | None, high: float | None) -> str:
     return text if low is None or high is None else f"{text} [{value(low)}, {value(high)}]"
 
 
-def _point(point: Point | Threshold) -> list[str]:
-    return [value(point.threshold), f"{short(point.fpr)}, {short(point.tpr)}"]
+def _printed_point(point: Point) -> list[str]:
+    return [_printed(point.threshold), f"{_printed(point.fpr)}, {_printed(point.tpr)}"]
+
+
+def _printed(number: float) -> str:
+    """As the paper prints it, with two decimals."""
+    return f"{number:.2f}".removeprefix("0") if number < 10 else value(number)
 
 
 def value(number: float) -> str:
@@ -75,14 +82,15 @@ def value(number: float) -> str:
 
 
 def text(calibration: Calibration) -> str:
-    """For a terminal."""
+    """For a terminal, without FPR and TPR, which would not fit."""
     lines = [title(calibration), ""]
     for each in calibration.against:
         lines += [of_kind(each)]
         if each.metrics:
-            lines += aligned([HEAD, *table(each)], left=(0, 1, 2, 3, 4, 6))
+            rows = [[row[0] or f"  {row[1].partition(',')[0]}", *row[2:5], row[6]] for row in (HEAD, *table(each))]
+            lines += aligned(rows, left=range(5))
         lines += [*(f"  {note}" for note in each.notes), ""]
-    return "\n".join([*lines, *limits_in_words(calibration)])
+    return "\n".join([*lines, _PAPER, "", *limits_in_words(calibration)])
 
 
 def page(calibration: Calibration, figures: Sequence[str]) -> str:

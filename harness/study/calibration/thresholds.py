@@ -86,4 +86,4 @@ def _bandwidth(distances: Array, hidden: Array) -> float:
     spread = float(np.sqrt(np.mean([part.var() for part in parts])))
     fewest = min(len(np.unique(part)) for part in parts)  # pairs that many people judged count once
     least = float(distances.max() - distances.min()) / STEPS
-    return max(1.06 * spread * fewest ** (-1 / 3), least)
+    return float(max(1.06 * spread * fewest ** (-1 / 3), least))
