@@ -14,7 +14,7 @@ from harness.system.text import aligned, counted, markdown
 
 HEAD = ("metric", "of", "AUC", "grade", "t_acc", "FPR, TPR", "t_cut_off", "FPR, TPR")
 LEGEND = (
-    "A positive is a judgement that did not recognise the source. TPR and FPR: the shares of positives and of the others "
+    "A positive is a judgement that did not recognise the source. TPR and FPR: the shares of positives and of others "
     "whose distance is at or above the threshold. t_acc: greatest TPR - FPR; t_cut_off: nearest to (0, 1). In brackets "
     "95 % intervals, clustered by person and image. Grades are the paper's: from .7 acceptable, from .8 excellent, "
     "above .9 outstanding."
