@@ -93,7 +93,7 @@ def _false_positives(each: Against, judged: list[MetricResult], about: str, simu
     figure = new(3.6 * len(judged) + 0.4, 4.2)
     panels = figure.subplots(1, len(judged), squeeze=False)[0]
     for panel, result in zip(panels, judged, strict=True):
-        grid = np.linspace(0, max(1.0, float(result.distances.max())), STEPS)
+        grid = np.linspace(0, max(1.0, float(np.quantile(result.distances, 0.99))), STEPS)
         rates, _ = result.curve.rates_at(grid)
         recognised = ~result.hidden
         ends = [

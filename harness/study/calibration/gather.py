@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 
 from harness.errors import HarnessError
 from harness.study.judgements import Judgement, Judgements, Pair, read
+from harness.system.numbers import LARGEST
 from harness.system.schema import decode, shown
 
 MOST = 200_000
@@ -59,6 +60,7 @@ def gather(files: Sequence[Path], surveys: Sequence[str] = ()) -> Gathered:
     for file, each in found:
         _check_alike(found[0][0], found[0][1], file, each)
         for pair in each.pairs:
+            _check_distances(pair, file)
             key = pair.image, pair.source
             pairs[key] = _merged(pairs[key], pair, file) if key in pairs else pair
         for one in each.judgements:
@@ -95,6 +97,15 @@ def _check_alike(first: Path, one: Judgements, file: Path, other: Judgements) ->
         if mine != theirs:
             raise HarnessError(
                 f"{file}: {name} {shown(theirs)} is not {shown(mine)} of {first}; calibrate each data set apart"
+            )
+
+
+def _check_distances(pair: Pair, file: Path) -> None:
+    for name, value in pair.metrics.items():
+        if value is not None and abs(value) > LARGEST:
+            raise HarnessError(
+                f"{file}: {shown(name)} of image {shown(pair.image)}, source {pair.source} is {value:g}; no distance "
+                f"is above {LARGEST:g}, so write the file again"
             )
 
 

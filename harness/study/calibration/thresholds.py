@@ -25,7 +25,8 @@ from harness.study.calibration.roc import ACC
 if TYPE_CHECKING:
     from harness.types import Array
 
-STEPS = 201  # thresholds that are tested
+STEPS = 201  # thresholds that are tested, evenly apart
+AT_ONCE = 2**22  # numbers of judgements by thresholds
 
 
 def interval(distances: Array, hidden: Array, clusters: Clusters, criterion: str, estimate: float) -> Ends:
@@ -34,14 +35,17 @@ def interval(distances: Array, hidden: Array, clusters: Clusters, criterion: str
     distances, hidden  (n,) as `roc.curve` takes them
     estimate           the empirical threshold, which lies in the interval
     """
-    lowest, highest = float(distances.min()), float(distances.max())
-    if not lowest < highest or not clusters.by:
+    if distances.min() == distances.max() or not clusters.by:
         return None, None
-    grid = np.linspace(lowest, highest, STEPS)
-    values, contributions = _condition(distances, hidden, grid, criterion)
-    reach = clusters.quantile * np.sqrt(clusters.variance(contributions))
-    beyond = np.abs(values) - reach
-    at = _crossing(values, grid, estimate)
+    grid = _grid(distances)
+    values, variances = [], []
+    for some in np.array_split(grid, 1 + len(distances) * len(grid) // AT_ONCE):
+        found, contributions = _condition(distances, hidden, some, criterion)
+        values.append(found)
+        variances.append(clusters.variance(contributions))
+    condition = np.concatenate(values)
+    beyond = np.abs(condition) - clusters.quantile * np.sqrt(np.concatenate(variances))
+    at = _crossing(condition, grid, estimate)
     rejected = np.flatnonzero(beyond > 0)
     below, above = rejected[rejected < at], rejected[rejected > at]
     if not len(below) or not len(above):
@@ -82,8 +86,22 @@ def _condition(distances: Array, hidden: Array, grid: Array, criterion: str) -> 
 
 
 def _bandwidth(distances: Array, hidden: Array) -> float:
+    """1.06 times the spread (by standard deviation or quartiles, which far values move less), times n^(-1/3)."""
     parts = [distances[mine] for mine in (hidden, ~hidden)]
-    spread = float(np.sqrt(np.mean([part.var() for part in parts])))
+    spread = float(np.sqrt(np.mean([_spread(part) ** 2 for part in parts])))
     fewest = min(len(np.unique(part)) for part in parts)  # pairs that many people judged count once
-    least = float(distances.max() - distances.min()) / STEPS
-    return float(max(1.06 * spread * fewest ** (-1 / 3), least))
+    least = float(np.quantile(distances, 0.99) - np.quantile(distances, 0.01)) / STEPS
+    return max(1.06 * spread * float(fewest) ** (-1 / 3), least, float(np.finfo(float).tiny))
+
+
+def _spread(part: Array) -> float:
+    quartiles = np.quantile(part, (0.25, 0.75))
+    robust, usual = float(quartiles[1] - quartiles[0]) / 1.349, float(part.std())
+    return min(robust, usual) if robust > 0 else usual
+
+
+def _grid(distances: Array) -> Array:
+    """Even steps over 98 % of the distances, and their percentiles: a single far value makes nothing coarser."""
+    shares = np.linspace(0, 1, 101)
+    even = np.linspace(*np.quantile(distances, (0.01, 0.99)), STEPS)
+    return np.unique(np.concatenate([even, np.quantile(distances, shares)]))
