@@ -91,7 +91,7 @@ def _bandwidth(distances: Array, hidden: Array) -> float:
     spread = float(np.sqrt(np.mean([_spread(part) ** 2 for part in parts])))
     fewest = min(len(np.unique(part)) for part in parts)  # pairs that many people judged count once
     least = float(np.quantile(distances, 0.99) - np.quantile(distances, 0.01)) / STEPS
-    return max(1.06 * spread * float(fewest) ** (-1 / 3), least, float(np.finfo(float).tiny))
+    return float(max(1.06 * spread * fewest ** (-1 / 3), least, np.finfo(float).tiny))
 
 
 def _spread(part: Array) -> float:
@@ -103,5 +103,6 @@ def _spread(part: Array) -> float:
 def _grid(distances: Array) -> Array:
     """Even steps over 98 % of the distances, and their percentiles: a single far value makes nothing coarser."""
     shares = np.linspace(0, 1, 101)
-    even = np.linspace(*np.quantile(distances, (0.01, 0.99)), STEPS)
+    low, high = np.quantile(distances, (0.01, 0.99))
+    even = np.linspace(low, high, STEPS)
     return np.unique(np.concatenate([even, np.quantile(distances, shares)]))
