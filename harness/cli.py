@@ -16,6 +16,7 @@ from typing import NoReturn
 from harness import __version__
 from harness.commands import (
     cache,
+    calibrate,
     check,
     completion,
     external,
@@ -144,6 +145,7 @@ def parser() -> argparse.ArgumentParser:
         external,
         preview,
         survey,
+        calibrate,
         plugins,
         measure,
         rank,

@@ -47,13 +47,15 @@ def add(subparsers: Any) -> None:
 
 def rank_records(args: argparse.Namespace) -> int:
     from harness.leaderboard.board import boards
+    from harness.leaderboard.limits import calibrated
     from harness.records import Records
     from harness.records.provenance import CodeAtHand
     from harness.records.store import read_all
     from harness.report import files, table_data, terminal
 
     records = read_all(args.records) if args.verify else Records(args.records).all()
-    ranked = boards(records, _reported(args), CodeAtHand(registry_from(args)))
+    registry = registry_from(args)
+    ranked = boards(records, _reported(args), CodeAtHand(registry), calibrated(registry.thresholds))
     if not ranked:
         raise HarnessError(f"no records in {args.records}; run `harness run` first, or name a folder with --records")
     if args.verify:

@@ -70,6 +70,7 @@ def _with_pictures(report: Report, registry: Registry, args: argparse.Namespace)
 
 
 def make_report(args: argparse.Namespace) -> int:
+    from harness.leaderboard.limits import calibrated
     from harness.records.provenance import CodeAtHand
     from harness.report.collect import check_out, collect, write
     from harness.report.html.chart_data import document
@@ -78,7 +79,7 @@ def make_report(args: argparse.Namespace) -> int:
         check_out(args.out)
     out = args.out or args.records / "report.html"
     registry = registry_from(args)
-    report = collect(args.records, args.sheet, CodeAtHand(registry), args.also)
+    report = collect(args.records, args.sheet, CodeAtHand(registry), args.also, calibrated(registry.thresholds))
     figures = []
     if args.figures:
         from harness.report.figures.draw import draw

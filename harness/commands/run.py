@@ -97,6 +97,7 @@ def run_cross(args: argparse.Namespace) -> int:
         args.attack = ",".join(VERDICT_ATTACKS)
         log.info("attacks, the fewest that a verdict needs: %s", ", ".join(VERDICT_ATTACKS))
     attacks = registry.choose("attacks", args.attack.split(","), parse_settings(args.attack_settings))
+    from harness.leaderboard.limits import calibrated
     from harness.report import epoch_curves, run_summary
     from harness.run import engine
     from harness.run.options import check_releases
@@ -125,11 +126,12 @@ def run_cross(args: argparse.Namespace) -> int:
         with tracking(args.log, [piece.spec for each in crosses for piece in each.pieces], args.records) as finished:
             joined = engine.run(crosses, chosen, watch.step, finished)
         cells = [cell for cells_of_cross in joined for cell in cells_of_cross]
-    curves = epoch_curves.of_run(cells, pairs)
+    limits = calibrated(registry.thresholds)
+    curves = epoch_curves.of_run(cells, pairs, limits)
     if args.json:
-        print_result(args, run_summary.document(cells), None)
+        print_result(args, run_summary.document(cells, limits), None)
     else:
-        run_summary.show(cells, curves, console(), args.legend)
+        run_summary.show(cells, curves, console(), args.legend, limits)
     for line in run_summary.troubles(cells):
         log.warning("%s", one_line(line))
     for file in run_summary.draw(curves, args.records, args.figure):

@@ -40,6 +40,7 @@ def add(subparsers: Any) -> None:
 
 
 def make_site(args: argparse.Namespace) -> int:
+    from harness.leaderboard.limits import calibrated
     from harness.records.provenance import CodeAtHand
     from harness.report.collect import collect
     from harness.report.site.folder import check, write
@@ -49,7 +50,7 @@ def make_site(args: argparse.Namespace) -> int:
     if ":" in args.home.partition("/")[0] and not args.home.startswith(("https://", "http://")):
         raise HarnessError(f"--home {args.home}: expected a relative path, or an address that begins with https://")
     registry = registry_from(args)
-    report = collect(args.records, None, CodeAtHand(registry), args.also)
+    report = collect(args.records, None, CodeAtHand(registry), args.also, calibrated(registry.thresholds))
     site = Site(report, _about(registry), args.home)
     number, size = write(args.out, pages(site))
     boards = [{"title": section.board.title, "page": site.addresses.board(section)} for section in site.report.sections]

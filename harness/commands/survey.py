@@ -22,7 +22,7 @@ from harness.commands.common import (
 from harness.errors import HarnessError
 from harness.registry import parse_settings, why_not_ready
 from harness.system.numbers import count
-from harness.system.text import counted, one_line
+from harness.system.text import aligned, counted, one_line
 
 if TYPE_CHECKING:
     from harness.registry import Entry, Registry
@@ -259,14 +259,7 @@ def _lines(head: str, rows: Sequence[Row]) -> list[str]:
         interval = "" if row.low is None else f" [{short(row.low)}, {short(row.high)}]"
         figures = [f"{row.images:,}", f"{row.pairs:,}", short(row.recognised) + interval, short(row.right)]
         cells.append([one_line(row.name), *figures, f"{row.cannot_tell:,}", f"{row.open:,}", short(row.agree)])
-    widths = [max(least, *map(len, column)) for least, column in zip(_WIDTHS, zip(*cells, strict=True), strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if place in _TEXTS else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in cells
-    ]
+    return aligned(cells, left=_TEXTS, least=_WIDTHS)
 
 
 _WIDTHS = (12, 6, 5, 17, 5, 6, 4, 5)

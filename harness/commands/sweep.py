@@ -37,6 +37,7 @@ def add(subparsers: Any) -> None:
 
 def run_sweep(args: argparse.Namespace) -> int:
     registry = registry_from(args)
+    from harness.leaderboard.limits import calibrated
     from harness.report import run_summary
     from harness.run import engine, sweep
     from harness.system.progress import ProgressDisplay
@@ -53,10 +54,11 @@ def run_sweep(args: argparse.Namespace) -> int:
         with tracking(args.log, [piece.spec for each in crosses for piece in each.pieces], args.records) as finished:
             joined = engine.run(crosses, chosen, watch.step, finished)
         cells = [cell for cells_of_cross in joined for cell in cells_of_cross]
+    limits = calibrated(registry.thresholds)
     if args.json:
-        print_result(args, run_summary.document(cells), None)
+        print_result(args, run_summary.document(cells, limits), None)
     else:
-        run_summary.show(cells, [], console(), args.legend)
+        run_summary.show(cells, [], console(), args.legend, limits)
     for line in run_summary.troubles(cells):
         log.warning("%s", one_line(line))
     return 1 if any(cell.status == "failed" for cell in cells) else 0

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from harness.leaderboard.attack_runs import AttackRuns
+from harness.leaderboard.limits import Limits, LimitsOf, limits_of, paper_limits
 from harness.leaderboard.ranking import correct, rank
 from harness.leaderboard.reported import PublishedRow
 from harness.leaderboard.row import Row, RowRecords, make_row
@@ -28,6 +29,7 @@ class Board:
 
     reported  what authors report of this data set: beside the rows, never among them
     left_out  how many records of these images are in no row, and why
+    limits    the thresholds that rows are judged by
     """
 
     dataset: dict[str, Any]
@@ -36,6 +38,7 @@ class Board:
     rows: list[Row]
     reported: list[PublishedRow] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    limits: Limits = field(default_factory=paper_limits)
 
     @property
     def title(self) -> str:
@@ -51,17 +54,19 @@ def boards(
     records: Iterable[RunResult],
     reported: Iterable[PublishedRow] = (),
     code: Code | None = None,
+    limits: LimitsOf | None = None,
 ) -> list[Board]:
     """Every board that these records make, in whatever order they come.
 
     reported  rows of papers; each goes to the boards of its data set
     code      tells whether a record is of the code at hand; without it nothing is known to be
+    limits    thresholds that were calibrated for some images; the others have the paper's
     """
     groups: dict[str, list[RunResult]] = defaultdict(list)
     for record in sorted(records, key=lambda record: record.spec.key):
         groups[json.dumps([record.inputs["dataset"], record.inputs["device"]], sort_keys=True)].append(record)
     chosen = code or UnknownCode()
-    found = [board for _, group in sorted(groups.items()) for board in _by_targets(group, chosen)]
+    found = [board for _, group in sorted(groups.items()) for board in _by_targets(group, chosen, limits or {})]
     for paper in reported:
         for board in found:
             if board.dataset["name"] == paper.dataset:
@@ -69,12 +74,12 @@ def boards(
     return found
 
 
-def _by_targets(records: list[RunResult], code: Code) -> list[Board]:
+def _by_targets(records: list[RunResult], code: Code, limits: LimitsOf) -> list[Board]:
     """Figures over other targets, or by other metrics or evaluators, do not meet; utility is the same beside each."""
     choices = _measurements([record for record in records if record.spec.kind == "release"])
     left_out = _in_no_row(records)
     if not choices:
-        return [replace(_board(records, code), left_out=left_out)]
+        return [replace(_board(records, code, limits), left_out=left_out)]
     boards = []
     for choice, by in choices:
         targets = json.loads(choice)[0]
@@ -85,7 +90,7 @@ def _by_targets(records: list[RunResult], code: Code) -> list[Board]:
             or (record.spec.kind == "release" and measured_on(record) == choice and alike(by, measured_by(record)))
             or (record.spec.kind == "attack" and record.inputs["targets"] == targets and alike(by, measured_by(record)))
         ]
-        boards.append(replace(_board(kept, code), left_out=left_out))
+        boards.append(replace(_board(kept, code, limits), left_out=left_out))
     return boards
 
 
@@ -124,7 +129,7 @@ def _in_no_row(records: list[RunResult]) -> list[str]:
     return notes
 
 
-def _board(records: list[RunResult], code: Code) -> Board:
+def _board(records: list[RunResult], code: Code, limits: LimitsOf) -> Board:
     by_defense: dict[str, list[RunResult]] = defaultdict(list)
     for record in records:
         by_defense[defense_of(record)].append(record)
@@ -133,6 +138,7 @@ def _board(records: list[RunResult], code: Code) -> Board:
     undefended = [record for record in selected if record.spec.kind == "utility" and _is_undefended(record)]
     given, notes = [], []
     variances: Variances = {}
+    mine = limits_of(records[0].inputs["dataset"], limits)
     for selection in selections.values():
         releases, utilities, attacks = (
             [record for record in selection.records if record.spec.kind == kind]
@@ -146,7 +152,7 @@ def _board(records: list[RunResult], code: Code) -> Board:
                 used = [record for record in utilities if _training(record) == training]
                 alike = [record for record in undefended if _training(record) == training]
                 on = [record for record in attacks if record.spec.releases in (None, released)]
-                given.append(RowRecords(seen, on, used, alike, epochs, released, variances))
+                given.append(RowRecords(seen, on, used, alike, epochs, released, variances, mine))
                 notes.append(list(selection.notes))
     variances |= pooled_variances(sample for each in given for sample in each.samples())
     rows = [replace(make_row(each), code_notes=said) for each, said in zip(given, notes, strict=True)]
@@ -155,7 +161,7 @@ def _board(records: list[RunResult], code: Code) -> Board:
     correct(rows)
     first = records[0].inputs
     targets = next((record.inputs["targets"] for record in records if record.spec.kind == "release"), None)
-    return Board(first["dataset"], first["device"], targets, rows)
+    return Board(first["dataset"], first["device"], targets, rows, limits=mine)
 
 
 def _of(released: int | None, releases: list[RunResult]) -> list[RunResult]:

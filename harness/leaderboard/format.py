@@ -96,9 +96,9 @@ def t_and_r(epochs: int | None, releases: int | None) -> str:
     return ", ".join(f"{name} = {number}" for name, number in known if number)
 
 
-def notes() -> list[str]:
-    """How to read a board, in short; the rest is in docs/boards-and-statistics.md."""
-    limits = " and ".join(f"{trimmed(value)} ({label(name)})" for name, value in thresholds().items())
+def notes(given: Mapping[str, float] | None = None) -> list[str]:
+    """How to read a board with these thresholds (the paper's), in short; more is in docs/boards-and-statistics.md."""
+    limits = " and ".join(f"{trimmed(value)} ({label(name)})" for name, value in (given or thresholds()).items())
     return [
         f"{label(next(iter(thresholds())))}: distance of the release of epoch 0 to the original; 0 is the original "
         "itself. Worst: per original the minimum over all releases and every attack but controls. ±: the longer "

@@ -38,10 +38,11 @@ from scipy.stats import binomtest, fisher_exact
 
 from harness.leaderboard.attack_runs import AttackRuns
 from harness.leaderboard.format import LOOK, attack_name, short, trimmed
+from harness.leaderboard.limits import Limits, paper_limits
 from harness.leaderboard.per_original import units_of
 from harness.leaderboard.worst_case import WorstCase
 from harness.records import RunResult
-from harness.scores import ANY, label, ranking, reidentifications, thresholds
+from harness.scores import ANY, label, ranking, reidentifications
 from harness.statistics import holm, wilson
 from harness.types import Array
 
@@ -78,21 +79,23 @@ def passing(parts: Iterable[bool | None]) -> bool | None:
     return False if False in found else None if None in found else True
 
 
-def hidden(worst: Mapping[str, Any], not_measured: Sequence[str] = ()) -> dict[str, Judgement]:
+def hidden(
+    worst: Mapping[str, Any], not_measured: Sequence[str] = (), limits: Limits | None = None
+) -> dict[str, Judgement]:
     """By each distance with a threshold. `not_measured`: distances that some attack was not measured by."""
-    found = {}
-    for name, threshold in thresholds().items():
+    found, limits = {}, limits or paper_limits()
+    for name, threshold in limits.values.items():
         variants = [variant for variant in (name, ANY + name) if variant in worst]
         if name in not_measured or name not in variants:
             found[name] = Judgement(None, f"not measured after every attack by {label(name)}")
             continue
-        parts = [_hidden(worst[variant], threshold) for variant in variants]
+        parts = [_hidden(worst[variant], threshold, limits.whose(name)) for variant in variants]
         words = "; nearest source ".join(part.words for part in parts)
         found[name] = Judgement(passing(part.passes for part in parts), words, {"limit": parts[0].figures["limit"]})
     return found
 
 
-def _hidden(worst: Mapping[str, Any], threshold: float) -> Judgement:
+def _hidden(worst: Mapping[str, Any], threshold: float, whose: str) -> Judgement:
     low, null = worst["low"] if worst["low"] is not None else worst["mean"], worst["null"]
     if null is None:
         return Judgement(None, f"{short(worst['mean'])}, {NO_NULL}", {"limit": None})
@@ -100,7 +103,7 @@ def _hidden(worst: Mapping[str, Any], threshold: float) -> Judgement:
     if null["mean"] >= threshold + NEAR_NULL:
         return Judgement(bool(low >= threshold), f"{of}, threshold {trimmed(threshold)}", {"limit": threshold})
     limit = null["mean"] - NEAR_NULL
-    said = f"{of}, at least null - .05: this size cannot be judged by the paper's threshold {trimmed(threshold)}"
+    said = f"{of}, at least null - .05: this size cannot be judged by the {whose}threshold {trimmed(threshold)}"
     return Judgement(bool(low >= limit), said, {"limit": limit})
 
 

@@ -29,6 +29,7 @@ from harness.leaderboard.completeness import (
 )
 from harness.leaderboard.format import attack_name
 from harness.leaderboard.judgement import Judgement
+from harness.leaderboard.limits import Limits, paper_limits
 from harness.leaderboard.per_original import shown_scores
 from harness.leaderboard.training import Kind, Variances, compared, summarised
 from harness.leaderboard.worst_case import WorstCase, keys, strongest, worst_case, worst_values
@@ -44,6 +45,7 @@ class RowRecords:
 
     references  the undefended model's, trained alike
     variances   of a training, by kind of figure; the board fills it from all of its rows before it makes the first
+    limits      the thresholds of these images
     """
 
     releases: Sequence[RunResult]
@@ -53,6 +55,7 @@ class RowRecords:
     epochs: int | None = None
     released: int | None = None
     variances: Variances = field(default_factory=dict)
+    limits: Limits = field(default_factory=paper_limits)
 
     @cached_property
     def groups(self) -> list[AttackRuns]:
@@ -129,6 +132,7 @@ class Row:
     tied          ranked rows whose utility does not differ significantly, as `defense (settings)`
     reference     a yardstick, which claims no privacy by mixing: always listed, never ranked
     hits          (n_test,) accuracy per test image of the utility models, by seed
+    limits        the thresholds that it is judged by
     """
 
     defense: str
@@ -160,6 +164,7 @@ class Row:
     tied: list[str] = field(default_factory=list)
     reference: bool = False
     hits: dict[int, Array] = field(default_factory=dict, repr=False)
+    limits: Limits = field(default_factory=paper_limits)
 
     @property
     def place(self) -> str:
@@ -207,7 +212,8 @@ def make_row(given: RowRecords) -> Row:
     counted = [result for result in given.results if not result.group.control]
     found = {name: strongest(releases, counted, name) for name in hit_rates(leading=True)}
     worst = {
-        name: worst_case(case, releases, name, given.worst_kind(name), variances) for name, case in given.cases.items()
+        name: worst_case(case, releases, name, given.worst_kind(name), variances, given.limits)
+        for name, case in given.cases.items()
     }
     not_measured = not_measured_after_attacks(given.entering)
     utility, drop = _utility(given)
@@ -234,7 +240,7 @@ def make_row(given: RowRecords) -> Row:
         ],
         mismatch=cheats,
         judgements={
-            **judgement.hidden(worst, not_measured),
+            **judgement.hidden(worst, not_measured, given.limits),
             judgement.EXPOSED: judgement.exposed(given.cases, releases, given.entering),
             judgement.REIDENTIFIED: judgement.reidentified(releases, given.entering),
         },
@@ -256,6 +262,7 @@ def make_row(given: RowRecords) -> Row:
         records=keys((*releases, *given.attacks, *given.utilities)),
         reference="reference" in entry.get("traits", []),
         hits=hits_of(given.utilities),
+        limits=given.limits,
     )
 
 

@@ -18,7 +18,7 @@ from harness.leaderboard.format import (
 from harness.leaderboard.judgement import EXPOSED, REIDENTIFIED
 from harness.leaderboard.ranking import named
 from harness.leaderboard.row import Row
-from harness.scores import label, ranking, thresholds
+from harness.scores import label, ranking
 
 _WORDS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
@@ -31,8 +31,8 @@ def verdict_in_few_words(row: Row) -> str:
     failed = [name for name, passes in row.passes.items() if passes is False]
     if len(failed) == len(row.passes):
         return f"fails all {_word(len(failed))}"
-    hidden = [name for name in failed if name in thresholds()]
-    together = len(hidden) > 1 and len(hidden) == len(thresholds())
+    hidden = [name for name in failed if name in row.limits.values]
+    together = len(hidden) > 1 and len(hidden) == len(row.limits.values)
     parts = (["not hidden"] if together else [label(name) for name in hidden]) + [
         words for name, words in ((EXPOSED, "exposed"), (REIDENTIFIED, "re-identified")) if name in failed
     ]
@@ -89,7 +89,7 @@ def findings(board: Board) -> list[str]:
     if not board.rows:
         return []
     claims = [row for row in board.rows if not row.reference] or board.rows
-    return [" ".join(_passing(claims)), *_most_private(board, claims), *_thresholds(board)]
+    return [" ".join(_passing(claims)), *_most_private(board, claims), *_thresholds(board), *board.limits.words]
 
 
 def _passing(claims: Sequence[Row]) -> list[str]:
@@ -126,7 +126,7 @@ def _most_private(board: Board, claims: Sequence[Row]) -> list[str]:
 def _thresholds(board: Board) -> list[str]:
     """Whether images of this kind are unlike enough for the thresholds: by the nulls of the rows."""
     said = []
-    for name, threshold in thresholds().items():
+    for name, threshold in board.limits.values.items():
         nulls = [row.worst[name]["null"]["mean"] for row in board.rows if name in row.worst and row.worst[name]["null"]]
         limits = {row.judgements[name].figures.get("limit") for row in board.rows if name in row.judgements} - {None}
         if not nulls or not limits:

@@ -15,7 +15,7 @@ from harness.leaderboard.format import LOOK, NO_ATTACK, attack_name, count, epoc
 from harness.leaderboard.judgement import EXPOSED, REIDENTIFIED
 from harness.leaderboard.ranking import LEVEL, named
 from harness.leaderboard.row import MULTI_RELEASE, Row
-from harness.scores import hit_rates, judged, label, ranking, threshold
+from harness.scores import hit_rates, judged, label, ranking
 
 AS_IS = f"{NO_ATTACK} (release as is)"
 PARTS = {EXPOSED: "exposed", REIDENTIFIED: "re-identified"}
@@ -150,7 +150,7 @@ def _chosen(row: Row) -> list[str]:
 
 
 def _reduced(row: Row, name: str) -> str:
-    worst, limit = row.worst[name], threshold(name)
+    worst, limit = row.worst[name], row.limits.of(name)
     before = "" if name not in row.scores else f"{short(row.scores[name]['mean'])} -> "
     null = f" of null {short(worst['null']['mean'])}" if worst["null"] else ""
     text = f"{label(name)} {before}{figure(worst)}{null}, p5 {short(worst['p5'])}, min {short(worst['min'])}"

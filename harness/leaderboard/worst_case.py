@@ -19,10 +19,11 @@ import numpy as np
 from harness.leaderboard.attack_results import AttackResult
 from harness.leaderboard.attack_runs import AttackRuns, pooled_hits
 from harness.leaderboard.format import LOOK
+from harness.leaderboard.limits import Limits, paper_limits
 from harness.leaderboard.per_original import PerOriginal, least, units_of
 from harness.leaderboard.training import Kind, Variances, summarised
 from harness.records import RunResult
-from harness.scores import ATTACKED, SCORES, UNSEEN, WORST, base, followers, threshold
+from harness.scores import ATTACKED, SCORES, UNSEEN, WORST, base, followers
 from harness.statistics import per_unit, share_below, summarise
 from harness.training_variance import Sample
 from harness.types import Array
@@ -143,6 +144,7 @@ def worst_case(
     metric: str,
     kind: Kind | None = None,
     variances: Variances | None = None,
+    limits: Limits | None = None,
 ) -> dict[str, Any]:
     """The statistics of a worst case: an original's figure is its mean over seeds.
 
@@ -153,7 +155,7 @@ def worst_case(
     attack        the name of the best single attack, with its records
     """
     variances = variances or {}
-    limit = threshold(metric)
+    limit = (limits or paper_limits()).of(metric)
     below = {"mean": None, "low": None, "high": None}
     if limit is not None:
         below = share_below(found.values, limit, units=found.units)

@@ -11,6 +11,7 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.registry.moved import current_use
 from harness.registry.settings import MIXING, check_mixing, check_size, convert_like, did_you_mean
+from harness.registry.thresholds import SECTION, Thresholds, read_section
 from harness.registry.tune_field import check_tune
 from harness.system.documents import read_yaml
 from harness.system.numbers import LARGEST
@@ -115,20 +116,38 @@ class Entry:
         return replace(self, params=params, mixing=check_mixing(self.name, mixing) if self.mixing else None)
 
 
+@dataclass(frozen=True)
+class Layer:
+    """What one registry file holds."""
+
+    entries: list[Entry]
+    thresholds: list[Thresholds]
+
+
 def read_registry(file: Path, origin: str) -> list[Entry]:
-    """The entries of one registry file, every field checked."""
+    """The plugins of one registry file, every field checked."""
+    return read_layer(file, origin).entries
+
+
+def read_layer(file: Path, origin: str) -> Layer:
+    """Plugins and thresholds of one registry file, every field checked."""
     content = read_yaml(file, "registry file")
     if not isinstance(content, dict):
         raise HarnessError(f"{file}: holds no table; write one of {', '.join(SECTIONS)} and entries under it")
-    entries = []
+    entries: list[Entry] = []
+    found: list[Thresholds] = []
     for section, table in content.items():
+        if section == SECTION:
+            found = read_section(file, origin, table)
+            continue
         if section not in SECTIONS:
-            near = did_you_mean(section, SECTIONS)
-            raise HarnessError(f"{file}: no section {shown(section)}{near} (sections: {', '.join(SECTIONS)})")
+            known = [*SECTIONS, SECTION]
+            near = did_you_mean(section, known)
+            raise HarnessError(f"{file}: no section {shown(section)}{near} (sections: {', '.join(known)})")
         if not isinstance(table, dict | None):
             raise HarnessError(f"{file}: {section} is {shown(table)}; expected a table of entries by name")
         entries += [_entry(file, origin, section, name, fields) for name, fields in (table or {}).items()]
-    return entries
+    return Layer(entries, found)
 
 
 def _entry(file: Path, origin: str, section: str, name: str, given: Any) -> Entry:

@@ -18,9 +18,10 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.registry.beside import is_beside, package_of
-from harness.registry.entry import BUILT_IN, SECTIONS, Entry, read_registry
+from harness.registry.entry import BUILT_IN, SECTIONS, Entry, Layer, read_layer
 from harness.registry.settings import did_you_mean
 from harness.registry.source import locate
+from harness.registry.thresholds import Thresholds, refuse_twice
 
 ALL = "all"
 _PLUGIN_FOLDERS = ("attacks", "defenses", "evaluators")
@@ -32,11 +33,13 @@ class Registry:
 
     problems  what is wrong with installed packages that announce a registry; nothing else suffers from it
     files     the user's own files, for processes that have to load the same registry
+    thresholds  calibrated ones, of the images of one data set and size each
     """
 
     entries: tuple[Entry, ...]
     problems: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    thresholds: tuple[Thresholds, ...] = ()
 
     @property
     def worker_modules(self) -> list[str]:
@@ -113,14 +116,14 @@ def load_registry(extra_files: Sequence[Path] = ()) -> Registry:
     `use: mydefense:fn` finds mydefense.py beside an extra file, whatever else has that name (harness.registry.beside).
     Its folder also joins the end of sys.path, for what a plugin imports by a name that it computes.
     """
-    layers = [read_registry(builtin_file(), BUILT_IN)]
+    layers = [read_layer(builtin_file(), BUILT_IN)]
     seen = {builtin_file().resolve()}
     problems = []
     for point in _announcements():
         distribution = point.dist.name if point.dist else point.name
         try:
             file = _announced_file(point.value)
-            layer = [] if file.resolve() in seen else read_registry(file, distribution)
+            layer = Layer([], []) if file.resolve() in seen else read_layer(file, distribution)
         except HarnessError as error:
             problems.append(f"package {distribution!r} is unavailable: {error}")
             continue
@@ -130,12 +133,16 @@ def load_registry(extra_files: Sequence[Path] = ()) -> Registry:
         if file.resolve() in seen:
             continue
         name = file.name if file.name != BUILT_IN else str(file.resolve())
-        layers.append(_beside(file.resolve().parent, read_registry(file, name)))
+        layer = read_layer(file, name)
+        layers.append(replace(layer, entries=_beside(file.resolve().parent, layer.entries)))
         seen.add(file.resolve())
         _make_importable(file.resolve().parent)
-    entries = tuple(entry for layer in layers for entry in layer)
+    entries = tuple(entry for layer in layers for entry in layer.entries)
     _refuse_duplicates(entries)
-    return Registry(entries, tuple(problems), tuple(Path(file).resolve() for file in extra_files))
+    calibrated = [each for layer in layers for each in layer.thresholds]
+    refuse_twice(calibrated)
+    files = tuple(Path(file).resolve() for file in extra_files)
+    return Registry(entries, tuple(problems), files, tuple(calibrated))
 
 
 def builtin_file() -> Path:

@@ -17,6 +17,7 @@ from PIL import Image
 from harness.errors import HarnessError
 from harness.leaderboard.board import Board, boards
 from harness.leaderboard.format import settings
+from harness.leaderboard.limits import LimitsOf
 from harness.leaderboard.row import Row
 from harness.leaderboard.selection import Code
 from harness.records import Records, RunResult
@@ -128,11 +129,13 @@ def collect(
     named: Sequence[Path] | None = (),
     code: Code | None = None,
     more: Sequence[Path] = (),
+    limits: LimitsOf | None = None,
 ) -> Report:
     """Everything that the page shows, boards with judged rows first.
 
     named  the sheets that were asked for; None: no sheets, not even those that lie beside the records
     more   further folders of records: their boards follow, each of its own folder
+    limits  calibrated thresholds; boards of other images have the paper's
     """
     records: dict[str, RunResult] = {}
     found: list[Board] = []
@@ -140,7 +143,7 @@ def collect(
         read = {record.spec.key: record for record in Records(place).all()}
         if not read:
             raise HarnessError(f"no records in {place}; run `harness run` first, or name a folder with --records")
-        found += boards(read.values(), code=code)
+        found += boards(read.values(), code=code, limits=limits)
         records |= read
     pictures = [] if named is None else sheets(folder, named)
     found.sort(key=_incomplete)

@@ -13,6 +13,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from harness.leaderboard.format import attack_name, epochs_and_releases, figure, settings, short, trimmed
 from harness.leaderboard.judgement import SEEN
+from harness.leaderboard.limits import paper_limits
 from harness.leaderboard.row import Row
 from harness.leaderboard.training import HOLDS
 from harness.leaderboard.verdict import failure, floor_of, parts
@@ -26,7 +27,6 @@ from harness.scores import (
     ranking,
     reidentifications,
 )
-from harness.scores import threshold as threshold_of
 
 Summary = Mapping[str, Any]
 Item = TypeVar("Item")
@@ -213,8 +213,9 @@ def _figures(rows: Sequence[Row]) -> list[Column[Row]]:
     columns = [_of_release(name, name in shown) for name in measured]
     for name in judged_variants():
         columns.append(_worst(name, name in shown))
-        if name == ranking() and threshold_of(name) is not None:
-            columns.append(_below(name))
+        limit = _limit(rows, name)
+        if name == ranking() and limit is not None:
+            columns.append(_below(name, limit))
     columns += [_exposed(), _reidentified()]
     for name in hit_rates(leading=True):
         recognition = "recognition" in SCORES[name].attack_kinds
@@ -319,7 +320,12 @@ def _floor(name: str) -> Column[Row]:
     return _figure(f"{name}_floor", "floor of recognition", get, (*_ENDS, "chance"), by, under=name)
 
 
-def _below(name: str) -> Column[Row]:
+def _limit(rows: Sequence[Row], name: str) -> float | None:
+    """The threshold of a board; rows of one board have the same."""
+    return (rows[0].limits if rows else paper_limits()).of(name)
+
+
+def _below(name: str, limit: float) -> Column[Row]:
     """The share of originals whose worst case is below the threshold."""
 
     def cell(row: Row) -> TableCell:
@@ -327,7 +333,7 @@ def _below(name: str) -> Column[Row]:
         ends = f"[{100 * worst['below_low']:.0f}, {100 * worst['below_high']:.0f}]"
         return TableCell(f"{worst['below']:.0%}", ends, value=worst["below"])
 
-    return Column(f"below_{name}", f"below {trimmed(threshold_of(name) or 0.0)}", cell, "figure")
+    return Column(f"below_{name}", f"below {trimmed(limit)}", cell, "figure")
 
 
 def _hit_rate(name: str, leading: str, shown: bool, under: str = "") -> Column[Row]:

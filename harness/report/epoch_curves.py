@@ -18,6 +18,7 @@ from rich.table import Table
 from harness.leaderboard.attack_results import RELEASES, AttackResult
 from harness.leaderboard.board import UNDEFENDED, Board, boards
 from harness.leaderboard.format import settings, stacked
+from harness.leaderboard.limits import LimitsOf
 from harness.leaderboard.row import Row
 from harness.scores import SCORES, hit_rates, judged, label
 from harness.system.text import as_text
@@ -102,12 +103,15 @@ def of_board(board: Board) -> list[EpochCurve]:
     return [curve for curve in worked if len(curve.points) > 1]
 
 
-def of_run(cells: Sequence[Cell], pairs: Sequence[tuple[Entry, Entry]]) -> list[EpochCurve]:
+def of_run(
+    cells: Sequence[Cell], pairs: Sequence[tuple[Entry, Entry]], limits: LimitsOf | None = None
+) -> list[EpochCurve]:
     """The curve of every pair that has a point at two R or more; an R where the attack failed is one of them."""
     if not pairs:
         return []
     records = {part.spec.key: part for cell in cells for part in (*cell.parts, *cell.beside)}
-    every = [curve for board in boards(records.values()) for curve in _every(board) if len(curve.points) > 1]
+    found_boards = boards(records.values(), limits=limits)
+    every = [curve for board in found_boards for curve in _every(board) if len(curve.points) > 1]
     found = []
     for pair in pairs:
         keys = {cell.attacked.spec.key for cell in cells if (cell.defense, cell.attack) == pair}

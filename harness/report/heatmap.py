@@ -14,6 +14,7 @@ from typing import Any
 from harness.leaderboard.attack_results import AttackResult
 from harness.leaderboard.board import Board
 from harness.leaderboard.format import LOOK, attack_name, figure, settings, short, t_and_r
+from harness.leaderboard.limits import Limits, paper_limits
 from harness.leaderboard.row import Row
 from harness.leaderboard.verdict import AS_IS
 from harness.scores import SCORES, label, on_boards
@@ -37,14 +38,14 @@ class Measure:
     threshold: float | None
 
 
-def measures() -> list[Measure]:
+def measures(limits: Limits | None = None) -> list[Measure]:
     """One for each distance that attacks are judged by and each hit rate on boards."""
-    found = []
+    found, limits = [], limits or paper_limits()
     for name in on_boards("distance", "hit_rate"):
         score = SCORES[name]
         if score.judged or not score.farther:
             title = f"{label(name)} after attack" if score.farther else label(name)
-            found.append(Measure(name, title, score.attack_kinds, score.farther, score.threshold))
+            found.append(Measure(name, title, score.attack_kinds, score.farther, limits.of(name)))
     return found
 
 
@@ -100,7 +101,7 @@ class Grid:
 
 def grids(board: Board) -> list[Grid]:
     """One for each measure that any attack on the board has a figure or a reason for."""
-    found = [_grid(board.rows, measure) for measure in measures()]
+    found = [_grid(board.rows, measure) for measure in measures(board.limits)]
     return [grid for grid in found if grid.columns]
 
 

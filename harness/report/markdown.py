@@ -55,7 +55,7 @@ def _board(board: Board, records: str, anchors: Sequence[str]) -> list[str]:
     lines += ["### Not yet judged", ""] if waiting else []
     lines += [f"{markdown(text)}\n" for text in verdict.on_board(board)]
     lines += _rows(waiting, board.rows, records) if waiting else []
-    lines += [*(f"* {text}" for text in (*notes(), MARKDOWN_NOTES)), ""] if rows else []
+    lines += [*(f"* {text}" for text in (*notes(board.limits.values), MARKDOWN_NOTES)), ""] if rows else []
     if any(row.attacks for row in board.rows):
         lines += ["### One defense at a time", "", f"{ATTACK_NOTES}{_how_many(board)}", "", *_entries(board)]
     for row, anchor in rows:

@@ -16,6 +16,7 @@ from rich.console import Console
 from harness.errors import HarnessError
 from harness.leaderboard.board import Board, boards
 from harness.leaderboard.format import epochs_and_releases, settings
+from harness.leaderboard.limits import LimitsOf
 from harness.leaderboard.row import Row
 from harness.records import RunResult, RunSpec
 from harness.report import epoch_curves, terminal
@@ -135,9 +136,10 @@ def _plan_lines(items: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def board_of(cells: Sequence[Cell]) -> list[Board]:
+def board_of(cells: Sequence[Cell], limits: LimitsOf | None = None) -> list[Board]:
     """The boards of a run: its own cells, and the undefended ones that they are read against."""
-    return boards({part.spec.key: part for cell in cells for part in (*cell.parts, *cell.beside)}.values())
+    records = {part.spec.key: part for cell in cells for part in (*cell.parts, *cell.beside)}
+    return boards(records.values(), limits=limits)
 
 
 def rows_of(cells: Sequence[Cell], found: Sequence[Board]) -> list[Row]:
@@ -153,15 +155,21 @@ def rows_of(cells: Sequence[Cell], found: Sequence[Board]) -> list[Row]:
     return [row for *_, row in sorted(chosen, key=lambda each: each[:4])]
 
 
-def document(cells: Sequence[Cell]) -> dict[str, Any]:
+def document(cells: Sequence[Cell], limits: LimitsOf | None = None) -> dict[str, Any]:
     """A run as `--json` prints it."""
-    rows = rows_of(cells, board_of(cells))
+    rows = rows_of(cells, board_of(cells, limits))
     return {"cells": [cell.document() for cell in cells], "verdicts": [verdict_document(row) for row in rows]}
 
 
-def show(cells: Sequence[Cell], curves: Sequence[EpochCurve], console: Console, legend: bool = False) -> None:
+def show(
+    cells: Sequence[Cell],
+    curves: Sequence[EpochCurve],
+    console: Console,
+    legend: bool = False,
+    limits: LimitsOf | None = None,
+) -> None:
     """First the verdict on each defense after the most epochs and releases, then the curves and the board."""
-    found = board_of(cells)
+    found = board_of(cells, limits)
     last = {(row.defense, str(row.settings)): row for row in rows_of(cells, found)}
     terminal.verdicts(list(last.values()), console)
     for curve in curves:

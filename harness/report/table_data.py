@@ -66,6 +66,7 @@ def _board(board: Board) -> dict[str, Any]:
         "dataset": dict(board.dataset),
         "device": board.device,
         "targets": board.targets,
+        **board.limits.document(),
         "notes": on_board(board),
         "rows": [
             {

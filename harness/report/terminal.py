@@ -61,7 +61,9 @@ def show(boards: Sequence[Board], console: Console, legend: bool = False) -> Non
             console.print("", _table(first, some), sep="\n")
         _say(["", *verdict.on_board(board), ""], console)
     if boards:
-        _say(notes() if legend else [LEGEND], console, style="dim")
+        alike = all(board.limits == boards[0].limits for board in boards)
+        said = notes(boards[0].limits.values if alike else None)
+        _say(said if legend else [LEGEND], console, style="dim")
 
 
 def _say(lines: Sequence[str], console: Console, style: str | None = None) -> None:

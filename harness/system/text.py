@@ -142,6 +142,23 @@ def mathtext(text: str, most: int = 100) -> str:
     return "\n".join(cut).replace("$", r"\$")
 
 
+def aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = (), least: Sequence[int] = ()) -> list[str]:
+    """A table in plain text, one line a row, two blanks between columns.
+
+    left   the columns that begin at the left; figures end at the right
+    least  the least width of each column
+    """
+    floors = least or [0] * max(map(len, rows), default=0)
+    widths = [max(floor, *map(len, column)) for floor, column in zip(floors, zip(*rows, strict=True), strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place in left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
 def duration(seconds: float) -> str:
     """45 s, 12 min, 3.5 h"""
     if seconds < 90:

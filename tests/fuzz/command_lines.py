@@ -60,6 +60,7 @@ def valid(rng: random.Random, material: Material) -> list[str]:
         f"external hash {release}",
         f"survey make --dataset {tiny} --size 32 --seed 1 --paper-knobs --out sv --key k.json",
         "survey score k.json a.json b.json --also l.json --out j.json",
+        "calibrate j.json g.json --survey s1 --out c",
         "survey ask k.json --attack timm_labels --out j.json",
         f"external release --defense mix --dataset {tiny} --epochs 1 --out e --targets 9",
         f"external score --release {release} --secret {secret} --dataset {tiny} --name X --scores no.csv "

@@ -1,4 +1,4 @@
-"""The key of a survey, and answers that anybody may have sent: JSON."""
+"""The key of a survey, answers that anybody may have sent, and judgements to calibrate: JSON."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tests.fuzz.archive_targets import JSON_FILES
 from tests.fuzz.inputs import Input
 from tests.fuzz.material import Material
 from tests.fuzz.mutations import flow, mutated_bytes, mutated_tree
+from tests.helpers.judged import write_by_hand
 from tests.helpers.surveys import survey, write_answers
 
 
@@ -26,6 +27,26 @@ def survey_key(rng: random.Random, place: Path, material: Material) -> Input:
     key_file, first, second = _valid(place)
     _damage(key_file, rng)
     return _scored(key_file, first, second)
+
+
+def judgements(rng: random.Random, place: Path, material: Material) -> Input:
+    """One of two files of judgements is not what was written."""
+    distances = [0.1, 0.3, 0.4, 0.5, 0.6, 0.8]
+    files = [
+        write_by_hand(place / f"{person}.json", distances, [1, 1, 0, 1, 0, 0], (person,)) for person in ("ann", "bo")
+    ]
+    _damage(files[1], rng)
+
+    def call() -> None:
+        from harness.study.calibration.calibrate import calibrate, document
+        from harness.study.calibration.gather import gather
+        from harness.study.calibration.tables import page, text
+
+        found = calibrate(gather(files))
+        json.dumps(document(found), allow_nan=False)
+        assert text(found) and page(found, [])
+
+    return Input(call, ["calibrate", *map(str, files), "--out", str(place / "calibration")])
 
 
 def _valid(place: Path) -> tuple[Path, Path, Path]:

@@ -13,7 +13,7 @@ from tests.fuzz.archive_targets import record, secret
 from tests.fuzz.image_targets import image, submission
 from tests.fuzz.inputs import Input, Maker
 from tests.fuzz.material import Material, within
-from tests.fuzz.survey_targets import answers, survey_key
+from tests.fuzz.survey_targets import answers, judgements, survey_key
 from tests.fuzz.yaml_targets import registry, reported, suite, sweep
 
 
@@ -65,6 +65,7 @@ TARGETS: dict[str, Maker] = {
     "image": image,
     "answers": answers,
     "survey key": survey_key,
+    "judgements": judgements,
     "settings": settings,
     "options": options,
 }

@@ -43,6 +43,7 @@ REGISTRY = {
     "attacks": {"yy": ATTACK},
     "metrics": {"xx": {"use": "evaluators.dssim:dssim", "version": 2, "higher_is": "farther", "cite": "Doe"}},
     "datasets": {"ww": {"use": "harness.data.sources.photos:photos", "version": 1, "cite": "Doe"}},
+    "thresholds": {"vv": {"dataset": "tiny", "height": 16, "width": 16, "dssim": 0.6, "dhaar": 0.5, "source": "Doe"}},
 }
 SWEEP = {
     "dataset": "tiny",

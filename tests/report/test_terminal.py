@@ -74,7 +74,7 @@ def test_a_run_says_the_verdict_before_the_table(monkeypatch):
     from harness.report import run_summary
 
     found = boards(complete("mix", 0.9))
-    monkeypatch.setattr(run_summary, "board_of", lambda cells: found)
+    monkeypatch.setattr(run_summary, "board_of", lambda cells, limits: found)
     monkeypatch.setattr(run_summary, "rows_of", lambda cells, boards: found[0].rows)
     console = Console(file=io.StringIO(), width=80)
 

@@ -38,7 +38,7 @@ def draw(report: Report, folder: Path) -> list[Path]:
     with as_it_is(), matplotlib.rc_context({**STYLE, "svg.hashsalt": "harness"}):
         for name, drawn in _figures(report.sections):
             for kind in KINDS:
-                written.append(_save(drawn(), folder / f"{name}{kind}"))
+                written.append(save(drawn(), folder / f"{name}{kind}"))
     return written
 
 
@@ -70,14 +70,15 @@ def _figures(sections: Sequence[Section]) -> Iterator[tuple[str, Drawn]]:
             yield f"spending{suffix}", partial(epoch_figure, section.curves, "Privacy by releases", more)
 
 
-def _save(figure: Figure, file: Path) -> Path:
+def save(figure: Figure, file: Path, option: str = "--figures") -> Path:
+    """Write a figure as its name says, PNG or SVG; `option` names the folder in a HarnessError."""
     metadata = {"Date": None} if file.suffix == ".svg" else None
     kind = file.suffix.removeprefix(".")
     try:
         write_atomically(file, lambda stream: figure.savefig(stream, format=kind, facecolor="white", metadata=metadata))
     except OSError as error:
-        raise HarnessError(f"figure {file}: {error.strerror or error}; name another folder with --figures") from None
+        raise HarnessError(f"figure {file}: {error.strerror or error}; name another folder with {option}") from None
     return file
 
 
-__all__ = ["draw"]
+__all__ = ["draw", "save"]

@@ -14,7 +14,7 @@ from harness.errors import HarnessError
 from harness.leaderboard.attack_results import SMOOTH
 from harness.leaderboard.format import trimmed
 from harness.report.figures.style import COLOURS, INK, MARKERS, PALE, STYLE, as_it_is, new, reach, titled
-from harness.scores import SCORES, judged, label, threshold
+from harness.scores import SCORES, judged, label
 from harness.system.text import mathtext
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _curve(panel: Axes, curve: EpochCurve, name: str, style: Mapping[str, Any]) 
 
 def _levels(curves: Sequence[EpochCurve], name: str) -> list[Label]:
     """The threshold; of a single defense also the release as is, and smoothing."""
-    limit = threshold(name)
+    limit = curves[0].points[0].row.limits.of(name)
     levels = [] if limit is None else [(limit, f"threshold\n{trimmed(limit)}", INK)]
     points = [point for point in curves[0].points if point.attack.distances]
     if len(set(map(_defense, curves))) == 1 and points:

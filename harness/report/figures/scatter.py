@@ -11,7 +11,7 @@ from harness.leaderboard.row import Row
 from harness.leaderboard.summary import short_label
 from harness.report.collect import Section, judgement
 from harness.report.figures.style import INK, PALE, basis, new, reach, titled, write_names
-from harness.scores import label, ranking, threshold
+from harness.scores import label, ranking
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,7 @@ def privacy_utility(section: Section, rows: Sequence[Row]) -> Figure:
     """The worst case against accuracy, with intervals; a thin line leads from the release before any attack."""
     figure = new(7.2, 5)
     axes = figure.subplots()
-    _threshold(axes)
+    _threshold(axes, section.board.limits.of(ranking()))
     reported = _paper(axes, section.board.dataset["name"])
     named: set[str] = set()
     for row in rows:
@@ -53,8 +53,7 @@ def _place(row: Row) -> tuple[float, float]:
     return row.worst[ranking()]["mean"], (row.utility or {})["mean"]
 
 
-def _threshold(axes: Axes) -> None:
-    limit = threshold(ranking())
+def _threshold(axes: Axes, limit: float | None) -> None:
     if limit is None:
         return
     axes.axvline(limit, color=PALE, linewidth=0.9, linestyle=(0, (5, 2)), zorder=1)

@@ -33,6 +33,7 @@ def _board(section: Section) -> dict[str, Any]:
     return {
         "anchor": section.anchor,
         "title": section.board.title,
+        "thresholds": dict(section.board.limits.values),
         "points": [{**_point(row), "label": short_label(row, section.board.rows)} for row in section.board.rows],
         "blank": _blank(section.board.rows),
         "curves": [_curve(curve) for curve in section.curves],

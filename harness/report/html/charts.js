@@ -109,6 +109,7 @@
     const plot = chart.querySelector(".plot");
     const measure = chart.querySelector("input:checked").value;
     const board = data.boards[chart.dataset.board];
+    const limits = board.thresholds;
     const chosen = chart.closest(".board").querySelector(".releases input:checked")?.value;
     const points = board.points.filter((point) => point.utility && point.worst[measure] && (!chosen || !point.releases || point.releases === Number(chosen)));
     const traces = [];
@@ -162,7 +163,7 @@
     const highest = Math.max(...seen, ...points.map((p) => p.utility.high ?? 0));
     const yRange = [Math.max(0, Math.floor(lowest * 10 - 0.5) / 10), Math.min(1.02, Math.ceil(highest * 10 + 0.5) / 10)];
     const xRange = [-0.03, Math.max(1, ...points.map((p) => p.worst[measure].high ?? 0)) + 0.03];
-    const limit = data.thresholds[measure] && line("x", data.thresholds[measure], `threshold ${short(data.thresholds[measure]).replace(/0$/, "")}`, colour("pale"), "dash");
+    const limit = limits[measure] && line("x", limits[measure], `threshold ${short(limits[measure]).replace(/0$/, "")}`, colour("pale"), "dash");
     const blank = board.blank[measure] && line("x", board.blank[measure], "mean image", colour("pale"), "dot");
     if (blank) Object.assign(blank.note, { y: 1, yanchor: "top" });
     const levels = [limit, blank].filter(Boolean);
@@ -190,7 +191,7 @@
     const measure = chart.querySelector("input:checked").value;
     const useful = measure === "utility"; // of the model, whatever the attack
     const owner = (curve) => [curve.defense, curve.settings].filter(Boolean).join(" ");
-    const { curves: all } = data.boards[chart.dataset.board];
+    const { curves: all, thresholds: limits } = data.boards[chart.dataset.board];
     const shown = useful ? all.filter((curve, at) => all.findIndex((other) => owner(other) === owner(curve)) === at) : all;
     const drawn = shown.map((curve) => ({ ...curve, points: curve.points.filter((point) => point[measure]) })).filter((curve) => curve.points.length);
     const owners = [...new Set(all.map(owner))];
@@ -229,7 +230,7 @@
     const beside = plot.clientWidth > 760;
     plot.style.height = `${beside ? Math.max(460, 60 + 19 * lines) : 380 + 19 * lines}px`;
     const ticks = [...new Set(all.flatMap((curve) => curve.points.map((p) => p.releases)))].sort((a, b) => a - b);
-    const limit = data.thresholds[measure] && line("y", data.thresholds[measure], `threshold ${short(data.thresholds[measure]).replace(/0$/, "")}`, colour("pale"), "dash");
+    const limit = limits[measure] && line("y", limits[measure], `threshold ${short(limits[measure]).replace(/0$/, "")}`, colour("pale"), "dash");
     const highest = Math.max(0.8, ...traces.flatMap((t) => t.y.map((y, at) => y + t.error_y.array[at])));
     return [plot, [...traces, ...keys], layout(plot, {
       showlegend: true,
