@@ -151,6 +151,7 @@ def _data(dataset: Any, name: str | None, registry: Registry) -> tuple[str, list
     if not isinstance(dataset, str | os.PathLike):
         said, file = registered(dataset, name, registry)
         return said, [file]
+    checked({"name": name})
     text = os.fspath(dataset)
     if text:  # an empty one is refused with its reason where it is looked for
         path("dataset", text)

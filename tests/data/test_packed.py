@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import stat
 import sys
 
 import pytest
 
+from harness.cli import parser
 from harness.data.cache_entries import entries, note_place, place_of
 from harness.data.load import load
 from tests.helpers.folders import refusal, tree
+from tests.helpers.paths import ROOT
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path, cache, monkeypatch):
@@ -76,3 +79,15 @@ def test_nothing_is_kept_without_a_cache(flat, cache, monkeypatch):
     monkeypatch.delenv("HARNESS_NO_CACHE")
 
     assert place_of(cache, fingerprint) is None and not (cache / "places").exists()
+
+
+def test_the_commands_of_the_page_are_understood():
+    """The block of docs/usage.md on these sources."""
+    page = (ROOT / "docs/usage.md").read_text(encoding="utf-8")
+    block = page.split("### Parquet files, tar shards")[1].split("### ")[0]
+    lines = [shlex.split(line, comments=True) for line in block.splitlines() if line.startswith("    harness ")]
+
+    given = [parser().parse_args(words[1:]) for words in lines]
+
+    assert [each.dataset for each in given] == ["train.parquet", "shards-{000..003}.tar", "hf:ylecun/mnist@train"]
+    assert [each.name for each in given] == [None, "pets", None]

@@ -57,9 +57,9 @@ BAD = {
     "no label": ({"image": [b"a", b"b"], "label": [0.5, 1.5]}, "0 columns can be the labels"),
     "several": ({"one": [b"a"], "two": [b"b"], "label": [0]}, "2 columns can be the images"),
     "negative": ({"image": [b"a", b"b"], "label": [0, -1]}, "row 1, column 'label': the label is -1"),
-    "nothing": ({"image": [b"a", b"b"], "label": [0, None]}, "row 1, column 'label': the label is null"),
+    "nothing": ({"image": [b"a", b"b"], "label": [0, None]}, "row 1, column 'label': the label is nothing"),
     "invisible": ({"image": [b"a"], "label": ["a\u200b"]}, "row 0, column 'label': the label is"),
-    "path alone": ({"image": [{"bytes": None, "path": "/etc/passwd"}] * 2, "label": [0, 1]}, "columns can be the images"),
+    "path alone": ({"image": [{"bytes": None, "path": "/etc/passwd"}] * 2, "label": [0, 1]}, "columns can be"),
     "no image": ({"image": [b"a", b"b"], "label": [0, 1]}, "no image of a format that is read"),
 }  # fmt: skip
 
