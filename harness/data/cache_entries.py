@@ -49,8 +49,8 @@ def entries(cache: Path) -> list[CacheEntry]:
     """Everything in the cache folder, in the order of the names; nothing where there is none. Raises OSError."""
     found = []
     for top in sorted(cache.iterdir()) if cache.is_dir() else ():
-        kind = _FOLDERS.get(top.name, OTHER)
-        inside = kind != OTHER and top.is_dir() and not top.is_symlink()
+        kind = IMAGES if top.name == PLACES else _FOLDERS.get(top.name, OTHER)
+        inside = top.name in _FOLDERS and top.is_dir() and not top.is_symlink()
         for place in sorted(top.iterdir()) if inside else (top,):
             with contextlib.suppress(FileNotFoundError):  # removed or finished since
                 found.append(_entry(place, kind, top.name))

@@ -276,7 +276,7 @@ def check_name(name: str) -> None:
     if not name.strip() or len(name) > LONGEST_NAME or not is_text(name):
         raise HarnessError(
             f"the data set's name {shown(name)} is empty, longer than {LONGEST_NAME} letters or holds control or "
-            "invisible characters; choose another with --name"
+            "invisible characters; rename it, or choose another with --name"
         )
 
 
