@@ -81,9 +81,9 @@ def _tell_apart(boards: list[Board]) -> None:
     for length in (8, 16, 32):
         images: dict[str, set[str]] = defaultdict(set)
         for board in boards:
-            images[board.shown.casefold()].add(board.dataset["fingerprint"])
+            images[board.shown].add(board.dataset["fingerprint"])
         for board in boards:
-            if len(images[board.shown.casefold()]) > 1:
+            if len(images[board.shown]) > 1:
                 board.shown = f"{board.dataset['name']}-{board.dataset['fingerprint'][:length]}"
 
 
