@@ -101,7 +101,8 @@ def rekey(file: Path, code: CodeAtHand, made: tuple[bool, bool]) -> tuple[str, s
         today = expected(record) if valid else None
         if today:
             inputs[name] = today
-    key = RunSpec(document["kind"], inputs).key
+    by_name = RunSpec(document["kind"], document["inputs"], by_name=True).key == document["key"]  # an older record
+    key = RunSpec(document["kind"], inputs, by_name).key
     document |= {"key": key, "inputs": inputs}
     document["digest"] = digest(document, record.arrays)
     file.unlink()

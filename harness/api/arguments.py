@@ -15,7 +15,7 @@ from harness.registry.settings import did_you_mean
 from harness.system.schema import shown
 
 WHOLE = ("epochs", "releases", "limit", "targets", "size", "threads", "workers")
-_NONE = ("releases", "limit", "size", "threads", "public_share", "model", "recipe", "workers")
+_NONE = ("releases", "limit", "size", "threads", "public_share", "model", "recipe", "workers", "name")
 
 
 def checked(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,6 +27,7 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
         "utility": _flag,
         "model": _text,
         "recipe": _text,
+        "name": _text,
         "device": _device,
         "records": path,
         "defense_settings": _settings,

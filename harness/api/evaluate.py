@@ -19,7 +19,6 @@ from harness.api.arguments import checked, files, path, refuse_unknown
 from harness.api.evaluation import Evaluation
 from harness.api.functions import Several, with_functions
 from harness.api.own_data import registered
-from harness.errors import HarnessError
 from harness.records import live_code
 from harness.registry import Registry, load_registry
 from harness.report import run_summary
@@ -65,12 +64,12 @@ def evaluate(
     defense, attack  a name (`harness list`), "all", a function with the plugin contract (`harness.types`), a
                      `DefensePlugin` or `AttackPlugin` where more is to be said of it, or a list of these. A function is
                      recorded under its code, as a plugin of a registry file is
-    dataset          a name or a folder, as for `--dataset`; or in memory: `(images, labels)` with images (N, 3, H, W)
-                     uint8 or floats in [0, 1] and (N,) class numbers; a map-style torch Dataset of (image, label), the
-                     image of PIL, a (3, H, W) tensor, uint8 or floats in [0, 1], or a (H, W, 3) uint8 array; or a table
-                     {"train": ..., "test": ...} of two of these. Floats are rounded to uint8, as files hold them;
-                     greyscale is repeated to three channels. Images in memory are split by class and content as those
-                     of a folder are, and known by their content
+    dataset          a name, a folder, Parquet files, tar shards or hf:NAME, as for `--dataset`; or in memory:
+                     `(images, labels)` with images (N, 3, H, W) uint8 or floats in [0, 1] and (N,) class numbers; a
+                     map-style torch Dataset of (image, label), the image of PIL, a (3, H, W) tensor, uint8 or floats in
+                     [0, 1], or a (H, W, 3) uint8 array; or a table {"train": ..., "test": ...} of two of these. Floats
+                     are rounded to uint8, as files hold them; greyscale is repeated to three channels. Images in
+                     memory are split by class and content as those of a folder are, and known by their content
     defense_settings, attack_settings  knobs and mixing, as after -D and -A: {"block": 4, "weights": [0.5, 0.5]}
     epochs, releases T training epochs of utility, and R distinct releases, at most T (None: T)
     seeds            how many, from 0 on, or which
@@ -84,7 +83,7 @@ def evaluate(
     workers          processes; 1: the caller's own
     records          folder that records are written to and found in: a cell that is there is not run again
     registry         registry files of further plugins
-    name             how boards call a data set in memory; None: images-HASH, of its content
+    name             how boards call the data set; None: its own name, in memory images-HASH, of its content
     progress         whether progress is shown on stderr
 
     Raises HarnessError, a ValueError, in one sentence for wrong usage and input. An attack that fails or does not suit
@@ -134,7 +133,8 @@ def _evaluated(
     data, more = _data(dataset, name, known)
     known, names = with_functions({"defenses": defense, "attacks": attack}, known, more)
     _refuse_changed(known, names)
-    asked = RunOptions(names["defenses"], names["attacks"], data, **options)
+    called = name if isinstance(dataset, str | os.PathLike) else None  # in memory it is registered by its name
+    asked = RunOptions(names["defenses"], names["attacks"], data, name=called, **options)
     with ExitStack() as blocks:
         if progress:
             blocks.enter_context(messages.shown(None))
@@ -151,8 +151,7 @@ def _data(dataset: Any, name: str | None, registry: Registry) -> tuple[str, list
     if not isinstance(dataset, str | os.PathLike):
         said, file = registered(dataset, name, registry)
         return said, [file]
-    if name is not None:
-        raise HarnessError(f"name {name!r}: data set {str(dataset)!r} has its own; name images in memory alone")
+    checked({"name": name})
     text = os.fspath(dataset)
     if text:  # an empty one is refused with its reason where it is looked for
         path("dataset", text)

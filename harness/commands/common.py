@@ -69,7 +69,10 @@ def add_log_option(to: argparse.ArgumentParser) -> None:
 def add_data_options(to: argparse.ArgumentParser, limit: int | None = None) -> None:
     """--dataset and the options of its images."""
     to.add_argument(
-        "--dataset", type=dataset_type, default=DATASET, help=f"a name (harness list datasets) or a folder ({DATASET})"
+        "--dataset",
+        type=dataset_type,
+        default=DATASET,
+        help=f"a name (harness list datasets), a folder, .parquet or .tar files, or hf:NAME ({DATASET})",
     )
     fewest = f" ({limit})" if limit else ""
     to.add_argument(

@@ -76,6 +76,8 @@ def published_cross(
         if getattr(args, name) is not None:
             option = name.replace("_", "-")
             raise HarnessError(f"--{option} does not go with --release: all of the release is attacked, as it is")
+    if args.name is not None:
+        raise HarnessError("--name does not go with --release: the folder of its originals names them")
     if args.releases != [None]:
         raise HarnessError("--releases does not go with --release: all that it holds are attacked")
     bench = published_bench(args, args.release, registry, Records(options.records))

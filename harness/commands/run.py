@@ -49,6 +49,7 @@ def add(subparsers: Any) -> None:
     )
     add_published_options(run)
     add_data_options(run)
+    run.add_argument("--name", metavar="TEXT", help="how boards call the data set (its own name)")
     add_defense_settings(run)
     run.add_argument("-A", dest="attack_settings", action="append", default=[], metavar="KNOB=VALUE")
     run.add_argument(

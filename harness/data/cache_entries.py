@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
+import multiprocessing
 import os
 import shutil
 import uuid
@@ -12,9 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.cache import INDEX, facts_in, held_by_nobody
+from harness.system.files import write_private
+from harness.system.private import keeps_nothing, private_folder
 
 IMAGES, DOWNLOADS, ANSWERS, OTHER = "images", "downloads", "answers", "other"
 KINDS = (IMAGES, DOWNLOADS, ANSWERS)
+PLACES = "places"
+"""Where on this machine data sets were found: a file for each fingerprint, of mode 0600."""
 _FOLDERS = {"roles": IMAGES, "pictures": IMAGES, "decoded": IMAGES, "downloads": DOWNLOADS, "vision": ANSWERS}
 
 
@@ -42,8 +49,8 @@ def entries(cache: Path) -> list[CacheEntry]:
     """Everything in the cache folder, in the order of the names; nothing where there is none. Raises OSError."""
     found = []
     for top in sorted(cache.iterdir()) if cache.is_dir() else ():
-        kind = _FOLDERS.get(top.name, OTHER)
-        inside = kind != OTHER and top.is_dir() and not top.is_symlink()
+        kind = IMAGES if top.name == PLACES else _FOLDERS.get(top.name, OTHER)
+        inside = top.name in _FOLDERS and top.is_dir() and not top.is_symlink()
         for place in sorted(top.iterdir()) if inside else (top,):
             with contextlib.suppress(FileNotFoundError):  # removed or finished since
                 found.append(_entry(place, kind, top.name))
@@ -55,6 +62,35 @@ def _entry(place: Path, kind: str, top: str) -> CacheEntry:
     index = place / INDEX
     used = max(place.lstat().st_mtime, index.stat().st_mtime if index.is_file() else 0.0)
     return CacheEntry(kind, what, source, place, _size(place), used, _is_held(place))
+
+
+def note_place(cache: Path, fingerprint: str, place: str) -> None:
+    """Keep where the images of this fingerprint were found, for the user alone; nothing where that cannot be written.
+
+    place  what `--dataset` takes: a path that does not depend on the current folder
+    """
+    if multiprocessing.parent_process() is not None or place_of(cache, fingerprint) == place:
+        return
+    file, text = _place_file(cache, fingerprint), json.dumps({"dataset": place})
+    with contextlib.suppress(OSError, UnicodeEncodeError):  # it is only a convenience
+        private_folder(file.parent)
+        write_private(file, lambda opened: opened.write(text.encode()), replace=True)
+
+
+def place_of(cache: Path, fingerprint: str) -> str | None:
+    """Where the images of this fingerprint were found last; None where that is not known or nothing is kept."""
+    if keeps_nothing():
+        return None
+    try:
+        found = json.loads(_place_file(cache, fingerprint).read_bytes())["dataset"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, str) and found.strip() else None
+
+
+def _place_file(cache: Path, fingerprint: str) -> Path:
+    """A record's fingerprint may be anything: its hash is the file's name."""
+    return cache / PLACES / hashlib.sha256(fingerprint.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def clear(chosen: Sequence[CacheEntry]) -> tuple[list[CacheEntry], list[CacheEntry]]:
@@ -88,6 +124,8 @@ def _described(place: Path, top: str) -> tuple[str, str | None]:
     """What it is in words, and the folder that it is of."""
     if top == "downloads":
         return f"download {place.name}", None
+    if top == PLACES:
+        return "places of data sets, for harness rerun", None
     if top == "vision":
         return f"paid answers of {place.name}", None
     if top not in _FOLDERS:

@@ -50,3 +50,8 @@ def content_of(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return "unreadable"
+
+
+def bytes_digest(content: bytes) -> str:
+    """sha256 of the bytes of a file that lies in another, in hex."""
+    return hashlib.sha256(content).hexdigest()

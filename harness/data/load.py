@@ -24,21 +24,27 @@ import numpy as np
 
 from harness.data import splits
 from harness.data.cache import Facts, cached, unwritable
+from harness.data.cache_entries import note_place
 from harness.data.decode import LARGEST, SMALLEST, LazyImage, decode_into, hashes_match, listing_key, map_images
 from harness.data.image_folder import image_folder
 from harness.data.notes import NAMED, of_left_out, of_two_classes, say
+from harness.data.packed import packed_files, packed_images, packed_name
 from harness.errors import HarnessError
 from harness.registry import Entry, bind, builtin_file, read_registry
 from harness.system.files import user_cache_folder
 from harness.system.private import keeps_nothing, passing_folder, private_folder, tighten
 from harness.system.progress import reporting
+from harness.system.schema import shown
 from harness.system.scratch import temporary_folder
-from harness.system.text import one_line
+from harness.system.text import is_text, one_line
 from harness.types import Dataset, Splits
 
 if TYPE_CHECKING:
     from harness.types import Array, Progress
 
+LONGEST_NAME = 200
+HUB = "hf:"
+"""How a data set of the Hugging Face hub is named: hf:NAME."""
 Opened: TypeAlias = Callable[[str], AbstractContextManager[IO[bytes]]]
 Files: TypeAlias = dict[str, Path | IO[bytes]]
 Entries: TypeAlias = Mapping[str, Callable[[Path], Sequence[LazyImage]]]
@@ -61,6 +67,7 @@ def load(
     cache: Path | None = None,
     entries: Entries | None = None,
     progress: Progress | None = None,
+    name: str | None = None,
 ) -> Splits:
     """A data set, split into its three disjoint roles. Raises HarnessError.
 
@@ -71,11 +78,17 @@ def load(
     public_share  share of private and public together that becomes public, in [0, 1); None: the data set's own
     cache         folder for decoded and downloaded images
     entries       data sets by name: their functions; None: the built-in ones
+    name          how boards call it; None: its name, or that of its folder or file
     """
     _check_knobs(size, limit, public_share)
+    if name is not None:
+        check_name(name)
     cache = _cache_folder() if cache is None else cache
     with reporting(progress):
-        name, listed = find_images(str(dataset), cache / "downloads", entries)
+        own_name, listed = find_images(str(dataset), cache / "downloads", entries)
+    if name is None:
+        check_name(own_name)
+        name = own_name
     if size is None and isinstance(listed, SizedImages):
         size = listed.size
     unread = sorted(listed, key=lambda image: (image.name, image.label, image.role or ""))
@@ -105,7 +118,10 @@ def load(
     _check_disjoint(parts)
     notes = facts["notes"] | of_left_out(getattr(listed, "left_out", ()))
     say(name, notes)
-    return Splits(name, **parts, fingerprint=_fingerprint(facts), notes=notes)
+    fingerprint = _fingerprint(facts)
+    if not keeps_nothing() and (root := getattr(listed, "root", None)):
+        note_place(cache, fingerprint, root)
+    return Splits(name, **parts, fingerprint=fingerprint, notes=notes)
 
 
 def _cache_folder() -> Path:
@@ -204,6 +220,12 @@ def find_images(dataset: str, downloads: Path, entries: Entries | None = None) -
     is_path = any(separator in dataset for separator in (os.sep, os.altsep) if separator)
     if not is_path and dataset in entries:
         return dataset, entries[dataset](downloads)
+    if dataset.startswith(HUB):
+        from harness.data.sources.hugging_face import from_hub
+
+        return dataset.removeprefix(HUB), from_hub(dataset, downloads)
+    if files := packed_files(os.path.expanduser(dataset)):
+        return packed_name(dataset), packed_images(files)
     folder = Path(os.path.expanduser(dataset))  # `Path.expanduser` raises without a home folder
     if not is_path and not folder.is_dir():
         near = difflib.get_close_matches(dataset, entries, n=1)
@@ -247,6 +269,15 @@ def _fingerprint(facts: Facts) -> str:
         rows = sorted(zip(*columns, strict=True))
         digest.update(repr((role, rows)).encode())
     return digest.hexdigest()[:32]
+
+
+def check_name(name: str) -> None:
+    """HarnessError for what no board can call a data set."""
+    if not name.strip() or len(name) > LONGEST_NAME or not is_text(name):
+        raise HarnessError(
+            f"the data set's name {shown(name)} is empty, longer than {LONGEST_NAME} letters or holds control or "
+            "invisible characters; rename it, or choose another with --name"
+        )
 
 
 def _check_knobs(size: int | None, limit: int | None, public_share: float | None) -> None:

@@ -15,6 +15,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -64,21 +65,32 @@ def reason_of(error: Exception) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
+def decode_image(encoded: bytes) -> Array:
+    """The image in the bytes of a file as (H, W, 3) uint8, bounded and raising as `read_image`."""
+    with _checked(BytesIO(encoded)) as (image, is_large), _large if is_large else contextlib.nullcontext():
+        return rgb_pixels(image)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Image.Image, bool]]:
     """The image, with nothing but its header read, and whether it is large."""
-    with open_regular(path) as file:
-        length = file.seek(0, 2)
-        file.seek(0)
-        if not length:
-            raise ValueError("the file is empty")
-        if length > LARGEST_FILE:
-            raise ValueError(f"the file has {length:,} bytes, more than {LARGEST_FILE:,}")
-        with _open_header(file) as image:
-            _check_area(image)
-            if image.format in ("JPEG", "MPO"):
-                _check_scans(file)
-            yield image, max(image.size[0] * image.size[1], length) > _ONE_AT_A_TIME
+    with open_regular(path) as file, _checked(file) as found:
+        yield found
+
+
+@contextmanager
+def _checked(file: IO[bytes]) -> Iterator[tuple[Image.Image, bool]]:
+    length = file.seek(0, 2)
+    file.seek(0)
+    if not length:
+        raise ValueError("the file is empty")
+    if length > LARGEST_FILE:
+        raise ValueError(f"the file has {length:,} bytes, more than {LARGEST_FILE:,}")
+    with _open_header(file) as image:
+        _check_area(image)
+        if image.format in ("JPEG", "MPO"):
+            _check_scans(file)
+        yield image, max(image.size[0] * image.size[1], length) > _ONE_AT_A_TIME
 
 
 def _open_header(file: object) -> Image.Image:

@@ -8,6 +8,7 @@ only widen the interval of utility.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +21,12 @@ RULE = 2  # of the roles: data that were cut by another rule are not read from t
 TEST_SHARE = 1 / 5  # of a class in a folder without train/ and test/
 PUBLIC_SHARE = {TRAIN: 1 / 3, None: 1 / 4}  # of what is not test
 KEEP_FIRST = (TEST, PRIVATE, PUBLIC, TRAIN, None)  # of two equal images, the one whose role comes first is kept
+
+
+def role_of_file(name: str) -> str | None:
+    """train or test where a file's name begins so (train-00000.parquet, test_3.tar), else None."""
+    found = re.match(r"(train|test)(?![a-z])", name.lower())
+    return found[1] if found else None
 
 
 def drop_duplicates(hashes: Sequence[str], declared: Sequence[str | None]) -> list[int]:

@@ -91,14 +91,14 @@ def _members(archive: Path, stack: ExitStack) -> list[ArchiveMember]:
 
 
 def _zip_member(archive: Path, zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> ArchiveMember | None:
-    path = _inside(archive, info.filename)
+    path = path_inside(archive, info.filename)
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise HarnessError(f"{archive} holds {info.filename!r}, a link or a device; such an archive is not unpacked")
     return None if info.is_dir() else ArchiveMember(path, info.file_size, lambda: zipped.open(info))
 
 
 def _tar_member(archive: Path, tarred: tarfile.TarFile, info: tarfile.TarInfo) -> ArchiveMember | None:
-    path = _inside(archive, info.name)
+    path = path_inside(archive, info.name)
     if not (info.isreg() or info.isdir()):
         raise HarnessError(f"{archive} holds {info.name!r}, a link or a device; such an archive is not unpacked")
 
@@ -110,7 +110,7 @@ def _tar_member(archive: Path, tarred: tarfile.TarFile, info: tarfile.TarInfo) -
     return None if info.isdir() else ArchiveMember(path, info.size, opened)
 
 
-def _inside(archive: Path, name: str) -> str:
+def path_inside(archive: Path, name: str) -> str:
     """The path of a member below the folder, backslashes read as slashes; raises HarnessError where it leaves it."""
     path = name.replace("\\", "/")
     parts = [part for part in path.split("/") if part not in ("", ".")]

@@ -30,6 +30,7 @@ class Board:
     reported  what authors report of this data set: beside the rows, never among them
     left_out  how many records of these images are in no row, and why
     limits    the thresholds that rows are judged by
+    shown     the data set's name, with the beginning of its fingerprint where other images are called the same
     """
 
     dataset: dict[str, Any]
@@ -39,12 +40,16 @@ class Board:
     reported: list[PublishedRow] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     limits: Limits = field(default_factory=paper_limits)
+    shown: str = ""
+
+    def __post_init__(self) -> None:
+        self.shown = self.shown or str(self.dataset["name"])
 
     @property
     def title(self) -> str:
         data = self.dataset
         return (
-            f"{data['name']}: {data['private']} private, {data['public']} public, {data['test']} test images of "
+            f"{self.shown}: {data['private']} private, {data['public']} public, {data['test']} test images of "
             f"{data['height']}x{data['width']}, {data['classes']} classes, {self.device}"
             + (f", up to {self.targets} scored" if self.targets else "")
         )
@@ -64,14 +69,33 @@ def boards(
     """
     groups: dict[str, list[RunResult]] = defaultdict(list)
     for record in sorted(records, key=lambda record: record.spec.key):
-        groups[json.dumps([record.inputs["dataset"], record.inputs["device"]], sort_keys=True)].append(record)
+        images = {name: value for name, value in record.inputs["dataset"].items() if name != "name"}
+        groups[json.dumps([images, record.inputs["device"]], sort_keys=True)].append(record)
     chosen = code or UnknownCode()
     found = [board for _, group in sorted(groups.items()) for board in _by_targets(group, chosen, limits or {})]
     for paper in reported:
         for board in found:
             if board.dataset["name"] == paper.dataset:
                 board.reported.append(paper)
+    _tell_apart(found)
     return found
+
+
+def _tell_apart(boards: list[Board]) -> None:
+    """Give boards of different images that are called the same different shown names."""
+    for length in (8, 16, 32):
+        images: dict[str, set[str]] = defaultdict(set)
+        for board in boards:
+            images[board.shown].add(board.dataset["fingerprint"])
+        for board in boards:
+            if len(images[board.shown]) > 1:
+                board.shown = f"{board.dataset['name']}-{board.dataset['fingerprint'][:length]}"
+
+
+def _named(records: list[RunResult]) -> dict[str, Any]:
+    """The images of these records, by the name that the latest of them gives."""
+    latest = max(records, key=lambda record: (record.finished, record.spec.key))
+    return dict(latest.inputs["dataset"])
 
 
 def _by_targets(records: list[RunResult], code: Code, limits: LimitsOf) -> list[Board]:
@@ -161,7 +185,7 @@ def _board(records: list[RunResult], code: Code, limits: LimitsOf) -> Board:
     correct(rows)
     first = records[0].inputs
     targets = next((record.inputs["targets"] for record in records if record.spec.kind == "release"), None)
-    return Board(first["dataset"], first["device"], targets, rows, limits=mine)
+    return Board(_named(records), first["device"], targets, rows, limits=mine)
 
 
 def _of(released: int | None, releases: list[RunResult]) -> list[RunResult]:

@@ -62,14 +62,22 @@ log = logging.getLogger("harness")
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What is to be run, whole: JSON-able inputs, nothing that names a machine."""
+    """What is to be run, whole: JSON-able inputs, nothing that names a machine.
+
+    by_name  whether the key depends on what the data set is called too, as that of older records does
+    """
 
     kind: Kind
     inputs: Mapping[str, Any]
+    by_name: bool = False
 
     @cached_property
     def key(self) -> str:
-        text = json.dumps([FORMAT, self.kind, self.inputs], sort_keys=True, allow_nan=False)
+        """A hash of the inputs. Of the data set its content counts, and not its name."""
+        inputs = dict(self.inputs)
+        if not self.by_name and isinstance(inputs.get("dataset"), Mapping):
+            inputs["dataset"] = {name: value for name, value in inputs["dataset"].items() if name != "name"}
+        text = json.dumps([FORMAT, self.kind, inputs], sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
     @property
@@ -158,9 +166,12 @@ class Records:
 
     def find(self, spec: RunSpec) -> RunResult | None:
         """The finished record of this work; None where there is none, or only a failure that is worth another try."""
-        path = self.folder / f"{spec.key}.json"
-        result = self._read(path) if os.path.lexists(path) else None
-        return result if result and result.status in FINISHED else None
+        for each in (spec, replace(spec, by_name=True)):
+            path = self.folder / f"{each.key}.json"
+            result = self._read(path) if os.path.lexists(path) else None
+            if result and result.status in FINISHED:
+                return result if each.by_name else replace(result, spec=spec)  # by the name that is asked for now
+        return None
 
     def write(self, result: RunResult) -> RunResult:
         """Keep a result, instead of an earlier one of the same work; what was kept.
@@ -289,7 +300,7 @@ def _read_files(file: Path, path: Path) -> RunResult:
         raise UnreadableError("unreadable (it does not fit into memory)") from None
     names = ("status", "reason", "scores", "facts", "seconds", "finished")
     asked = document.get("asked", {})  # not there yet in the first records
-    spec = RunSpec(document["kind"], document["inputs"])
+    spec = _spec(document)
     return RunResult(spec, arrays=arrays, asked=asked, **{name: document[name] for name in names})
 
 
@@ -312,7 +323,7 @@ def load(path: Path) -> dict[str, Any]:
 def parse(document: dict[str, Any], path: Path) -> dict[str, Array]:
     """The arrays beside a record's document, after checks of everything but the digest. Raises DamageError."""
     _check_document(document)
-    key = RunSpec(document["kind"], document["inputs"]).key
+    key = _spec(document).key
     if key != document["key"] or key != path.stem:
         raise DamageError("its inputs do not hash to its name")
     numbers = numbers_beside(path)
@@ -322,6 +333,12 @@ def parse(document: dict[str, Any], path: Path) -> dict[str, Array]:
     if document["status"] == "ok":
         check_arrays(document["kind"], arrays)
     return arrays
+
+
+def _spec(document: dict[str, Any]) -> RunSpec:
+    """The work of a record, with the key by which it is stored."""
+    spec = RunSpec(document["kind"], document["inputs"])
+    return spec if spec.key == document["key"] else replace(spec, by_name=True)
 
 
 def _check_document(document: dict[str, Any]) -> None:

@@ -213,4 +213,4 @@ def _missing(records: Iterable[RunResult], used: set[str]) -> list[str]:
 
 
 def _cell(record: RunResult) -> tuple[str, str]:
-    return str(record.inputs["dataset"]), str(record.inputs["defense"])
+    return str(record.inputs["dataset"]["fingerprint"]), str(record.inputs["defense"])

@@ -124,7 +124,7 @@ def _records(point: Point) -> set[str]:
 
 
 def _every(board: Board) -> list[EpochCurve]:
-    data = f"{board.dataset['name']}, {board.dataset['height']}x{board.dataset['width']}"
+    data = f"{board.shown}, {board.dataset['height']}x{board.dataset['width']}"
     found: dict[tuple[str, str, str, str], dict[int | None, dict[int, Point]]] = defaultdict(lambda: defaultdict(dict))
     for row in board.rows:
         if row.releases is None:

@@ -30,8 +30,8 @@ def texts(boards: Sequence[Board], folder: Path, records: Path | None = None) ->
     """The text of each file in `folder`; pages link to the records by a path relative to the folder."""
     to = Path(os.path.relpath(records or folder / "records", folder)).as_posix()
     found = {}
-    for name, file in file_names(board.dataset["name"] for board in boards).items():
-        mine = [board for board in boards if board.dataset["name"] == name]
+    for name, file in file_names(board.shown for board in boards).items():
+        mine = [board for board in boards if board.shown == name]
         found[folder / f"{file}.md"] = page(mine, to)
         found[folder / f"{file}.csv"] = csv_text(mine)
         found[folder / f"{file}.json"] = as_json(document(mine)) + "\n"

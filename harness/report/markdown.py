@@ -37,7 +37,7 @@ WIDEST = 8
 def page(boards: Sequence[Board], records: str = "records") -> str:
     """The page of one data set; figures link to their records, in a folder relative to the page."""
     records = quote(records, safe="/._-~")
-    lines = [f"# {markdown(boards[0].dataset['name'])}", ""]
+    lines = [f"# {markdown(boards[0].shown)}", ""]
     anchors = (f"row-{number}" for number in numbers(1))
     for board in boards:
         lines += _board(board, records, [next(anchors) for _ in board.rows])

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.client.release_cache import ReleaseCache
 from harness.data.decode import LazyImage
-from harness.data.load import load
+from harness.data.load import HUB, load
 from harness.data.sources import in_memory
 from harness.errors import HarnessError
 from harness.records import Records
@@ -25,6 +25,7 @@ from harness.types import Splits
 class RunOptions:
     """The arguments of `harness run` (see there).
 
+    name      how boards call the data set; None: its own name
     epochs    T, training epochs of utility
     releases  R, distinct releases: epoch e trains on release e mod R, and multi-release attacks see all R. None: T
     seeds    how many, from 0 on, or which
@@ -50,6 +51,7 @@ class RunOptions:
     device: str = "auto"
     threads: int | None = None
     records: Path = Path("results")
+    name: str | None = None
 
     def check(self) -> None:
         """HarnessError for a value that is wrong whatever the data are."""
@@ -81,7 +83,8 @@ class RunOptions:
         So is the name of a data set that was in memory: no later run finds it.
         """
         entry = registry.section("datasets").get(self.dataset)
-        named = self.dataset if entry is not None and entry.use != in_memory.USE else None
+        is_found_again = self.dataset.startswith(HUB) or (entry is not None and entry.use != in_memory.USE)
+        named = self.dataset if is_found_again else None
         return {"dataset": named, "size": self.size, "limit": self.limit, "public_share": self.public_share}
 
 
@@ -149,6 +152,7 @@ def load_splits(options: RunOptions, registry: Registry, progress: Any = None) -
         public_share=options.public_share,
         entries=entries,
         progress=progress,
+        name=options.name,
     )
 
 

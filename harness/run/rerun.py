@@ -7,12 +7,15 @@ p-value corrected for the number of figures (Holm). Nothing is written.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from harness.data.cache_entries import place_of
+from harness.data.load import HUB
 from harness.errors import HarnessError
 from harness.records import Records, RunResult, provenance
 from harness.registry import Entry, Registry, bind
@@ -21,6 +24,7 @@ from harness.run.options import RunOptions, make_bench
 from harness.run.stated import ROUNDING, differences, stated
 from harness.scores import INDEXES, hit_rates
 from harness.statistics import holm, paired, paired_p, summarise
+from harness.system.files import user_cache_folder
 
 DATA = ("dataset", "size", "limit", "public_share")
 LEVEL = 0.05
@@ -77,11 +81,16 @@ def options_of(record: RunResult, registry: Registry, given: Mapping[str, Any]) 
     chosen = {name: kept[name] if given.get(name) is None else given[name] for name in DATA}
     name = inputs["dataset"]["name"]
     if chosen["dataset"] is None:
-        if name not in registry.section("datasets"):
+        place = _place_of(inputs["dataset"]["fingerprint"])
+        if place is not None:
+            chosen["dataset"] = place
+        elif name not in registry.section("datasets"):
             raise HarnessError(
-                f"record {record.spec.key} does not say where data set {name!r} is; name its folder with --dataset"
+                f"record {record.spec.key} does not say where data set {name!r} is, and it was not read on this "
+                "machine; name its folder with --dataset"
             )
-        chosen["dataset"] = name
+        else:
+            chosen["dataset"] = name
     return RunOptions(
         **chosen,
         epochs=inputs.get("epochs", record.spec.releases or 1),
@@ -90,6 +99,15 @@ def options_of(record: RunResult, registry: Registry, given: Mapping[str, Any]) 
         device=given.get("device") or inputs["device"],
         threads=inputs.get("threads"),
     )
+
+
+def _place_of(fingerprint: str) -> str | None:
+    """Where this user read these images last, if they are still there."""
+    try:
+        place = place_of(user_cache_folder(), fingerprint)
+    except HarnessError:  # no home folder
+        return None
+    return place if place is not None and (place.startswith(HUB) or os.path.exists(place)) else None
 
 
 def _guessed_from(dataset: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 LONGEST_LINE = 1200  # characters of an error message on the terminal
-_HIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, undecodable bytes, line and paragraph separators
-_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # what follows is shown in another order
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Categories of control and format characters (zero width, or turning what follows), undecodable bytes, separators."""
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # of other categories, and shown as nothing
 
 
 def is_text(name: str) -> bool:
-    """Whether a name holds no bytes that are not UTF-8 and nothing that controls a terminal, ends or turns a line."""
-    return not any(letter in _TURNS or unicodedata.category(letter) in _HIDDEN for letter in name)
+    """Whether a name holds no bytes that are not UTF-8, nothing invisible, and nothing that ends or turns a line."""
+    return not any(letter in _BLANK or unicodedata.category(letter) in _HIDDEN for letter in name)
 
 
 def one_line(text: str) -> str:

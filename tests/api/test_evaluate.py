@@ -208,7 +208,8 @@ print(result, result["cells"][0]["dataset"][:7])
         ({"attack": len}, "attack .*len.* is of type builtin_function_or_method"),
         ({"dataset": 3}, "dataset is int; expected a name, a folder"),
         ({"dataset": "nowhere"}, "unknown data set 'nowhere'; known: .*; or pass a folder"),
-        ({"dataset": "photos", "name": "mine"}, "name 'mine': data set 'photos' has its own"),
+        ({"dataset": "photos", "name": "mi\u200bne"}, "name 'mi.*ne' is empty, longer than 200 letters or holds"),
+        ({"dataset": "photos", "name": 3}, "name is 3; expected text"),
         ({"dataset": (IMAGES[:, :, :8, :8].copy(), LABELS)}, "dssim: images of 8x8 px; it needs 11 px a side"),
         ({"dataset": (np.full((60, 3, 16, 16), 7, np.uint8), np.arange(60) % 2)}, "class '.' has no"),
     ],
@@ -227,6 +228,16 @@ def test_wrong_arguments_are_one_sentence_and_nothing_is_written(changed, said, 
         harness.evaluate(**given)
 
     assert "\n" not in str(refused.value) and not (tmp_path / "r").exists()
+
+
+def test_the_name_of_a_folder_is_what_boards_call_it_and_no_part_of_a_record(place):
+    options = {"dataset": str(picture_folder(place / "test", size=16)), "records": place / "named", **QUICK}
+
+    named = harness.evaluate("none", "look", name="my pictures", **options)
+    again = harness.evaluate("none", "look", **options)
+
+    assert [list(each.to_dataframe()["dataset"]) for each in (named, again)] == [["my pictures"], ["test"]]
+    assert named["cells"][0]["records"] == again["cells"][0]["records"]
 
 
 def test_progress_is_said_where_it_is_asked_for(place, capsys, caplog):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data.unpack import _inside, unpack
+from harness.data.unpack import path_inside, unpack
 from harness.errors import HarnessError
 
 FILES = {"Pets/Cat/0.jpg": b"cat", "Pets/Dog/0.jpg": b"dog " * 1000, "./Pets/Dog/1.jpg": b"", "readme.txt": b"read me"}
@@ -100,7 +100,7 @@ def test_every_name_is_inside_or_refused(name):
     folder = Path("/somewhere/target")
 
     try:
-        path = _inside(Path("evil.zip"), name)
+        path = path_inside(Path("evil.zip"), name)
     except HarnessError:
         return
 

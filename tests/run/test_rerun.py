@@ -322,7 +322,18 @@ def test_other_images_are_refused_with_both_fingerprints(made, rerun, tmp_path):
     refused(rerun(record.spec.key, "--records", made / "records", data=other), record.inputs["dataset"]["fingerprint"])
 
 
-def test_the_folder_of_a_data_set_must_be_named(made, rerun):
+def test_a_folder_that_was_read_on_this_machine_is_found_again(made, rerun):
+    record = one(made, "release")
+
+    code, out, err = rerun(record.spec.key, "--records", made / "records", data=None)
+
+    assert (code, "agrees bit for bit" in out) == (0, True), out + err
+    assert str(made) not in (made / "records" / f"{record.spec.key}.json").read_text()
+
+
+def test_the_folder_of_a_data_set_must_be_named(made, rerun, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # of a user who has not read it
+
     refused(rerun(one(made, "release").spec.key, "--records", made / "records", data=None), "stripes", "--dataset")
 
 

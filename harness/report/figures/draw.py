@@ -57,7 +57,7 @@ def _figures(sections: Sequence[Section]) -> Iterator[tuple[str, Drawn]]:
     """A name and what draws the figure; with several boards the name says which, by data set and number."""
     for section in sections:
         several = len(sections) > 1
-        data = file_name(section.board.dataset["name"])
+        data = file_name(section.board.shown)
         suffix = f"_{section.anchor.removeprefix('board-')}_{data}" if several else ""
         rows = [row for row in section.board.rows if section.shown in (None, row.releases) or row.releases is None]
         if any(row.utility for row in rows):
