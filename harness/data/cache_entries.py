@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import multiprocessing
@@ -22,6 +23,7 @@ IMAGES, DOWNLOADS, ANSWERS, OTHER = "images", "downloads", "answers", "other"
 KINDS = (IMAGES, DOWNLOADS, ANSWERS)
 PLACES = "places"
 """Where on this machine data sets were found: a file for each fingerprint, of mode 0600."""
+_TRIES = 5
 _FOLDERS = {"roles": IMAGES, "pictures": IMAGES, "decoded": IMAGES, "downloads": DOWNLOADS, "vision": ANSWERS}
 
 
@@ -117,7 +119,13 @@ def _remove(place: Path) -> None:
         return
     renamed = place.with_name(f"{place.name}.{uuid.uuid4().hex[:8]}.tmp")
     place.rename(renamed)
-    shutil.rmtree(renamed)
+    for more in reversed(range(_TRIES)):
+        try:
+            shutil.rmtree(renamed)
+            return
+        except OSError as error:  # a run that had found the folder under its name has just put a file into it
+            if error.errno != errno.ENOTEMPTY or not more:
+                raise
 
 
 def _described(place: Path, top: str) -> tuple[str, str | None]:

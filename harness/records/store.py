@@ -170,7 +170,8 @@ class Records:
             path = self.folder / f"{each.key}.json"
             result = self._read(path) if os.path.lexists(path) else None
             if result and result.status in FINISHED:
-                return result if each.by_name else replace(result, spec=spec)  # by the name that is asked for now
+                same = each.by_name or result.spec == spec
+                return result if same else replace(result, spec=spec)  # by the name that is asked for now
         return None
 
     def write(self, result: RunResult) -> RunResult:

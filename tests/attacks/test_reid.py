@@ -49,7 +49,8 @@ def entry(stage, name, **settings):
 
 def rank1(stage, row, guess):
     _, owners = stage.client.scored(stage.client.release(row, SEED, 0)[1])
-    return reidentification(guess.gallery, stage.client.gallery.truth(owners))[0]["reid_rank1"].mean()
+    gallery = stage.client.gallery
+    return reidentification(gallery.by_identity(guess.gallery), gallery.truth(owners))[0]["reid_rank1"].mean()
 
 
 # Raw

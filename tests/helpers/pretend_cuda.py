@@ -124,6 +124,8 @@ class PretendCuda(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name == "tolist":
             return func(values(args[0]))
+        if name == "numpy" and given.get("force"):  # by way of the CPU; without it CUDA refuses
+            return func(values(args[0]))
         if name == "pin_memory":
             return args[0]
         if name in ("to", "cuda") and isinstance(args[0], torch.Tensor):

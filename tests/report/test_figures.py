@@ -65,7 +65,7 @@ def test_figures_of_two_boards_have_two_names(tmp_path):
     from harness.report.figures.draw import draw
     from tests.helpers.crossed import DATASET
 
-    other = {**DATASET, "name": "other/../$set"}
+    other = {**DATASET, "name": "other/../$set", "fingerprint": "e" * 32}
     records = [*cross(1, DEFENSES[:2]), *cross(1, DEFENSES[:2], other)]
 
     drawn = draw(collect(write(tmp_path / "records", records)), tmp_path / "figures")

@@ -138,7 +138,7 @@ def test_a_worker_takes_t_and_r_of_each_job(tmp_path):
     ],
 )
 def test_a_record_is_run_again_with_its_own_t_and_r(kind, inputs, asked):
-    data = {"name": "photos", "height": 64, "width": 64, "private": 30, "public": 10}
+    data = {"name": "photos", "fingerprint": "f" * 32, "height": 64, "width": 64, "private": 30, "public": 10}
     record = RunResult(RunSpec(kind, {"dataset": data, "device": "cpu", **inputs}), "ok")
 
     options = options_of(record, REGISTRY, {})
