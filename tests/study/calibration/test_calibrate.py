@@ -123,7 +123,10 @@ def test_what_cannot_be_calibrated_says_why(tmp_path, given, said):
 
 @pytest.mark.parametrize(
     ("metrics", "said"),
-    [({"fid": None}, "Inception feature distance was not measured of any pair"), ({"dssim": 0.5, "fid": None}, "Inception feature distance was not measured of any")],
+    [
+        ({"fid": None}, "Inception feature distance was not measured of any pair"),
+        ({"dssim": 0.5, "fid": None}, "Inception feature distance was not measured of any"),
+    ],
 )
 def test_a_metric_without_its_weights_is_said(tmp_path, metrics, said):
     with pytest.raises(HarnessError, match=said):
