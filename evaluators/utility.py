@@ -22,7 +22,7 @@ def utility(task: TrainingTask, *, model: str, recipe: str) -> tuple[Array, dict
 
     HarnessError where an image's class depends on the images beside it (see harness.train.require_evaluation_mode).
 
-    model    a torchvision or timm network, from scratch
+    model    a torchvision or timm network, from scratch, unless the task has a network of its own
     recipe   "default" or "paper" (see harness.train.RECIPES)
     returns  (N,) 1 where the model classifies a test image rightly, else 0; and facts for the record
     """
@@ -32,7 +32,8 @@ def utility(task: TrainingTask, *, model: str, recipe: str) -> tuple[Array, dict
         batch = batch_for(len(release), task.epochs, settings)
         steps = task.epochs * steps_per_epoch(len(release), batch)
         height, width = release.images.shape[2:]
-        network = networks.build(model, task.classes, (height, width))
+        size = (height, width)
+        network = task.network(task.classes, size) if task.network else networks.build(model, task.classes, size)
         learner = Learner(network, settings, batch, derive(task.key, "fit"), task.device, steps)
         losses = []
         for epoch in range(task.epochs):

@@ -15,7 +15,7 @@ from harness.registry.settings import did_you_mean
 from harness.system.schema import shown
 
 WHOLE = ("epochs", "releases", "limit", "targets", "size", "threads", "workers")
-_NONE = ("releases", "limit", "size", "threads", "public_share", "model", "recipe", "workers", "name")
+_NONE = ("releases", "limit", "size", "threads", "public_share", "model", "recipe", "checkpoint", "workers", "name")
 
 
 def checked(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,6 +30,7 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
         "name": _text,
         "device": _device,
         "records": path,
+        "checkpoint": path,
         "defense_settings": _settings,
         "attack_settings": _settings,
     }

@@ -21,6 +21,7 @@ from harness.api.functions import Several, with_functions
 from harness.api.own_data import registered
 from harness.records import live_code
 from harness.registry import Registry, load_registry
+from harness.registry.own_networks import find_network
 from harness.report import run_summary
 from harness.run.engine import Engine, prepare, run
 from harness.run.options import RunOptions
@@ -47,6 +48,7 @@ def evaluate(
     utility: bool = True,
     model: str | None = None,
     recipe: str | None = None,
+    checkpoint: File | None = None,
     device: str = "auto",
     threads: int | None = None,
     workers: int = 1,
@@ -78,6 +80,8 @@ def evaluate(
     size             pixels of the shorter side, then a centre crop; None: as they are, all of one size
     public_share     the adversary's share of the training images
     utility          whether a model is trained on the releases; `model` and `recipe` say which and how
+    model            of torchvision or timm, or "package.module:function" of one's own (docs/usage.md)
+    checkpoint       file of the weights that the model begins with (safetensors, or torch.save of a state dict)
     device           auto, cpu or cuda
     threads          of each cell; they are part of a record's identity
     workers          processes; 1: the caller's own
@@ -93,8 +97,8 @@ def evaluate(
     options = checked({
         "defense_settings": defense_settings, "attack_settings": attack_settings, "epochs": epochs,
         "releases": releases, "seeds": seeds, "limit": limit, "targets": targets, "size": size,
-        "public_share": public_share, "utility": utility, "model": model, "recipe": recipe, "device": device,
-        "threads": threads, "workers": workers, "records": records,
+        "public_share": public_share, "utility": utility, "model": model, "recipe": recipe,
+        "checkpoint": checkpoint, "device": device, "threads": threads, "workers": workers, "records": records,
     })  # fmt: skip
     with _process_state_kept():
         return _evaluated(options, defense, attack, dataset, registry, name, progress)
@@ -132,7 +136,7 @@ def _evaluated(
     known = load_registry(files("registry", registry))
     data, more = _data(dataset, name, known)
     known, names = with_functions({"defenses": defense, "attacks": attack}, known, more)
-    _refuse_changed(known, names)
+    _refuse_changed(known, names, options["model"] if options["utility"] else None)
     called = name if isinstance(dataset, str | os.PathLike) else None  # in memory it is registered by its name
     asked = RunOptions(names["defenses"], names["attacks"], data, name=called, **options)
     with ExitStack() as blocks:
@@ -158,10 +162,12 @@ def _data(dataset: Any, name: str | None, registry: Registry) -> tuple[str, list
     return text, []  # as it was given: `./photos` is a folder, `photos` a name
 
 
-def _refuse_changed(registry: Registry, names: Mapping[str, list[str]]) -> None:
-    """HarnessError where a plugin that runs is other code in this process than in its files."""
+def _refuse_changed(registry: Registry, names: Mapping[str, list[str]], model: str | None) -> None:
+    """HarnessError where a plugin or network that runs is other code in this process than in its files."""
     entries = [entry for section, of in names.items() for entry in registry.choose(section, of, {})]
     foreign = [entry for entry in (*entries, *registry.section("metrics").values()) if entry.is_foreign]
+    network = find_network(model, None, registry.files) if model is not None else None
+    foreign += [network.entry] if network is not None and network.entry is not None else []
     live_code.refuse_changed((entry.module, entry.function) for entry in foreign)
 
 

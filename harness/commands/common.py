@@ -66,6 +66,12 @@ def add_log_option(to: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_checkpoint_option(to: argparse.ArgumentParser, what: str) -> None:
+    to.add_argument(
+        "--checkpoint", type=path_type, metavar="FILE", help=f"{what}: a state dict, by torch.save or as .safetensors"
+    )
+
+
 def add_data_options(to: argparse.ArgumentParser, limit: int | None = None) -> None:
     """--dataset and the options of its images."""
     to.add_argument(

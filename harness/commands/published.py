@@ -86,4 +86,5 @@ def published_cross(
         options = replace(options, utility=False)
     held = bench.release_count
     options = replace(options, epochs=max(held, options.epochs), releases=held, targets=bench.targets)
+    bench = replace(bench, utility=options.utility_settings(), checkpoint=options.checkpoint)
     return engine.crossed(options, registry, [bench.published], attacks, report, progress, bench)

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from harness.commands.common import (
+    add_checkpoint_option,
     add_command,
     add_data_options,
     add_records_option,
@@ -30,6 +31,7 @@ def add(subparsers: Any) -> None:
     )
     add_data_options(rerun)
     rerun.set_defaults(dataset=None)
+    add_checkpoint_option(rerun, "weights that the record's model began with")
     rerun.add_argument("--device", help="another than the record's: cpu or cuda")
     add_records_option(rerun, "where a key is looked for")
 

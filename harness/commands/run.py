@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness.commands.common import (
+    add_checkpoint_option,
     add_command,
     add_data_options,
     add_defense_settings,
@@ -75,8 +76,13 @@ def add(subparsers: Any) -> None:
         "--targets", type=count("targets"), default=1000, metavar="N", help="originals that are scored (1000)"
     )
     run.add_argument("--no-utility", dest="utility", action="store_false", help="train no model on the release")
-    run.add_argument("--model", help="network of the utility model (resnet10t; resnet18 with --recipe paper)")
+    run.add_argument(
+        "--model",
+        help="network of the utility model (resnet10t; resnet18 with --recipe paper), or package.module:function of "
+        "your own",
+    )
     run.add_argument("--recipe", help="its training: default or paper")
+    add_checkpoint_option(run, "weights that the model begins with")
     add_device_option(run)
     add_engine_options(run)
     add_records_option(run, "where records go")

@@ -254,5 +254,5 @@ def _is_undefended(record: RunResult) -> bool:
 
 
 def _training(record: RunResult) -> Training:
-    params = json.dumps(record.inputs["utility"]["params"], sort_keys=True)
-    return record.inputs["epochs"], record.spec.releases, params
+    begun = [record.inputs["utility"]["params"], record.inputs.get("checkpoint")]
+    return record.inputs["epochs"], record.spec.releases, json.dumps(begun, sort_keys=True)

@@ -82,8 +82,13 @@ class RowRecords:
 
     @property
     def training(self) -> str | None:
-        params = self.utilities[0].inputs["utility"]["params"] if self.utilities else None
-        return f"{params['model']}, {params['recipe']}" if params else None
+        """Network and recipe of the utility model, and the checkpoint that it began with, if any."""
+        if not self.utilities:
+            return None
+        inputs = self.utilities[0].inputs
+        params, digest = inputs["utility"]["params"], inputs.get("checkpoint")
+        start = f", from checkpoint {digest[:12]}" if digest else ""
+        return f"{params['model']}, {params['recipe']}{start}"
 
     def worst_kind(self, metric: str) -> Kind | None:
         """Of the worst case, where a trained attack is in it."""

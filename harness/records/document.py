@@ -81,6 +81,7 @@ class Inputs(Struct):
     targets: Positive | None = None
     threads: Positive | None = None
     precision: Name | None = None
+    checkpoint: Name | None = None
     versions: Annotated[dict[str, Name], Meta(max_length=1000)] = {}
 
 

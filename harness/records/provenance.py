@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
+from harness.errors import HarnessError
 from harness.records import definitions
 from harness.records.store import RunResult
 from harness.registry import Entry, Registry
 from harness.registry.entry import SECTIONS
+from harness.registry.own_networks import find_network
 from harness.types import Splits
 
 ROOTS = {
@@ -146,6 +148,12 @@ class CodeAtHand:
                 if entry.version != named.get("version"):
                     return ""  # no code at all: what is called so now is something else
                 entries.append(entry)
+        if kind == "utility":
+            try:
+                network = find_network(record.inputs["utility"]["params"]["model"], None, self.registry.files)
+            except HarnessError:  # its function is not at hand
+                return None
+            entries += [network.entry] if network is not None and network.entry is not None else []
         return code(kind, entries)
 
     def _entry(self, section: str, named: Mapping[str, Any]) -> Entry | None:

@@ -24,6 +24,8 @@ SECTIONS = {
     "evaluators": "evaluator",
     "datasets": "dataset",
 }
+MODELS = "models"
+"""Of networks of one's own (harness.registry.own_networks), which no registry file announces."""
 BUILT_IN = "built-in"
 PLUGIN_FOLDERS = ("attacks", "defenses", "evaluators")
 
@@ -63,7 +65,7 @@ class Entry:
 
     @property
     def noun(self) -> str:
-        return SECTIONS[self.section]
+        return "model" if self.section == MODELS else SECTIONS[self.section]
 
     @property
     def module(self) -> str:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.client.release_cache import ReleaseCache
@@ -19,6 +20,7 @@ from harness.errors import Inapplicable, NotConverged, Skipped
 from harness.records import FINISHED, Records, RunResult, RunSpec, provenance
 from harness.registry import Entry, Registry, bind, why_not_ready
 from harness.registry.guard import failure
+from harness.registry.own_networks import OwnNetwork, find_network, is_own
 from harness.scores import embeddings, judged, worst_metric
 from harness.system.device import device_type, multiplies_bfloat16, use_threads
 from harness.system.threads import torch_defaults
@@ -34,12 +36,16 @@ OUT_OF_MEMORY = "out of memory; use fewer --workers, or a smaller --size or --li
 
 @dataclass(frozen=True)
 class Piece:
-    """Work that gives one record. A learned attack's waits for its `proof`: the same attack on undefended images."""
+    """Work that gives one record. A learned attack's waits for its `proof`: the same attack on undefended images.
+
+    network  of one's own, that utility trains
+    """
 
     spec: RunSpec
     defense: Entry
     attack: Entry | None = None
     proof: RunSpec | None = None
+    network: OwnNetwork | None = None
 
     @property
     def seed(self) -> int:
@@ -65,6 +71,7 @@ class Bench:
     releases R: distinct releases; epoch e trains on release e mod R, and multi-release attacks see all R. None: T
     targets  originals that are scored, drawn by a hash of all images
     utility  settings of the evaluator of that name: model, recipe
+    checkpoint     file of the weights that the utility model begins with; None: from scratch
     data_request   how the images were asked for; records keep it beside their inputs
     release_cache  where releases are kept for the pieces that need them next
     report   called with the name of each piece of work that begins
@@ -82,6 +89,7 @@ class Bench:
     release_cache: ReleaseCache = field(default_factory=ReleaseCache, repr=False)
     report: Callable[[str], None] = lambda _: None
     releases: int | None = None
+    checkpoint: Path | None = None
     _unfinished: dict[str, RunResult] = field(default_factory=dict, repr=False)
     _judges: dict[str | None, _Entries] = field(default_factory=dict, init=False, repr=False)  # by kind of attack
 
@@ -110,15 +118,17 @@ class Bench:
         return self if same else replace(self, epochs=epochs, releases=releases)
 
     def check_utility(self) -> None:
-        """Refuse an unknown model or recipe before anything runs; those of the registry are not checked."""
-        if not self.utility:
-            return
-        from harness.train import networks, recipe_named
+        """Refuse an unknown model, recipe or checkpoint before anything runs; those of the registry are not checked."""
+        recipe, model = (self.utility.get(name) for name in ("recipe", "model"))
+        if recipe is not None:
+            from harness.train import recipe_named
 
-        if "recipe" in self.utility:
-            recipe_named(self.utility["recipe"])
-        if "model" in self.utility:
-            networks.check_name(self.utility["model"])
+            recipe_named(recipe)
+        if model is not None and not is_own(model):
+            from harness.train import networks
+
+            networks.check_name(model)
+        _ = self.own_network  # its function and its checkpoint are looked for
 
     def release(self, defense: Entry, seed: int) -> RunResult:
         """The record of the releases. Measured again once a metric that was missing is available."""
@@ -198,13 +208,14 @@ class Bench:
             return run_attack(self.client, piece.defense, piece.attack, piece.seed, must_learn=is_proof)
         if piece.spec.kind == "release":
             return measure_release(self.client, piece.defense, piece.seed)
-        return train_utility(self.client, self._utility_entry, piece.defense, piece.seed, self.epochs)
+        entry = self._utility_entry
+        return train_utility(self.client, entry, piece.defense, piece.seed, self.epochs, piece.network)
 
     def release_piece(self, defense: Entry, seed: int) -> Piece:
         return Piece(self.release_spec(defense, seed), defense)
 
     def utility_piece(self, defense: Entry, seed: int) -> Piece:
-        return Piece(self.utility_spec(defense, seed), defense)
+        return Piece(self.utility_spec(defense, seed), defense, network=self.own_network)
 
     def attack_piece(self, defense: Entry, attack: Entry, seed: int, proof: RunSpec | None = None) -> Piece:
         """proof: the spec of the same attack on undefended images, where it is at hand."""
@@ -227,9 +238,12 @@ class Bench:
         return RunSpec("release", self._inputs("release", defense, seed, entries) | measured)
 
     def utility_spec(self, defense: Entry, seed: int) -> RunSpec:
-        entry = self._utility_entry
+        entry, network = self._utility_entry, self.own_network
         trained = {"epochs": self.epochs, "releases": self.release_count, "utility": provenance.resolved(entry)}
-        return RunSpec("utility", self._inputs("utility", defense, seed, [entry]) | self._arithmetic | trained)
+        if network is not None and network.digest is not None:
+            trained["checkpoint"] = network.digest
+        entries = [entry] if network is None or network.entry is None else [entry, network.entry]
+        return RunSpec("utility", self._inputs("utility", defense, seed, entries) | self._arithmetic | trained)
 
     def attack_spec(self, defense: Entry, attack: Entry, seed: int) -> RunSpec:
         if attack.kind not in self._judges:
@@ -280,6 +294,12 @@ class Bench:
     @cached_property
     def _utility_entry(self) -> Entry:
         return self.registry.get("evaluators", "utility").with_settings(self.utility)
+
+    @cached_property
+    def own_network(self) -> OwnNetwork | None:
+        """The network of one's own that utility trains; None: a known one from scratch."""
+        model = self._utility_entry.params.get("model")
+        return find_network(str(model), self.checkpoint, self.registry.files) if model else None
 
 
 def judges(registry: Registry, attack: Entry) -> list[Entry]:

@@ -10,6 +10,7 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.records import RunResult
 from harness.registry import Entry
+from harness.registry.own_networks import OwnNetwork
 from harness.run.bench import Bench, Piece
 from harness.run.jobs import Job
 from harness.run.options import RunOptions, seeds_of
@@ -191,11 +192,13 @@ class Cross:
             for piece in self.pieces
         ]
 
-    def with_work(self) -> list[Entry]:
-        """The defenses and attacks that still have work to do."""
+    def with_work(self) -> list[Entry | OwnNetwork]:
+        """The defenses, attacks and network of one's own that still have work to do."""
         left = (piece for piece in self.pieces if self.bench.find(piece) is None)
-        needed = {repr(entry) for piece in left for entry in (piece.defense, piece.attack)}
-        return [entry for entry in (*self.defenses, *self.attacks) if repr(entry) in needed]
+        needed = {repr(each) for piece in left for each in (piece.defense, piece.attack, piece.network)}
+        network = self.bench.own_network
+        asked: list[Entry | OwnNetwork] = [*self.defenses, *self.attacks, *([network] if network else [])]
+        return [each for each in asked if repr(each) in needed]
 
     def refuse_what_cannot_run(self) -> None:
         """HarnessError where every attack still has work to do and lacks something for it (credentials, weights)."""

@@ -11,6 +11,7 @@ from harness.client.release_cache import ReleaseCache
 from harness.errors import HarnessError
 from harness.records import Records, RunResult, provenance
 from harness.registry import Entry, Registry
+from harness.registry.own_networks import OwnNetwork
 from harness.run import memory, probe
 from harness.run.bench import UNDEFENDED, Bench
 from harness.run.cross import Cell, Cross
@@ -162,12 +163,13 @@ def check_plugins(crosses: Sequence[Cross]) -> None:
         cross.answers.update({repr(entry): answer for entry, answer in zip(left, answers, strict=True)})
 
 
-def _ask(entries: list[Entry], registry: Registry, splits: Splits | None = None) -> list[probe.Answer]:
+def _ask(entries: Sequence[Entry | OwnNetwork], registry: Registry, splits: Splits | None = None) -> list[probe.Answer]:
     """Answers about these plugins, on the images that they are for where these are given; refused: HarnessError."""
     if not entries:
         return []
-    labels, size = (splits.private.labels, splits.size) if splits is not None else (None, (0, 0))
-    question = probe.Question(entries, labels, size)
+    question = probe.Question(entries, None, (0, 0))
+    if splits is not None:
+        question = probe.Question(entries, splits.private.labels, splits.size, len(splits.classes))
     if is_supervised():
         fork_server.start(registry.worker_modules)
         answers = probe.ask_apart(question, registry)

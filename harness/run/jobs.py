@@ -41,13 +41,15 @@ class Job:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether its defense or attack is somebody else's."""
-        return any(entry is not None and entry.is_foreign for entry in (self.piece.defense, self.piece.attack))
+        """Whether its defense, attack or network is somebody else's."""
+        of_piece = (self.piece.defense, self.piece.attack, self.piece.network)
+        return any(each is not None and each.is_foreign for each in of_piece)
 
     def foreign_plugins(self, registry: Registry) -> frozenset[str]:
         """Somebody else's plugins whose code it runs."""
         measured = ("metrics", "evaluators") if self.piece.spec.kind == "release" else ("evaluators",)
-        asked = [self.piece.defense, self.piece.attack, registry.section("datasets").get(self.options.dataset)]
+        network = self.piece.network.entry if self.piece.network else None
+        asked = [self.piece.defense, self.piece.attack, network, registry.section("datasets").get(self.options.dataset)]
         asked += [entry for section in measured for entry in registry.section(section).values()]
         return frozenset(repr(entry) for entry in asked if entry is not None and entry.is_foreign)
 

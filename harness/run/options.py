@@ -25,6 +25,8 @@ from harness.types import Splits
 class RunOptions:
     """The arguments of `harness run` (see there).
 
+    model     network of the utility model: of torchvision, timm or the paper, or `package.module:function` of one's own
+    checkpoint  file of the weights that it begins with; None: from scratch
     name      how boards call the data set; None: its own name
     epochs    T, training epochs of utility
     releases  R, distinct releases: epoch e trains on release e mod R, and multi-release attacks see all R. None: T
@@ -48,6 +50,7 @@ class RunOptions:
     utility: bool = True
     model: str | None = None
     recipe: str | None = None
+    checkpoint: Path | None = None
     device: str = "auto"
     threads: int | None = None
     records: Path = Path("results")
@@ -76,6 +79,11 @@ class RunOptions:
         """The same options without defenses, attacks, T, R and seeds: equal for runs on one data set and device."""
         crossed = {"defense": "", "attack": "", "defense_settings": None, "attack_settings": None}
         return replace(self, **crossed, epochs=1, releases=None, seeds=1, utility=True, records=Path())  # type: ignore[arg-type]
+
+    def utility_settings(self) -> dict[str, Any]:
+        """What is asked of the evaluator `utility`; what is not asked stays as its registry entry has it."""
+        chosen = {"model": self.model or _MODELS.get(self.recipe or ""), "recipe": self.recipe}
+        return {name: value for name, value in chosen.items() if value is not None}
 
     def data_request(self, registry: Registry) -> dict[str, Any]:
         """How the images were asked for, so that a record can be run again; the path of a folder is left out.
@@ -123,7 +131,6 @@ def make_bench(
     """The bench of these options; its data are loaded unless `splits` are given."""
     device = choose_device(options.device)
     threads = options.threads or (1 if device_type(device) == "cpu" else available_cores())
-    chosen = {"model": options.model or _MODELS.get(options.recipe or ""), "recipe": options.recipe}
     return Bench(
         splits or load_splits(options, registry, progress),
         registry,
@@ -132,10 +139,11 @@ def make_bench(
         options.epochs,
         options.targets,
         threads,
-        {name: value for name, value in chosen.items() if value is not None},
+        options.utility_settings(),
         data_request=options.data_request(registry),
         release_cache=release_cache or ReleaseCache(),
         releases=options.releases,
+        checkpoint=options.checkpoint,
     )
 
 

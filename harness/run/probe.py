@@ -2,7 +2,8 @@
 
 A plugin is imported and its knobs are checked; a defense is tried on two grey images, and an attack says what it lacks
 on this machine. What a plugin's author or caller can fix (a knob, a missing module, a size) is refused now. One that
-raises something else, or ends the process, when it is called fails its own pieces of work later, and no others.
+raises something else, or ends the process, when it is called fails its own pieces of work later, and no others. A
+network of one's own is built and tried on two images, and whatever it raises is refused.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.registry import Entry, Registry, bind, load_registry, why_not_ready
+from harness.registry.own_networks import OwnNetwork
 from harness.run.scheduler import TRIES
 from harness.scores import judged
 from harness.system import fork_server
@@ -32,11 +34,13 @@ class Question:
     """What is asked of the plugins.
 
     labels, size  of the private images; None: they are not tried on images
+    classes       how many there are
     """
 
-    entries: Sequence[Entry]
+    entries: Sequence[Entry | OwnNetwork]
     labels: Array | None
     size: tuple[int, int]
+    classes: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def ask_apart(question: Question, registry: Registry) -> list[Answer]:
     answers: list[Answer] = []
     losses = 0
     while len(answers) < len(question.entries):
-        rest = Question(question.entries[len(answers) :], question.labels, question.size)
+        rest = replace(question, entries=question.entries[len(answers) :])
         found, ended = _ask_once(rest, registry.files)
         answers += found
         losses = 1 if found else losses + 1
@@ -123,8 +127,16 @@ def _end_with_sender(connection: Connection) -> None:
     os._exit(1)
 
 
-def _answer(question: Question, entry: Entry, registry: Registry, imported: Callable[[], None]) -> Answer:
+def _answer(question: Question, entry: Entry | OwnNetwork, registry: Registry, imported: Callable[[], None]) -> Answer:
     try:
+        if isinstance(entry, OwnNetwork):
+            from harness.train import own
+
+            if entry.entry is not None:
+                bind(entry.made_importable())
+            imported()
+            own.build(entry, question.classes, question.size)
+            return Answer()
         bind(entry)
         imported()
         if entry.section == "attacks":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from harness.data.load import HUB
 from harness.errors import HarnessError
 from harness.records import Records, RunResult, provenance
 from harness.registry import Entry, Registry, bind
+from harness.registry.own_networks import sha256
 from harness.run.bench import Bench, Piece
 from harness.run.options import RunOptions, make_bench
 from harness.run.stated import ROUNDING, differences, stated
@@ -39,7 +41,7 @@ def rerun(
 ) -> RecordComparison:
     """Run the piece of a record again and compare.
 
-    given  the caller's data options (`DATA`) and device; None where the record's own are used
+    given  the caller's data options (`DATA`), device and checkpoint; None where the record's own are used
     """
     provenance.forget()
     inputs = record.inputs
@@ -53,7 +55,7 @@ def rerun(
         bind(entry)
     bench = replace(bench_of(record, registry, given, progress), report=report)
     if "utility" in inputs:
-        bench = replace(bench, utility=inputs["utility"]["params"])
+        bench = replace(bench, utility=inputs["utility"]["params"], checkpoint=_checkpoint_of(record, given))
     piece = _piece_of(record, bench, defense, attack)
     proof = None
     if piece.proof is not None and piece.attack is not None and record.status != "ok":  # its proof may have failed
@@ -99,6 +101,22 @@ def options_of(record: RunResult, registry: Registry, given: Mapping[str, Any]) 
         device=given.get("device") or inputs["device"],
         threads=inputs.get("threads"),
     )
+
+
+def _checkpoint_of(record: RunResult, given: Mapping[str, Any]) -> Path | None:
+    """The file with the weights that the record's model began with, which the caller has to name."""
+    kept, file = record.inputs.get("checkpoint"), given.get("checkpoint")
+    if kept is None and file is not None:
+        raise HarnessError(f"record {record.spec.key} began with no checkpoint; leave out --checkpoint {file}")
+    if kept is not None and file is None:
+        raise HarnessError(
+            f"record {record.spec.key} began with a checkpoint, SHA-256 {kept[:12]}...; name its file with --checkpoint"
+        )
+    if file is not None and kept is not None and (found := sha256(file)) != kept:
+        raise HarnessError(
+            f"checkpoint {file} is not the one of record {record.spec.key}: SHA-256 {found[:12]}..., not {kept[:12]}..."
+        )
+    return file
 
 
 def _place_of(fingerprint: str) -> str | None:

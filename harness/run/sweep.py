@@ -92,6 +92,7 @@ class Table(Struct, forbid_unknown_fields=True, kw_only=True):
     releases: _Wholes = None
     model: _Texts = None
     recipe: _Texts = None
+    checkpoint: _Texts = None
 
     seeds: Annotated[
         _Whole | Annotated[list[_Seed], Meta(min_length=1, max_length=MOST["seeds"])] | None,
@@ -107,7 +108,7 @@ class Table(Struct, forbid_unknown_fields=True, kw_only=True):
     mixing: _Knobs | None = None
 
 
-CHOICES = ("dataset", "size", "limit", "public_share", "epochs", "releases", "model", "recipe")
+CHOICES = ("dataset", "size", "limit", "public_share", "epochs", "releases", "model", "recipe", "checkpoint")
 SINGLE = ("seeds", "targets", "utility", "device", "threads")
 
 
@@ -186,6 +187,8 @@ def _run_options(table: Table, records: Path, options: Mapping[str, Any]) -> Ite
     _refuse_more(math.prod(map(len, choices.values())), MOST_CROSSES, "combinations of " + ", ".join(choices))
     for chosen in itertools.product(*choices.values()):
         of_file = fixed | dict(zip(choices, chosen, strict=True))
+        if of_file.get("checkpoint") is not None:
+            of_file["checkpoint"] = Path(of_file["checkpoint"])
         values = (*of_file.items(), *options.items())
         yield replace(RunOptions(records=records), **{name: value for name, value in values if value is not None})
 

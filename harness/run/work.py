@@ -7,6 +7,7 @@ records and progress are `harness.run.bench`'s. A record's code hash covers the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +18,7 @@ from harness.errors import Skipped
 from harness.images import to_images
 from harness.randomness import derive, root_of, torch_generator
 from harness.registry import Entry, bind
+from harness.registry.own_networks import OwnNetwork
 from harness.release import as_tensor
 from harness.run.answers import of_release
 from harness.run.originals import Minima, pairs_at_a_time, summaries
@@ -25,7 +27,7 @@ from harness.run.scoring import identified, must_beat_chance, score
 from harness.run.shown import Shown, unseen_distances
 from harness.scores import UNSEEN, judged
 from harness.statistics import summarise
-from harness.train import TrainingTask
+from harness.train import TrainingTask, own
 from harness.types import Array, Bytes, Guess
 
 Outcome: TypeAlias = tuple[dict[str, Any], dict[str, Array], dict[str, Any]]
@@ -88,8 +90,13 @@ def _distances(
     return np.concatenate(parts)
 
 
-def train_utility(client: Client, evaluator: Entry, defense: Entry, seed: int, epochs: int) -> Outcome:
-    """Accuracy on the clean test images of a model that `evaluator` trains for T epochs, epoch e on release e mod R."""
+def train_utility(
+    client: Client, evaluator: Entry, defense: Entry, seed: int, epochs: int, network: OwnNetwork | None = None
+) -> Outcome:
+    """Accuracy on the clean test images of a model that `evaluator` trains for T epochs, epoch e on release e mod R.
+
+    network  of one's own, which takes the place of the evaluator's model
+    """
     task = TrainingTask(
         release=lambda epoch: client.release(defense, seed, epoch % client.releases)[0],
         test_images=as_tensor(client.splits.test.images),
@@ -98,6 +105,7 @@ def train_utility(client: Client, evaluator: Entry, defense: Entry, seed: int, e
         epochs=epochs,
         key=derive(root_of(seed), "training"),
         device=client.device,
+        network=None if network is None else partial(own.build, network),
     )
     correct, facts = bind(evaluator)(task)
     accuracy, chance = summarise(correct), float(np.bincount(task.test_labels).max() / len(correct))

@@ -88,6 +88,7 @@ class TrainingTask:
     test_images     (N, 3, H, W) uint8, never obfuscated
     test_labels     (N,) their classes
     key             root of its random generators
+    network         (classes, (height, width)) -> the network to train, of one's own; None: the evaluator's
     """
 
     release: Callable[[int], Release]
@@ -97,6 +98,7 @@ class TrainingTask:
     epochs: int
     key: bytes
     device: str
+    network: Callable[[int, tuple[int, int]], nn.Module] | None = None
 
 
 @contextlib.contextmanager
