@@ -8,8 +8,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from harness.cli import main
+from harness.registry.own_networks import find_network
+from harness.train import own
 from tests.helpers.blocks import python_blocks, run
 from tests.helpers.paths import ROOT
 
@@ -44,6 +47,16 @@ def test_the_scheme_of_the_usage_page_passes_the_contract(tmp_path, capsys):
     (tmp_path / "posterize.yaml").write_text(re.findall(r"^```yaml\n(defenses:.*?)^```$", text, re.M | re.S)[0])
 
     assert main(["validate", "posterize", "--registry", str(tmp_path / "posterize.yaml")]) == 0, capsys.readouterr()
+
+
+def test_the_network_of_the_usage_page_is_one(tmp_path, monkeypatch):
+    (program,) = python_blocks("docs/usage.md", "A network of your own")
+    (tmp_path / "mynets.py").write_text(program)
+    monkeypatch.chdir(tmp_path)
+
+    network = find_network("mynets:small", None, ())
+
+    assert network is not None and own.build(network, 7, (32, 48))(torch.zeros(2, 3, 32, 48)).shape == (2, 7)
 
 
 @pytest.mark.slow
