@@ -13,6 +13,7 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.registry.settings import did_you_mean
 from harness.system.schema import shown
+from harness.trackers import TRACKERS
 
 WHOLE = ("epochs", "releases", "limit", "targets", "size", "threads", "workers")
 _NONE = ("releases", "limit", "size", "threads", "public_share", "model", "recipe", "checkpoint", "workers", "name")
@@ -51,6 +52,18 @@ def files(name: str, given: Any) -> list[Path]:
     """One path or several."""
     several = given if isinstance(given, list | tuple) else [given]
     return [path(name, each) for each in several]
+
+
+def trackers(given: Any) -> list[str]:
+    """The names of trackers, each once."""
+    several = [given] if isinstance(given, str) else given
+    if not isinstance(several, list | tuple):
+        raise _refused("log", given, f"{' or '.join(TRACKERS)}, or a list of these")
+    for name in several:
+        if name not in TRACKERS:
+            near = did_you_mean(name, TRACKERS) if isinstance(name, str) else ""
+            raise HarnessError(f"log is {shown(name)}{near}; expected {' or '.join(TRACKERS)}, or a list of these")
+    return list(dict.fromkeys(several))
 
 
 def whole(name: str, value: Any) -> int:

@@ -15,7 +15,7 @@ import cv2
 import threadpoolctl
 import torch
 
-from harness.api.arguments import checked, files, path, refuse_unknown
+from harness.api.arguments import checked, files, path, refuse_unknown, trackers
 from harness.api.evaluation import Evaluation
 from harness.api.functions import Several, with_functions
 from harness.api.own_data import registered
@@ -27,6 +27,7 @@ from harness.run.engine import Engine, prepare, run
 from harness.run.options import RunOptions
 from harness.system import messages
 from harness.system.progress import ProgressDisplay
+from harness.trackers import tracking
 
 File: TypeAlias = str | os.PathLike[str]
 
@@ -56,6 +57,7 @@ def evaluate(
     registry: File | Sequence[File] = (),
     name: str | None = None,
     progress: bool = False,
+    log: str | Sequence[str] = (),
     **unknown: Never,
 ) -> Evaluation:
     """Obfuscate, attack, measure and record: what `harness run --json` prints, and its verdict, table and figures.
@@ -89,6 +91,7 @@ def evaluate(
     registry         registry files of further plugins
     name             how boards call the data set; None: its own name, in memory images-HASH, of its content
     progress         whether progress is shown on stderr
+    log              trackers that finished pieces are sent to: "tensorboard", "mlflow", "wandb"
 
     Raises HarnessError, a ValueError, in one sentence for wrong usage and input. An attack that fails or does not suit
     is a cell with a status and a reason, not an error. Numbers of threads, `random` and sys.path are left as they were.
@@ -101,7 +104,7 @@ def evaluate(
         "checkpoint": checkpoint, "device": device, "threads": threads, "workers": workers, "records": records,
     })  # fmt: skip
     with _process_state_kept():
-        return _evaluated(options, defense, attack, dataset, registry, name, progress)
+        return _evaluated(options, defense, attack, dataset, registry, name, progress, trackers(log))
 
 
 @contextmanager
@@ -130,6 +133,7 @@ def _evaluated(
     registry: File | Sequence[File],
     name: str | None,
     progress: bool,
+    log: Sequence[str],
 ) -> Evaluation:
     engine = Engine(workers=options.pop("workers"))
     engine.check()
@@ -147,7 +151,8 @@ def _evaluated(
         cross.refuse_what_cannot_run()
         if watch:
             watch.expect(run_summary.jobs_left([cross]))
-        return Evaluation(run([cross], engine)[0])
+        finished = blocks.enter_context(tracking(log, [piece.spec for piece in cross.pieces], asked.records))
+        return Evaluation(run([cross], engine, finished=finished)[0])
 
 
 def _data(dataset: Any, name: str | None, registry: Registry) -> tuple[str, list[Path]]:

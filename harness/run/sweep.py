@@ -101,6 +101,7 @@ class Table(Struct, forbid_unknown_fields=True, kw_only=True):
     targets: _Whole | None = None
     utility: bool | None = None
     device: _Text | None = None
+    name: _Text | None = None
     threads: _Whole | None = None
 
     defenses: _Entries
@@ -109,7 +110,7 @@ class Table(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 CHOICES = ("dataset", "size", "limit", "public_share", "epochs", "releases", "model", "recipe", "checkpoint")
-SINGLE = ("seeds", "targets", "utility", "device", "threads")
+SINGLE = ("seeds", "targets", "utility", "device", "threads", "name")
 
 
 def crosses(
@@ -184,6 +185,10 @@ def _run_options(table: Table, records: Path, options: Mapping[str, Any]) -> Ite
     choices = {
         name: _values(name, to_builtins(value)) for name in CHOICES if (value := getattr(table, name)) is not None
     }
+    if fixed["name"] is not None and len(choices.get("dataset", [])) > 1:
+        raise HarnessError(
+            f"name {shown(fixed['name'])} is for one data set, and dataset lists several; use a table each"
+        )
     _refuse_more(math.prod(map(len, choices.values())), MOST_CROSSES, "combinations of " + ", ".join(choices))
     for chosen in itertools.product(*choices.values()):
         of_file = fixed | dict(zip(choices, chosen, strict=True))

@@ -327,3 +327,18 @@ def test_the_front_imports_no_torch_and_says_what_there_is():
     assert ran.stdout.split() == ["False", "ValueError"]
     for name in harness.__all__:
         assert getattr(harness, name) is not None
+
+
+def test_finished_pieces_go_to_a_tracker(tmp_path):
+    pytest.importorskip("tensorboard")
+    harness.evaluate("mix", "look", (IMAGES, LABELS), records=tmp_path, log="tensorboard", **QUICK)
+
+    (folder,) = (tmp_path / "tensorboard").iterdir()
+    assert any(file.stat().st_size for file in folder.iterdir())
+
+
+@pytest.mark.parametrize("log", ["tensorbord", ["wandb", "x"], [3]], ids=repr)
+def test_an_unknown_tracker_is_refused(tmp_path, log):
+    with pytest.raises(HarnessError, match=r"^log is .*expected tensorboard or mlflow or wandb, or a list of these$"):
+        harness.evaluate("mix", "look", (IMAGES, LABELS), records=tmp_path / "r", log=log, **QUICK)
+    assert not (tmp_path / "r").exists()

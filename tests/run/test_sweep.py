@@ -192,3 +192,12 @@ def test_a_piece_that_was_never_done_has_no_known_cost():
     assert "not known" in cost_of([spec(1)], []).text(2)
     assert cost_of([], []).text(2) == "nothing is left to run"
     assert cost_of([spec(300)], [RunResult(spec(0), "ok", seconds=1.0)]).known == 1  # a foreign record of no images
+
+
+def test_a_name_is_for_one_data_set(sweep, tmp_path):
+    (one,) = sweep("attacks: [smooth]\ndefenses: [mix]\nname: my stripes")
+    assert one.bench.splits.name == "my stripes"
+
+    twice = [str(tmp_path / "stripes"), "photos"]
+    with pytest.raises(HarnessError, match="name 'my stripes' is for one data set, and dataset lists several"):
+        sweep(f"dataset: {json.dumps(twice)}\nattacks: [smooth]\ndefenses: [mix]\nname: my stripes")
